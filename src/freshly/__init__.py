@@ -1,0 +1,1 @@
+"""The kitchen backend for families who plan meals."""
