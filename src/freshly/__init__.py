@@ -1,1 +1,3 @@
 """The kitchen backend for families who plan meals."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,57 @@
+"""Runs the revisions, on PostgreSQL and SQLite alike; `freshly migrate` hands over a connection."""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection
+
+from freshly.chassis.database import create_engine
+from freshly.settings import load
+from freshly.tables import all_tables
+
+metadata = all_tables()
+# PostgreSQL only: a migration that cannot get a lock gives up instead of blocking everybody.
+LOCK_TIMEOUT = "4s"
+ONE_AT_A_TIME = 7_277_436  # any number that nothing else in this database locks
+
+
+def run(connection: Connection) -> None:
+    on_sqlite = connection.dialect.name == "sqlite"
+    if on_sqlite:
+        # Changing a table means copying it, and dropping the old one must not cascade.
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        connection.rollback()
+    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+    with context.begin_transaction():
+        if not on_sqlite:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})")
+        context.run_migrations()
+
+
+async def run_alone() -> None:
+    """For the `alembic` command, which brings no connection."""
+    engine = create_engine(load().database).execution_options(writes=True)
+    async with engine.connect() as connection:
+        await connection.run_sync(run)
+        await connection.commit()
+    await engine.dispose()
+
+
+def print_sql() -> None:
+    context.configure(
+        dialect_name=context.config.attributes["dialect"],
+        target_metadata=metadata,
+        literal_binds=True,
+        render_as_batch=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    print_sql()
+elif given := context.config.attributes.get("connection"):
+    run(given)
+else:
+    asyncio.run(run_alone())

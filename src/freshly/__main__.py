@@ -1,0 +1,3 @@
+from freshly.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,91 @@
+"""Builds the web app; the one list of routers."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+
+from freshly import __version__
+from freshly.chassis import health
+from freshly.chassis.database import UnitsOfWork, create_engine
+from freshly.chassis.errors import Unauthenticated, install_error_handlers, problems
+from freshly.chassis.events import Event, Listener
+from freshly.chassis.http import wrap
+from freshly.chassis.identity import require_caller
+from freshly.domains.account import endpoints as account
+from freshly.domains.auth import endpoints as auth
+from freshly.domains.auth.identity import TokenIdentity
+from freshly.domains.auth.passwords import Passwords
+from freshly.domains.auth.tokens import TokenSigner
+from freshly.domains.families import endpoints as families
+from freshly.domains.families.events import MemberJoined
+from freshly.domains.grocery import endpoints as grocery
+from freshly.domains.ingredients import endpoints as ingredients
+from freshly.domains.meal_plans import endpoints as meal_plans
+from freshly.domains.meals import endpoints as meals
+from freshly.domains.notifications.listeners import tell_owners_of_new_member
+from freshly.domains.pantry import endpoints as pantry
+from freshly.domains.users import endpoints as users
+from freshly.settings import Settings
+from freshly.tables import all_tables
+
+PUBLIC = (health.router, auth.public)
+SIGNED_IN = (
+    auth.router,
+    users.router,
+    families.router,
+    ingredients.router,
+    pantry.router,
+    meals.router,
+    meal_plans.router,
+    grocery.router,
+    account.router,
+)
+LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
+    MemberJoined: (tell_owners_of_new_member,),
+}
+
+
+def create_app(settings: Settings) -> FastAPI:
+    all_tables()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        """Opens everything that lives as long as the process, and closes it again."""
+        engine = create_engine(
+            settings.pooled_database,
+            pool_size=settings.database_pool_size,
+            max_overflow=settings.database_max_overflow,
+            pool_timeout=settings.database_pool_timeout,
+        )
+        tokens = TokenSigner(settings)
+        try:
+            yield {
+                "settings": settings,
+                "units": UnitsOfWork(engine),
+                "tokens": tokens,
+                "passwords": Passwords(),
+                "identity": TokenIdentity(tokens),
+                "listeners": LISTENERS,
+            }
+        finally:
+            await engine.dispose()
+
+    app = FastAPI(
+        title=settings.app_name,
+        version=__version__,
+        summary="The kitchen backend for families who plan meals",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    for router in PUBLIC:
+        app.include_router(router)
+    signed_in = APIRouter(dependencies=[require_caller], responses=problems(Unauthenticated))
+    for router in SIGNED_IN:
+        signed_in.include_router(router)
+    app.include_router(signed_in)
+    install_error_handlers(app)
+    wrap(app, settings)
+    return app

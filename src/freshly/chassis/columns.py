@@ -1,0 +1,202 @@
+"""Column types that mean the same on PostgreSQL and SQLite."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Enum,
+    Integer,
+    Numeric,
+    String,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
+
+THOUSANDTH = Decimal("0.001")
+LARGEST_QUANTITY = Decimal("9999999.999")
+
+
+class Quantity(TypeDecorator[Decimal]):
+    """NUMERIC(10,3). SQLite has only floats, so there it is a whole number of thousandths."""
+
+    impl = Numeric(10, 3)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(BigInteger())
+        return dialect.type_descriptor(Numeric(10, 3))
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        rounded = value.quantize(THOUSANDTH, ROUND_HALF_UP)
+        return int(rounded.scaleb(3)) if dialect.name == "sqlite" else rounded
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        if value is None or dialect.name != "sqlite":
+            return value  # type: ignore[no-any-return]  # asyncpg gives Decimal
+        return Decimal(value).scaleb(-3)
+
+
+class ExactNumber(TypeDecorator[Decimal]):
+    """NUMERIC without limits; text on SQLite, so that nothing is rounded."""
+
+    impl = Numeric
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(String() if dialect.name == "sqlite" else Numeric())
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        return str(value) if value is not None and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        del dialect
+        return None if value is None else Decimal(value)
+
+
+class Instant(TypeDecorator[datetime]):
+    """TIMESTAMP WITH TIME ZONE, always aware; SQLite keeps UTC without saying so."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        in_utc = value.astimezone(UTC)
+        return in_utc.replace(tzinfo=None) if dialect.name == "sqlite" else in_utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class _List(TypeDecorator[list[Any]]):
+    """An array on PostgreSQL, JSON on SQLite."""
+
+    impl = JSON
+    cache_ok = True
+    item: type[TypeEngine[Any]]
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        stored = JSON() if dialect.name == "sqlite" else ARRAY(self.item())
+        return dialect.type_descriptor(stored)
+
+    def process_literal_param(self, value: Sequence[Any] | None, dialect: Dialect) -> str:
+        del dialect
+        return json.dumps(list(value or ()))
+
+
+class TextList(_List):
+    item = Text
+    cache_ok = True
+
+
+class IntList(_List):
+    item = Integer
+    cache_ok = True
+
+
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+def named_enum(values: type[StrEnum], name: str) -> Enum:
+    """An enum type of that name on PostgreSQL, a CHECK on SQLite; stores the values."""
+    return Enum(
+        values,
+        name=name,
+        values_callable=lambda members: [member.value for member in members],
+        native_enum=True,
+        create_constraint=True,
+    )
+
+
+class now(FunctionElement[datetime]):  # noqa: N801 - reads like the SQL function it is
+    """The database's clock: one truth for all processes, to the microsecond (SQLite: milli)."""
+
+    type = Instant()
+    inherit_cache = True
+
+
+@compiles(now)
+def _now(_element: now, _compiler: SQLCompiler, **_: Any) -> str:
+    return "now()"
+
+
+@compiles(now, "sqlite")
+def _now_on_sqlite(_element: now, _compiler: SQLCompiler, **_: Any) -> str:
+    return "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+
+
+class empty_list(FunctionElement[Any]):  # noqa: N801 - as above
+    """The server's default of a TextList or IntList."""
+
+    inherit_cache = True
+
+
+@compiles(empty_list)
+def _empty_list(_element: empty_list, _compiler: SQLCompiler, **_: Any) -> str:
+    return "'{}'"
+
+
+@compiles(empty_list, "sqlite")
+def _empty_list_on_sqlite(_element: empty_list, _compiler: SQLCompiler, **_: Any) -> str:
+    return "'[]'"
+
+
+class contains_id(FunctionElement[bool]):  # noqa: N801 - as above
+    """Does an IntList column hold this number?"""
+
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[Any] | Any, id: int) -> None:
+        super().__init__(column, id)
+
+
+@compiles(contains_id)
+def _contains_id(element: contains_id, compiler: SQLCompiler, **options: Any) -> str:
+    column, id = element.clauses
+    return f"{compiler.process(id, **options)} = ANY ({compiler.process(column, **options)})"
+
+
+@compiles(contains_id, "sqlite")
+def _contains_id_on_sqlite(element: contains_id, compiler: SQLCompiler, **options: Any) -> str:
+    column, id = element.clauses
+    listed = f"SELECT value FROM json_each({compiler.process(column, **options)})"
+    return f"{compiler.process(id, **options)} IN ({listed})"
+
+
+class unicode_lower(FunctionElement[str]):  # noqa: N801 - as above
+    """lower() for every alphabet; SQLite's own knows only A to Z."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(unicode_lower)
+def _unicode_lower(element: unicode_lower, compiler: SQLCompiler, **options: Any) -> str:
+    return f"lower({compiler.process(element.clauses, **options)})"
+
+
+@compiles(unicode_lower, "sqlite")
+def _unicode_lower_on_sqlite(element: unicode_lower, compiler: SQLCompiler, **options: Any) -> str:
+    return f"unicode_lower({compiler.process(element.clauses, **options)})"

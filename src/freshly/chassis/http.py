@@ -1,0 +1,213 @@
+"""What every request passes: pure ASGI, because each BaseHTTPMiddleware costs 90 microseconds."""
+
+import re
+import secrets
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from freshly.chassis.errors import internal_error, problem
+from freshly.chassis.logging import correlation_id, get_logger
+from freshly.settings import LARGEST_BODY, Settings
+
+access_log = get_logger("freshly.access")
+logger = get_logger(__name__)
+
+CORRELATION_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+PREFIX = "/api/v1"
+SYSTEM_PATHS = {"/", "/health", "/ready", "/docs", "/redoc", "/openapi.json"}
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "X-XSS-Protection": "1; mode=block",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "Permissions-Policy": "geolocation=(), microphone=(), camera=()",
+}
+ONLY_HTTPS = "max-age=31536000; includeSubDomains"
+LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1)(:\d+)?"
+
+
+class Observed:
+    """Correlation id, timing, security headers, and one line in the log for each request."""
+
+    def __init__(self, app: ASGIApp, *, only_https: bool) -> None:
+        self.app = app
+        self.headers = dict(SECURITY_HEADERS)
+        if only_https:
+            self.headers["Strict-Transport-Security"] = ONLY_HTTPS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("X-Correlation-ID", "")
+        id = given if CORRELATION_ID.fullmatch(given) else secrets.token_hex(4)
+        started = perf_counter()
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Correlation-ID"] = id
+                headers["X-Process-Time"] = f"{perf_counter() - started:.6f}"
+                for name, value in self.headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        path = scope["path"]
+        token = correlation_id.set(id)
+        try:
+            await self.app(scope, receive, send_with_headers)
+        finally:
+            self._log(scope, path, status, perf_counter() - started)
+            correlation_id.reset(token)
+
+    @staticmethod
+    def _log(scope: Scope, path: str, status: int, seconds: float) -> None:
+        facts: dict[str, Any] = {
+            "method": scope["method"],
+            "path": quote(path),
+            "status": status or "aborted",
+            "ms": round(seconds * 1000, 2),
+            "client": (scope.get("client") or ("-",))[0],
+        }
+        if user := scope.get("state", {}).get("user_id"):
+            facts["user_id"] = user
+        access_log.info("request", **facts)
+
+
+class KnownHosts:
+    """A request for a host that we are not is refused: links in mails are built from it."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Sequence[str]) -> None:
+        self.app = app
+        self.exact = {host for host in hosts if not host.startswith("*.")}
+        self.suffixes = tuple(host.removeprefix("*") for host in hosts if host.startswith("*."))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and "*" not in self.exact:
+            host = Headers(scope=scope).get("host", "").rsplit(":", 1)[0].lower()
+            if host not in self.exact and not host.endswith(self.suffixes or ("\0",)):
+                response = problem(400, "unknown_host", "Invalid host header")
+                await response(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+class OnePrefix:
+    """`/api/v1/meals/me`, `/meals/me` and `/meals/me/` are one route."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = scope["path"]
+            bare = path.removeprefix(PREFIX) if path.startswith(f"{PREFIX}/") else path
+            bare = bare.rstrip("/") or "/"
+            if bare != path and (bare not in SYSTEM_PATHS or not path.startswith(PREFIX)):
+                scope = {**scope, "path": bare, "raw_path": quote(bare).encode()}
+        await self.app(scope, receive, send)
+
+
+class BodyTooLarge(Exception):
+    pass
+
+
+class LimitedBody:
+    """413 by the announced length at once, and by counting where none was announced."""
+
+    def __init__(self, app: ASGIApp, *, largest: int = LARGEST_BODY) -> None:
+        self.app = app
+        self.largest = largest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "0")
+        if not announced.isdecimal() or int(announced[:20]) > self.largest:
+            await self._refuse(scope, receive, send)
+            return
+        received, started = 0, False
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.largest:
+                raise BodyTooLarge
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, counted, noted)
+        except BodyTooLarge:
+            if not started:
+                await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        detail = f"The body is larger than {self.largest} bytes"
+        await problem(413, "content_too_large", detail)(scope, receive, send)
+
+
+class LastResort:
+    """A bug is a bare 500 with the correlation id, inside of CORS and the other headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        except BodyTooLarge:
+            raise
+        except Exception:
+            if scope["type"] != "http" or started:
+                raise
+            logger.exception("unhandled error")
+            await internal_error()(scope, receive, send)
+
+
+def wrap(app: FastAPI, settings: Settings) -> None:
+    """Put everything in front of the routes; the last added is the outermost."""
+    app.add_middleware(LastResort)
+    app.add_middleware(LimitedBody)
+    app.add_middleware(OnePrefix)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    if not settings.is_local or settings.app_env == "development":
+        app.add_middleware(KnownHosts, hosts=[host.lower() for host in settings.allowed_hosts])
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_origin_regex=LOCAL_ORIGIN if settings.app_env == "local" else None,
+        allow_credentials=True,
+        allow_methods=("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"),
+        allow_headers=(
+            *("Accept", "Accept-Language", "Content-Language", "Content-Type", "Authorization"),
+            *("X-Requested-With", "Origin", "Cache-Control", "Pragma", "Idempotency-Key"),
+            *("If-Match", "If-None-Match", "X-Correlation-ID"),
+        ),
+        expose_headers=("X-Correlation-ID", "X-Process-Time", "ETag", "Cache-Control", "Link"),
+    )
+    app.add_middleware(Observed, only_https=not settings.is_local)

@@ -1,0 +1,81 @@
+"""The `freshly` command."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from freshly import __version__
+from freshly.settings import BadSettings, Settings, load
+
+REFUSED = 2  # the exit status of a start that was refused
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load()
+    except BadSettings as error:
+        print(f"freshly: {error}", file=sys.stderr)  # noqa: T201
+        return REFUSED
+    run: Callable[[Settings, argparse.Namespace], int] = options.run
+    return run(settings, options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="freshly", description="The kitchen backend.")
+    parser.add_argument("--version", action="version", version=f"freshly {__version__}")
+    parser.set_defaults(run=_serve)
+    commands = parser.add_subparsers(title="commands", metavar="")
+    serve = commands.add_parser("serve", help="migrate, then serve (the default)")
+    serve.set_defaults(run=_serve)
+    worker = commands.add_parser("worker", help="run background jobs")
+    worker.set_defaults(run=_worker)
+    migrate = commands.add_parser("migrate", help="bring the database to this release's schema")
+    migrate.add_argument("--dry-run", action="store_true", help="print the SQL, run nothing")
+    migrate.set_defaults(run=_migrate)
+    doctor = commands.add_parser("doctor", help="check the settings and what they lead to")
+    doctor.set_defaults(run=_doctor)
+    demo = commands.add_parser("demo", help="a family's week, and what it has to buy")
+    demo.add_argument("--url", help="a running server (default: a temporary one)")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+# Each command imports what it needs itself, so that the others start without it.
+def _serve(settings: Settings, _options: argparse.Namespace) -> int:
+    from freshly.serve import serve
+
+    return serve(settings)
+
+
+def _worker(_settings: Settings, _options: argparse.Namespace) -> int:
+    print(  # noqa: T201
+        "freshly: there is no work for a worker yet: this release runs no background jobs",
+        file=sys.stderr,
+    )
+    return 1
+
+
+def _migrate(settings: Settings, options: argparse.Namespace) -> int:
+    import asyncio
+
+    from freshly.migrate import migrate, print_sql
+
+    if options.dry_run:
+        print_sql(settings)
+        return 0
+    before, after = asyncio.run(migrate(settings))
+    print(f"{settings.database.render_as_string()}: {before or 'empty'} -> {after}")  # noqa: T201
+    return 0
+
+
+def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
+    from freshly.doctor import examine
+
+    return examine(settings)
+
+
+def _demo(settings: Settings, options: argparse.Namespace) -> int:
+    from freshly.demo import run_demo
+
+    return run_demo(settings, options.url)

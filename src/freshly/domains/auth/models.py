@@ -1,0 +1,49 @@
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from freshly.chassis.columns import Instant
+from freshly.chassis.database import Base, Created
+
+
+class SignIn(Created, Base):
+    """One sign-in on one device: the family of its tokens. Revoked, all of them are dead."""
+
+    __tablename__ = "sign_ins"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    expires_at: Mapped[datetime] = mapped_column(Instant(), index=True)
+    revoked_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
+
+
+class RefreshToken(Base):
+    """A refresh token that was given out. It can be signed again from its row, not read from it."""
+
+    __tablename__ = "refresh_tokens"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)  # the token's jti
+    sign_in_id: Mapped[str] = mapped_column(
+        ForeignKey("sign_ins.id", ondelete="CASCADE"), index=True
+    )
+    token_hash: Mapped[str] = mapped_column(String(64))  # SHA-256, hex
+    issued_at: Mapped[datetime] = mapped_column(Instant())
+    expires_at: Mapped[datetime] = mapped_column(Instant())
+    used_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
+    successor_id: Mapped[str | None] = mapped_column(String(32), default=None)
+
+
+class OAuthAccount(Created, Base):
+    __tablename__ = "oauth_accounts"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    email: Mapped[str] = mapped_column(String(255))
+    username: Mapped[str] = mapped_column(String(255))
+    provider: Mapped[str] = mapped_column(String(32))
+    supabase_user_id: Mapped[str] = mapped_column(String(128))
+
+    __table_args__ = (
+        UniqueConstraint("supabase_user_id", name="uq_oauth_accounts_supabase_user_id"),
+    )

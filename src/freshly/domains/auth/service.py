@@ -1,0 +1,177 @@
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hmac import compare_digest
+from typing import Annotated
+
+from freshly.chassis.database import Units
+from freshly.chassis.identity import CurrentCaller
+from freshly.chassis.injection import Injected, from_lifespan
+from freshly.domains.auth.errors import (
+    EmailAlreadyRegistered,
+    InvalidCredentials,
+    InvalidRefreshToken,
+    InvalidToken,
+    RefreshTokenReplayed,
+    RefreshTokenRevoked,
+    TokenExpired,
+    UserGone,
+)
+from freshly.domains.auth.models import RefreshToken, SignIn
+from freshly.domains.auth.passwords import Passwords
+from freshly.domains.auth.repository import SignInRepository
+from freshly.domains.auth.schemas import Login, Register, Tokens
+from freshly.domains.auth.tokens import Claims, TokenSigner, digest, fresh_id
+from freshly.domains.preferences.service import PreferenceService
+from freshly.domains.users.errors import EmailTaken, UserNotFound
+from freshly.domains.users.models import User
+from freshly.domains.users.repository import UserRepository
+
+GRACE = timedelta(seconds=10)
+
+CurrentPasswords = Annotated[Passwords, from_lifespan("passwords")]
+CurrentSigner = Annotated[TokenSigner, from_lifespan("tokens")]
+
+
+@dataclass
+class RegistrationService:
+    users: Injected[UserRepository]
+    preferences: Injected[PreferenceService]
+    passwords: CurrentPasswords
+
+    async def register(self, new: Register) -> User:
+        # Hashed before the first statement: no connection and no lock is held meanwhile.
+        hashed = await self.passwords.hash(new.password)
+        if await self.users.by_email(new.email):
+            raise EmailAlreadyRegistered
+        user = User(
+            email=new.email,
+            name=new.name,
+            phone_number=new.phone_number,
+            hashed_password=hashed,
+        )
+        try:
+            await self.users.save(user)
+        except EmailTaken as error:
+            raise EmailAlreadyRegistered from error
+        await self.preferences.begin(user.id, new.preference)
+        return user
+
+
+@dataclass
+class SignInService:
+    units: Units
+    passwords: CurrentPasswords
+    tokens: CurrentSigner
+
+    async def login(self, given: Login) -> Tokens:
+        """The password is checked between two units of work, holding neither connection nor lock."""
+        async with self.units.reading() as session:
+            user = await UserRepository(session).by_email(given.email)
+        known = user.hashed_password if user else None
+        matches, better_hash = await self.passwords.verify(given.password, known)
+        if user is None or not matches:
+            raise InvalidCredentials
+        async with self.units.writing() as session:
+            try:
+                current = await UserRepository(session).get(user.id, lock=True)
+            except UserNotFound as error:
+                raise InvalidCredentials from error
+            if current.hashed_password != known:  # changed in between
+                raise InvalidCredentials
+            if better_hash:
+                current.hashed_password = better_hash
+                await UserRepository(session).save(current)
+            return await self._begin(user.id, SignInRepository(session))
+
+    async def _begin(self, user_id: int, sign_ins: SignInRepository) -> Tokens:
+        at = await sign_ins.now()
+        token = self._new_refresh_token(fresh_id(), at)
+        signed = self._seal(user_id, token)
+        sign_in = SignIn(id=token.sign_in_id, user_id=user_id, expires_at=token.expires_at)
+        await sign_ins.begin(sign_in, token)
+        return self._pair(user_id, sign_in.id, signed, at)
+
+    async def refresh(self, given: str | None) -> Tokens:
+        """A new pair for a refresh token, which is used up by that.
+
+        Sent again within a grace of 10 s (a retry, a second tab) it gives the same successor;
+        later it is a replay, and ends the sign-in.
+        """
+        claims = self._read_refresh_token(given)
+        async with self.units.writing() as session:
+            sign_ins = SignInRepository(session)
+            sign_in = await sign_ins.get(claims.sign_in_id, lock=True)
+            if sign_in is None or sign_in.user_id != claims.user_id:
+                raise UserGone
+            if sign_in.revoked_at is not None:
+                raise RefreshTokenRevoked
+            presented = await sign_ins.token(claims.jti)
+            if presented is None or not compare_digest(presented.token_hash, digest(given or "")):
+                raise InvalidRefreshToken
+            at = await sign_ins.now()
+            live = await self._live_successor(presented, at, sign_ins)
+            if live is None:
+                await sign_ins.revoke(sign_in.id)
+                raise RefreshTokenReplayed
+            if live is presented:
+                live = await self._rotate(presented, sign_in, at, sign_ins)
+            signed = self.tokens.refresh(sign_in.user_id, live)
+            return self._pair(sign_in.user_id, sign_in.id, signed, at)
+
+    def _read_refresh_token(self, given: str | None) -> Claims:
+        try:
+            return self.tokens.read(given or "", "refresh")
+        except (InvalidToken, TokenExpired) as error:
+            raise InvalidRefreshToken from error
+
+    @staticmethod
+    async def _live_successor(
+        token: RefreshToken, at: datetime, sign_ins: SignInRepository
+    ) -> RefreshToken | None:
+        """The one unused token that this one led to, if each step is still within its grace."""
+        current: RefreshToken | None = token
+        while current is not None and current.used_at is not None:
+            if at - current.used_at > GRACE or current.successor_id is None:
+                return None
+            current = await sign_ins.token(current.successor_id)
+        return current
+
+    async def _rotate(
+        self, used: RefreshToken, sign_in: SignIn, at: datetime, sign_ins: SignInRepository
+    ) -> RefreshToken:
+        successor = self._new_refresh_token(sign_in.id, at)
+        self._seal(sign_in.user_id, successor)
+        await sign_ins.add(successor)
+        used.used_at, used.successor_id = at, successor.id
+        sign_in.expires_at = successor.expires_at
+        await sign_ins.save()
+        return successor
+
+    def _new_refresh_token(self, sign_in_id: str, at: datetime) -> RefreshToken:
+        issued = at.replace(microsecond=0)  # as the claims have it, so that it signs the same
+        return RefreshToken(
+            id=fresh_id(),
+            sign_in_id=sign_in_id,
+            token_hash="",
+            issued_at=issued,
+            expires_at=issued + self.tokens.refresh_lifetime,
+        )
+
+    def _seal(self, user_id: int, token: RefreshToken) -> str:
+        signed = self.tokens.refresh(user_id, token)
+        token.token_hash = digest(signed)
+        return signed
+
+    def _pair(self, user_id: int, sign_in_id: str, refresh_token: str, at: datetime) -> Tokens:
+        access_token = self.tokens.access(user_id, sign_in_id, at)
+        return Tokens(access_token=access_token, refresh_token=refresh_token)
+
+
+@dataclass
+class SignOutService:
+    caller: CurrentCaller
+    sign_ins: Injected[SignInRepository]
+
+    async def logout(self) -> None:
+        """Ends this sign-in: its access tokens and its refresh token, in every process."""
+        await self.sign_ins.revoke(self.caller.session_id)

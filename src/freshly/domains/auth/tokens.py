@@ -1,0 +1,87 @@
+"""Tokens: signed claims. What a token is still worth is for the database to say."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from uuid import uuid4
+
+import jwt
+
+from freshly.domains.auth.errors import InvalidToken, TokenExpired, WrongTokenType
+from freshly.domains.auth.models import RefreshToken
+from freshly.settings import Settings
+
+ISSUER = "freshly"
+AUDIENCE = "freshly-app"
+REQUIRED = ["sub", "sid", "type", "jti", "iss", "aud", "iat", "exp"]
+
+
+@dataclass(frozen=True)
+class Claims:
+    user_id: int
+    sign_in_id: str
+    jti: str
+
+
+def fresh_id() -> str:
+    return uuid4().hex
+
+
+def digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class TokenSigner:
+    def __init__(self, settings: Settings) -> None:
+        self._secret = settings.jwt_secret.get_secret_value()
+        self._algorithm = settings.jwt_alg
+        self.access_lifetime = timedelta(minutes=settings.access_token_expire_minutes)
+        self.refresh_lifetime = timedelta(days=settings.refresh_token_expire_days)
+
+    def access(self, user_id: int, sign_in_id: str, at: datetime) -> str:
+        return self._sign(
+            user_id, sign_in_id, "access", fresh_id(), at, at + self.access_lifetime
+        )
+
+    def refresh(self, user_id: int, row: RefreshToken) -> str:
+        """The same row signs to the same token."""
+        return self._sign(
+            user_id, row.sign_in_id, "refresh", row.id, row.issued_at, row.expires_at
+        )
+
+    def _sign(
+        self, user_id: int, sign_in_id: str, type: str, jti: str, at: datetime, until: datetime
+    ) -> str:
+        claims: dict[str, Any] = {
+            "sub": str(user_id),
+            "sid": sign_in_id,
+            "type": type,
+            "jti": jti,
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "iat": int(at.timestamp()),
+            "exp": int(until.timestamp()),
+        }
+        return jwt.encode(claims, self._secret, self._algorithm)
+
+    def read(self, token: str, type: Literal["access", "refresh"]) -> Claims:
+        """Raises TokenExpired, WrongTokenType, or InvalidToken for anything else that is wrong."""
+        try:
+            claims = jwt.decode(
+                token,
+                self._secret,
+                algorithms=[self._algorithm],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                # The clock that wrote `iat` may be ahead of ours; `exp` is what counts.
+                options={"require": REQUIRED, "verify_iat": False},
+            )
+            found = Claims(int(claims["sub"]), str(claims["sid"]), str(claims["jti"]))
+        except jwt.ExpiredSignatureError as error:
+            raise TokenExpired from error
+        except (jwt.InvalidTokenError, ValueError) as error:
+            raise InvalidToken from error
+        if claims["type"] != type:
+            raise WrongTokenType
+        return found

@@ -1,0 +1,162 @@
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from freshly.chassis.errors import problems
+from freshly.chassis.injection import Injected
+from freshly.chassis.schemas import Id, Ok
+from freshly.domains.families.errors import (
+    InvalidInviteCode,
+    InvalidRole,
+    LastOwner,
+    MemberNotFound,
+    MembershipNotFound,
+    NotAFamilyMember,
+    NotAllowed,
+    NotAMember,
+)
+from freshly.domains.families.models import Membership
+from freshly.domains.families.schemas import (
+    FamilyCreate,
+    FamilyRead,
+    FreeRoleUpdate,
+    JoinFamily,
+    Kicked,
+    Left,
+    MembershipRead,
+    RoleUpdate,
+)
+from freshly.domains.families.service import FamilyService
+from freshly.domains.preferences.errors import PreferencesNotSet
+from freshly.domains.preferences.models import UserPreference
+from freshly.domains.preferences.schemas import PreferenceRead
+from freshly.domains.preferences.service import PreferenceService
+from freshly.domains.users.models import User
+from freshly.domains.users.schemas import UserRead
+
+router = APIRouter(tags=["families"])
+
+Families = Injected[FamilyService]
+
+
+@router.get("/families", summary="The families I am in")
+async def list_families(families: Families) -> list[FamilyRead]:
+    return await families.mine()
+
+
+@router.post("/families", summary="Found a family, as its owner")
+async def create_family(families: Families, new: FamilyCreate) -> FamilyRead:
+    return await families.create(new)
+
+
+@router.post(
+    "/families/join",
+    response_model=MembershipRead,
+    responses=problems(InvalidInviteCode),
+    summary="Join a family by its invite code",
+)
+async def join_family(families: Families, given: JoinFamily) -> Membership:
+    return await families.join(given.invite_code)
+
+
+@router.get(
+    "/families/{family_id}", responses=problems(NotAFamilyMember), summary="One of my families"
+)
+async def read_family(families: Families, family_id: Id) -> FamilyRead:
+    return await families.read(family_id)
+
+
+@router.delete(
+    "/families/{family_id}", responses=problems(NotAllowed), summary="Dissolve a family (owner)"
+)
+async def delete_family(families: Families, family_id: Id) -> Ok:
+    await families.delete(family_id)
+    return Ok()
+
+
+@router.post(
+    "/families/{family_id}/invite/regenerate",
+    responses=problems(NotAllowed),
+    summary="A new invite code (admin, owner)",
+)
+async def regenerate_code(
+    families: Families, family_id: Annotated[Id, Path(ge=1)]
+) -> FamilyRead:
+    return await families.regenerate_code(family_id)
+
+
+@router.get(
+    "/families/{family_id}/members",
+    response_model=list[MembershipRead],
+    responses=problems(NotAFamilyMember),
+    summary="Who is in the family",
+)
+async def list_members(families: Families, family_id: Id) -> Sequence[Membership]:
+    return await families.members(family_id)
+
+
+@router.delete(
+    "/families/{family_id}/members/{user_id}",
+    responses=problems(LastOwner, NotAllowed, NotAMember),
+    summary="Leave, or remove somebody (admin, owner)",
+)
+async def remove_member(families: Families, family_id: Id, user_id: Id) -> Ok:
+    await families.remove_member(family_id, user_id)
+    return Ok()
+
+
+@router.patch(
+    "/families/{family_id}/members/{user_id}/role",
+    response_model=MembershipRead,
+    responses=problems(LastOwner, NotAllowed, MemberNotFound),
+    summary="Change somebody's role (admin, owner)",
+)
+async def change_role(
+    families: Families, family_id: Id, user_id: Id, update: RoleUpdate
+) -> Membership:
+    return await families.change_role(family_id, user_id, update.role)
+
+
+@router.get(
+    "/families/{family_id}/members/{user_id}/preferences",
+    response_model=PreferenceRead,
+    responses=problems(NotAllowed, MemberNotFound, PreferencesNotSet),
+    summary="A member's preferences (owner)",
+)
+async def read_members_preferences(
+    families: Families, preferences: Injected[PreferenceService], family_id: Id, user_id: Id
+) -> UserPreference:
+    member = await families.member_of_mine(family_id, user_id)
+    return await preferences.of(member.user_id)
+
+
+@router.get(
+    "/families/{family_id}/members/{user_id}/profile",
+    response_model=UserRead,
+    responses=problems(NotAllowed, MemberNotFound),
+    summary="A member's profile (owner)",
+)
+async def read_members_profile(families: Families, family_id: Id, user_id: Id) -> User:
+    return (await families.member_of_mine(family_id, user_id)).user
+
+
+@router.patch(
+    "/memberships/{id}/role",
+    responses=problems(InvalidRole, LastOwner, NotAllowed, MembershipNotFound),
+    summary="Change the role of a membership (owner)",
+)
+async def change_membership_role(
+    families: Families, id: Id, update: FreeRoleUpdate, family_id: Id | None = None
+) -> Ok:
+    await families.change_role_of(id, family_id, update.role)
+    return Ok()
+
+
+@router.delete(
+    "/memberships/{id}",
+    responses=problems(LastOwner, NotAllowed, MembershipNotFound),
+    summary="Leave, or remove somebody (admin, owner), by membership",
+)
+async def remove_membership(families: Families, id: Id) -> Left | Kicked:
+    return await families.remove_membership(id)

@@ -1,0 +1,9 @@
+from dataclasses import dataclass
+
+from freshly.chassis.events import Event
+
+
+@dataclass(frozen=True)
+class MemberJoined(Event):
+    family_id: int
+    user_id: int

@@ -1,0 +1,50 @@
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import CheckConstraint, ForeignKey, Text, UniqueConstraint, func
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from freshly.chassis.columns import now
+from freshly.chassis.database import Base, Created
+from freshly.domains.users.models import User
+
+
+class Role(StrEnum):
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+
+    @property
+    def rank(self) -> int:
+        return [Role.MEMBER, Role.ADMIN, Role.OWNER].index(self)
+
+    def manages(self) -> bool:
+        return self is not Role.MEMBER
+
+
+class Family(Created, Base):
+    __tablename__ = "families"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    display_name: Mapped[str] = mapped_column(Text)
+    invite_code: Mapped[str] = mapped_column(Text, unique=True, index=True)
+
+
+class Membership(Base):
+    __tablename__ = "family_memberships"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    family_id: Mapped[int] = mapped_column(
+        ForeignKey("families.id", ondelete="CASCADE"), index=True
+    )
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    role: Mapped[str] = mapped_column(Text)
+    joined_at: Mapped[datetime] = mapped_column(
+        init=False, insert_default=now(), server_default=func.now()
+    )
+    user: Mapped[User] = relationship(init=False, lazy="raise", viewonly=True)
+
+    __table_args__ = (
+        UniqueConstraint("family_id", "user_id", name="uq_membership_family_user"),
+        CheckConstraint("role IN ('owner', 'admin', 'member')", name="ck_memberships_role"),
+    )

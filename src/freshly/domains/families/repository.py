@@ -1,0 +1,126 @@
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import joinedload
+
+from freshly.chassis.database import DbSession, violated_constraint
+from freshly.domains.families.access import CurrentAccess
+from freshly.domains.families.errors import NotAFamilyMember
+from freshly.domains.families.models import Family, Membership, Role
+from freshly.domains.families.schemas import FamilyRead
+
+CODES = 10**6
+CODE_TRIES = 20
+
+
+@dataclass
+class FamilyRepository:
+    """Families and who is in them; reads start from the caller's own families."""
+
+    session: DbSession
+    access: CurrentAccess
+
+    async def mine(self) -> list[FamilyRead]:
+        return await self._read(list(self.access.roles))
+
+    async def read(self, family_id: int) -> FamilyRead:
+        if not self.access.belongs_to(family_id):
+            raise NotAFamilyMember
+        found = await self._read([family_id])
+        if not found:
+            raise NotAFamilyMember
+        return found[0]
+
+    async def _read(self, ids: Sequence[int]) -> list[FamilyRead]:
+        members = (
+            select(func.count())
+            .select_from(Membership)
+            .where(Membership.family_id == Family.id)
+            .scalar_subquery()
+        )
+        rows = await self.session.execute(
+            select(Family.id, Family.display_name, Family.invite_code, members.label("count"))
+            .where(Family.id.in_(ids))
+            .order_by(Family.id)
+        )
+        return [FamilyRead.model_validate(row) for row in rows]
+
+    async def lock(self, family_id: int) -> Family | None:
+        """Whoever changes who is in a family, and as what, waits here for his turn."""
+        return await self.session.scalar(
+            select(Family).where(Family.id == family_id).with_for_update()
+        )
+
+    async def by_code(self, code: str) -> Family | None:
+        return await self.session.scalar(
+            select(Family).where(Family.invite_code == code).with_for_update()
+        )
+
+    async def save_with_code(self, family: Family) -> Family:
+        """Saved with an invite code of its own: six digits, nobody else's."""
+        for _ in range(CODE_TRIES):
+            family.invite_code = f"{secrets.randbelow(CODES):06d}"
+            try:
+                async with self.session.begin_nested():
+                    self.session.add(family)
+                    await self.session.flush()
+            except IntegrityError as error:
+                if violated_constraint(error) != "ix_families_invite_code":
+                    raise
+                continue
+            return family
+        raise RuntimeError("no free invite code was found")
+
+    async def delete(self, family_id: int) -> None:
+        await self.session.execute(delete(Family).where(Family.id == family_id))
+
+    async def members(self, family_id: int) -> Sequence[Membership]:
+        found = await self.session.scalars(
+            select(Membership)
+            .where(Membership.family_id == family_id)
+            .options(joinedload(Membership.user, innerjoin=True))
+            .order_by(Membership.id)
+            .execution_options(populate_existing=True)
+        )
+        return found.all()
+
+    async def member(self, family_id: int, user_id: int) -> Membership | None:
+        return await self.session.scalar(
+            select(Membership)
+            .where(Membership.family_id == family_id, Membership.user_id == user_id)
+            .options(joinedload(Membership.user, innerjoin=True))
+            .execution_options(populate_existing=True)
+        )
+
+    async def membership(self, id: int) -> Membership | None:
+        return await self.session.get(Membership, id)
+
+    async def owners(self, family_id: int) -> int:
+        return (
+            await self.session.execute(
+                select(func.count())
+                .select_from(Membership)
+                .where(Membership.family_id == family_id, Membership.role == Role.OWNER)
+            )
+        ).scalar_one()
+
+    async def lowest_owner(self, family_ids: Sequence[int]) -> dict[int, int]:
+        """Per family, the user id of the owner with the lowest membership id."""
+        rows = await self.session.execute(
+            select(Membership.family_id, Membership.user_id)
+            .where(Membership.family_id.in_(family_ids), Membership.role == Role.OWNER)
+            .order_by(Membership.id.desc())
+        )
+        return {family_id: user_id for family_id, user_id in rows}
+
+    async def save_member(self, membership: Membership) -> Membership:
+        self.session.add(membership)
+        await self.session.flush()
+        return membership
+
+    async def remove_member(self, membership: Membership) -> None:
+        await self.session.delete(membership)
+        await self.session.flush()

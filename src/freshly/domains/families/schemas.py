@@ -1,0 +1,56 @@
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from freshly.chassis.schemas import AnyText, Ok, ReadSchema, Schema, ShortText
+from freshly.domains.families.models import Role
+from freshly.domains.users.schemas import UserRead
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text.strip()
+
+
+class FamilyCreate(Schema):
+    display_name: Annotated[AnyText, Field(max_length=255), AfterValidator(_not_blank)]
+
+
+class FamilyRead(ReadSchema):
+    id: int
+    display_name: str
+    invite_code: str
+    count: Annotated[int, Field(description="How many members it has.")]
+
+
+class JoinFamily(Schema):
+    invite_code: ShortText
+
+
+class RoleUpdate(Schema):
+    role: Role
+
+
+class FreeRoleUpdate(Schema):
+    """An unknown role is a 400 here, as the existing app has it."""
+
+    role: ShortText
+
+
+class MembershipRead(ReadSchema):
+    id: int
+    family_id: int
+    user_id: int
+    role: Role
+    joined_at: datetime
+    user: UserRead
+
+
+class Left(Ok):
+    left: Literal[True] = True
+
+
+class Kicked(Ok):
+    kicked: Literal[True] = True

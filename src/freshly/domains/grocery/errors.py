@@ -1,0 +1,29 @@
+from freshly.chassis.errors import BadRequest, Forbidden, NotFound
+
+
+class ListNotFound(NotFound):
+    code, detail = "grocery_list_not_found", "List not found"
+
+
+class ItemNotFound(NotFound):
+    code, detail = "grocery_item_not_found", "Item not found"
+
+
+class ListAccessDenied(Forbidden):
+    code, detail = "grocery_list_access_denied", "Access denied to this list"
+
+
+class OnlyCreatorSyncs(Forbidden):
+    code, detail = "only_creator_syncs", "Only the list creator can sync with pantry"
+
+
+class MealToAddNotFound(BadRequest):
+    code, detail = "meal_not_found", "Meal {id} not found"
+
+
+class PlanToShopNotFound(NotFound):
+    code, detail = "meal_plan_not_found", "MealPlan {id} not found"
+
+
+class ListHasNoPlan(NotFound):
+    code, detail = "grocery_list_has_no_plan", "This list belongs to no meal plan"

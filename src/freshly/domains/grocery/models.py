@@ -1,0 +1,133 @@
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, false, select
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from freshly.chassis.columns import Quantity
+from freshly.chassis.database import Created, Updated
+from freshly.domains.families.access import Access, Guarded, Owned, covers, exactly_one_owner
+from freshly.domains.ingredients.models import Ingredient, UnitRow
+
+
+class ListStatus(StrEnum):
+    DRAFT = "draft"
+    FINALIZED = "finalized"
+    PURCHASED = "purchased"
+
+
+class GroceryList(Owned, Created, Updated, Guarded):
+    __tablename__ = "grocery_lists"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    created_by_user_id: Mapped[int | None] = mapped_column(
+        ForeignKey("users.id", ondelete="SET NULL"), index=True, default=None
+    )
+    meal_plan_id: Mapped[int | None] = mapped_column(
+        ForeignKey("meal_plans.id", ondelete="SET NULL"), index=True, default=None
+    )
+    title: Mapped[str | None] = mapped_column(Text, default=None)
+    status: Mapped[str] = mapped_column(Text, server_default="draft", default=ListStatus.DRAFT)
+    items: Mapped[list["GroceryListItem"]] = relationship(
+        init=False, lazy="raise", order_by="GroceryListItem.id", passive_deletes=True
+    )
+
+    __table_args__: Any = (
+        exactly_one_owner("grocery_list_scope_xor"),
+        Index("idx_grocery_list_family_status", "family_id", "status"),
+        Index("idx_grocery_list_owner_status", "owner_user_id", "status"),
+    )
+
+    @classmethod
+    def visible_to(cls, access: Access) -> ColumnElement[bool]:
+        return covers(access, cls.family_id, cls.owner_user_id)
+
+
+class OnAList(Guarded):
+    """What hangs on a list is seen by whoever sees the list."""
+
+    __abstract__ = True
+
+    grocery_list_id: Mapped[int] = mapped_column(
+        ForeignKey("grocery_lists.id", ondelete="CASCADE"), index=True
+    )
+
+    @classmethod
+    def visible_to(cls, access: Access) -> ColumnElement[bool]:
+        lists = select(GroceryList.id).where(GroceryList.visible_to(access))
+        return cls.grocery_list_id.in_(lists)
+
+
+class GroceryListItem(OnAList):
+    """A line of a list.
+
+    `quantity`, `unit_id` and the canonical columns say what is to be bought. What is needed in all
+    is remembered beside it, and the line is worked out from that, never from itself.
+    """
+
+    __tablename__ = "grocery_list_items"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    ingredient_id: Mapped[int] = mapped_column(ForeignKey("ingredients.id", ondelete="CASCADE"))
+    quantity: Mapped[Decimal | None] = mapped_column(Quantity(), default=None)
+    unit_id: Mapped[int | None] = mapped_column(ForeignKey("units.id"), default=None)
+    checked: Mapped[bool] = mapped_column(server_default=false(), default=False)
+    note: Mapped[str | None] = mapped_column(Text, default=None)
+    canonical_quantity_needed: Mapped[Decimal | None] = mapped_column(Quantity(), default=None)
+    canonical_unit: Mapped[str | None] = mapped_column(String(16), default=None)
+    is_purchased: Mapped[bool] = mapped_column(server_default=false(), default=False)
+    is_manual: Mapped[bool] = mapped_column(server_default=false(), default=False)
+    source_meal_plan_id: Mapped[int | None] = mapped_column(
+        ForeignKey("meal_plans.id", ondelete="SET NULL"), index=True, default=None
+    )
+    needed_quantity: Mapped[Decimal | None] = mapped_column(Quantity(), default=None)
+    needed_unit: Mapped[str | None] = mapped_column(String(64), default=None)
+    ingredient: Mapped[Ingredient] = relationship(init=False, lazy="raise", viewonly=True)
+    unit: Mapped[UnitRow | None] = relationship(init=False, lazy="raise", viewonly=True)
+
+    @property
+    def ingredient_name(self) -> str:
+        return self.ingredient.name
+
+    @property
+    def unit_code(self) -> str | None:
+        return self.unit.code if self.unit else None
+
+
+class GroceryNeed(OnAList):
+    """Why something is on a list: a meal of a day of the plan needs so much of it."""
+
+    __tablename__ = "grocery_needs"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    ingredient_id: Mapped[int] = mapped_column(
+        ForeignKey("ingredients.id", ondelete="CASCADE"), index=True
+    )
+    meal_id: Mapped[int | None] = mapped_column(
+        ForeignKey("meals.id", ondelete="SET NULL"), index=True
+    )
+    meal_name: Mapped[str] = mapped_column(Text)
+    needed_on: Mapped[date] = mapped_column()
+    # Without a quantity only the text is known.
+    quantity: Mapped[Decimal | None] = mapped_column(Quantity(), default=None)
+    unit: Mapped[str | None] = mapped_column(String(64), default=None)
+    text: Mapped[str | None] = mapped_column(Text, default=None)
+
+
+class GroceryReservation(OnAList):
+    """What of the pantry was counted on when the list was worked out."""
+
+    __tablename__ = "grocery_reservations"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    ingredient_id: Mapped[int] = mapped_column(
+        ForeignKey("ingredients.id", ondelete="CASCADE"), index=True
+    )
+    pantry_item_id: Mapped[int | None] = mapped_column(
+        ForeignKey("pantry_items.id", ondelete="SET NULL"), index=True
+    )
+    quantity: Mapped[Decimal] = mapped_column(Quantity())
+    unit: Mapped[str] = mapped_column(String(64))
+    expires_at: Mapped[date | None] = mapped_column(default=None)

@@ -1,0 +1,207 @@
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Literal, Self
+
+from pydantic import AliasChoices, BaseModel, Field, model_validator
+
+from freshly.chassis.schemas import (
+    Id,
+    LongText,
+    QuantityIn,
+    QuantityOut,
+    ReadSchema,
+    Schema,
+    Title,
+)
+from freshly.domains.grocery.models import ListStatus
+
+Scope = Literal["personal", "family"]
+
+
+class Scoped(Schema):
+    scope: Scope | None = None
+    family_id: Id | None = None
+
+    @model_validator(mode="after")
+    def _family_goes_with_scope(self) -> Self:
+        if self.scope == "family" and self.family_id is None:
+            raise ValueError("family_id is required for family scope")
+        if self.scope == "personal" and self.family_id is not None:
+            raise ValueError("family_id must not be set for personal scope")
+        return self
+
+
+class GroceryListCreate(Scoped):
+    scope: Scope
+    title: Title | None = None
+    status: ListStatus | None = ListStatus.DRAFT
+    meal_plan_id: Id | None = None
+
+
+class GroceryListUpdate(Schema):
+    title: Title | None = None
+    status: ListStatus | None = None
+    meal_plan_id: Id | None = None
+
+
+class ItemCreate(Schema):
+    ingredient_id: Id
+    quantity: QuantityIn | None = None
+    unit_id: Id | None = None
+    checked: bool | None = False
+    note: LongText | None = None
+
+
+class ItemUpdate(Schema):
+    """PATCH: only what is sent changes; null clears."""
+
+    quantity: QuantityIn | None = None
+    unit_id: Id | None = None
+    checked: bool | None = None
+    note: LongText | None = None
+
+
+class ItemSummary(ReadSchema):
+    id: int
+    ingredient_id: int
+    ingredient_name: str | None
+    quantity: QuantityOut | None
+    unit_code: str | None
+    checked: bool
+    note: str | None
+    is_purchased: bool
+    is_manual: bool
+    canonical_quantity_needed: QuantityOut | None
+    canonical_unit: str | None
+
+
+class ItemRead(ItemSummary):
+    grocery_list_id: int
+    unit_id: int | None
+    source_meal_plan_id: int | None
+
+
+class GroceryListRead(BaseModel):
+    id: int
+    family_id: int | None
+    owner_user_id: Annotated[
+        int | None,
+        Field(description="Of a family's list: the creator to the creator, else a family owner."),
+    ]
+    created_by_user_id: int | None
+    scope: Scope
+    meal_plan_id: int | None
+    title: str | None
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    items: list[ItemSummary]
+
+
+class AddFromMeal(Scoped):
+    """`recipe_id` is a meal's id: the app calls meals recipes here."""
+
+    meal_id: Id = Field(validation_alias=AliasChoices("recipe_id", "meal_id"))
+    list_id: Id | None = None
+    title: Title | None = None
+    servings_multiplier: Annotated[
+        Decimal | None, Field(gt=0, le=1000, allow_inf_nan=False, decimal_places=6)
+    ] = Decimal(1)
+
+    @model_validator(mode="after")
+    def _names_a_list(self) -> Self:
+        if self.list_id is None and self.scope is None:
+            raise ValueError("list_id or scope is required")
+        return self
+
+
+class MissingIngredient(ReadSchema):
+    ingredient_id: int
+    ingredient_name: str
+    quantity: QuantityOut | None
+    unit_code: str | None
+    note: str | None
+    source: Literal["personal_pantry", "family_pantry", "not_in_pantry"] = "not_in_pantry"
+
+
+class AddedFromMeal(BaseModel):
+    grocery_list: GroceryListRead
+    items_added: int
+    missing_ingredients: list[MissingIngredient]
+    message: str
+
+
+class Purchased(BaseModel):
+    grocery_item: ItemRead
+    pantry_quantity_added: QuantityOut | None
+    pantry_unit: str | None
+    message: str
+
+
+class Cleared(BaseModel):
+    items_removed: int
+    message: str
+
+
+class RemainingItem(BaseModel):
+    ingredient_id: int
+    ingredient_name: str
+    quantity: QuantityOut | None
+    unit_code: str | None
+    canonical_quantity: QuantityOut | None
+    canonical_unit: str | None
+    note: str | None
+
+
+class Synced(BaseModel):
+    items_removed: int
+    items_updated: int
+    remaining_items: list[RemainingItem]
+    message: str
+
+
+class Rebuilt(BaseModel):
+    grocery_list: GroceryListRead
+    items_count: int
+    message: str
+
+
+class PlanChoice(Schema):
+    meal_plan_id: Id | None = None
+
+
+class ItemChoice(Schema):
+    item_id: Id
+
+
+class NeedRead(BaseModel):
+    meal_id: int | None
+    meal_name: str
+    on: date
+    quantity: QuantityOut
+
+
+class CoverRead(BaseModel):
+    pantry_item_id: int | None
+    quantity: QuantityOut
+    expires_at: date | None
+
+
+class ExplainedLine(BaseModel):
+    item_id: Annotated[int | None, Field(description="Null where the pantry covers all of it.")]
+    ingredient_name: str
+    unit: str
+    needed: list[NeedRead]
+    covered: list[CoverRead]
+    to_buy: QuantityOut
+
+
+class Unquantified(BaseModel):
+    item_id: int | None
+    ingredient_name: str
+    text: str
+
+
+class Explanation(BaseModel):
+    lines: list[ExplainedLine]
+    unquantified: list[Unquantified]

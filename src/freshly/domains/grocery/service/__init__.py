@@ -1,0 +1,17 @@
+"""What the domain does, by use case."""
+
+from freshly.domains.grocery.service.explaining import ExplanationService
+from freshly.domains.grocery.service.from_meal import FromMealService
+from freshly.domains.grocery.service.items import ItemService
+from freshly.domains.grocery.service.lists import ListService
+from freshly.domains.grocery.service.rebuilding import RebuildService
+from freshly.domains.grocery.service.syncing import SyncService
+
+__all__ = [
+    "ExplanationService",
+    "FromMealService",
+    "ItemService",
+    "ListService",
+    "RebuildService",
+    "SyncService",
+]

@@ -1,0 +1,80 @@
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from freshly.chassis.injection import Injected
+from freshly.domains.grocery.errors import MealToAddNotFound
+from freshly.domains.grocery.measuring import JOINED
+from freshly.domains.grocery.models import GroceryList, GroceryListItem
+from freshly.domains.grocery.repository import ItemRepository
+from freshly.domains.grocery.schemas import AddedFromMeal, AddFromMeal, MissingIngredient
+from freshly.domains.grocery.service.lists import ListService
+from freshly.domains.ingredients.amounts import scaled
+from freshly.domains.ingredients.service import IngredientService
+from freshly.domains.meals.errors import MealNotFound
+from freshly.domains.meals.models import Meal
+from freshly.domains.meals.service import MealService
+
+LONGEST_NOTE = 20_000
+
+
+@dataclass
+class FromMealService:
+    lists: Injected[ListService]
+    items: Injected[ItemRepository]
+    meals: Injected[MealService]
+    ingredients: Injected[IngredientService]
+
+    async def add(self, wanted: AddFromMeal) -> AddedFromMeal:
+        """Puts the ingredients of a meal on a list, their amounts as notes; asks no pantry."""
+        meal = await self._meal(wanted.meal_id)
+        grocery_list = await self._list(wanted, meal)
+        factor = wanted.servings_multiplier or Decimal(1)
+        missing = [i for i in meal.ingredients if not i.get("in_pantry") and _name(i)]
+        rows = await self.ingredients.find_or_make(_name(i) for i in missing)
+        there = {item.ingredient.stands_for: item for item in grocery_list.items}
+        added: dict[int, GroceryListItem] = {}
+        for ingredient in missing:
+            row = rows[_name(ingredient)]
+            note = scaled(str(ingredient.get("amount") or ""), factor, row.name).strip()
+            known = there.get(row.stands_for) or added.get(row.stands_for)
+            if known is not None:
+                _append(known, note)
+            else:
+                added[row.stands_for] = GroceryListItem(
+                    grocery_list_id=grocery_list.id, ingredient_id=row.id, note=note or None
+                )
+        await self.items.add_all(added.values())
+        read = await self.lists.reread(grocery_list.id)
+        return AddedFromMeal(
+            grocery_list=read,
+            items_added=len(added),
+            missing_ingredients=[
+                MissingIngredient.model_validate(item) for item in read.items if not item.checked
+            ],
+            message=f"Added {len(added)} ingredients of {meal.name}",
+        )
+
+    async def _meal(self, id: int) -> Meal:
+        try:
+            return await self.meals.get(id)
+        except MealNotFound as error:
+            raise MealToAddNotFound(id=id) from error
+
+    async def _list(self, wanted: AddFromMeal, meal: Meal) -> GroceryList:
+        if wanted.list_id is not None:
+            return await self.lists.get(wanted.list_id, lock=True)
+        made = await self.lists.make(wanted.family_id, wanted.title or meal.name)
+        return await self.lists.lists.refreshed(made.id)
+
+
+def _name(ingredient: Mapping[str, Any]) -> str:
+    return str(ingredient.get("name") or "").strip()
+
+
+def _append(item: GroceryListItem, note: str) -> None:
+    """A line that gets more to stand for is worked out anew from its note."""
+    if not note or note in (item.note or ""):
+        return
+    item.note = JOINED.join(part for part in (item.note, note) if part)[:LONGEST_NOTE]

@@ -1,0 +1,112 @@
+from dataclasses import dataclass
+
+from freshly.chassis.clock import Today
+from freshly.chassis.injection import Injected
+from freshly.domains.grocery.errors import ItemNotFound
+from freshly.domains.grocery.measuring import Foods
+from freshly.domains.grocery.models import GroceryList, GroceryListItem
+from freshly.domains.grocery.repository import ItemRepository, ListRepository
+from freshly.domains.grocery.schemas import Cleared, ItemCreate, ItemRead, ItemUpdate, Purchased
+from freshly.domains.ingredients.service import IngredientService
+from freshly.domains.pantry.putting_away import Bought
+from freshly.domains.pantry.service import PantryService
+
+
+@dataclass
+class ItemService:
+    lists: Injected[ListRepository]
+    items: Injected[ItemRepository]
+    ingredients: Injected[IngredientService]
+    pantry: Injected[PantryService]
+    today: Today
+
+    async def add(self, list_id: int, new: ItemCreate) -> GroceryListItem:
+        grocery_list = await self.lists.get(list_id, lock=True)
+        ingredient = await self.ingredients.get(new.ingredient_id)
+        if new.unit_id is not None:
+            await self.ingredients.unit(new.unit_id)
+        item = await self.items.save(
+            GroceryListItem(
+                grocery_list_id=grocery_list.id,
+                ingredient_id=ingredient.id,
+                quantity=new.quantity,
+                unit_id=new.unit_id,
+                checked=bool(new.checked),
+                note=new.note,
+                is_manual=True,
+            )
+        )
+        return await self.items.refreshed(item.id)
+
+    async def update(self, id: int, update: ItemUpdate) -> GroceryListItem:
+        item, _ = await self._locked(id)
+        sent = update.model_fields_set
+        if update.unit_id is not None:
+            await self.ingredients.unit(update.unit_id)
+        for field in sent:
+            value = getattr(update, field)
+            if value is not None or field != "checked":
+                setattr(item, field, value)
+        if sent & {"quantity", "unit_id", "note"}:
+            # What was worked out from the old amount is void.
+            item.needed_quantity = item.needed_unit = None
+            item.canonical_quantity_needed = item.canonical_unit = None
+        await self.items.save(item)
+        return await self.items.refreshed(id)
+
+    async def toggle(self, id: int) -> GroceryListItem:
+        item, _ = await self._locked(id)
+        item.checked = not item.checked
+        await self.items.save(item)
+        return await self.items.refreshed(id)
+
+    async def remove(self, id: int, list_id: int | None = None) -> None:
+        item, grocery_list = await self._locked(id)
+        if list_id is not None and grocery_list.id != list_id:
+            raise ItemNotFound
+        await self.items.delete(item)
+
+    async def remove_checked(self, list_id: int) -> Cleared:
+        grocery_list = await self.lists.get(list_id, lock=True)
+        removed = await self.items.remove_checked(grocery_list)
+        return Cleared(items_removed=removed, message=f"Removed {removed} checked items")
+
+    async def mark_purchased(self, id: int) -> Purchased:
+        """The first time, what was bought goes to the pantry of the list; then nothing changes."""
+        item, grocery_list = await self._locked(id)
+        if item.is_purchased:
+            return self._purchased(item, None, "Item was already purchased")
+        foods = Foods(await self.ingredients.facts([item.ingredient_id]))
+        amount = foods.to_buy(item)
+        bought = Bought(
+            ingredient=item.ingredient,
+            amount=amount,
+            quantity=item.quantity,
+            unit=item.unit_code,
+            on=self.today,
+        )
+        await self.pantry.put_away(grocery_list.family_id, bought)
+        item.is_purchased = item.checked = True
+        await self.items.save(item)
+        return self._purchased(
+            await self.items.refreshed(id), bought, "Item purchased and added to the pantry"
+        )
+
+    @staticmethod
+    def _purchased(item: GroceryListItem, bought: Bought | None, message: str) -> Purchased:
+        amount = bought.amount if bought else None
+        return Purchased(
+            grocery_item=ItemRead.model_validate(item),
+            pantry_quantity_added=amount.quantity if amount else None,
+            pantry_unit=amount.unit if amount else None,
+            message=message,
+        )
+
+    async def _locked(self, id: int) -> tuple[GroceryListItem, GroceryList]:
+        """An item, with its list locked: changes of one list take turns."""
+        list_id = await self.items.list_of(id)
+        if list_id is None:
+            await self.items.get(id)  # raises what is right: foreign or missing
+            raise ItemNotFound
+        grocery_list = await self.lists.get(list_id, lock=True)
+        return await self.items.refreshed(id), grocery_list

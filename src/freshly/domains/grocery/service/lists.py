@@ -1,0 +1,98 @@
+from dataclasses import dataclass
+
+from freshly.chassis.injection import Injected
+from freshly.chassis.pages import ListQuery, Slice
+from freshly.domains.families.access import CurrentAccess
+from freshly.domains.families.service import FamilyService
+from freshly.domains.grocery.models import GroceryList
+from freshly.domains.grocery.repository import ListRepository
+from freshly.domains.grocery.schemas import (
+    GroceryListCreate,
+    GroceryListRead,
+    GroceryListUpdate,
+    ItemSummary,
+)
+from freshly.domains.meal_plans.service import MealPlanService
+
+
+@dataclass
+class ListService:
+    access: CurrentAccess
+    lists: Injected[ListRepository]
+    families: Injected[FamilyService]
+    plans: Injected[MealPlanService]
+
+    async def page(
+        self, family_id: int | None, status: str | None, query: ListQuery
+    ) -> Slice[GroceryListRead]:
+        found = await self.lists.page(self.access.owner(family_id), status, query)
+        owners = await self.families.lowest_owner([family_id] if family_id else [])
+        return Slice([self._read(row, owners) for row in found.items], found.next_cursor)
+
+    async def get(self, id: int, *, lock: bool = False) -> GroceryList:
+        return await self.lists.get(id, lock=lock)
+
+    async def read(self, id: int) -> GroceryListRead:
+        return await self._told(await self.lists.get(id))
+
+    async def reread(self, id: int) -> GroceryListRead:
+        """After a change."""
+        return await self._told(await self.lists.refreshed(id))
+
+    async def create(self, new: GroceryListCreate) -> GroceryListRead:
+        if new.meal_plan_id is not None:
+            await self.plans.get(new.meal_plan_id)
+        made = await self.make(new.family_id, new.title, new.meal_plan_id)
+        if new.status is not None:
+            made.status = new.status
+            await self.lists.save(made)
+        return await self.reread(made.id)
+
+    async def make(
+        self, family_id: int | None, title: str | None, meal_plan_id: int | None = None
+    ) -> GroceryList:
+        owner = self.access.owner(family_id)
+        return await self.lists.save(
+            GroceryList(
+                family_id=owner.family_id,
+                owner_user_id=owner.user_id,
+                created_by_user_id=self.access.user_id,
+                meal_plan_id=meal_plan_id,
+                title=title,
+            )
+        )
+
+    async def update(self, id: int, update: GroceryListUpdate) -> GroceryListRead:
+        row = await self.lists.get(id, lock=True)
+        if update.meal_plan_id is not None:
+            await self.plans.get(update.meal_plan_id)
+        for field in update.model_fields_set:
+            value = getattr(update, field)
+            if value is not None or field != "status":
+                setattr(row, field, value)
+        await self.lists.save(row)
+        return await self.reread(id)
+
+    async def remove(self, id: int) -> None:
+        await self.lists.delete(await self.lists.get(id, lock=True))
+
+    async def _told(self, row: GroceryList) -> GroceryListRead:
+        owners = await self.families.lowest_owner([row.family_id] if row.family_id else [])
+        return self._read(row, owners)
+
+    def _read(self, row: GroceryList, owners: dict[int, int]) -> GroceryListRead:
+        mine = row.created_by_user_id == self.access.user_id
+        familys = self.access.user_id if mine else owners.get(row.family_id or 0)
+        return GroceryListRead(
+            id=row.id,
+            family_id=row.family_id,
+            owner_user_id=row.owner_user_id if row.family_id is None else familys,
+            created_by_user_id=row.created_by_user_id,
+            scope="personal" if row.family_id is None else "family",
+            meal_plan_id=row.meal_plan_id,
+            title=row.title,
+            status=row.status,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+            items=[ItemSummary.model_validate(item) for item in row.items],
+        )

@@ -1,0 +1,155 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from freshly.chassis.clock import Today
+from freshly.chassis.injection import Injected
+from freshly.domains.families.access import CurrentAccess
+from freshly.domains.grocery.errors import OnlyCreatorSyncs
+from freshly.domains.grocery.measuring import Foods
+from freshly.domains.grocery.models import (
+    GroceryList,
+    GroceryListItem,
+    GroceryNeed,
+    GroceryReservation,
+)
+from freshly.domains.grocery.netting import Key, Need, Reservation, Stock
+from freshly.domains.grocery.repository import ItemRepository, ListRepository, ReasonRepository
+from freshly.domains.grocery.schemas import RemainingItem, Synced
+from freshly.domains.ingredients.measures import Measured, shown
+from freshly.domains.ingredients.service import IngredientService
+from freshly.domains.pantry.service import PantryService
+
+
+@dataclass
+class SyncService:
+    """Takes off a list what the kitchen has. Repeating it changes nothing."""
+
+    access: CurrentAccess
+    lists: Injected[ListRepository]
+    items: Injected[ItemRepository]
+    reasons: Injected[ReasonRepository]
+    pantry: Injected[PantryService]
+    ingredients: Injected[IngredientService]
+    today: Today
+
+    async def sync(self, list_id: int) -> Synced:
+        grocery_list = await self.lists.get(list_id, lock=True)
+        if self.access.user_id not in (
+            grocery_list.owner_user_id,
+            grocery_list.created_by_user_id if grocery_list.family_id else None,
+        ):
+            raise OnlyCreatorSyncs
+        open_items = [item for item in grocery_list.items if not item.checked]
+        stock, foods = await self._stock(grocery_list, open_items)
+        dated = _dated(await self.reasons.needs(grocery_list))
+        gone: list[GroceryListItem] = []
+        changed = 0
+        counted: list[GroceryReservation] = []
+        for item in open_items:
+            needed = foods.needed(item)
+            if needed is None:
+                continue
+            key = Key(item.ingredient.stands_for, needed.unit)
+            reserved = self._reserve(key, item, needed, dated, stock)
+            left = needed.quantity - sum((r.quantity for r in reserved), Decimal(0))
+            counted += [_counted(grocery_list, key, r) for r in reserved]
+            if left <= 0:
+                gone.append(item)
+            elif await self._write(item, needed, left, has_stock=bool(reserved)):
+                changed += 1
+        await self.items.remove(gone)
+        await self.reasons.replace_reservations(grocery_list, counted)
+        if gone or changed:
+            await self.lists.touch(grocery_list)
+        refreshed = await self.lists.refreshed(list_id)
+        remaining = [_remaining(item) for item in refreshed.items if not item.checked]
+        return Synced(
+            items_removed=len(gone),
+            items_updated=changed,
+            remaining_items=remaining,
+            message=f"{len(gone)} removed, {changed} updated, {len(remaining)} still to buy",
+        )
+
+    async def _stock(
+        self, grocery_list: GroceryList, items: Sequence[GroceryListItem]
+    ) -> tuple[Stock, Foods]:
+        # Of a personal list: the pantry of the person's first family, if there is one.
+        family_id = grocery_list.family_id or self.access.first_family
+        lots = await self.pantry.stock(family_id, {i.ingredient.stands_for for i in items})
+        ids = {lot.ingredient_id for lot in lots if lot.ingredient_id}
+        foods = Foods(await self.ingredients.facts(ids | {i.ingredient_id for i in items}))
+        return Stock(foods.lots(lots)), foods
+
+    def _reserve(
+        self,
+        key: Key,
+        item: GroceryListItem,
+        needed: Measured,
+        dated: dict[Key, list[tuple[date, Decimal]]],
+        stock: Stock,
+    ) -> list[Reservation]:
+        """A line of a plan day by day, as the plan needs it; any other line today."""
+        days = dated.get(key, []) if item.source_meal_plan_id else []
+        if sum((quantity for _, quantity in days), Decimal(0)) != needed.quantity:
+            days = [(self.today, needed.quantity)]
+        return [
+            reservation
+            for on, quantity in days
+            for reservation in stock.reserve(Need(key, max(on, self.today), quantity))
+        ]
+
+    async def _write(
+        self, item: GroceryListItem, needed: Measured, left: Decimal, *, has_stock: bool
+    ) -> bool:
+        """Whether the line changed. One that the pantry never touched keeps what it shows."""
+        before = (item.quantity, item.unit_id, item.canonical_quantity_needed)
+        reduced_before = (
+            item.needed_quantity is not None
+            and item.canonical_quantity_needed != item.needed_quantity
+        )
+        item.needed_quantity, item.needed_unit = needed.quantity, needed.unit
+        item.canonical_quantity_needed = left
+        item.canonical_unit = needed.unit
+        if has_stock or reduced_before or item.quantity is None:
+            display = shown(left, needed.unit)
+            unit = await self.ingredients.unit_coded(display.unit)
+            item.quantity, item.unit_id = display.quantity, unit.id if unit else None
+        await self.items.save(item)
+        after = (item.quantity, item.unit_id, item.canonical_quantity_needed)
+        return (has_stock or reduced_before) and before != after
+
+
+def _dated(needs: Sequence[GroceryNeed]) -> dict[Key, list[tuple[date, Decimal]]]:
+    dated: dict[Key, list[tuple[date, Decimal]]] = {}
+    for need in needs:
+        if need.quantity is not None and need.unit:
+            key = Key(need.ingredient_id, need.unit)
+            dated.setdefault(key, []).append((need.needed_on, need.quantity))
+    return dated
+
+
+def _counted(
+    grocery_list: GroceryList, key: Key, reservation: Reservation
+) -> GroceryReservation:
+    return GroceryReservation(
+        grocery_list_id=grocery_list.id,
+        ingredient_id=key.food,
+        pantry_item_id=reservation.lot.id,
+        quantity=reservation.quantity,
+        unit=key.unit,
+        expires_at=reservation.lot.expires_at,
+    )
+
+
+def _remaining(item: GroceryListItem) -> RemainingItem:
+    return RemainingItem(
+        ingredient_id=item.ingredient_id,
+        ingredient_name=item.ingredient_name,
+        quantity=item.quantity,
+        unit_code=item.unit_code,
+        canonical_quantity=item.canonical_quantity_needed,
+        canonical_unit=item.canonical_unit,
+        note=item.note,
+    )

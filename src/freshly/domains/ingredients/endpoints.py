@@ -1,0 +1,88 @@
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Request, Response
+
+from freshly.chassis.errors import problems
+from freshly.chassis.injection import Injected
+from freshly.chassis.pages import Listed
+from freshly.chassis.schemas import Id
+from freshly.domains.ingredients.errors import (
+    IngredientExists,
+    IngredientNotFound,
+    NotYourIngredient,
+    UnitNotFound,
+)
+from freshly.domains.ingredients.models import Ingredient, UnitRow
+from freshly.domains.ingredients.schemas import (
+    FoodRead,
+    IngredientCreate,
+    IngredientRead,
+    IngredientUpdate,
+    UnitRead,
+)
+from freshly.domains.ingredients.service import IngredientService
+
+router = APIRouter(tags=["ingredients"])
+
+Ingredients = Injected[IngredientService]
+
+
+@router.get("/ingredients", response_model=list[IngredientRead], summary="The catalogue, by name")
+async def list_ingredients(
+    ingredients: Ingredients, query: Listed, request: Request, response: Response
+) -> Sequence[Ingredient]:
+    return (await ingredients.page(query)).link(request, response)
+
+
+@router.post(
+    "/ingredients",
+    status_code=201,
+    response_model=IngredientRead,
+    responses=problems(IngredientExists),
+    summary="Add an ingredient to the catalogue",
+)
+async def create_ingredient(ingredients: Ingredients, new: IngredientCreate) -> Ingredient:
+    return await ingredients.create(new)
+
+
+@router.get(
+    "/ingredients/{id}",
+    responses=problems(IngredientNotFound),
+    summary="An ingredient and what is known of it",
+)
+async def read_ingredient(ingredients: Ingredients, id: Id) -> FoodRead:
+    return await ingredients.read(id)
+
+
+@router.patch(
+    "/ingredients/{id}",
+    response_model=IngredientRead,
+    responses=problems(IngredientNotFound, NotYourIngredient, IngredientExists),
+    summary="Change an ingredient that only you use",
+)
+async def update_ingredient(
+    ingredients: Ingredients, id: Id, update: IngredientUpdate
+) -> Ingredient:
+    return await ingredients.update(id, update)
+
+
+@router.delete(
+    "/ingredients/{id}",
+    status_code=204,
+    responses=problems(IngredientNotFound, NotYourIngredient),
+    summary="Remove an ingredient that only you use",
+)
+async def remove_ingredient(ingredients: Ingredients, id: Id) -> None:
+    await ingredients.remove(id)
+
+
+@router.get("/units", response_model=list[UnitRead], summary="Every unit")
+async def list_units(ingredients: Ingredients) -> Sequence[UnitRow]:
+    return await ingredients.units()
+
+
+@router.get(
+    "/units/{id}", response_model=UnitRead, responses=problems(UnitNotFound), summary="One unit"
+)
+async def read_unit(ingredients: Ingredients, id: Id) -> UnitRow:
+    return await ingredients.unit(id)

@@ -1,0 +1,109 @@
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Enum, Float, ForeignKey, Index, Text, UniqueConstraint, false, func
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from freshly.chassis.columns import Json, Quantity, TextList
+from freshly.chassis.database import Base, Created
+from freshly.domains.ingredients.measures import FoodFacts
+from freshly.domains.ingredients.units import Kind
+
+CanonicalType = Enum(
+    "weight", "volume", "count", name="canonical_unit_type_enum", create_constraint=True
+)
+
+
+class UnitRow(Base):
+    """A unit of the closed table, so that rows can refer to it."""
+
+    __tablename__ = "units"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    code: Mapped[str] = mapped_column(Text, unique=True)
+    display_name: Mapped[str | None] = mapped_column(Text, default=None)
+    is_metric: Mapped[bool] = mapped_column(server_default=false(), default=False)
+
+
+class Ingredient(Created, Base):
+    """A name under which food is stocked and bought.
+
+    `food_id` says that it is another name of that ingredient: amounts of both add up.
+    """
+
+    __tablename__ = "ingredients"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    name: Mapped[str] = mapped_column(Text, unique=True)
+    category: Mapped[str | None] = mapped_column(Text, default=None)
+    canonical_unit_type: Mapped[str | None] = mapped_column(CanonicalType, default=None)
+    canonical_unit: Mapped[str | None] = mapped_column(Text, default=None)
+    avg_weight_per_unit_g: Mapped[float | None] = mapped_column(Float(53), default=None)
+    density_g_per_ml: Mapped[float | None] = mapped_column(Float(53), default=None)
+    pieces_per_package: Mapped[int | None] = mapped_column(default=None)
+    food_id: Mapped[int | None] = mapped_column(
+        ForeignKey("ingredients.id", ondelete="SET NULL"), index=True, default=None
+    )
+    created_by_user_id: Mapped[int | None] = mapped_column(
+        ForeignKey("users.id", ondelete="SET NULL"), index=True, default=None
+    )
+    measures: Mapped[list["IngredientMeasure"]] = relationship(
+        init=False, lazy="raise", passive_deletes=True
+    )
+    food: Mapped["Food | None"] = relationship(init=False, lazy="raise", passive_deletes=True)
+
+    @property
+    def stands_for(self) -> int:
+        """The ingredient whose amounts this one's are added to."""
+        return self.food_id or self.id
+
+    def facts(self) -> FoodFacts:
+        """Needs `measures` loaded."""
+        return FoodFacts(
+            kind=Kind(self.canonical_unit_type) if self.canonical_unit_type else None,
+            unit=self.canonical_unit,
+            density=_decimal(self.density_g_per_ml),
+            piece_weight=_decimal(self.avg_weight_per_unit_g),
+            measures={measure.unit_code: measure.grams for measure in self.measures},
+        )
+
+
+Index("ix_ingredients_name_lower", func.lower(Ingredient.name))
+
+
+def _decimal(number: float | None) -> Decimal | None:
+    """As it was written: 0.53, not 0.53000000000000002665."""
+    return Decimal(str(number)) if number else None
+
+
+class IngredientMeasure(Base):
+    """What one household unit of an ingredient weighs: a clove of garlic, a can of tomatoes."""
+
+    __tablename__ = "ingredient_measures"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    ingredient_id: Mapped[int] = mapped_column(ForeignKey("ingredients.id", ondelete="CASCADE"))
+    unit_code: Mapped[str] = mapped_column(Text)
+    grams: Mapped[Decimal] = mapped_column(Quantity())
+
+    __table_args__ = (
+        UniqueConstraint("ingredient_id", "unit_code", name="uq_ingredient_measures_unit"),
+    )
+
+
+class Food(Base):
+    """What the catalogue knows of an ingredient besides its amounts."""
+
+    __tablename__ = "foods"
+
+    ingredient_id: Mapped[int] = mapped_column(
+        ForeignKey("ingredients.id", ondelete="CASCADE"), primary_key=True
+    )
+    aliases: Mapped[dict[str, Any]] = mapped_column(Json)  # {"en": [...], "de": [...], ...}
+    pantry_days: Mapped[int | None] = mapped_column(default=None)
+    fridge_days: Mapped[int | None] = mapped_column(default=None)
+    freezer_days: Mapped[int | None] = mapped_column(default=None)
+    # Null is "unknown", which is never "none".
+    allergens: Mapped[list[str] | None] = mapped_column(TextList(), default=None)
+    nutrition: Mapped[dict[str, Any]] = mapped_column(Json)  # per 100 g
+    source: Mapped[str] = mapped_column(Text)

@@ -1,0 +1,156 @@
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import exists, func, not_, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import selectinload
+
+from freshly.chassis.columns import unicode_lower
+from freshly.chassis.database import Base, DbSession, violated_constraint
+from freshly.chassis.injection import Injected
+from freshly.chassis.pages import ListQuery, Slice, paginate
+from freshly.domains.families.access import CurrentAccess, Guarded
+from freshly.domains.ingredients.errors import IngredientExists, IngredientNotFound, UnitNotFound
+from freshly.domains.ingredients.models import Food, Ingredient, UnitRow
+from freshly.domains.preferences.service import PreferenceService
+
+
+@dataclass
+class IngredientRepository:
+    """The catalogue. It is everybody's, so it asks for no Access."""
+
+    session: DbSession
+
+    async def page(self, query: ListQuery) -> Slice[Ingredient]:
+        return await paginate(
+            self.session, select(Ingredient), (Ingredient.name, Ingredient.id), query
+        )
+
+    async def get(self, id: int, *, lock: bool = False) -> Ingredient:
+        statement = select(Ingredient).where(Ingredient.id == id)
+        row = await self.session.scalar(statement.with_for_update() if lock else statement)
+        if row is None:
+            raise IngredientNotFound
+        return row
+
+    async def described_one(self, id: int) -> Ingredient:
+        row = await self.session.scalar(
+            select(Ingredient)
+            .where(Ingredient.id == id)
+            .options(selectinload(Ingredient.measures), selectinload(Ingredient.food))
+            .execution_options(populate_existing=True)
+        )
+        if row is None:
+            raise IngredientNotFound
+        return row
+
+    async def with_measures(self, ids: Iterable[int]) -> Sequence[Ingredient]:
+        found = await self.session.scalars(
+            select(Ingredient)
+            .where(Ingredient.id.in_(set(ids)))
+            .options(selectinload(Ingredient.measures))
+        )
+        return found.all()
+
+    async def named(self, name: str) -> Ingredient | None:
+        """Whatever the case; the exact spelling first."""
+        lower = func.lower if name.isascii() else unicode_lower
+        return await self.session.scalar(
+            select(Ingredient)
+            .where(lower(Ingredient.name) == name.lower())
+            .order_by((Ingredient.name == name).desc(), Ingredient.id)
+            .limit(1)
+        )
+
+    async def all_named(self, names: Iterable[str]) -> dict[str, Ingredient]:
+        """By lower-case name, in one question."""
+        wanted = {name.lower() for name in names}
+        lower = func.lower if all(name.isascii() for name in wanted) else unicode_lower
+        found = await self.session.scalars(
+            select(Ingredient)
+            .where(lower(Ingredient.name).in_(wanted))
+            .order_by(Ingredient.id.desc())
+        )
+        return {row.name.lower(): row for row in found}
+
+    async def all_by_lower_name(self) -> dict[str, Ingredient]:
+        found = await self.session.scalars(select(Ingredient).order_by(Ingredient.id.desc()))
+        return {row.name.lower(): row for row in found}
+
+    async def described(self) -> set[int]:
+        return set(await self.session.scalars(select(Food.ingredient_id)))
+
+    async def save(self, row: Ingredient) -> Ingredient:
+        try:
+            async with self.session.begin_nested():
+                self.session.add(row)
+                await self.session.flush()
+        except IntegrityError as error:
+            if violated_constraint(error) == "ingredients_name_key":
+                raise IngredientExists from error
+            raise
+        return row
+
+    def add(self, *rows: Sequence[Base]) -> None:
+        for some in rows:
+            self.session.add_all(some)
+
+    async def flush(self) -> None:
+        await self.session.flush()
+
+    async def delete(self, row: Ingredient) -> None:
+        await self.session.delete(row)
+        await self.session.flush()
+
+    async def units(self) -> Sequence[UnitRow]:
+        return (await self.session.scalars(select(UnitRow).order_by(UnitRow.id))).all()
+
+    async def unit(self, id: int) -> UnitRow:
+        found = await self.session.get(UnitRow, id)
+        if found is None:
+            raise UnitNotFound
+        return found
+
+    async def unit_coded(self, code: str) -> UnitRow | None:
+        return await self.session.scalar(select(UnitRow).where(UnitRow.code == code))
+
+
+@dataclass
+class IngredientUsage:
+    """Who refers to an ingredient? The catalogue is everybody's, so a change may hit others."""
+
+    session: DbSession
+    access: CurrentAccess
+    preferences: Injected[PreferenceService]
+
+    async def by_others(self, ingredient_id: int) -> bool:
+        """Does any row refer to it that the caller may not see, in whatever domain?
+
+        The domains above this one are not known here, but their tables say by a foreign key that
+        they refer to ingredients, and by `visible_to` who sees their rows.
+        """
+        rows = [
+            exists().where(column == ingredient_id, not_(model.visible_to(self.access)))
+            for model, column in _referring()
+        ]
+        other_names = exists().where(
+            Ingredient.food_id == ingredient_id,
+            or_(
+                Ingredient.created_by_user_id.is_(None),
+                Ingredient.created_by_user_id != self.access.user_id,
+            ),
+        )
+        if await self.session.scalar(select(or_(other_names, *rows))):
+            return True
+        return await self.preferences.mentioned_by_others(ingredient_id, self.access.user_id)
+
+
+def _referring() -> list[tuple[type[Guarded], Any]]:
+    return [
+        (mapper.class_, column)
+        for mapper in Guarded.registry.mappers
+        if issubclass(mapper.class_, Guarded)
+        for column in mapper.columns
+        if any(key.column is Ingredient.__table__.c.id for key in column.foreign_keys)
+    ]

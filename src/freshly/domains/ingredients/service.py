@@ -1,0 +1,174 @@
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from freshly.chassis.injection import Injected
+from freshly.chassis.pages import ListQuery, Slice
+from freshly.chassis.schemas import changes
+from freshly.domains.families.access import CurrentAccess
+from freshly.domains.ingredients.catalogue import name_index
+from freshly.domains.ingredients.errors import (
+    IngredientExists,
+    IngredientNotFound,
+    NotYourIngredient,
+    QuantityTooLarge,
+)
+from freshly.domains.ingredients.measures import FoodFacts, Measured, fits, normalize
+from freshly.domains.ingredients.models import Ingredient, UnitRow
+from freshly.domains.ingredients.repository import IngredientRepository, IngredientUsage
+from freshly.domains.ingredients.schemas import (
+    FoodRead,
+    IngredientCreate,
+    IngredientRead,
+    IngredientUpdate,
+    ShelfLife,
+)
+from freshly.domains.ingredients.seeding import copy_facts
+
+LONGEST_CANONICAL_UNIT = 16  # characters that the column holds
+
+
+@dataclass
+class IngredientService:
+    access: CurrentAccess
+    ingredients: Injected[IngredientRepository]
+    usage: Injected[IngredientUsage]
+
+    async def page(self, query: ListQuery) -> Slice[Ingredient]:
+        return await self.ingredients.page(query)
+
+    async def get(self, id: int) -> Ingredient:
+        return await self.ingredients.get(id)
+
+    async def read(self, id: int) -> FoodRead:
+        return _food_read(await self.ingredients.described_one(id))
+
+    async def create(self, new: IngredientCreate) -> Ingredient:
+        if await self.ingredients.named(new.name.strip()):
+            raise IngredientExists
+        return await self._add(Ingredient(**{**new.model_dump(), "name": new.name.strip()}))
+
+    async def update(self, id: int, update: IngredientUpdate) -> Ingredient:
+        row = await self._own(id)
+        wanted = changes(update)
+        if "name" in wanted:
+            wanted["name"] = wanted["name"].strip()
+            other = await self.ingredients.named(wanted["name"])
+            if other is not None and other.id != id:
+                raise IngredientExists
+        for field, value in wanted.items():
+            setattr(row, field, value)
+        return await self.ingredients.save(row)
+
+    async def remove(self, id: int) -> None:
+        await self.ingredients.delete(await self._own(id))
+
+    async def named(self, name: str) -> Ingredient:
+        """The ingredient of that name, made when there is none, with the spelling given.
+
+        A new name of a food that the catalogue knows ("Tomatoes") is linked to it.
+        """
+        name = name.strip()
+        found = await self.ingredients.named(name)
+        if found is not None:
+            return found
+        try:
+            return await self._add(Ingredient(name=name))
+        except IngredientExists:  # made by somebody else just now
+            found = await self.ingredients.named(name)
+            if found is None:
+                raise
+            return found
+
+    async def find_or_make(self, names: Iterable[str]) -> dict[str, Ingredient]:
+        """For each text of a recipe the ingredient that it means; made in lower case if new."""
+        wanted = {name: name.strip() for name in names}
+        known = await self.ingredients.all_named(wanted.values())
+        meant = {
+            name: food
+            for name, text in wanted.items()
+            if text.lower() not in known and (food := name_index().find(text))
+        }
+        foods = await self.ingredients.all_named(meant.values())
+        found: dict[str, Ingredient] = {}
+        for name, text in wanted.items():
+            row = known.get(text.lower()) or foods.get(meant.get(name, "").lower())
+            found[name] = row or await self.named(text.lower())
+        return found
+
+    async def by_id(self, ids: Iterable[int]) -> dict[int, Ingredient]:
+        return {row.id: row for row in await self.ingredients.with_measures(ids)}
+
+    async def facts(self, ids: Iterable[int]) -> Mapping[int, FoodFacts]:
+        """What is known of each, for adding up; another name of a food has the food's measures."""
+        rows = await self.ingredients.with_measures(ids)
+        foods = await self.ingredients.with_measures(row.food_id for row in rows if row.food_id)
+        measures = {food.id: food.facts().measures for food in foods}
+        return {
+            row.id: FoodFacts(
+                kind=(own := row.facts()).kind,
+                unit=own.unit,
+                density=own.density,
+                piece_weight=own.piece_weight,
+                measures={**measures.get(row.food_id or 0, {}), **own.measures},
+            )
+            for row in rows
+        }
+
+    async def canonical(
+        self, ingredient_id: int | None, quantity: Decimal | None, unit: str | None
+    ) -> Measured | None:
+        """The amount in the ingredient's canonical unit, for its columns; None if it has none."""
+        if ingredient_id is None or quantity is None or not unit:
+            return None
+        facts = (await self.facts([ingredient_id])).get(ingredient_id)
+        if facts is None:
+            raise IngredientNotFound
+        measured = normalize(quantity, unit, facts)
+        if measured is None or len(measured.unit) > LONGEST_CANONICAL_UNIT:
+            return None
+        measured = measured.rounded()
+        if not fits(measured.quantity):
+            raise QuantityTooLarge(quantity=f"{quantity:f}", unit=unit, canonical=measured.unit)
+        return measured
+
+    async def units(self) -> Sequence[UnitRow]:
+        return await self.ingredients.units()
+
+    async def unit(self, id: int) -> UnitRow:
+        return await self.ingredients.unit(id)
+
+    async def unit_coded(self, code: str) -> UnitRow | None:
+        return await self.ingredients.unit_coded(code)
+
+    async def _add(self, row: Ingredient) -> Ingredient:
+        row.created_by_user_id = self.access.user_id
+        known = name_index().same(row.name)
+        food = await self.ingredients.named(known) if known else None
+        if food is not None:
+            copy_facts(row, food)
+        return await self.ingredients.save(row)
+
+    async def _own(self, id: int) -> Ingredient:
+        row = await self.ingredients.get(id, lock=True)
+        mine = row.created_by_user_id == self.access.user_id
+        if not mine or await self.usage.by_others(id):
+            raise NotYourIngredient
+        return row
+
+
+def _food_read(row: Ingredient) -> FoodRead:
+    food = row.food
+    return FoodRead(
+        **IngredientRead.model_validate(row).model_dump(),
+        measures={measure.unit_code: float(measure.grams) for measure in row.measures},
+        aliases=food.aliases if food else None,
+        shelf_life=ShelfLife(
+            pantry=food.pantry_days, fridge=food.fridge_days, freezer=food.freezer_days
+        )
+        if food
+        else None,
+        allergens=food.allergens if food else None,
+        nutrition=food.nutrition if food else None,
+        source=food.source if food else None,
+    )

@@ -1,0 +1,151 @@
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Request, Response
+from pydantic import TypeAdapter
+
+from freshly.chassis.conditional import conditional
+from freshly.chassis.errors import problems
+from freshly.chassis.injection import Injected
+from freshly.chassis.pages import Listed
+from freshly.chassis.schemas import Id
+from freshly.domains.families.errors import NotAFamilyMember
+from freshly.domains.meal_plans.errors import (
+    MealPlanNotFound,
+    MealPlanNotFoundOrForeign,
+    NotAllowedOnPlan,
+    SlotNotFound,
+    WeekEndsBeforeItStarts,
+)
+from freshly.domains.meal_plans.models import MealPlan
+from freshly.domains.meal_plans.schemas import (
+    Day,
+    MealPlanCreate,
+    MealPlanRead,
+    MealPlanUpdate,
+    PersonalMealPlanCreate,
+    SlotName,
+    SlotRead,
+    SlotWrite,
+)
+from freshly.domains.meal_plans.service import MealPlanService
+from freshly.domains.meals.errors import MealNotFound
+
+router = APIRouter(prefix="/meal-plans", tags=["meal plans"])
+
+Plans = Injected[MealPlanService]
+PLANS = TypeAdapter(list[MealPlanRead])
+FIVE_MINUTES = 300
+
+
+@router.get("/me", response_model=list[MealPlanRead], summary="The plans I made")
+async def list_mine(plans: Plans, query: Listed, request: Request, response: Response) -> Response:
+    found = (await plans.mine(query)).link(request, response)
+    return conditional(request, response, PLANS, found, FIVE_MINUTES)
+
+
+@router.post(
+    "/me",
+    status_code=201,
+    response_model=MealPlanRead,
+    responses=problems(WeekEndsBeforeItStarts),
+    summary="Plan a week of my own",
+)
+async def create_mine(plans: Plans, new: PersonalMealPlanCreate) -> MealPlan:
+    return await plans.create_personal(new)
+
+
+@router.patch(
+    "/me/{id}",
+    response_model=MealPlanRead,
+    responses=problems(MealPlanNotFoundOrForeign, WeekEndsBeforeItStarts),
+    summary="Change a plan I made",
+)
+async def update_mine(plans: Plans, id: Id, update: MealPlanUpdate) -> MealPlan:
+    return await plans.update_own(id, update)
+
+
+@router.delete(
+    "/me/{id}",
+    status_code=204,
+    responses=problems(MealPlanNotFoundOrForeign),
+    summary="Drop a plan I made; its lists stay",
+)
+async def remove_mine(plans: Plans, id: Id) -> None:
+    await plans.remove_own(id)
+
+
+@router.get(
+    "/family/{family_id}",
+    response_model=list[MealPlanRead],
+    responses=problems(NotAFamilyMember),
+    summary="A family's plans",
+)
+async def list_familys(
+    plans: Plans, family_id: Id, query: Listed, request: Request, response: Response
+) -> Sequence[MealPlan]:
+    return (await plans.of_family(family_id, query)).link(request, response)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=MealPlanRead,
+    responses=problems(NotAFamilyMember, WeekEndsBeforeItStarts),
+    summary="Plan a family's week",
+)
+async def create_plan(plans: Plans, new: MealPlanCreate) -> MealPlan:
+    return await plans.create(new)
+
+
+@router.get(
+    "/{id}",
+    response_model=MealPlanRead,
+    responses=problems(MealPlanNotFound),
+    summary="One plan",
+)
+async def read_plan(plans: Plans, id: Id) -> MealPlan:
+    return await plans.get(id)
+
+
+@router.patch(
+    "/{id}",
+    response_model=MealPlanRead,
+    responses=problems(MealPlanNotFound, NotAllowedOnPlan, WeekEndsBeforeItStarts),
+    summary="Change a plan (admin, owner)",
+)
+async def update_plan(plans: Plans, id: Id, update: MealPlanUpdate) -> MealPlan:
+    return await plans.update(id, update)
+
+
+@router.delete(
+    "/{id}",
+    status_code=204,
+    responses=problems(MealPlanNotFound, NotAllowedOnPlan),
+    summary="Drop a plan (admin, owner); its lists stay",
+)
+async def remove_plan(plans: Plans, id: Id) -> None:
+    await plans.remove(id)
+
+
+@router.get("/{id}/slots", responses=problems(MealPlanNotFound), summary="What is planned when")
+async def list_slots(plans: Plans, id: Id) -> list[SlotRead]:
+    return await plans.list_slots(id)
+
+
+@router.put(
+    "/{id}/slots/{day}/{slot}",
+    responses=problems(MealPlanNotFound, MealNotFound),
+    summary="Plan a meal time; what was planned there is replaced",
+)
+async def plan_meals(plans: Plans, id: Id, day: Day, slot: SlotName, new: SlotWrite) -> SlotRead:
+    return await plans.plan_meals(id, day, slot, new)
+
+
+@router.delete(
+    "/{id}/slots/{day}/{slot}",
+    status_code=204,
+    responses=problems(MealPlanNotFound, SlotNotFound),
+    summary="Plan nothing there",
+)
+async def clear_slot(plans: Plans, id: Id, day: Day, slot: SlotName) -> None:
+    await plans.clear_slot(id, day, slot)

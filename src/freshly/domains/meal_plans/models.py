@@ -1,0 +1,75 @@
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, ForeignKey, Text, and_, or_, select
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from freshly.chassis.database import Created
+from freshly.domains.families.access import Access, Guarded
+from freshly.domains.meals.models import Meal
+
+
+class MealPlan(Created, Guarded):
+    """A week of a family, or of one person."""
+
+    __tablename__ = "meal_plans"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    family_id: Mapped[int | None] = mapped_column(
+        ForeignKey("families.id", ondelete="CASCADE"), index=True, default=None
+    )
+    title: Mapped[str | None] = mapped_column(Text, default=None)
+    week_start: Mapped[date] = mapped_column()
+    week_end: Mapped[date | None] = mapped_column(default=None)
+    created_by_user_id: Mapped[int | None] = mapped_column(
+        ForeignKey("users.id", ondelete="SET NULL"), index=True, default=None
+    )
+
+    @classmethod
+    def visible_to(cls, access: Access) -> ColumnElement[bool]:
+        personal = and_(cls.family_id.is_(None), cls.created_by_user_id == access.user_id)
+        return or_(personal, cls.family_id.in_(list(access.roles)))
+
+
+class MealSlot(Guarded):
+    """A meal time of the week: day 0 to 6 from the start, breakfast, lunch, dinner or snack."""
+
+    __tablename__ = "meal_slots"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    meal_plan_id: Mapped[int] = mapped_column(
+        ForeignKey("meal_plans.id", ondelete="CASCADE"), index=True
+    )
+    day: Mapped[int] = mapped_column()
+    slot: Mapped[str] = mapped_column(Text)
+    servings: Mapped[int | None] = mapped_column(default=None)
+    notes: Mapped[str | None] = mapped_column(Text, default=None)
+    meals: Mapped[list["SlotMeal"]] = relationship(
+        default_factory=list, lazy="raise", order_by="SlotMeal.id", cascade="all, delete-orphan",
+        passive_deletes=True,
+    )
+
+    @classmethod
+    def visible_to(cls, access: Access) -> ColumnElement[bool]:
+        return cls.meal_plan_id.in_(select(MealPlan.id).where(MealPlan.visible_to(access)))
+
+    def date_in(self, plan: MealPlan) -> date:
+        return plan.week_start + timedelta(days=self.day)
+
+
+class SlotMeal(Guarded):
+    __tablename__ = "meal_slot_meals"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    meal_slot_id: Mapped[int] = mapped_column(
+        ForeignKey("meal_slots.id", ondelete="CASCADE"), index=True, init=False
+    )
+    meal_id: Mapped[int] = mapped_column(ForeignKey("meals.id", ondelete="CASCADE"), index=True)
+    portions: Mapped[int | None] = mapped_column(default=None)
+    meal: Mapped[Meal] = relationship(init=False, lazy="raise", viewonly=True)
+
+    @classmethod
+    def visible_to(cls, access: Access) -> ColumnElement[bool]:
+        return cls.meal_slot_id.in_(select(MealSlot.id).where(MealSlot.visible_to(access)))
+
+

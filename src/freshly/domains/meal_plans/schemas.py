@@ -1,0 +1,69 @@
+from datetime import date, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from freshly.chassis.schemas import Id, LongText, ReadSchema, Schema, Title
+
+Day = Annotated[int, Field(ge=0, le=6, description="Days from the start of the week.")]
+SlotName = Literal["breakfast", "lunch", "dinner", "snack"]
+Count = Annotated[int, Field(ge=1, le=1000)]
+# Far enough, and a week more still is a date.
+PlannedDay = Annotated[date, Field(ge=date(1900, 1, 1), le=date(9000, 1, 1))]
+MOST_MEALS = 50
+
+
+class MealPlanCreate(Schema):
+    family_id: Id
+    title: Title | None = None
+    week_start: PlannedDay
+    week_end: PlannedDay | None = None
+
+
+class PersonalMealPlanCreate(Schema):
+    """A `family_id` is ignored here."""
+
+    title: Title | None = None
+    week_start: PlannedDay
+    week_end: PlannedDay | None = None
+
+
+class MealPlanUpdate(Schema):
+    title: Title | None = None
+    week_start: PlannedDay | None = None
+    week_end: PlannedDay | None = None
+
+
+class MealPlanRead(ReadSchema):
+    id: int
+    family_id: int | None
+    title: str | None
+    week_start: date
+    week_end: date | None
+    created_by_user_id: int | None
+    created_at: datetime
+
+
+class PlannedMeal(Schema):
+    meal_id: Id
+    portions: Count | None = None
+
+
+class SlotWrite(Schema):
+    servings: Annotated[Count | None, Field(description="How many people eat.")] = None
+    notes: LongText | None = None
+    meals: Annotated[list[PlannedMeal], Field(max_length=MOST_MEALS)]
+
+
+class SlotMealRead(BaseModel):
+    meal_id: int
+    name: str
+    portions: int | None
+
+
+class SlotRead(BaseModel):
+    day: int
+    slot: str
+    servings: int | None
+    notes: str | None
+    meals: list[SlotMealRead]

@@ -1,0 +1,169 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from freshly.chassis.injection import Injected
+from freshly.chassis.pages import ListQuery, Slice
+from freshly.domains.families.access import CurrentAccess
+from freshly.domains.meal_plans.errors import (
+    MealPlanNotFound,
+    MealPlanNotFoundOrForeign,
+    NotAllowedOnPlan,
+    SlotNotFound,
+    WeekEndsBeforeItStarts,
+)
+from freshly.domains.meal_plans.models import MealPlan, MealSlot, SlotMeal
+from freshly.domains.meal_plans.repository import MealPlanRepository, SlotRepository
+from freshly.domains.meal_plans.schemas import (
+    MealPlanCreate,
+    MealPlanUpdate,
+    PersonalMealPlanCreate,
+    SlotMealRead,
+    SlotRead,
+    SlotWrite,
+)
+from freshly.domains.meals.errors import MealNotFound
+from freshly.domains.meals.service import MealService
+
+TIMES_OF_DAY = ("breakfast", "lunch", "dinner", "snack")
+
+
+@dataclass
+class MealPlanService:
+    access: CurrentAccess
+    plans: Injected[MealPlanRepository]
+    slots: Injected[SlotRepository]
+    meals: Injected[MealService]
+
+    async def mine(self, query: ListQuery) -> Slice[MealPlan]:
+        return await self.plans.own_page(query)
+
+    async def of_family(self, family_id: int, query: ListQuery) -> Slice[MealPlan]:
+        self.access.owner(family_id)
+        return await self.plans.family_page(family_id, query)
+
+    async def get(self, id: int, *, lock: bool = False) -> MealPlan:
+        return await self.plans.get(id, lock=lock)
+
+    async def is_there(self, id: int) -> bool:
+        return await self.plans.is_there(id)
+
+    async def create(self, new: MealPlanCreate) -> MealPlan:
+        owner = self.access.owner(new.family_id)
+        return await self._create(new, owner.family_id)
+
+    async def create_personal(self, new: PersonalMealPlanCreate) -> MealPlan:
+        return await self._create(new, None)
+
+    async def update_own(self, id: int, update: MealPlanUpdate) -> MealPlan:
+        return await self._change(await self._own(id), update)
+
+    async def update(self, id: int, update: MealPlanUpdate) -> MealPlan:
+        return await self._change(await self._managed(id), update)
+
+    async def remove_own(self, id: int) -> None:
+        await self.plans.delete(await self._own(id))
+
+    async def remove(self, id: int) -> None:
+        await self.plans.delete(await self._managed(id))
+
+    async def planned(self, plan: MealPlan) -> Sequence[MealSlot]:
+        return await self.slots.of(plan)
+
+    async def list_slots(self, plan_id: int) -> list[SlotRead]:
+        slots = await self.slots.of(await self.plans.get(plan_id))
+        return sorted((_read(slot) for slot in slots), key=_day_and_time)
+
+    async def plan_meals(self, plan_id: int, day: int, slot: str, new: SlotWrite) -> SlotRead:
+        """Create or replace; whoever else changes slots of this plan waits."""
+        plan = await self.plans.get(plan_id, lock=True)
+        await self._check_meals(plan, day, slot, new)
+        await self.slots.clear(plan, day, slot)
+        await self.slots.save(
+            MealSlot(
+                meal_plan_id=plan.id,
+                day=day,
+                slot=slot,
+                servings=new.servings,
+                notes=new.notes,
+                meals=[SlotMeal(meal_id=m.meal_id, portions=m.portions) for m in new.meals],
+            )
+        )
+        slots = await self.slots.of(plan)
+        return next(_read(found) for found in slots if (found.day, found.slot) == (day, slot))
+
+    async def clear_slot(self, plan_id: int, day: int, slot: str) -> None:
+        plan = await self.plans.get(plan_id, lock=True)
+        if not await self.slots.clear(plan, day, slot):
+            raise SlotNotFound
+
+    async def _check_meals(self, plan: MealPlan, day: int, slot: str, new: SlotWrite) -> None:
+        """One's own, of the plan's family, or there already."""
+        there = await self.slots.meal_ids_at(plan, day, slot)
+        wanted = {planned.meal_id for planned in new.meals} - there
+        found = await self.meals.of_ids(wanted)
+        for id in wanted:
+            meal = found.get(id)
+            mine = meal is not None and meal.created_by_user_id == self.access.user_id
+            familys = meal is not None and plan.family_id and meal.family_id == plan.family_id
+            if not (mine or familys):
+                raise MealNotFound
+
+    async def _create(
+        self, new: MealPlanCreate | PersonalMealPlanCreate, family_id: int | None
+    ) -> MealPlan:
+        plan = MealPlan(
+            family_id=family_id,
+            title=new.title,
+            week_start=new.week_start,
+            week_end=new.week_end,
+            created_by_user_id=self.access.user_id,
+        )
+        _check_week(plan)
+        return await self.plans.save(plan)
+
+    async def _change(self, plan: MealPlan, update: MealPlanUpdate) -> MealPlan:
+        for field in update.model_fields_set:
+            value = getattr(update, field)
+            if value is not None or field != "week_start":
+                setattr(plan, field, value)
+        _check_week(plan)
+        return await self.plans.save(plan)
+
+    async def _own(self, id: int) -> MealPlan:
+        try:
+            plan = await self.plans.get(id, lock=True)
+        except MealPlanNotFound as error:
+            raise MealPlanNotFoundOrForeign from error
+        if plan.created_by_user_id != self.access.user_id:
+            raise MealPlanNotFoundOrForeign
+        return plan
+
+    async def _managed(self, id: int) -> MealPlan:
+        """A family's plan is its owners' and admins' to change; a personal one is its creator's."""
+        plan = await self.plans.get(id, lock=True)
+        if plan.family_id is not None and not self.access.manages(plan.family_id):
+            raise NotAllowedOnPlan
+        return plan
+
+
+def _check_week(plan: MealPlan) -> None:
+    if plan.week_end is not None and plan.week_end < plan.week_start:
+        raise WeekEndsBeforeItStarts
+
+
+def _read(slot: MealSlot) -> SlotRead:
+    return SlotRead(
+        day=slot.day,
+        slot=slot.slot,
+        servings=slot.servings,
+        notes=slot.notes,
+        meals=[
+            SlotMealRead(meal_id=m.meal_id, name=m.meal.name, portions=m.portions)
+            for m in slot.meals
+        ],
+    )
+
+
+def _day_and_time(slot: SlotRead) -> tuple[int, int]:
+    known = slot.slot in TIMES_OF_DAY
+    return slot.day, TIMES_OF_DAY.index(slot.slot) if known else len(TIMES_OF_DAY)

@@ -1,0 +1,117 @@
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Request, Response
+from pydantic import TypeAdapter
+
+from freshly.chassis.conditional import conditional
+from freshly.chassis.errors import problems
+from freshly.chassis.injection import Injected
+from freshly.chassis.pages import Listed
+from freshly.chassis.schemas import Id
+from freshly.domains.families.errors import MemberNotFound, NotAllowed
+from freshly.domains.meals.errors import (
+    MealNotFound,
+    MealNotFoundOrForeign,
+    MealToAttachNotFound,
+    NotInMealsFamily,
+    NotMealsOwner,
+    NotYoursToAttach,
+)
+from freshly.domains.meals.models import Meal
+from freshly.domains.meals.schemas import (
+    AttachFamily,
+    MealBoth,
+    MealCreate,
+    MealRead,
+    MealUpdate,
+)
+from freshly.domains.meals.service import MealService
+
+router = APIRouter(tags=["meals"])
+
+Meals = Injected[MealService]
+MEALS = TypeAdapter(list[MealBoth])
+FIVE_MINUTES = 300
+
+
+@router.get("/meals/me", response_model=list[MealBoth], summary="My meals")
+async def list_mine(meals: Meals, query: Listed, request: Request, response: Response) -> Response:
+    found = (await meals.mine(query)).link(request, response)
+    listed = [MealBoth.of(meal) for meal in found]
+    return conditional(request, response, MEALS, listed, FIVE_MINUTES)
+
+
+@router.post(
+    "/meals/me",
+    status_code=201,
+    response_model=MealRead,
+    responses=problems(NotInMealsFamily),
+    summary="Keep a meal",
+)
+async def create_meal(meals: Meals, new: MealCreate) -> Meal:
+    return await meals.create(new)
+
+
+@router.patch(
+    "/meals/me/{id}",
+    response_model=MealRead,
+    responses=problems(MealNotFoundOrForeign, NotInMealsFamily),
+    summary="Change a meal of mine",
+)
+async def update_mine(meals: Meals, id: Id, update: MealUpdate) -> Meal:
+    return await meals.update_own(id, update)
+
+
+@router.delete(
+    "/meals/me/{id}",
+    status_code=204,
+    responses=problems(MealNotFoundOrForeign),
+    summary="Drop a meal of mine",
+)
+async def remove_mine(meals: Meals, id: Id) -> None:
+    await meals.remove_own(id)
+
+
+@router.get("/meals/{id}", responses=problems(MealNotFound), summary="A meal I may see")
+async def read_meal(meals: Meals, id: Id) -> MealBoth:
+    return MealBoth.of(await meals.get(id))
+
+
+@router.put(
+    "/meals/{id}",
+    responses=problems(MealNotFound, NotMealsOwner, NotInMealsFamily),
+    summary="Change a meal",
+)
+async def update_meal(meals: Meals, id: Id, update: MealUpdate) -> MealBoth:
+    return MealBoth.of(await meals.update(id, update))
+
+
+@router.delete(
+    "/meals/{id}",
+    status_code=204,
+    responses=problems(MealNotFound, NotMealsOwner),
+    summary="Drop a meal",
+)
+async def remove_meal(meals: Meals, id: Id) -> None:
+    await meals.remove(id)
+
+
+@router.post(
+    "/meals/{id}/attach-family",
+    response_model=MealRead,
+    responses=problems(MealToAttachNotFound, NotYoursToAttach, NotInMealsFamily),
+    summary="Show a meal of mine to a family",
+)
+async def attach_family(meals: Meals, id: Id, given: AttachFamily) -> Meal:
+    return await meals.attach(id, given.family_id)
+
+
+@router.get(
+    "/families/{family_id}/members/{user_id}/meals",
+    response_model=list[MealRead],
+    responses=problems(NotAllowed, MemberNotFound),
+    tags=["families"],
+    summary="A member's meals (owner)",
+)
+async def list_members_meals(meals: Meals, family_id: Id, user_id: Id) -> Sequence[Meal]:
+    return await meals.of_member(family_id, user_id)

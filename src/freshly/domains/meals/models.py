@@ -1,0 +1,72 @@
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, ForeignKey, String, Text, or_
+from sqlalchemy.orm import Mapped, mapped_column
+
+from freshly.chassis.columns import Json, named_enum
+from freshly.chassis.database import Created, Updated
+from freshly.domains.families.access import Access, Guarded
+
+
+class MealType(StrEnum):
+    BREAKFAST = "Breakfast"
+    LUNCH = "Lunch"
+    DINNER = "Dinner"
+    SNACK = "Snack"
+    DESSERT = "Dessert"
+
+
+class Difficulty(StrEnum):
+    EASY = "Easy"
+    MEDIUM = "Medium"
+    HARD = "Hard"
+
+
+class Meal(Created, Updated, Guarded):
+    """A dish that a person keeps, shown to a family when it has one."""
+
+    __tablename__ = "meals"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    family_id: Mapped[int | None] = mapped_column(
+        ForeignKey("families.id", ondelete="CASCADE"), index=True, default=None
+    )
+    created_by_user_id: Mapped[int] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), index=True
+    )
+    name: Mapped[str] = mapped_column(String(255))
+    image: Mapped[str | None] = mapped_column(Text, default=None)
+    calories: Mapped[int] = mapped_column()
+    prep_time: Mapped[int | None] = mapped_column(default=None)
+    cook_time: Mapped[int | None] = mapped_column(default=None)
+    total_time: Mapped[int | None] = mapped_column(default=None)
+    meal_type: Mapped[MealType] = mapped_column(named_enum(MealType, "mealtype"))
+    cuisine: Mapped[str | None] = mapped_column(String(120), default=None)
+    tags: Mapped[list[str] | None] = mapped_column(Json, default_factory=list)
+    macros: Mapped[dict[str, Any] | None] = mapped_column(Json, default_factory=dict)
+    difficulty: Mapped[Difficulty | None] = mapped_column(
+        named_enum(Difficulty, "mealdifficulty"), default=None
+    )
+    servings: Mapped[int | None] = mapped_column(default=None)
+    diet_compatibility: Mapped[list[str] | None] = mapped_column(Json, default_factory=list)
+    goal_fit: Mapped[list[str] | None] = mapped_column(Json, default_factory=list)
+    # [{"name": str, "amount": str, "in_pantry": bool}]
+    ingredients: Mapped[list[dict[str, Any]]] = mapped_column(Json, default_factory=list)
+    instructions: Mapped[list[str]] = mapped_column(Json, default_factory=list)
+    cooking_tools: Mapped[list[str] | None] = mapped_column(Json, default_factory=list)
+    notes: Mapped[str | None] = mapped_column(Text, default="")
+    is_favorite: Mapped[bool] = mapped_column(default=False)
+
+    @classmethod
+    def visible_to(cls, access: Access) -> ColumnElement[bool]:
+        return or_(
+            cls.created_by_user_id == access.user_id, cls.family_id.in_(list(access.roles))
+        )
+
+    def servings_factor(self, wanted: int | None) -> Decimal:
+        """How many times the dish is cooked to serve so many; once where either is unknown."""
+        if not wanted or not self.servings or self.servings < 0:
+            return Decimal(1)
+        return Decimal(wanted) / Decimal(self.servings)

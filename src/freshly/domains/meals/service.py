@@ -1,0 +1,110 @@
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from freshly.chassis.database import DbSession
+from freshly.chassis.injection import Injected
+from freshly.chassis.pages import ListQuery, Slice
+from freshly.domains.families.access import Access, CurrentAccess
+from freshly.domains.families.service import FamilyService
+from freshly.domains.meals.errors import (
+    MealNotFound,
+    MealNotFoundOrForeign,
+    MealToAttachNotFound,
+    NotInMealsFamily,
+    NotMealsOwner,
+    NotYoursToAttach,
+)
+from freshly.domains.meals.models import Meal
+from freshly.domains.meals.repository import MealRepository
+from freshly.domains.meals.schemas import MealCreate, MealUpdate
+
+# Sent as null these stay as they are; only what the table lets be null can be cleared.
+NEVER_NULL = {
+    "name", "calories", "meal_type", "ingredients", "instructions", "is_favorite", "macros",
+    "tags", "diet_compatibility", "goal_fit", "cooking_tools",
+}  # fmt: skip
+
+
+@dataclass
+class MealService:
+    session: DbSession
+    access: CurrentAccess
+    meals: Injected[MealRepository]
+    families: Injected[FamilyService]
+
+    async def mine(self, query: ListQuery) -> Slice[Meal]:
+        return await self.meals.own_page(query)
+
+    async def of_member(self, family_id: int, user_id: int) -> Sequence[Meal]:
+        """What a member of a family that the caller owns has created."""
+        member = await self.families.member_of_mine(family_id, user_id)
+        theirs = await Access.of(member.user_id, self.session)
+        return await MealRepository(self.session, theirs).own()
+
+    async def get(self, id: int) -> Meal:
+        return await self.meals.get(id)
+
+    async def of_ids(self, ids: Iterable[int]) -> dict[int, Meal]:
+        return await self.meals.of_ids(ids)
+
+    async def create(self, new: MealCreate) -> Meal:
+        self._check_family(new.family_id)
+        return await self.meals.save(
+            Meal(created_by_user_id=self.access.user_id, **new.model_dump())
+        )
+
+    async def update_own(self, id: int, update: MealUpdate) -> Meal:
+        return await self._change(await self._own(id), update)
+
+    async def update(self, id: int, update: MealUpdate) -> Meal:
+        return await self._change(await self._seen_and_own(id), update)
+
+    async def remove_own(self, id: int) -> None:
+        await self.meals.delete(await self._own(id))
+
+    async def remove(self, id: int) -> None:
+        await self.meals.delete(await self._seen_and_own(id))
+
+    async def attach(self, id: int, family_id: int) -> Meal:
+        try:
+            meal = await self.meals.get(id, lock=True)
+        except MealNotFound as error:
+            foreign = await self.meals.is_there(id)
+            raise (NotYoursToAttach if foreign else MealToAttachNotFound) from error
+        if meal.created_by_user_id != self.access.user_id:
+            raise NotYoursToAttach
+        self._check_family(family_id)
+        meal.family_id = family_id
+        return await self.meals.save(meal)
+
+    async def _change(self, meal: Meal, update: MealUpdate) -> Meal:
+        sent = update.model_fields_set
+        if "family_id" in sent and update.family_id != meal.family_id:
+            self._check_family(update.family_id)
+        values = update.model_dump(include=sent)
+        for field, value in values.items():
+            if value is not None or field not in NEVER_NULL:
+                setattr(meal, field, value)
+        return await self.meals.save(meal)
+
+    def _check_family(self, family_id: int | None) -> None:
+        if family_id is not None and not self.access.belongs_to(family_id):
+            raise NotInMealsFamily
+
+    async def _own(self, id: int) -> Meal:
+        """A foreign meal is as good as none here."""
+        try:
+            meal = await self.meals.get(id, lock=True)
+        except MealNotFound as error:
+            raise MealNotFoundOrForeign from error
+        if meal.created_by_user_id != self.access.user_id:
+            raise MealNotFoundOrForeign
+        return meal
+
+    async def _seen_and_own(self, id: int) -> Meal:
+        meal = await self.meals.get(id, lock=True)
+        if meal.created_by_user_id != self.access.user_id:
+            raise NotMealsOwner
+        return meal
+
+

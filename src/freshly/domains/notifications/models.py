@@ -1,0 +1,46 @@
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from freshly.chassis.columns import Instant, named_enum
+from freshly.chassis.database import Base, Created
+
+
+class NotificationType(StrEnum):
+    MEAL_SHARE_REQUEST = "meal_share_request"
+    MEAL_SHARE_ACCEPTED = "meal_share_accepted"
+    MEAL_SHARE_DECLINED = "meal_share_declined"
+    FAMILY_INVITE = "family_invite"
+    FAMILY_MEMBER_JOINED = "family_member_joined"
+    SYSTEM = "system"
+
+
+def _related(column: str) -> Any:
+    return mapped_column(ForeignKey(column, ondelete="CASCADE"), default=None)
+
+
+class Notification(Created, Base):
+    __tablename__ = "notifications"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    type: Mapped[NotificationType] = mapped_column(
+        named_enum(NotificationType, "notification_type")
+    )
+    title: Mapped[str] = mapped_column(String(255))
+    message: Mapped[str] = mapped_column(Text)
+    related_meal_id: Mapped[int | None] = _related("meals.id")
+    related_user_id: Mapped[int | None] = _related("users.id")
+    related_family_id: Mapped[int | None] = _related("families.id")
+    related_share_request_id: Mapped[int | None] = _related("meal_share_requests.id")
+    is_read: Mapped[bool] = mapped_column(index=True, default=False)
+    read_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
+
+    __table_args__: Any = (
+        Index("idx_notif_user_created", "user_id", "created_at"),
+        Index("idx_notif_user_read_created", "user_id", "is_read", "created_at"),
+        Index("ix_notifications_created_at", "created_at"),
+    )

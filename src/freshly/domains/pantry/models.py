@@ -1,0 +1,49 @@
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ColumnElement, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from freshly.chassis.columns import Quantity
+from freshly.chassis.database import Created, Updated
+from freshly.domains.families.access import Access, Guarded, Owned, covers, exactly_one_owner
+from freshly.domains.ingredients.models import Ingredient
+
+
+class PantryItem(Owned, Created, Updated, Guarded):
+    """A lot in somebody's kitchen: what was put there together and expires together."""
+
+    __tablename__ = "pantry_items"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    # Null in some adopted rows.
+    ingredient_id: Mapped[int | None] = mapped_column(
+        ForeignKey("ingredients.id", ondelete="CASCADE")
+    )
+    quantity: Mapped[Decimal | None] = mapped_column(Quantity(), default=None)
+    unit: Mapped[str | None] = mapped_column(String(64), default=None)
+    expires_at: Mapped[date | None] = mapped_column(index=True, default=None)
+    category: Mapped[str | None] = mapped_column(String(64), index=True, default=None)
+    image_url: Mapped[str | None] = mapped_column(String(512), default=None)
+    canonical_quantity: Mapped[Decimal | None] = mapped_column(Quantity(), default=None)
+    canonical_unit: Mapped[str | None] = mapped_column(String(16), default=None)
+    ingredient: Mapped[Ingredient | None] = relationship(init=False, lazy="raise", viewonly=True)
+
+    __table_args__: Any = (
+        exactly_one_owner("pantry_scope_xor"),
+        Index("idx_pantry_family_expires", "family_id", "expires_at"),
+        Index("idx_pantry_owner_expires", "owner_user_id", "expires_at"),
+    )
+
+    @classmethod
+    def visible_to(cls, access: Access) -> ColumnElement[bool]:
+        return covers(access, cls.family_id, cls.owner_user_id)
+
+    @property
+    def ingredient_name(self) -> str | None:
+        return self.ingredient.name if self.ingredient else None
+
+    def is_good_on(self, day: date) -> bool:
+        """Good through the day it expires."""
+        return self.expires_at is None or self.expires_at >= day

@@ -1,0 +1,79 @@
+from datetime import date, datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, AliasChoices, Field, model_validator
+
+from freshly.chassis.schemas import (
+    AnyText,
+    Id,
+    Nullable,
+    QuantityIn,
+    QuantityOut,
+    ReadSchema,
+    Schema,
+    ShortText,
+)
+
+Scope = Literal["personal", "family"]
+Name = Annotated[Annotated[AnyText, Field(max_length=120)] | None, Nullable]
+Trimmed = Annotated[
+    ShortText | None, AfterValidator(lambda text: text.strip() if text else text), Nullable
+]
+
+
+class PantryItemCreate(Schema):
+    """An ingredient by name (made when new) or by id; a family's with `family_id`, else one's own."""
+
+    ingredient_name: Name = Field(
+        default=None, validation_alias=AliasChoices("ingredient_name", "name")
+    )
+    ingredient_id: Id | None = None
+    quantity: QuantityIn | None = None
+    unit: Trimmed = None
+    expires_at: date | None = None
+    category: Trimmed = None
+    scope: Scope | None = None
+    family_id: Id | None = None
+
+    @model_validator(mode="after")
+    def _one_scope(self) -> Self:
+        scope = self.scope or ("personal" if self.family_id is None else "family")
+        if scope == "family" and self.family_id is None:
+            raise ValueError("family_id is required for family scope")
+        if scope == "personal" and self.family_id is not None:
+            raise ValueError("family_id must not be set for personal scope")
+        return self
+
+    @model_validator(mode="after")
+    def _names_an_ingredient(self) -> Self:
+        if self.ingredient_name is None and self.ingredient_id is None:
+            raise ValueError("ingredient_name or ingredient_id is required")
+        return self
+
+
+class PantryItemUpdate(Schema):
+    """PATCH: only what is sent changes; null clears."""
+
+    ingredient_name: Name = None
+    quantity: QuantityIn | None = None
+    unit: Trimmed = None
+    expires_at: date | None = None
+    category: Trimmed = None
+
+
+class PantryItemRead(ReadSchema):
+    id: int
+    family_id: int | None
+    owner_user_id: int | None
+    scope: Scope
+    category: str | None
+    ingredient_id: int | None
+    ingredient_name: str | None
+    image_url: str | None
+    quantity: QuantityOut | None
+    unit: str | None
+    expires_at: date | None
+    created_at: datetime
+    updated_at: datetime
+    canonical_quantity: QuantityOut | None
+    canonical_unit: str | None

@@ -1,0 +1,99 @@
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from freshly.chassis.injection import Injected
+from freshly.chassis.pages import ListQuery, Slice
+from freshly.domains.families.access import CurrentAccess
+from freshly.domains.ingredients.models import Ingredient
+from freshly.domains.ingredients.service import IngredientService
+from freshly.domains.pantry.errors import PersonalItemsOnly
+from freshly.domains.pantry.models import PantryItem
+from freshly.domains.pantry.putting_away import Bought, add_to, good_first
+from freshly.domains.pantry.repository import PantryRepository
+from freshly.domains.pantry.schemas import PantryItemCreate, PantryItemUpdate
+
+
+@dataclass
+class PantryService:
+    access: CurrentAccess
+    items: Injected[PantryRepository]
+    ingredients: Injected[IngredientService]
+
+    async def page(self, family_id: int | None, query: ListQuery) -> Slice[PantryItem]:
+        return await self.items.page(self.access.owner(family_id), query)
+
+    async def get(self, id: int) -> PantryItem:
+        return await self.items.get(id)
+
+    async def add(self, new: PantryItemCreate) -> PantryItem:
+        owner = self.access.owner(new.family_id)
+        ingredient = await self._ingredient(new)
+        item = PantryItem(
+            family_id=owner.family_id,
+            owner_user_id=owner.user_id,
+            ingredient_id=ingredient.id,
+            quantity=new.quantity,
+            unit=new.unit,
+            expires_at=new.expires_at,
+            category=new.category,
+        )
+        await self._measure(item)
+        return await self.items.refreshed(await self.items.save(item))
+
+    async def add_personal(self, new: PantryItemCreate) -> PantryItem:
+        if new.family_id is not None:
+            raise PersonalItemsOnly
+        return await self.add(new)
+
+    async def update(self, id: int, update: PantryItemUpdate) -> PantryItem:
+        item = await self.items.get(id, lock=True)
+        for field in update.model_fields_set - {"ingredient_name"}:
+            setattr(item, field, getattr(update, field))
+        if update.ingredient_name is not None:
+            item.ingredient_id = (await self.ingredients.named(update.ingredient_name)).id
+        await self._measure(item)
+        return await self.items.refreshed(await self.items.save(item))
+
+    async def remove(self, id: int) -> None:
+        await self.items.delete(await self.items.get(id, lock=True))
+
+    async def stock(
+        self, family_id: int | None, foods: Iterable[int], *, lock: bool = False
+    ) -> Sequence[PantryItem]:
+        """Every lot of these foods in a family's kitchen, or one's own."""
+        return await self.items.stock(self.access.owner(family_id), foods, lock=lock)
+
+    async def put_away(self, family_id: int | None, bought: Bought) -> None:
+        """Add what was bought to stock of the same food, or beside it where that is not possible."""
+        owner = self.access.owner(family_id)
+        stock = await self.items.stock(owner, [bought.ingredient.stands_for], lock=True)
+        facts = await self.ingredients.facts(
+            {bought.ingredient.id} | {item.ingredient_id for item in stock if item.ingredient_id}
+        )
+        for item in good_first(stock, bought.on):
+            if add_to(item, bought.amount, facts[item.ingredient_id or 0]):
+                await self.items.save(item)
+                return
+        await self.items.save(
+            PantryItem(
+                family_id=owner.family_id,
+                owner_user_id=owner.user_id,
+                ingredient_id=bought.ingredient.id,
+                quantity=bought.quantity,
+                unit=bought.unit,
+                category=(bought.ingredient.category or "")[:64] or None,
+                canonical_quantity=bought.amount.quantity if bought.amount else None,
+                canonical_unit=bought.amount.unit if bought.amount else None,
+            )
+        )
+
+    async def _ingredient(self, new: PantryItemCreate) -> Ingredient:
+        """By id where one is given, else by name."""
+        if new.ingredient_id is not None:
+            return await self.ingredients.get(new.ingredient_id)
+        return await self.ingredients.named(new.ingredient_name or "")
+
+    async def _measure(self, item: PantryItem) -> None:
+        measured = await self.ingredients.canonical(item.ingredient_id, item.quantity, item.unit)
+        item.canonical_quantity = measured.quantity if measured else None
+        item.canonical_unit = measured.unit if measured else None

@@ -1,0 +1,36 @@
+from dataclasses import dataclass
+
+from sqlalchemy import exists, or_, select
+
+from freshly.chassis.columns import contains_id
+from freshly.chassis.database import DbSession
+from freshly.domains.preferences.errors import PreferencesNotSet
+from freshly.domains.preferences.models import UserPreference
+
+
+@dataclass
+class PreferenceRepository:
+    """One row a person; whoever asks names the person, and the services check who may."""
+
+    session: DbSession
+
+    async def of(self, user_id: int) -> UserPreference:
+        found = await self.session.scalar(
+            select(UserPreference).where(UserPreference.user_id == user_id)
+        )
+        if found is None:
+            raise PreferencesNotSet
+        return found
+
+    async def mentioned_by_others(self, ingredient_id: int, user_id: int) -> bool:
+        mentioned = or_(
+            contains_id(UserPreference.allergen_ingredient_ids, ingredient_id),
+            contains_id(UserPreference.disliked_ingredient_ids, ingredient_id),
+        )
+        others = exists().where(UserPreference.user_id != user_id, mentioned)
+        return bool(await self.session.scalar(select(others)))
+
+    async def save(self, preference: UserPreference) -> UserPreference:
+        self.session.add(preference)
+        await self.session.flush()
+        return preference

@@ -1,0 +1,48 @@
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+
+from freshly.chassis.database import DbSession, violated_constraint
+from freshly.domains.users.errors import EmailTaken, UserNotFound
+from freshly.domains.users.models import User
+from freshly.domains.users.schemas import normalized
+
+
+@dataclass
+class UserRepository:
+    """People. No Access: they are looked up before anybody is known to be anybody."""
+
+    session: DbSession
+
+    async def get(self, id: int, *, lock: bool = False) -> User:
+        statement = select(User).where(User.id == id)
+        row = await self.session.scalar(statement.with_for_update() if lock else statement)
+        if row is None:
+            raise UserNotFound
+        return row
+
+    async def by_email(self, email: str) -> User | None:
+        """Whatever the case; of two adopted accounts that differ in case, the exact one."""
+        exact_first = (User.email == email).desc()
+        return await self.session.scalar(
+            select(User)
+            .where(func.lower(User.email) == normalized(email))
+            .order_by(exact_first, User.id)
+            .limit(1)
+        )
+
+    async def save(self, user: User) -> User:
+        try:
+            async with self.session.begin_nested():
+                self.session.add(user)
+                await self.session.flush()
+        except IntegrityError as error:
+            if violated_constraint(error) == "ix_users_email":
+                raise EmailTaken from error
+            raise
+        return user
+
+    async def delete(self, user: User) -> None:
+        await self.session.delete(user)
+        await self.session.flush()

@@ -1,0 +1,56 @@
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, EmailStr, Field
+
+from freshly.chassis.schemas import LARGEST_INT, AnyText, Line, Nullable, ReadSchema, Schema
+
+
+def normalized(email: str) -> str:
+    return email.strip().lower()
+
+
+Email = Annotated[EmailStr, AfterValidator(normalized)]
+Trimmed = Annotated[Line | None, AfterValidator(lambda text: text.strip() if text else text)]
+Measure = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+
+
+class UserUpdate(Schema):
+    """PATCH: empty or null is no change. `status` and `tier` are accepted and ignored."""
+
+    name: Annotated[Trimmed, Nullable] = None
+    email: Annotated[Email | None, Nullable] = None
+    phone_number: Annotated[Trimmed, Nullable] = None
+    location: Annotated[Trimmed, Nullable] = None
+    avatar_path: Annotated[Trimmed, Nullable] = None
+    gender: Annotated[
+        Annotated[AnyText, Field(min_length=1, max_length=32)] | None,
+        AfterValidator(lambda text: text.strip() if text else text),
+        Nullable,
+    ] = None
+    age: Annotated[int | None, Field(ge=0, le=LARGEST_INT), Nullable] = None
+    weight: Annotated[Measure | None, Nullable] = None
+    height: Annotated[Measure | None, Nullable] = None
+    calories: Annotated[Measure | None, Nullable] = None
+    status: Annotated[Line | None, Nullable] = None
+    tier: Annotated[
+        Annotated[AnyText, Field(min_length=1, max_length=32)] | None, Nullable
+    ] = None
+
+
+class UserRead(ReadSchema):
+    id: int
+    name: str | None
+    email: str
+    phone_number: str | None
+    location: str | None
+    status: str
+    tier: str
+    avatar_path: str | None
+    gender: str | None
+    age: int | None
+    weight: float | None
+    height: float | None
+    calories: float | None
+    created_at: datetime
+    updated_at: datetime

@@ -1,0 +1,64 @@
+"""Brings a database to the schema of this release: an empty one, an older one, or the old app's."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from freshly.chassis.database import UnitsOfWork, create_engine
+from freshly.domains.ingredients.seeding import seed
+from freshly.settings import Settings
+
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
+
+
+def configuration() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config
+
+
+def newest_revision() -> str | None:
+    return ScriptDirectory.from_config(configuration()).get_current_head()
+
+
+async def current_revision(engine: AsyncEngine) -> str | None:
+    async with engine.connect() as connection:
+        return await connection.run_sync(
+            lambda sync: MigrationContext.configure(sync).get_current_revision()
+        )
+
+
+async def migrate(settings: Settings, revision: str = "head") -> tuple[str | None, str | None]:
+    """To that revision; then units and foods are seeded. Returns the revisions before and after."""
+    engine = create_engine(settings.database)
+    try:
+        before = await current_revision(engine)
+        after = newest_revision() if revision == "head" else revision
+        if before != after:
+            async with engine.execution_options(writes=True).connect() as connection:
+                await connection.run_sync(_upgrade, revision)
+                await connection.commit()
+        if revision == "head":
+            async with UnitsOfWork(engine).writing() as session:
+                await seed(session)
+        return before, after
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection, revision: str) -> None:
+    config = configuration()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def print_sql(settings: Settings) -> None:
+    """The SQL of all revisions, from empty; nothing is run."""
+    config = configuration()
+    config.attributes["dialect"] = settings.database.get_backend_name()
+    command.upgrade(config, "head", sql=True)

@@ -1,0 +1,29 @@
+"""Every table, whichever domain one starts from; for migrations and for the app's start."""
+
+from importlib import import_module
+
+from sqlalchemy import MetaData
+
+from freshly.chassis.database import Base
+
+DOMAINS = (
+    "users",
+    "preferences",
+    "auth",
+    "families",
+    "ingredients",
+    "pantry",
+    "recipes",
+    "meals",
+    "meal_plans",
+    "grocery",
+    "notifications",
+    "sharing",
+    "chat",
+)
+
+
+def all_tables() -> MetaData:
+    for domain in DOMAINS:
+        import_module(f"freshly.domains.{domain}.models")
+    return Base.metadata
