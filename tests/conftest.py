@@ -1,0 +1,154 @@
+"""What every test stands on: the real app on a real database of its own.
+
+Each database is copied from a template that was migrated and seeded once, so a test starts from
+what a new installation has, sees nobody else's rows, and may commit as it likes.
+"""
+
+import asyncio
+import shutil
+import sqlite3
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+from httpx2 import ASGITransport, AsyncClient
+from pydantic import SecretStr
+
+from freshly.app import create_app
+from freshly.chassis.logging import configure_logging
+from freshly.migrate import migrate
+from freshly.settings import Settings
+from tests.kitchen import Kitchen
+
+pytest_plugins = ["tests.servers"]
+
+SECRET = SecretStr("a secret for tests that is long enough to be one")
+DATABASES = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logging():
+    configure_logging("WARNING")
+
+
+def settings_for(database_url, data_dir, **changes):
+    return Settings(
+        database_url=SecretStr(database_url),
+        data_dir=data_dir,
+        secret_key=SECRET,
+        jwt_secret=SECRET,
+        **changes,
+    )
+
+
+# Not async: only one of them is wanted, by name, which an async fixture cannot ask for.
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("template")
+    path = folder / "template.db"
+    asyncio.run(migrate(settings_for(f"sqlite:///{path}", folder)))
+    with sqlite3.connect(path) as connection:  # everything into the one file
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_url, tmp_path_factory):
+    name = f"template_{uuid.uuid4().hex}"
+    asyncio.run(_on_server(postgres_url, f"CREATE DATABASE {name}"))
+    folder = tmp_path_factory.mktemp("template")
+    asyncio.run(migrate(settings_for(_named(postgres_url, name), folder)))
+    yield name
+    asyncio.run(_on_server(postgres_url, f"DROP DATABASE {name}"))
+
+
+def _named(server_url, database):
+    head, _, query = server_url.partition("?")
+    base = head.rsplit("/", 1)[0]
+    return f"{base}/{database}" + (f"?{query}" if query else "")
+
+
+async def _on_server(server_url, statement):
+    connection = await asyncpg.connect(server_url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(params=DATABASES)
+def database_kind(request):
+    """Every test through HTTP runs on both."""
+    return request.param
+
+
+@pytest.fixture
+def database_url(database_kind, request, tmp_path):
+    if database_kind == "sqlite":
+        template: Path = request.getfixturevalue("sqlite_template")
+        shutil.copy(template, tmp_path / "freshly.db")
+        yield f"sqlite:///{tmp_path / 'freshly.db'}"
+        return
+    server = request.getfixturevalue("postgres_url")
+    template_name = request.getfixturevalue("postgres_template")
+    name = f"test_{uuid.uuid4().hex}"
+    asyncio.run(_on_server(server, f"CREATE DATABASE {name} TEMPLATE {template_name}"))
+    yield _named(server, name)
+    asyncio.run(_on_server(server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def settings(database_url, tmp_path):
+    return settings_for(database_url, tmp_path, database_pool_size=5, database_max_overflow=20)
+
+
+@pytest.fixture
+async def app(settings):
+    async with running(settings) as served:
+        yield served
+
+
+@asynccontextmanager
+async def running(settings) -> AsyncIterator:
+    """The app with its lifespan open, as a server would hold it."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app) as state:
+
+        async def served(scope, receive, send):
+            await app({**scope, "state": dict(state)}, receive, send)
+
+        served.app, served.state = app, state
+        yield served
+
+
+@pytest.fixture
+async def client(app):
+    """Somebody who is not signed in."""
+    async with client_of(app) as anonymous:
+        yield anonymous
+
+
+def client_of(app, **options):
+    transport = ASGITransport(app, raise_app_exceptions=False)
+    return AsyncClient(transport=transport, base_url="http://test", **options)
+
+
+@pytest.fixture
+def kitchen(client):
+    """Makes people, families, meals and what else a test begins with, through the API."""
+    return Kitchen(client)
+
+
+@pytest.fixture
+def units(app):
+    """For looking into the database, where the API does not show a row."""
+    return app.state["units"]
