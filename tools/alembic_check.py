@@ -45,7 +45,8 @@ def differs(name: str, url: str, data_dir: str) -> bool:
 
 def main() -> int:
     with databases() as urls, tempfile.TemporaryDirectory() as data_dir:
-        return int(any([differs(name, url, data_dir) for name, url in urls.items()]))
+        found = [differs(name, url, data_dir) for name, url in urls.items()]
+        return int(any(found))
 
 
 if __name__ == "__main__":

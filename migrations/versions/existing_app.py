@@ -20,6 +20,11 @@ ENUMS = {
     "family_invite family_member_joined system",
 }
 
+ONE_OWNER = (
+    "(family_id IS NOT NULL AND owner_user_id IS NULL)"
+    " OR (family_id IS NULL AND owner_user_id IS NOT NULL)"
+)
+
 LAST_FIRST = (
     "notifications", "meal_slot_meals", "grocery_list_items", "recipe_ingredients",
     "recipe_diet_tags", "pantry_items", "meal_slots", "meal_share_requests", "grocery_lists",
@@ -256,7 +261,7 @@ def upgrade() -> None:
         _stamp("created_at"),
         _stamp("updated_at"),
         sa.CheckConstraint(
-            "(family_id IS NOT NULL AND owner_user_id IS NULL) OR (family_id IS NULL AND owner_user_id IS NOT NULL)",
+            ONE_OWNER,
             name="grocery_list_scope_xor",
         ),
     )
@@ -312,7 +317,7 @@ def upgrade() -> None:
         _stamp("created_at"),
         _stamp("updated_at"),
         sa.CheckConstraint(
-            "(family_id IS NOT NULL AND owner_user_id IS NULL) OR (family_id IS NULL AND owner_user_id IS NOT NULL)",
+            ONE_OWNER,
             name="pantry_scope_xor",
         ),
     )

@@ -37,9 +37,7 @@ def _to(target: str, on_delete: str = "CASCADE") -> sa.ForeignKey:
 
 
 def _ingredient() -> Column[int]:
-    return Column(
-        "ingredient_id", sa.Integer(), _to("ingredients.id"), nullable=False, index=True
-    )
+    return Column("ingredient_id", sa.Integer(), _to("ingredients.id"), nullable=False, index=True)
 
 
 def _grocery_list() -> Column[int]:

@@ -52,5 +52,3 @@ def serve(settings: Settings) -> int:
         server_header=False,
     )
     return 0
-
-

@@ -1,5 +1,6 @@
 """Everything that is set from outside, read once and passed down."""
 
+import json
 import os
 import secrets
 from collections.abc import Sequence
@@ -40,11 +41,9 @@ def _words(value: object) -> object:
     if isinstance(value, str) and not value.lstrip().startswith("["):
         return [word.strip() for word in value.split(",") if word.strip()]
     if isinstance(value, str):
-        from json import JSONDecodeError, loads
-
         try:
-            return loads(value)
-        except JSONDecodeError as error:
+            return json.loads(value)
+        except json.JSONDecodeError as error:
             raise ValueError(f"is neither a comma list nor JSON: {error}") from error
     return value
 

@@ -174,15 +174,14 @@ class contains_id(FunctionElement[bool]):  # noqa: N801 - as above
 
 @compiles(contains_id)
 def _contains_id(element: contains_id, compiler: SQLCompiler, **options: Any) -> str:
-    column, id = element.clauses
-    return f"{compiler.process(id, **options)} = ANY ({compiler.process(column, **options)})"
+    column, wanted = element.clauses
+    return f"{compiler.process(wanted, **options)} = ANY ({compiler.process(column, **options)})"
 
 
 @compiles(contains_id, "sqlite")
 def _contains_id_on_sqlite(element: contains_id, compiler: SQLCompiler, **options: Any) -> str:
-    column, id = element.clauses
-    listed = f"SELECT value FROM json_each({compiler.process(column, **options)})"
-    return f"{compiler.process(id, **options)} IN ({listed})"
+    column, wanted = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{wanted} IN (SELECT value FROM json_each({column}))"  # noqa: S608 - compiled parts
 
 
 class unicode_lower(FunctionElement[str]):  # noqa: N801 - as above

@@ -7,10 +7,15 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from sqlalchemy import Connection, MetaData, event, func
+from sqlalchemy import Connection, Index, MetaData, Table, UniqueConstraint, event, func
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
 from freshly.chassis.columns import Instant, now
@@ -160,9 +165,10 @@ def violated_constraint(error: IntegrityError) -> str | None:
     if kind != "UNIQUE":
         return None
     columns = {column.partition(".")[2] for column in what.split(", ")}
-    table = Base.metadata.tables[what.partition(".")[0]]
-    unique = [c for c in table.constraints if hasattr(c, "columns")]
-    for rule in [*table.indexes, *unique]:
-        if {column.name for column in rule.columns} == columns and rule.name:
+    table: Table = Base.metadata.tables[what.partition(".")[0]]
+    rules: list[Index | UniqueConstraint] = [*table.indexes]
+    rules += [rule for rule in table.constraints if isinstance(rule, UniqueConstraint)]
+    for rule in rules:
+        if {column.name for column in rule.columns} == columns:
             return str(rule.name)
     return None

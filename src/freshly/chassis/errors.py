@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError as NoConnectionLeft
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -130,14 +131,15 @@ def problem(
     if errors is not None:
         body["errors"] = errors
     return JSONResponse(
-        {**body, **(members or {})}, status, headers=dict(headers or {}), media_type="application/problem+json"
+        {**body, **(members or {})},
+        status,
+        headers=dict(headers or {}),
+        media_type="application/problem+json",
     )
 
 
 def answer(error: AppError) -> JSONResponse:
-    return problem(
-        error.status, error.code, error.text, headers=error.headers, nested=error.nested
-    )
+    return problem(error.status, error.code, error.text, headers=error.headers, nested=error.nested)
 
 
 def internal_error() -> JSONResponse:

@@ -48,7 +48,7 @@ class Observed:
             await self.app(scope, receive, send)
             return
         given = Headers(scope=scope).get("X-Correlation-ID", "")
-        id = given if CORRELATION_ID.fullmatch(given) else secrets.token_hex(4)
+        assigned = given if CORRELATION_ID.fullmatch(given) else secrets.token_hex(4)
         started = perf_counter()
         status = 0
 
@@ -57,14 +57,14 @@ class Observed:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers["X-Correlation-ID"] = id
+                headers["X-Correlation-ID"] = assigned
                 headers["X-Process-Time"] = f"{perf_counter() - started:.6f}"
                 for name, value in self.headers.items():
                     headers.setdefault(name, value)
             await send(message)
 
         path = scope["path"]
-        token = correlation_id.set(id)
+        token = correlation_id.set(assigned)
         try:
             await self.app(scope, receive, send_with_headers)
         finally:

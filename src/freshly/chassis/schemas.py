@@ -52,9 +52,7 @@ ShortText = Annotated[AnyText, Field(max_length=64)]
 Title = Annotated[AnyText, Field(max_length=200)]
 
 # An id that does not fit its column belongs to no row: 404, like any other unknown id.
-Id = Annotated[
-    int, AfterValidator(_within_32_bits), Field(json_schema_extra={"format": "int32"})
-]
+Id = Annotated[int, AfterValidator(_within_32_bits), Field(json_schema_extra={"format": "int32"})]
 WholeNumber = Annotated[int, Field(ge=0, le=LARGEST_INT)]
 
 # Three decimals, as the columns have; more are rounded half up.

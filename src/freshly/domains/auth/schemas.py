@@ -12,9 +12,7 @@ LONGEST_PASSWORD = 72
 
 class Register(Schema):
     email: Email
-    password: Annotated[
-        AnyText, Field(min_length=SHORTEST_PASSWORD, max_length=LONGEST_PASSWORD)
-    ]
+    password: Annotated[AnyText, Field(min_length=SHORTEST_PASSWORD, max_length=LONGEST_PASSWORD)]
     name: Annotated[Line | None, Nullable] = None
     phone_number: Annotated[Line | None, Nullable] = None
     preference: PreferenceCreate | None = None

@@ -64,7 +64,7 @@ class SignInService:
     tokens: CurrentSigner
 
     async def login(self, given: Login) -> Tokens:
-        """The password is checked between two units of work, holding neither connection nor lock."""
+        """The password is checked between two units of work, holding no connection and no lock."""
         async with self.units.reading() as session:
             user = await UserRepository(session).by_email(given.email)
         known = user.hashed_password if user else None

@@ -14,6 +14,7 @@ from freshly.settings import Settings
 
 ISSUER = "freshly"
 AUDIENCE = "freshly-app"
+Type = Literal["access", "refresh"]
 REQUIRED = ["sub", "sid", "type", "jti", "iss", "aud", "iat", "exp"]
 
 
@@ -40,32 +41,28 @@ class TokenSigner:
         self.refresh_lifetime = timedelta(days=settings.refresh_token_expire_days)
 
     def access(self, user_id: int, sign_in_id: str, at: datetime) -> str:
-        return self._sign(
-            user_id, sign_in_id, "access", fresh_id(), at, at + self.access_lifetime
-        )
+        claims = Claims(user_id, sign_in_id, fresh_id())
+        return self._sign(claims, "access", at, at + self.access_lifetime)
 
     def refresh(self, user_id: int, row: RefreshToken) -> str:
         """The same row signs to the same token."""
-        return self._sign(
-            user_id, row.sign_in_id, "refresh", row.id, row.issued_at, row.expires_at
-        )
+        claims = Claims(user_id, row.sign_in_id, row.id)
+        return self._sign(claims, "refresh", row.issued_at, row.expires_at)
 
-    def _sign(
-        self, user_id: int, sign_in_id: str, type: str, jti: str, at: datetime, until: datetime
-    ) -> str:
-        claims: dict[str, Any] = {
-            "sub": str(user_id),
-            "sid": sign_in_id,
+    def _sign(self, claims: Claims, type: Type, at: datetime, until: datetime) -> str:
+        signed: dict[str, Any] = {
+            "sub": str(claims.user_id),
+            "sid": claims.sign_in_id,
             "type": type,
-            "jti": jti,
+            "jti": claims.jti,
             "iss": ISSUER,
             "aud": AUDIENCE,
             "iat": int(at.timestamp()),
             "exp": int(until.timestamp()),
         }
-        return jwt.encode(claims, self._secret, self._algorithm)
+        return jwt.encode(signed, self._secret, self._algorithm)
 
-    def read(self, token: str, type: Literal["access", "refresh"]) -> Claims:
+    def read(self, token: str, type: Type) -> Claims:
         """Raises TokenExpired, WrongTokenType, or InvalidToken for anything else that is wrong."""
         try:
             claims = jwt.decode(

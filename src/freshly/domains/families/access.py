@@ -149,7 +149,7 @@ class GuardedRepository(Generic[Row]):
         return self.not_found()
 
     async def is_there(self, id: int) -> bool:
-        """Whether the row exists at all; only for telling 403 from 404 where the app relies on it."""
+        """Whether the row exists at all; for telling 403 from 404 where the app relies on it."""
         return bool(await self.session.scalar(select(exists().where(self.model.id == id))))
 
     async def save(self, row: Row) -> Row:

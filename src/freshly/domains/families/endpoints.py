@@ -80,9 +80,7 @@ async def delete_family(families: Families, family_id: Id) -> Ok:
     responses=problems(NotAllowed),
     summary="A new invite code (admin, owner)",
 )
-async def regenerate_code(
-    families: Families, family_id: Annotated[Id, Path(ge=1)]
-) -> FamilyRead:
+async def regenerate_code(families: Families, family_id: Annotated[Id, Path(ge=1)]) -> FamilyRead:
     return await families.regenerate_code(family_id)
 
 

@@ -114,7 +114,7 @@ class FamilyRepository:
             .where(Membership.family_id.in_(family_ids), Membership.role == Role.OWNER)
             .order_by(Membership.id.desc())
         )
-        return {family_id: user_id for family_id, user_id in rows}
+        return dict(rows.tuples())
 
     async def save_member(self, membership: Membership) -> Membership:
         self.session.add(membership)

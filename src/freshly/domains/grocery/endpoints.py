@@ -58,9 +58,7 @@ ITEM_ERRORS = (ListAccessDenied, ItemNotFound)
 Status = Annotated[ShortText | None, Query(description="Only lists of this status.")]
 
 
-@router.get(
-    "/me", response_model=list[GroceryListRead], dependencies=UNCACHED, summary="My lists"
-)
+@router.get("/me", response_model=list[GroceryListRead], dependencies=UNCACHED, summary="My lists")
 async def list_mine(
     lists: Lists, query: Listed, request: Request, response: Response, status: Status = None
 ) -> Sequence[GroceryListRead]:
@@ -162,16 +160,12 @@ async def read_list(lists: Lists, id: Id) -> GroceryListRead:
     return await lists.read(id)
 
 
-@router.patch(
-    "/{id}", responses=problems(*LIST_ERRORS, MealPlanNotFound), summary="Change a list"
-)
+@router.patch("/{id}", responses=problems(*LIST_ERRORS, MealPlanNotFound), summary="Change a list")
 async def update_list(lists: Lists, id: Id, update: GroceryListUpdate) -> GroceryListRead:
     return await lists.update(id, update)
 
 
-@router.delete(
-    "/{id}", status_code=204, responses=problems(*LIST_ERRORS), summary="Drop a list"
-)
+@router.delete("/{id}", status_code=204, responses=problems(*LIST_ERRORS), summary="Drop a list")
 async def remove_list(lists: Lists, id: Id) -> None:
     await lists.remove(id)
 

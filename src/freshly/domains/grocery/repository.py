@@ -26,9 +26,7 @@ class ListRepository(OwnedRepository[GroceryList]):
     def visible(self) -> Select[Any]:
         return super().visible().options(selectinload(GroceryList.items).options(*ITEM_PARTS))
 
-    async def page(
-        self, owner: Owner, status: str | None, query: ListQuery
-    ) -> Slice[GroceryList]:
+    async def page(self, owner: Owner, status: str | None, query: ListQuery) -> Slice[GroceryList]:
         lists = self.owned_by(owner)
         if status is not None:
             lists = lists.where(GroceryList.status == status)
@@ -37,9 +35,7 @@ class ListRepository(OwnedRepository[GroceryList]):
     async def refreshed(self, id: int) -> GroceryList:
         """As it is now in the database, items included."""
         found: GroceryList | None = await self.session.scalar(
-            self.visible()
-            .where(GroceryList.id == id)
-            .execution_options(populate_existing=True)
+            self.visible().where(GroceryList.id == id).execution_options(populate_existing=True)
         )
         if found is None:
             raise ListNotFound
@@ -70,9 +66,7 @@ class ItemRepository(GuardedRepository[GroceryListItem]):
 
     async def refreshed(self, id: int) -> GroceryListItem:
         found: GroceryListItem | None = await self.session.scalar(
-            self.visible()
-            .where(GroceryListItem.id == id)
-            .execution_options(populate_existing=True)
+            self.visible().where(GroceryListItem.id == id).execution_options(populate_existing=True)
         )
         if found is None:
             raise ItemNotFound
@@ -81,9 +75,9 @@ class ItemRepository(GuardedRepository[GroceryListItem]):
     async def list_of(self, id: int) -> int | None:
         """Which list an item is on, so that the list can be locked before the item is read."""
         return await self.session.scalar(
-            self.visible().with_only_columns(GroceryListItem.grocery_list_id).where(
-                GroceryListItem.id == id
-            )
+            self.visible()
+            .with_only_columns(GroceryListItem.grocery_list_id)
+            .where(GroceryListItem.id == id)
         )
 
     async def add_all(self, items: Iterable[GroceryListItem]) -> None:
@@ -132,9 +126,7 @@ class ReasonRepository(GuardedRepository[GroceryNeed]):
         )
         return found.all()
 
-    async def replace_needs(
-        self, grocery_list: GroceryList, needs: Iterable[GroceryNeed]
-    ) -> None:
+    async def replace_needs(self, grocery_list: GroceryList, needs: Iterable[GroceryNeed]) -> None:
         await self.session.execute(
             delete(GroceryNeed).where(GroceryNeed.grocery_list_id == grocery_list.id)
         )
@@ -145,9 +137,7 @@ class ReasonRepository(GuardedRepository[GroceryNeed]):
         self, grocery_list: GroceryList, reservations: Iterable[GroceryReservation]
     ) -> None:
         await self.session.execute(
-            delete(GroceryReservation).where(
-                GroceryReservation.grocery_list_id == grocery_list.id
-            )
+            delete(GroceryReservation).where(GroceryReservation.grocery_list_id == grocery_list.id)
         )
         self.session.add_all(reservations)
         await self.session.flush()

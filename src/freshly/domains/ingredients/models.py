@@ -100,10 +100,10 @@ class Food(Base):
         ForeignKey("ingredients.id", ondelete="CASCADE"), primary_key=True
     )
     aliases: Mapped[dict[str, Any]] = mapped_column(Json)  # {"en": [...], "de": [...], ...}
+    nutrition: Mapped[dict[str, Any]] = mapped_column(Json)  # per 100 g
+    source: Mapped[str] = mapped_column(Text)
     pantry_days: Mapped[int | None] = mapped_column(default=None)
     fridge_days: Mapped[int | None] = mapped_column(default=None)
     freezer_days: Mapped[int | None] = mapped_column(default=None)
     # Null is "unknown", which is never "none".
     allergens: Mapped[list[str] | None] = mapped_column(TextList(), default=None)
-    nutrition: Mapped[dict[str, Any]] = mapped_column(Json)  # per 100 g
-    source: Mapped[str] = mapped_column(Text)

@@ -31,9 +31,9 @@ DESCRIPTIONS = {
     "extra", "good", "quality", "unsalted", "salted", "melted", "softened", "cold", "warm", "hot",
     "room", "temperature", "packed", "heaped", "toasted", "roasted", "unsweetened", "plain", "free",
     "range", "baby", "young", "washed", "trimmed", "rinsed", "drained", "thawed", "uncooked", "of",
-    "the", "a", "an", "some", "few", "for", "garnish", "serving", "optional", "low", "fat", "reduced",
-    "full", "virgin", "pure", "natural", "homemade", "leftover", "thick", "thin", "cut", "fine",
-    "coarse",
+    "the", "a", "an", "some", "few", "for", "garnish", "serving", "optional", "low", "fat",
+    "reduced", "full", "virgin", "pure", "natural", "homemade", "leftover", "thick", "thin",
+    "cut", "fine", "coarse",
 }  # fmt: skip
 # Before a food these make another food of it.
 CHANGING = {
@@ -116,8 +116,11 @@ class NameIndex:
         key = cleaned(text)
         if not key:
             return None
-        return self.by_key.get(key) or self.by_cleaned.get(key) or self._ending(key) or (
-            self._slip(key)
+        return (
+            self.by_key.get(key)
+            or self.by_cleaned.get(key)
+            or self._ending(key)
+            or (self._slip(key))
         )
 
     def _ending(self, key: str) -> str | None:

@@ -36,12 +36,14 @@ async def seed(session: Session) -> int:
 
 async def _seed_units(repository: IngredientRepository) -> None:
     known = {unit.code for unit in await repository.units()}
-    wanted = [UnitRow(code=u.code, display_name=u.display_name, is_metric=u.is_metric) for u in UNITS]
-    for unit in UNITS:
-        if shown := SHOWN_AS.get(unit.code):
-            wanted.append(
-                UnitRow(code=shown, display_name=unit.display_name, is_metric=unit.is_metric)
-            )
+    wanted = [
+        UnitRow(code=u.code, display_name=u.display_name, is_metric=u.is_metric) for u in UNITS
+    ]
+    wanted += [
+        UnitRow(code=SHOWN_AS[u.code], display_name=u.display_name, is_metric=u.is_metric)
+        for u in UNITS
+        if u.code in SHOWN_AS
+    ]
     repository.add([unit for unit in wanted if unit.code not in known])
 
 

@@ -39,7 +39,13 @@ class Unit:
 
 
 def _unit(
-    code: str, kind: Kind, factor: str, display_name: str, aliases: str = "", *, metric: bool = False
+    code: str,
+    kind: Kind,
+    factor: str,
+    display_name: str,
+    aliases: str = "",
+    *,
+    metric: bool = False,
 ) -> Unit:
     spoken = tuple(alias.strip() for alias in aliases.split(",") if alias.strip())
     return Unit(code, kind, Decimal(factor), display_name, metric, spoken)
@@ -90,8 +96,8 @@ UNITS = (
     _unit("sprig", H, "1", "sprig", "sprigs, zweig, zweige, brin, brins, ramita, ramitas"),
     _unit("stalk", H, "1", "stalk", "stalks, rib, ribs, stange, stangen, stängel, branche, "
           "branches, tallo, tallos"),
-    _unit("slice", H, "1", "slice", "slices, rasher, rashers, scheibe, scheiben, tranche, tranches, "
-          "rebanada, rebanadas, loncha, lonchas, rodaja, rodajas"),
+    _unit("slice", H, "1", "slice", "slices, rasher, rashers, scheibe, scheiben, tranche, "
+          "tranches, rebanada, rebanadas, loncha, lonchas, rodaja, rodajas"),
     _unit("can", H, "1", "can", "cans, tin, tins, dose, dosen, boîte, boîtes, conserve, lata, "
           "latas"),
     _unit("jar", H, "1", "jar", "jars, glas, gläser, bocal, bocaux, tarro, tarros, bote, botes"),

@@ -1,5 +1,4 @@
 from datetime import date, timedelta
-from typing import Any
 
 from sqlalchemy import ColumnElement, ForeignKey, Text, and_, or_, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -15,11 +14,11 @@ class MealPlan(Created, Guarded):
     __tablename__ = "meal_plans"
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    week_start: Mapped[date] = mapped_column()
     family_id: Mapped[int | None] = mapped_column(
         ForeignKey("families.id", ondelete="CASCADE"), index=True, default=None
     )
     title: Mapped[str | None] = mapped_column(Text, default=None)
-    week_start: Mapped[date] = mapped_column()
     week_end: Mapped[date | None] = mapped_column(default=None)
     created_by_user_id: Mapped[int | None] = mapped_column(
         ForeignKey("users.id", ondelete="SET NULL"), index=True, default=None
@@ -45,7 +44,10 @@ class MealSlot(Guarded):
     servings: Mapped[int | None] = mapped_column(default=None)
     notes: Mapped[str | None] = mapped_column(Text, default=None)
     meals: Mapped[list["SlotMeal"]] = relationship(
-        default_factory=list, lazy="raise", order_by="SlotMeal.id", cascade="all, delete-orphan",
+        default_factory=list,
+        lazy="raise",
+        order_by="SlotMeal.id",
+        cascade="all, delete-orphan",
         passive_deletes=True,
     )
 
@@ -71,5 +73,3 @@ class SlotMeal(Guarded):
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:
         return cls.meal_slot_id.in_(select(MealSlot.id).where(MealSlot.visible_to(access)))
-
-

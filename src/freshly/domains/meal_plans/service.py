@@ -101,8 +101,8 @@ class MealPlanService:
         there = await self.slots.meal_ids_at(plan, day, slot)
         wanted = {planned.meal_id for planned in new.meals} - there
         found = await self.meals.of_ids(wanted)
-        for id in wanted:
-            meal = found.get(id)
+        for meal_id in wanted:
+            meal = found.get(meal_id)
             mine = meal is not None and meal.created_by_user_id == self.access.user_id
             familys = meal is not None and plan.family_id and meal.family_id == plan.family_id
             if not (mine or familys):

@@ -30,19 +30,19 @@ class Meal(Created, Updated, Guarded):
     __tablename__ = "meals"
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
-    family_id: Mapped[int | None] = mapped_column(
-        ForeignKey("families.id", ondelete="CASCADE"), index=True, default=None
-    )
     created_by_user_id: Mapped[int] = mapped_column(
         ForeignKey("users.id", ondelete="CASCADE"), index=True
     )
     name: Mapped[str] = mapped_column(String(255))
-    image: Mapped[str | None] = mapped_column(Text, default=None)
     calories: Mapped[int] = mapped_column()
+    meal_type: Mapped[MealType] = mapped_column(named_enum(MealType, "mealtype"))
+    family_id: Mapped[int | None] = mapped_column(
+        ForeignKey("families.id", ondelete="CASCADE"), index=True, default=None
+    )
+    image: Mapped[str | None] = mapped_column(Text, default=None)
     prep_time: Mapped[int | None] = mapped_column(default=None)
     cook_time: Mapped[int | None] = mapped_column(default=None)
     total_time: Mapped[int | None] = mapped_column(default=None)
-    meal_type: Mapped[MealType] = mapped_column(named_enum(MealType, "mealtype"))
     cuisine: Mapped[str | None] = mapped_column(String(120), default=None)
     tags: Mapped[list[str] | None] = mapped_column(Json, default_factory=list)
     macros: Mapped[dict[str, Any] | None] = mapped_column(Json, default_factory=dict)
@@ -52,7 +52,7 @@ class Meal(Created, Updated, Guarded):
     servings: Mapped[int | None] = mapped_column(default=None)
     diet_compatibility: Mapped[list[str] | None] = mapped_column(Json, default_factory=list)
     goal_fit: Mapped[list[str] | None] = mapped_column(Json, default_factory=list)
-    # [{"name": str, "amount": str, "in_pantry": bool}]
+    # Objects of name, amount (both text) and in_pantry (bool).
     ingredients: Mapped[list[dict[str, Any]]] = mapped_column(Json, default_factory=list)
     instructions: Mapped[list[str]] = mapped_column(Json, default_factory=list)
     cooking_tools: Mapped[list[str] | None] = mapped_column(Json, default_factory=list)
@@ -61,9 +61,7 @@ class Meal(Created, Updated, Guarded):
 
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:
-        return or_(
-            cls.created_by_user_id == access.user_id, cls.family_id.in_(list(access.roles))
-        )
+        return or_(cls.created_by_user_id == access.user_id, cls.family_id.in_(list(access.roles)))
 
     def servings_factor(self, wanted: int | None) -> Decimal:
         """How many times the dish is cooked to serve so many; once where either is unknown."""

@@ -106,5 +106,3 @@ class MealService:
         if meal.created_by_user_id != self.access.user_id:
             raise NotMealsOwner
         return meal
-
-

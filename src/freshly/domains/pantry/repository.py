@@ -42,12 +42,8 @@ class PantryRepository(OwnedRepository[PantryItem]):
     async def refreshed(self, item: PantryItem) -> PantryItem:
         """With its ingredient loaded, after it was made or pointed elsewhere."""
         found = await self.session.scalar(
-            self.visible()
-            .where(PantryItem.id == item.id)
-            .execution_options(populate_existing=True)
+            self.visible().where(PantryItem.id == item.id).execution_options(populate_existing=True)
         )
         if found is None:
             raise PantryItemNotFound
         return found  # type: ignore[no-any-return]  # Select[Any] of this model
-
-

@@ -22,7 +22,7 @@ Trimmed = Annotated[
 
 
 class PantryItemCreate(Schema):
-    """An ingredient by name (made when new) or by id; a family's with `family_id`, else one's own."""
+    """An ingredient by name (made when new) or id; a family's with `family_id`, else one's own."""
 
     ingredient_name: Name = Field(
         default=None, validation_alias=AliasChoices("ingredient_name", "name")

@@ -64,7 +64,7 @@ class PantryService:
         return await self.items.stock(self.access.owner(family_id), foods, lock=lock)
 
     async def put_away(self, family_id: int | None, bought: Bought) -> None:
-        """Add what was bought to stock of the same food, or beside it where that is not possible."""
+        """Add what was bought to stock of the same food; beside it, where it cannot be added."""
         owner = self.access.owner(family_id)
         stock = await self.items.stock(owner, [bought.ingredient.stands_for], lock=True)
         facts = await self.ingredients.facts(

@@ -101,5 +101,3 @@ class PreferenceRead(ReadSchema):
     calorie_max: int | None
     created_at: datetime
     updated_at: datetime
-
-

@@ -50,6 +50,4 @@ class MealShareRequest(Created, Updated, Guarded):
 
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:
-        return or_(
-            cls.sender_user_id == access.user_id, cls.recipient_user_id == access.user_id
-        )
+        return or_(cls.sender_user_id == access.user_id, cls.recipient_user_id == access.user_id)

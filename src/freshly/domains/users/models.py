@@ -12,10 +12,10 @@ class User(Created, Updated, Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     email: Mapped[str] = mapped_column(Text, unique=True, index=True)
+    hashed_password: Mapped[str] = mapped_column(Text)
     name: Mapped[str | None] = mapped_column(Text, default=None)
     phone_number: Mapped[str | None] = mapped_column(Text, default=None)
     location: Mapped[str | None] = mapped_column(String(255), default=None)
-    hashed_password: Mapped[str] = mapped_column(Text)
     avatar_path: Mapped[str | None] = mapped_column(String, default=None)
     status: Mapped[str] = mapped_column(
         String(50), index=True, server_default="active", default="active"

@@ -33,9 +33,7 @@ class UserUpdate(Schema):
     height: Annotated[Measure | None, Nullable] = None
     calories: Annotated[Measure | None, Nullable] = None
     status: Annotated[Line | None, Nullable] = None
-    tier: Annotated[
-        Annotated[AnyText, Field(min_length=1, max_length=32)] | None, Nullable
-    ] = None
+    tier: Annotated[Annotated[AnyText, Field(min_length=1, max_length=32)] | None, Nullable] = None
 
 
 class UserRead(ReadSchema):

@@ -154,7 +154,8 @@ class RebuildService:
 
         Returns the items that stay, and the amounts of those that went ticked off.
         """
-        gone, kept = [], []
+        gone: list[GroceryListItem] = []
+        kept: list[GroceryListItem] = []
         for item in grocery_list.items:
             made_here = item.source_meal_plan_id == plan.id
             stays = not made_here or item.is_manual or item.is_purchased
@@ -232,8 +233,7 @@ def _wanted(plan: MealPlan, slots: Sequence[MealSlot]) -> list[Wanted]:
         Wanted(
             slot_meal=slot_meal,
             on=slot.date_in(plan),
-            factor=slot_meal.meal.servings_factor(slot.servings)
-            * (slot_meal.portions if slot_meal.portions else 1),
+            factor=slot_meal.meal.servings_factor(slot.servings) * (slot_meal.portions or 1),
             name=str(ingredient["name"]).strip(),
             amount=str(ingredient.get("amount") or "").strip(),
         )

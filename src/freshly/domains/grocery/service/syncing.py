@@ -130,9 +130,7 @@ def _dated(needs: Sequence[GroceryNeed]) -> dict[Key, list[tuple[date, Decimal]]
     return dated
 
 
-def _counted(
-    grocery_list: GroceryList, key: Key, reservation: Reservation
-) -> GroceryReservation:
+def _counted(grocery_list: GroceryList, key: Key, reservation: Reservation) -> GroceryReservation:
     return GroceryReservation(
         grocery_list_id=grocery_list.id,
         ingredient_id=key.food,

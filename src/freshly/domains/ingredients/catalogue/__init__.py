@@ -53,8 +53,7 @@ def _food(row: Mapping[str, str]) -> CatalogueFood:
             for code, _, grams in (part.partition(":") for part in _parts(row["measures"]))
         },
         shelf_life={
-            place: int(days) if (days := row[f"{place}_days"].strip()) else None
-            for place in PLACES
+            place: int(days) if (days := row[f"{place}_days"].strip()) else None for place in PLACES
         },
         allergens=None if "unknown" in allergens else [a for a in allergens if a != "none"],
         nutrition={nutrient: _number(row[nutrient]) for nutrient in NUTRIENTS},

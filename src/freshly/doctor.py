@@ -1,0 +1,124 @@
+"""Examines an installation: what is set, what it leads to, and what is wrong with it."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+from redis.asyncio import Redis
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import text
+
+from freshly.chassis.database import create_engine
+from freshly.migrate import current_revision, newest_revision
+from freshly.settings import WEAKEST_SECRET, Settings
+
+WAITS = 5  # seconds for a server to answer
+Check = Callable[[Settings], Awaitable[str]]
+
+
+class Ailment(Exception):
+    """Something that has to be mended before this installation is well."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    what: str
+    well: bool
+    words: str
+
+
+def examine(settings: Settings) -> int:
+    """Prints a table; the exit status is 1 when something is wrong."""
+    findings = asyncio.run(_findings(settings))
+    table = Table("", "what", "how it is", title=f"Freshly, {settings.app_env}", expand=False)
+    for finding in findings:
+        table.add_row("ok" if finding.well else "BAD", finding.what, finding.words)
+    Console().print(table)
+    return 0 if all(finding.well for finding in findings) else 1
+
+
+async def _findings(settings: Settings) -> list[Finding]:
+    checks: dict[str, Check] = {
+        "data folder": _data_folder,
+        "secrets": _secrets,
+        "database": _database,
+        "schema": _schema,
+        "redis": _redis,
+        "mail": _mail,
+        "model": _model,
+    }
+    return [await _finding(what, check, settings) for what, check in checks.items()]
+
+
+async def _finding(what: str, check: Check, settings: Settings) -> Finding:
+    try:
+        async with asyncio.timeout(WAITS):
+            return Finding(what, True, await check(settings))
+    except TimeoutError:
+        return Finding(what, False, f"no answer within {WAITS} s")
+    except Exception as error:  # noqa: BLE001 - whatever is wrong is what was asked for
+        words = str(getattr(error, "orig", None) or error) or type(error).__name__
+        return Finding(what, False, words.splitlines()[0])
+
+
+async def _data_folder(settings: Settings) -> str:
+    folder = settings.data_dir.resolve()
+    if not os.access(folder, os.W_OK):
+        raise Ailment(f"{folder} cannot be written to")
+    return str(folder)
+
+
+async def _secrets(settings: Settings) -> str:
+    secrets: dict[str, SecretStr] = {
+        "JWT_SECRET": settings.jwt_secret,
+        "SECRET_KEY": settings.secret_key,
+    }
+    for name, secret in secrets.items():
+        if len(secret.get_secret_value()) < WEAKEST_SECRET:
+            raise Ailment(f"{name} is shorter than {WEAKEST_SECRET} characters")
+    return "strong"
+
+
+async def _database(settings: Settings) -> str:
+    engine = create_engine(settings.pooled_database)
+    try:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+    finally:
+        await engine.dispose()
+    return settings.pooled_database.render_as_string()
+
+
+async def _schema(settings: Settings) -> str:
+    engine = create_engine(settings.database)
+    try:
+        found, wanted = await current_revision(engine), newest_revision()
+    finally:
+        await engine.dispose()
+    if found != wanted:
+        raise Ailment(f"is at {found or 'nothing'}, wanted is {wanted}: run `freshly migrate`")
+    return f"at {found}, the newest"
+
+
+async def _redis(settings: Settings) -> str:
+    if settings.redis_url is None:
+        return "not set: not needed by one process"
+    client: Redis = Redis.from_url(settings.redis_url.get_secret_value())
+    try:
+        await client.ping()
+    finally:
+        await client.aclose()
+    return "answers"
+
+
+async def _mail(settings: Settings) -> str:
+    return settings.mail_server or "not set: mails stay in the log and the data folder"
+
+
+async def _model(settings: Settings) -> str:
+    if settings.openai_api_key is None and settings.openai_base_url is None:
+        return "not set: no assistant (OPENAI_API_KEY, OPENAI_BASE_URL)"
+    return settings.openai_base_url or "set"
