@@ -48,8 +48,9 @@ def _to(table: str, on_delete: str | None = None) -> sa.ForeignKey:
     return sa.ForeignKey(f"{table}.id", ondelete=on_delete)
 
 
-def _stamp(name: str) -> Column[datetime]:
-    return Column(name, columns.Instant(), server_default=sa.func.now(), nullable=False)
+def _stamps(*names: str) -> list[Column[datetime]]:
+    now = sa.func.now()
+    return [Column(name, columns.Instant(), server_default=now, nullable=False) for name in names]
 
 
 def _index(table: str, *names: str) -> None:
@@ -71,7 +72,7 @@ def upgrade() -> None:
         _id(),
         Column("display_name", sa.Text(), nullable=False),
         Column("invite_code", sa.Text(), nullable=False),
-        _stamp("created_at"),
+        *_stamps("created_at"),
     )
     op.create_index("ix_families_invite_code", "families", ["invite_code"], unique=True)
     op.create_table(
@@ -104,8 +105,7 @@ def upgrade() -> None:
         Column("is_verified", sa.Boolean(), server_default=sa.false(), nullable=False),
         Column("verification_code", sa.String(length=6)),
         Column("verification_expires_at", columns.Instant()),
-        _stamp("created_at"),
-        _stamp("updated_at"),
+        *_stamps("created_at", "updated_at"),
     )
     op.create_index("ix_users_email", "users", ["email"], unique=True)
     op.create_table(
@@ -113,8 +113,7 @@ def upgrade() -> None:
         _id(),
         Column("user_id", sa.Integer(), _to("users"), nullable=False),
         Column("title", sa.String(length=255)),
-        _stamp("created_at"),
-        _stamp("updated_at"),
+        *_stamps("created_at", "updated_at"),
     )
     op.create_table(
         "family_memberships",
@@ -122,7 +121,7 @@ def upgrade() -> None:
         Column("family_id", sa.Integer(), _to("families", "CASCADE"), nullable=False),
         Column("user_id", sa.Integer(), _to("users", "CASCADE"), nullable=False),
         Column("role", sa.Text(), nullable=False),
-        _stamp("joined_at"),
+        *_stamps("joined_at"),
         sa.CheckConstraint("role IN ('owner', 'admin', 'member')", name="ck_memberships_role"),
         sa.UniqueConstraint("family_id", "user_id", name="uq_membership_family_user"),
     )
@@ -136,7 +135,7 @@ def upgrade() -> None:
         Column("avg_weight_per_unit_g", sa.Float(precision=53)),
         Column("density_g_per_ml", sa.Float(precision=53)),
         Column("pieces_per_package", sa.Integer()),
-        _stamp("created_at"),
+        *_stamps("created_at"),
         sa.UniqueConstraint("name", name="ingredients_name_key"),
     )
     op.create_table(
@@ -147,7 +146,7 @@ def upgrade() -> None:
         Column("week_start", sa.Date(), nullable=False),
         Column("week_end", sa.Date()),
         Column("created_by_user_id", sa.Integer(), _to("users", "SET NULL")),
-        _stamp("created_at"),
+        *_stamps("created_at"),
     )
     op.create_table(
         "meals",
@@ -173,8 +172,7 @@ def upgrade() -> None:
         Column("cooking_tools", columns.Json),
         Column("notes", sa.Text()),
         Column("is_favorite", sa.Boolean(), nullable=False),
-        _stamp("created_at"),
-        _stamp("updated_at"),
+        *_stamps("created_at", "updated_at"),
     )
     op.create_table(
         "oauth_accounts",
@@ -184,7 +182,7 @@ def upgrade() -> None:
         Column("username", sa.String(length=255), nullable=False),
         Column("provider", sa.String(length=32), nullable=False),
         Column("supabase_user_id", sa.String(length=128), nullable=False),
-        _stamp("created_at"),
+        *_stamps("created_at"),
         sa.UniqueConstraint("supabase_user_id", name="uq_oauth_accounts_supabase_user_id"),
     )
     op.create_table(
@@ -196,7 +194,7 @@ def upgrade() -> None:
         Column("instructions", sa.Text()),
         Column("servings", sa.Integer()),
         Column("created_by_user_id", sa.Integer(), _to("users", "SET NULL")),
-        _stamp("created_at"),
+        *_stamps("created_at"),
     )
     op.create_table(
         "user_preferences",
@@ -235,8 +233,7 @@ def upgrade() -> None:
         *(Column(name, sa.Float(precision=53)) for name in TARGETS.split()),
         Column("calorie_min", sa.Integer()),
         Column("calorie_max", sa.Integer()),
-        _stamp("created_at"),
-        _stamp("updated_at"),
+        *_stamps("created_at", "updated_at"),
     )
     op.create_index("ix_user_preferences_user_id", "user_preferences", ["user_id"], unique=True)
     op.create_table(
@@ -247,7 +244,7 @@ def upgrade() -> None:
         Column("content", sa.Text(), nullable=False),
         Column("is_internal", sa.Integer(), nullable=False),
         Column("image_url", sa.Text()),
-        _stamp("created_at"),
+        *_stamps("created_at"),
     )
     op.create_table(
         "grocery_lists",
@@ -258,8 +255,7 @@ def upgrade() -> None:
         Column("status", sa.Text(), server_default="draft", nullable=False),
         Column("family_id", sa.Integer(), _to("families", "CASCADE")),
         Column("owner_user_id", sa.Integer(), _to("users", "CASCADE")),
-        _stamp("created_at"),
-        _stamp("updated_at"),
+        *_stamps("created_at", "updated_at"),
         sa.CheckConstraint(
             ONE_OWNER,
             name="grocery_list_scope_xor",
@@ -278,8 +274,7 @@ def upgrade() -> None:
         Column("status", _one_of("meal_share_request_status"), nullable=False),
         Column("message", sa.String(length=500)),
         Column("responded_at", columns.Instant()),
-        _stamp("created_at"),
-        _stamp("updated_at"),
+        *_stamps("created_at", "updated_at"),
     )
     op.create_index(
         "idx_msr_family_status_created",
@@ -314,8 +309,7 @@ def upgrade() -> None:
         Column("canonical_unit", sa.String(length=16)),
         Column("family_id", sa.Integer(), _to("families", "CASCADE")),
         Column("owner_user_id", sa.Integer(), _to("users", "CASCADE")),
-        _stamp("created_at"),
-        _stamp("updated_at"),
+        *_stamps("created_at", "updated_at"),
         sa.CheckConstraint(
             ONE_OWNER,
             name="pantry_scope_xor",
@@ -374,7 +368,7 @@ def upgrade() -> None:
         Column("related_share_request_id", sa.Integer(), _to("meal_share_requests", "CASCADE")),
         Column("is_read", sa.Boolean(), nullable=False),
         Column("read_at", columns.Instant()),
-        _stamp("created_at"),
+        *_stamps("created_at"),
     )
     op.create_index("idx_notif_user_created", "notifications", ["user_id", "created_at"])
     op.create_index(

@@ -225,7 +225,8 @@ def load() -> Settings:
     except ValidationError as error:
         raise BadSettings(_first_line(error)) from error
     except SettingsError as error:
-        raise BadSettings(str(error.__cause__ or error).splitlines()[0]) from error
+        name = str(error).partition('"')[2].partition('"')[0].upper()
+        raise BadSettings(f"{name}: is not JSON: {error.__cause__}") from error
     return _with_secrets(settings)
 
 

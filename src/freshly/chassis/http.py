@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -119,16 +120,13 @@ class OnePrefix:
         await self.app(scope, receive, send)
 
 
-class BodyTooLarge(Exception):
-    pass
-
-
 class LimitedBody:
     """413 by the announced length at once, and by counting where none was announced."""
 
     def __init__(self, app: ASGIApp, *, largest: int = LARGEST_BODY) -> None:
         self.app = app
         self.largest = largest
+        self.refusal = f"The body is larger than {largest} bytes"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -136,32 +134,20 @@ class LimitedBody:
             return
         announced = Headers(scope=scope).get("content-length", "0")
         if not announced.isdecimal() or int(announced[:20]) > self.largest:
-            await self._refuse(scope, receive, send)
+            await problem(413, "content_too_large", self.refusal)(scope, receive, send)
             return
-        received, started = 0, False
+        received = 0
 
         async def counted() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
             if received > self.largest:
-                raise BodyTooLarge
+                # Not one of our own errors: the framework passes on this kind while it reads.
+                raise HTTPException(413, self.refusal)
             return message
 
-        async def noted(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self.app(scope, counted, noted)
-        except BodyTooLarge:
-            if not started:
-                await self._refuse(scope, receive, send)
-
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        detail = f"The body is larger than {self.largest} bytes"
-        await problem(413, "content_too_large", detail)(scope, receive, send)
+        await self.app(scope, counted, send)
 
 
 class LastResort:
@@ -180,8 +166,6 @@ class LastResort:
 
         try:
             await self.app(scope, receive, noted)
-        except BodyTooLarge:
-            raise
         except Exception:
             if scope["type"] != "http" or started:
                 raise

@@ -1,6 +1,6 @@
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from freshly.chassis.schemas import AnyText, Line, LongText, Nullable, Schema
 from freshly.domains.preferences.schemas import PreferenceCreate
@@ -29,7 +29,7 @@ class Refresh(Schema):
     refresh_token: LongText | None = None
 
 
-class Tokens(Schema):
+class Tokens(BaseModel):
     access_token: str
     refresh_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the scheme's name

@@ -1,0 +1,106 @@
+import os
+
+import pytest
+
+from freshly.cli import main
+from freshly.settings import BadSettings, driven, load
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch, tmp_path):
+    """Only what a test sets, and a data folder of its own."""
+    for name in list(os.environ):
+        if name.isupper() and name not in ("PATH", "HOME", "LANG"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "eighty"),
+        ("PORT", "70000"),
+        ("WORKERS", "0"),
+        ("WORKERS", "4"),  # on SQLite
+        ("DATABASE_URL", "mysql://localhost/x"),
+        ("DATABASE_URL", "nonsense"),
+        ("TIMEZONE", "Middle/Earth"),
+        ("APP_ENV", "prod"),
+        ("CORS_ORIGINS", "[not json"),
+        ("RATE_LIMIT_OVERRIDES", "{not json"),
+        ("JWT_ALG", "none"),
+        ("JWT_SECRET_FILE", "/nowhere/secret"),
+    ],
+)
+def test_a_bad_value_stops_the_start_with_one_line_that_names_it(environment, capsys, name, value):
+    environment.setenv(name, value)
+
+    assert main(["doctor"]) == 2
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert name in said.err.upper()
+    assert "Traceback" not in said.err
+
+
+def test_a_weak_secret_is_refused_in_production_only(environment, capsys):
+    environment.setenv("JWT_SECRET", "weak-weak-weak")
+    assert load().jwt_secret.get_secret_value() == "weak-weak-weak"
+
+    environment.setenv("APP_ENV", "production")
+
+    assert main(["doctor"]) == 2
+    said = capsys.readouterr().err
+    assert "JWT_SECRET" in said
+    assert "weak-weak" not in said
+
+
+def test_secrets_are_made_once_and_kept(tmp_path):
+    first, second = load(), load()
+
+    assert len(first.jwt_secret.get_secret_value()) >= 32
+    assert first.jwt_secret == second.jwt_secret != first.secret_key
+    assert (tmp_path / "data" / "jwt_secret").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "data" / "jwt_secret").write_text("")
+    with pytest.raises(BadSettings, match="jwt_secret"):
+        load()
+
+
+def test_a_secret_may_come_from_a_file(environment, tmp_path):
+    (tmp_path / "secret").write_text("from a file, and long enough for one\n")
+    environment.setenv("JWT_SECRET_FILE", str(tmp_path / "secret"))
+
+    assert load().jwt_secret.get_secret_value() == "from a file, and long enough for one"
+
+
+def test_lists_are_given_with_commas_or_as_json(environment):
+    environment.setenv("CORS_ORIGINS", "https://a.example, https://b.example")
+    environment.setenv("ALLOWED_HOSTS", '["a.example"]')
+
+    settings = load()
+
+    assert settings.cors_origins == ("https://a.example", "https://b.example")
+    assert settings.allowed_hosts == ("a.example",)
+
+
+@pytest.mark.parametrize(
+    ("given", "driver"),
+    [
+        ("postgres://u@h/d", "postgresql+asyncpg"),
+        ("postgresql://u@h/d", "postgresql+asyncpg"),
+        ("postgresql+psycopg://u@h/d", "postgresql+asyncpg"),
+        ("sqlite:///x.db", "sqlite+aiosqlite"),
+    ],
+)
+def test_every_spelling_of_a_database_is_driven_by_the_async_driver(given, driver):
+    assert driven(given).drivername == driver
+
+
+def test_no_secret_is_shown(environment):
+    environment.setenv("DATABASE_URL", "postgresql://user:hunter2@host/db")
+
+    settings = load()
+
+    assert "hunter2" not in repr(settings) + settings.database.render_as_string()

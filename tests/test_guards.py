@@ -1,0 +1,191 @@
+"""Rules no reviewer should have to remember."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from annotated_types import MaxLen
+from fastapi.routing import iter_route_contexts
+from pydantic import AfterValidator
+from sqlalchemy import event
+
+import freshly
+from freshly.app import create_app
+from freshly.chassis.database import DbSession
+from freshly.chassis.errors import Conflict
+from freshly.chassis.identity import current_caller
+from freshly.chassis.schemas import Schema, _without_nul
+from tests.conftest import client_of, running, settings_for
+
+SOURCE = Path(freshly.__file__).parent
+REPOSITORY = SOURCE.parents[1]
+PUBLIC = {
+    "/",
+    "/health",
+    "/ready",
+    "/auth/register",
+    "/auth/login",
+    "/auth/refresh",
+}
+LONGEST_FILE = 400
+
+
+def tracked(*patterns):
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns],  # noqa: S607
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [
+        REPOSITORY / line for line in listed.stdout.splitlines() if (REPOSITORY / line).exists()
+    ]
+
+
+def sources():
+    found = sorted(SOURCE.rglob("*.py"))
+    assert found
+    return found
+
+
+def routes_of(app):
+    routes = [route for route in iter_route_contexts(app.routes) if hasattr(route, "dependant")]
+    assert routes
+    return routes
+
+
+def asks_who_is_calling(dependant):
+    return dependant.call is current_caller or any(map(asks_who_is_calling, dependant.dependencies))
+
+
+@pytest.fixture
+def bare_app(tmp_path):
+    return create_app(settings_for("sqlite://", tmp_path))
+
+
+def test_every_route_asks_who_is_calling_unless_listed_as_public(bare_app):
+    open_routes = {r.path for r in routes_of(bare_app) if not asks_who_is_calling(r.dependant)}
+
+    assert open_routes == PUBLIC
+
+
+def test_nothing_commits_by_hand():
+    """`unit_of_work` commits by leaving `session.begin()`; nobody else ends a transaction."""
+    assert [path for path in sources() if ".commit(" in path.read_text()] == [
+        SOURCE / "migrate.py"  # Alembic's connection, which no unit of work holds
+    ]
+
+
+def test_only_access_names_owners():
+    """An Owner is proof of a membership check, so only the checker may make one."""
+    makers = [path.name for path in sources() if re.search(r"\bOwner\(", path.read_text())]
+
+    assert makers == ["access.py"]
+
+
+def test_http_is_known_to_endpoints_and_the_chassis_only():
+    knowing = {
+        path.relative_to(SOURCE).as_posix()
+        for path in sources()
+        if re.search(r"^(?:from|import) (?:fastapi|starlette)", path.read_text(), re.MULTILINE)
+    }
+    allowed = re.compile(r"chassis/|app\.py|domains/\w+/endpoints\.py|domains/families/access\.py")
+
+    assert {path for path in knowing if not allowed.match(path)} == {"serve.py"} & knowing
+
+
+def test_sql_is_known_to_models_repositories_and_the_chassis_only():
+    knowing = {
+        path.relative_to(SOURCE).as_posix()
+        for path in sources()
+        if re.search(r"^(?:from|import) sqlalchemy", path.read_text(), re.MULTILINE)
+    }
+    allowed = re.compile(
+        r"chassis/|domains/\w+/(?:models|repository)\.py|domains/families/access\.py"
+        r"|(?:migrate|doctor|serve|settings|tables)\.py"
+    )
+
+    assert {path for path in knowing if not allowed.match(path)} == set()
+
+
+def test_no_file_is_two_ideas():
+    long = {
+        path.relative_to(REPOSITORY).as_posix(): lines
+        for path in tracked("*.py", "run")
+        if (lines := len(path.read_text().splitlines())) > LONGEST_FILE
+    }
+
+    assert long == {}
+
+
+def test_nothing_is_called_by_a_name_that_says_nothing():
+    vague = re.compile(r"utils?|helpers?|managers?|common|misc")
+
+    assert [path for path in tracked() if vague.fullmatch(path.stem)] == []
+
+
+def test_no_package_registry_is_named():
+    hosts = re.compile(
+        "|".join(["py" + "pi.", "python" + "hosted", "npm" + "js", "registry." + "yarn"])
+    )
+
+    naming = [path for path in tracked() if hosts.search(path.read_text(errors="replace"))]
+
+    assert naming == []
+
+
+def schemas():
+    found = set()
+    waiting = [Schema]
+    while waiting:
+        waiting += (subclasses := waiting.pop().__subclasses__())
+        found.update(subclasses)
+    assert found
+    return found
+
+
+def texts_in(annotation, metadata=()):
+    """Each `str` in a type, with everything that was annotated to it."""
+    if annotation is str:
+        yield tuple(metadata)
+    inner = get_args(annotation)
+    own = getattr(annotation, "__metadata__", ())
+    for part in inner[:1] if own else inner:
+        yield from texts_in(part, (*metadata, *own) if own else metadata)
+
+
+def flat(metadata):
+    for item in metadata:
+        yield item
+        yield from getattr(item, "metadata", ())
+
+
+@pytest.mark.parametrize("schema", sorted(schemas(), key=str), ids=lambda s: s.__name__)
+def test_every_text_that_comes_in_has_a_limit_and_no_nul(schema, bare_app):
+    del bare_app  # imports every schema
+    for name, field in schema.model_fields.items():
+        for metadata in texts_in(field.annotation, field.metadata):
+            known = list(flat(metadata))
+            checked = any(isinstance(m, AfterValidator) and m.func is _without_nul for m in known)
+            limited = any(isinstance(m, MaxLen) for m in known)
+            assert checked, f"{schema.__name__}.{name} may hold NUL"
+            assert limited, f"{schema.__name__}.{name} has no limit"
+
+
+async def test_a_failed_commit_is_never_answered_with_success(settings):
+    class CommitFailed(Conflict):
+        code, detail = "commit_failed", "The commit failed."
+
+    def fail(_session):
+        raise CommitFailed
+
+    async with running(settings) as served, client_of(served) as client:
+
+        @served.app.post("/change")
+        async def change(session: DbSession) -> None:
+            event.listen(session.sync_session, "before_commit", fail)
+
+        assert (await client.post("/change")).status_code == 409
