@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
 from httpx2 import ASGITransport, AsyncClient
 from pydantic import SecretStr
@@ -24,6 +25,10 @@ from freshly.settings import Settings
 from tests.kitchen import Kitchen
 
 pytest_plugins = ["tests.servers"]
+
+# The same examples in every run, as slow as the machine may be; nothing is left behind.
+hypothesis.settings.register_profile("freshly", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("freshly")
 
 SECRET = SecretStr("a secret for tests that is long enough to be one")
 DATABASES = ("sqlite", "postgresql")

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import jwt
 
+from freshly.chassis.schemas import LARGEST_INT
 from freshly.domains.auth.errors import InvalidToken, TokenExpired, WrongTokenType
 from freshly.domains.auth.models import RefreshToken
 from freshly.settings import Settings
@@ -81,4 +82,6 @@ class TokenSigner:
             raise InvalidToken from error
         if claims["type"] != type:
             raise WrongTokenType
+        if not 0 < found.user_id <= LARGEST_INT:
+            raise InvalidToken
         return found

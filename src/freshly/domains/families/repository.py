@@ -114,7 +114,7 @@ class FamilyRepository:
             .where(Membership.family_id.in_(family_ids), Membership.role == Role.OWNER)
             .order_by(Membership.id.desc())
         )
-        return dict(rows.tuples())
+        return {row.family_id: row.user_id for row in rows}
 
     async def save_member(self, membership: Membership) -> Membership:
         self.session.add(membership)

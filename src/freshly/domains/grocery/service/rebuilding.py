@@ -201,7 +201,7 @@ class RebuildService:
             GroceryListItem(
                 grocery_list_id=grocery_list.id,
                 ingredient_id=food_id,
-                note=text,
+                note=text or None,
                 source_meal_plan_id=plan.id,
             )
             for food_id, text in _texts(needs).items()

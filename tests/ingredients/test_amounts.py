@@ -1,0 +1,251 @@
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freshly.domains.ingredients.amounts import parse_amount, scaled
+from freshly.domains.ingredients.measures import (
+    FoodFacts,
+    comparable,
+    convert,
+    fits,
+    normalize,
+    shown,
+    to_thousandths,
+)
+from freshly.domains.ingredients.units import UNITS, Kind, unit_named
+
+READ = [
+    # text, food, quantity, unit
+    ("200 g", "", "200", "g"),
+    ("200g", "", "200", "g"),
+    ("1.5 kg", "", "1.5", "kg"),
+    ("1,5 kg", "", "1.5", "kg"),
+    ("0,250 kg", "", "0.25", "kg"),
+    ("1,500 g", "", "1500", "g"),
+    (".5 l", "", "0.5", "l"),
+    ("3", "egg", "3", "count"),
+    ("1/2 cup", "", "0.5", "cup"),
+    ("1/2 cups", "", "0.5", "cup"),
+    ("1 1/2 cups", "", "1.5", "cup"),
+    ("1½ cups", "", "1.5", "cup"),
+    ("½ tsp", "", "0.5", "tsp"),
+    ("1⁄4 tsp", "", "0.25", "tsp"),
+    ("⅔ Tbsp", "", "0.6667", "tbsp"),
+    ("2-3 tbsp", "", "3", "tbsp"),
+    ("2 – 3 EL", "", "3", "tbsp"),
+    ("1 to 2 cups", "", "2", "cup"),
+    ("1 bis 2 TL", "", "2", "tsp"),
+    ("2 x 400 g", "", "800", "g"),
+    ("2 × 400g cans", "", "800", "g"),
+    ("2 cans (400 g)", "", "800", "g"),
+    ("2 (400 g) cans", "", "800", "g"),
+    ("1 (14 oz) can", "", "14", "oz"),
+    ("2 cans", "", "2", "can"),
+    ("3 carrots (300 g)", "carrot", "300", "g"),
+    ("a pinch", "", "1", "pinch"),
+    ("pinch of salt", "salt", "1", "pinch"),
+    ("eine Prise", "", "1", "pinch"),
+    ("1 Bund", "", "1", "bunch"),
+    ("2 c. à s.", "", "2", "tbsp"),
+    ("1 cuillère à soupe", "", "1", "tbsp"),
+    ("3 cdas", "", "3", "tbsp"),
+    ("1 T", "", "1", "tbsp"),
+    ("1 t", "", "1", "tsp"),
+    ("5 dl", "", "5", "dl"),
+    ("8 fl oz", "", "8", "fl oz"),
+    ("1 pint", "", "1", "pint"),
+    ("2 quarts", "", "2", "quart"),
+    ("1 gal", "", "1", "gallon"),
+    ("3 cloves, minced", "garlic", "3", "clove"),
+    ("2 large cloves", "garlic", "2", "clove"),
+    ("2 large", "onion", "2", "count"),
+    ("2 onions", "onion", "2", "count"),
+    ("2 large onions, diced", "onion", "2", "count"),
+    ("juice of 1 lemon", "", "1", "count"),
+    ("zest and juice of 2 limes", "lime", "2", "count"),
+    ("half a lemon", "lemon", "0.5", "count"),
+    ("a dozen", "egg", "1", "dozen"),
+    ("about 200 g", "", "200", "g"),
+    ("1 lb 4 oz", "", "1.25", "lb"),
+    ("1 cup + 2 tbsp", "", "1.125", "cup"),
+    ("250 ml cold water", "water", "250", "ml"),
+    ("2 heaped tbsp", "", "2", "tbsp"),
+]
+UNREADABLE = [
+    "",
+    "to taste",
+    "as needed",
+    "some",
+    "2 blobs",
+    "-5 g",
+    "1/0 cup",
+    "99999999 kg",
+    "1" * 400,
+    "nach Geschmack",
+]
+
+
+@pytest.mark.parametrize(("text", "food", "quantity", "unit"), READ, ids=[r[0] for r in READ])
+def test_reads_what_cooks_write(text, food, quantity, unit):
+    amount = parse_amount(text, food)
+
+    assert amount is not None
+    assert amount.unit == unit
+    assert abs(amount.quantity - Decimal(quantity)) < Decimal("0.001")
+
+
+@pytest.mark.parametrize("text", UNREADABLE, ids=[t[:12] for t in UNREADABLE])
+def test_what_cannot_be_read_is_no_amount(text):
+    assert parse_amount(text) is None
+
+
+@given(st.text(max_size=60), st.text(max_size=20))
+def test_parsing_never_raises(text, food):
+    amount = parse_amount(text, food)
+
+    assert amount is None or fits(amount.quantity)
+
+
+AMOUNTS = st.from_regex(
+    r"[0-9]{0,9}( ?[/.,x+-] ?[0-9]{1,9}){0,3} ?\(?(g|kg|cup|EL|c\. a s\.|can|½|1/2|to|x)?\)?.{0,5}",
+    fullmatch=True,
+)
+
+
+@given(AMOUNTS)
+def test_parsing_what_almost_is_an_amount_never_raises(text):
+    amount = parse_amount(text)
+
+    assert amount is None or fits(amount.quantity)
+
+
+@given(st.decimals(min_value=0, max_value=9999, places=3), st.sampled_from(UNITS))
+def test_an_amount_written_out_is_read_as_it_was(quantity, unit):
+    amount = parse_amount(f"{quantity} {unit.code}")
+
+    assert (amount.quantity, amount.unit) == (quantity, unit.code)
+
+
+def test_twice_as_much_is_written_as_such():
+    assert scaled("2 cups", Decimal(2)) == "4 cup"
+    assert scaled("3", Decimal("1.5"), "egg") == "4.5"
+    assert scaled("to taste", Decimal(2)) == "to taste"
+    assert scaled("2 cups", Decimal(1)) == "2 cups"
+
+
+def test_every_spelling_of_a_unit_means_one_unit():
+    spellings = [s for unit in UNITS for s in (unit.code, *unit.aliases)]
+
+    assert len({s.casefold() for s in spellings}) == len(spellings)
+    for unit in UNITS:
+        for spelling in (unit.code, *unit.aliases):
+            assert unit_named(f" {spelling.upper()}. ") == unit or spelling in "tc"
+
+
+FLOUR = FoodFacts(kind=Kind.WEIGHT, unit="g", density=Decimal("0.53"))
+EGG = FoodFacts(kind=Kind.COUNT, unit="count", piece_weight=Decimal(50))
+MILK = FoodFacts(kind=Kind.VOLUME, unit="ml", density=Decimal("1.03"))
+GARLIC = FoodFacts(kind=Kind.WEIGHT, unit="g", measures={"clove": Decimal(3), "head": Decimal(40)})
+RICE = FoodFacts(kind=Kind.WEIGHT, unit="kg", density=Decimal("0.8"))
+LEMON_JUICE = FoodFacts(
+    kind=Kind.VOLUME, unit="ml", density=Decimal("1.03"), piece_weight=Decimal(48)
+)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unit", "food", "result"),
+    [
+        ("4", "cups", FLOUR, ("508.8", "g")),
+        ("2", "lbs", FLOUR, ("907.184", "g")),
+        ("1", "L", MILK, ("1000", "ml")),
+        ("300", "g", EGG, ("6", "count")),
+        ("2", "pcs", EGG, ("2", "count")),
+        ("1", "dozen", EGG, ("12", "count")),
+        ("3", "cloves", GARLIC, ("9", "g")),
+        ("1", "head", GARLIC, ("40", "g")),
+        ("500", "g", RICE, ("0.5", "kg")),
+        ("1", "count", LEMON_JUICE, ("46.602", "ml")),
+        ("1", "bunch", FLOUR, None),
+        ("1", "blob", FLOUR, None),
+        ("1", "piece", FLOUR, None),
+        ("7", "blobs", FoodFacts(), ("7", "blobs")),
+    ],
+)
+def test_amounts_are_brought_to_the_foods_own_unit(quantity, unit, food, result):
+    measured = normalize(Decimal(quantity), unit, food)
+
+    if result is None:
+        assert measured is None
+    else:
+        assert (
+            str(to_thousandths(measured.quantity).normalize() + 0),
+            measured.unit,
+        ) == result or (to_thousandths(measured.quantity) == Decimal(result[0]))
+
+
+def test_what_has_no_way_into_the_foods_unit_still_compares_among_its_like():
+    cream = FoodFacts(kind=Kind.VOLUME, unit="ml")
+
+    assert comparable(Decimal(1), "kg", cream) == comparable(Decimal(1000), "grams", cream)
+    assert comparable(Decimal(1), "kg", cream).unit == "g"
+    assert comparable(Decimal(2), "Bund", FLOUR).unit == "bunch"
+    assert comparable(Decimal(2), None, FoodFacts()).unit == "count"
+
+
+FOODS = st.builds(
+    FoodFacts,
+    kind=st.sampled_from([Kind.WEIGHT, Kind.VOLUME, Kind.COUNT]),
+    density=st.decimals(min_value="0.05", max_value="2", places=3),
+    piece_weight=st.decimals(min_value="0.5", max_value="2000", places=1),
+    measures=st.fixed_dictionaries({"clove": st.just(Decimal(3)), "can": st.just(Decimal(400))}),
+)
+
+
+@given(
+    st.decimals(min_value=0, max_value=99999, places=3),
+    st.sampled_from([u.code for u in UNITS if u.kind is not Kind.HOUSEHOLD] + ["clove", "can"]),
+    st.sampled_from([u.code for u in UNITS if u.kind is not Kind.HOUSEHOLD] + ["clove", "can"]),
+    FOODS,
+)
+def test_converting_there_and_back_changes_nothing_but_rounding(quantity, unit, other, food):
+    there = convert(quantity, unit, other, food)
+    back = convert(there, other, unit, food)
+
+    assert abs(back - quantity) <= Decimal("0.001") * max(quantity, 1)
+
+
+@given(st.decimals(min_value=0, max_value=9_999_999, places=3), st.sampled_from(UNITS))
+def test_what_is_shown_is_close_and_never_nothing(quantity, unit):
+    display = shown(quantity, unit.code)
+    known = unit_named(display.unit)
+    base, shown_base = quantity * unit.factor, display.quantity * known.factor
+
+    assert known.kind is unit.kind
+    assert (display.quantity > 0) == (quantity > 0)
+    if unit.kind is Kind.COUNT:
+        assert 0 <= shown_base - base < 1
+    elif base >= 1:
+        assert abs(shown_base - base) <= max(base / 100, Decimal("0.05") * unit.factor)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unit", "display"),
+    [
+        ("1250", "g", "1.25 kg"),
+        ("226.796", "g", "226.8 g"),
+        ("999.96", "g", "1000 g"),
+        ("1500", "ml", "1.5 L"),
+        ("30", "ml", "30 ml"),
+        ("5.2", "count", "6 pcs"),
+        ("2", "tsp", "2 tsp"),
+        ("0.333333", "bunch", "0.33 bunch"),
+        ("0.04", "g", "0.1 g"),
+        ("2", "kg", "2 kg"),
+    ],
+)
+def test_amounts_are_shown_as_they_are_read(quantity, unit, display):
+    result = shown(Decimal(quantity), unit)
+
+    assert f"{result.quantity:f} {result.unit}" == display
