@@ -102,8 +102,11 @@ class Kitchen:
         return await person.made("/pantry-items", item)
 
     async def meal(self, person: Person, ingredients=(), **fields):
-        """`ingredients` are pairs of name and amount."""
-        listed = [{"name": name, "amount": amount} for name, amount in ingredients]
+        """`ingredients` are pairs of name and amount, or as the API takes them."""
+        listed = [
+            one if isinstance(one, dict) else {"name": one[0], "amount": one[1]}
+            for one in ingredients
+        ]
         return await person.made("/meals/me", {**MEAL, "ingredients": listed, **fields})
 
     async def plan(self, person: Person, family=None, week_start="2030-01-07", **fields):

@@ -88,5 +88,5 @@ def _complaint(response: httpx2.Response) -> str:
     except ValidationError:
         said = Complaint()
     detail = said.detail or response.reason_phrase
-    id = said.correlation_id or response.headers.get("X-Correlation-ID")
-    return f"{detail} (correlation id {id})" if id else detail
+    request = said.correlation_id or response.headers.get("X-Correlation-ID")
+    return f"{detail} (correlation id {request})" if request else detail

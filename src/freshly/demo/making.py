@@ -4,16 +4,24 @@ import secrets
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from pydantic import BaseModel
 from rich.progress import Progress
 
 from freshly.demo.api import Api
-from freshly.demo.household import DAYS, Household
+from freshly.demo.household import DAYS, Household, PlannedSlot
 from freshly.domains.auth.schemas import Tokens
 from freshly.domains.families.schemas import FamilyRead, MembershipRead
 from freshly.domains.grocery.schemas import Explanation, GroceryListRead, Rebuilt
+from freshly.domains.ingredients.schemas import IngredientRead
 from freshly.domains.meal_plans.schemas import MealPlanRead, SlotRead
 from freshly.domains.pantry.schemas import PantryItemRead
 from freshly.domains.users.schemas import UserRead
+
+
+class _Kept(BaseModel):
+    """What is read of a meal that was kept: the API writes it in one case and reads two."""
+
+    id: int
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class Member:
 class Shopping:
     """A list, why it is as it is, and where in the shop its foods are, by ingredient."""
 
-    bought: GroceryListRead
+    to_buy: GroceryListRead
     explanation: Explanation
     aisles: dict[int, str]
 
@@ -115,8 +123,7 @@ class HouseholdMaker:
         dishes = self.progress.track(self.household.meals, description="Writing down meals")
         ids = {}
         for dish in dishes:
-            made = api.post("/meals/me", _Kept, dish.as_sent(family.id))
-            ids[dish.name] = made.id
+            ids[dish.name] = api.post("/meals/me", _Kept, dish.as_sent(family.id)).id
         return ids
 
     def _begin_plan(self, api: Api, family: FamilyRead) -> MealPlanRead:
@@ -134,7 +141,23 @@ class HouseholdMaker:
         return api.get(f"/meal-plans/{plan.id}/slots", list[SlotRead])
 
     def _write_list(self, api: Api, plan: MealPlanRead) -> Shopping:
-        steps = iter(self.progress.track(range(3), description="Writing the list"))
-        next(steps)
+        task = self.progress.add_task("Writing the list", total=4)
         rebuilt = api.post(f"/grocery-lists/rebuild-from-meal-plan/{plan.id}", Rebuilt)
+        self.progress.advance(task)
         path = f"/grocery-lists/{rebuilt.grocery_list.id}"
+        to_buy = api.get(path, GroceryListRead)
+        self.progress.advance(task)
+        explanation = api.get(f"{path}/explanation", Explanation)
+        self.progress.advance(task)
+        foods = api.get("/ingredients", list[IngredientRead])
+        self.progress.advance(task)
+        return Shopping(to_buy, explanation, {food.id: food.category or "" for food in foods})
+
+
+def _slot_as_sent(slot: PlannedSlot, meals: dict[str, int]) -> dict[str, object]:
+    return {
+        "servings": slot.servings,
+        "meals": [
+            {"meal_id": meals[name], "portions": slot.portions.get(name)} for name in slot.meals
+        ],
+    }
