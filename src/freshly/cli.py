@@ -13,7 +13,7 @@ REFUSED = 2  # the exit status of a start that was refused
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
-        settings = load()
+        settings = load(data=options.needs_data)
     except BadSettings as error:
         print(f"freshly: {error}", file=sys.stderr)  # noqa: T201
         return REFUSED
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="freshly", description="The kitchen backend.")
     parser.add_argument("--version", action="version", version=f"freshly {__version__}")
-    parser.set_defaults(run=_serve)
+    parser.set_defaults(run=_serve, needs_data=True)
     commands = parser.add_subparsers(title="commands", metavar="")
     serve = commands.add_parser("serve", help="migrate, then serve (the default)")
     serve.set_defaults(run=_serve)
@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_doctor)
     demo = commands.add_parser("demo", help="a family's week, and what it has to buy")
     demo.add_argument("--url", help="a running server (default: a temporary one)")
-    demo.set_defaults(run=_demo)
+    demo.set_defaults(run=_demo, needs_data=False)
     return parser
 
 

@@ -1,13 +1,15 @@
 """Brings a database to the schema of this release: an empty one, an older one, or the old app's."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Connection, event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from freshly.chassis.database import UnitsOfWork, create_engine
 from freshly.domains.ingredients.seeding import seed
@@ -58,7 +60,24 @@ def _upgrade(connection: Connection, revision: str) -> None:
 
 
 def print_sql(settings: Settings) -> None:
-    """The SQL of all revisions, from empty; nothing is run."""
+    """The SQL of all revisions, from empty; the database is left alone."""
     config = configuration()
+    if settings.database.get_backend_name() == "sqlite":
+        # SQLite changes a table by copying it, for which there must be one to look at.
+        asyncio.run(_print_as_run_in_memory())
+        return
     config.attributes["dialect"] = settings.database.get_backend_name()
     command.upgrade(config, "head", sql=True)
+
+
+async def _print_as_run_in_memory() -> None:
+    engine = create_async_engine("sqlite+aiosqlite://")
+
+    @event.listens_for(engine.sync_engine, "before_cursor_execute")
+    def _print(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if not statement.startswith(("PRAGMA", "SELECT")):
+            print(f"{statement.strip()};\n")  # noqa: T201
+
+    async with engine.connect() as connection:
+        await connection.run_sync(_upgrade, "head")
+    await engine.dispose()

@@ -44,6 +44,8 @@ READ = [
     ("1 (14 oz) can", "", "14", "oz"),
     ("2 cans", "", "2", "can"),
     ("3 carrots (300 g)", "carrot", "300", "g"),
+    ("4 fillets (150 g each)", "salmon", "600", "g"),
+    ("2 carrots (60 g each)", "carrot", "120", "g"),
     ("a pinch", "", "1", "pinch"),
     ("pinch of salt", "salt", "1", "pinch"),
     ("eine Prise", "", "1", "pinch"),
@@ -192,6 +194,10 @@ def test_what_has_no_way_into_the_foods_unit_still_compares_among_its_like():
     assert comparable(Decimal(1), "kg", cream).unit == "g"
     assert comparable(Decimal(2), "Bund", FLOUR).unit == "bunch"
     assert comparable(Decimal(2), None, FoodFacts()).unit == "count"
+    assert comparable(Decimal("1.5"), "L", FoodFacts()) == comparable(
+        Decimal(1500), "ml", FoodFacts()
+    )
+    assert comparable(Decimal(1), "tbsp", FoodFacts()).unit == "tbsp"
 
 
 FOODS = st.builds(

@@ -62,6 +62,16 @@ def _add_correlation_id(
     return event
 
 
+class ToStandardError(logging.Handler):
+    """To what standard error is now, not to what it was when logging was set up."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001 - a log line never breaks what it tells of
+            self.handleError(record)
+
+
 def configure_logging(level: str) -> None:
     """Ours and every library's lines leave through one formatter, to standard error."""
     shared: list[structlog.types.Processor] = [
@@ -70,7 +80,7 @@ def configure_logging(level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_correlation_id,
     ]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = ToStandardError()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.PositionalArgumentsFormatter()],

@@ -31,6 +31,8 @@ LARGER = {"g": "kg", "ml": "l"}
 ONE_KILO = 1000
 STEPS = {"g": Decimal("0.1"), "ml": Decimal("0.1"), "kg": Decimal("0.001"), "l": Decimal("0.001")}
 STEP = Decimal("0.01")
+SHARES = (3, 7, 6, 2)  # of the width, for the columns of the explanation
+FAR_OFF = timedelta(days=60)
 
 
 @dataclass
@@ -105,16 +107,30 @@ class Teller:
     def _reasons(self, lines: Iterable[ExplainedLine], *, left: bool) -> Table:
         columns = ("Item", "Needed", "In the pantry", *(["To buy"] if left else []))
         table = _table(*columns, lines=True, right="To buy")
+        table.expand = True
+        for column, share in zip(table.columns, SHARES, strict=False):
+            column.ratio = share
         pantry = {item.id: item for item in self.week.pantry}
         for line in lines:
             needed = [_need(need, line.unit) for need in line.needed]
             if len(needed) > 1:
                 total = sum((need.quantity for need in line.needed), Decimal(0))
                 needed.append(f"= {_exact(total, line.unit)} in all")
-            lots = [_lot(part, line.unit, pantry) for part in line.covered]
+            lots = [self._lot(part, line.unit, pantry) for part in line.covered]
             cells = [line.ingredient_name, "\n".join(needed), "\n".join(lots)]
             table.add_row(*cells, *([_exact(line.to_buy, line.unit)] if left else []))
         return table
+
+    def _lot(self, part: CoverRead, unit: str, pantry: dict[int, PantryItemRead]) -> str:
+        lot = pantry.get(part.pantry_item_id or 0)
+        whole = f" of {_stock(lot)}" if lot else ""
+        return f"{_exact(part.quantity, unit)}{whole}{self._good_to(part.expires_at)}"
+
+    def _good_to(self, day: date | None) -> str:
+        if day is None:
+            return ""
+        is_near = day - self.week.plan.week_start < FAR_OFF
+        return f", good to {_day(day) if is_near else format(day, '%b %Y')}"
 
     def _heading(self, text: str) -> None:
         self.console.print()
@@ -154,13 +170,6 @@ def _dish(meal: SlotMealRead) -> str:
 
 def _need(need: NeedRead, unit: str) -> str:
     return f"{need.on:%a} {_exact(need.quantity, unit)}, {need.meal_name}"
-
-
-def _lot(part: CoverRead, unit: str, pantry: dict[int, PantryItemRead]) -> str:
-    lot = pantry.get(part.pantry_item_id or 0)
-    whole = f" of {_stock(lot)}" if lot else ""
-    until = f", good to {_day(part.expires_at)}" if part.expires_at else ""
-    return f"{_exact(part.quantity, unit)}{whole}{until}"
 
 
 def _stock(item: PantryItemRead) -> str:

@@ -50,6 +50,7 @@ NUMBER_WORDS = {
     for word in words.split()
 }
 RANGE = {"-", "to", "bis", "à", "a", "or", "oder", "ou", "o"}
+EACH = {"each", "je", "jeweils", "chacun", "chacune"}
 ABOUT = {
     "about", "approx", "approximately", "around", "roughly", "ca", "circa", "etwa", "ungefähr",
     "environ", "unos", "unas", "aprox", "scant", "up", "to", "~", "good", "generous", "another",
@@ -167,6 +168,7 @@ class _Reader:
         self.food_words = set(singular_words(food))
         self.any_food = any_food
         self.at = 0
+        self.size_of_each = False  # what stood in brackets said "each"
 
     def read(self) -> Amount | None:
         self._skip(ABOUT)
@@ -188,7 +190,8 @@ class _Reader:
         if unit is None:
             return self._counted(quantity)
         if size := self._size_in_brackets():
-            return Amount(size.quantity * quantity, size.unit) if unit.is_container else size
+            of_each = unit.is_container or self.size_of_each
+            return Amount(size.quantity * quantity, size.unit) if of_each else size
         return Amount(quantity, unit.code)
 
     def _counted(self, quantity: Decimal) -> Amount | None:
@@ -201,7 +204,9 @@ class _Reader:
             times = quantity if container and container.is_container else Decimal(1)
             return Amount(size.quantity * times, size.unit)
         self._skip_food()
-        return self._size_in_brackets() or Amount(quantity, "count")
+        if size := self._size_in_brackets():
+            return Amount(size.quantity * quantity, size.unit) if self.size_of_each else size
+        return Amount(quantity, "count")
 
     def _quantity(self) -> Decimal | None:
         first = self._one_number()
@@ -262,6 +267,7 @@ class _Reader:
             unit = self._unit() if quantity is not None else None
             if quantity is not None and unit and unit.kind in BASE:
                 while (token := self._peek()) and token.text != ")":
+                    self.size_of_each = self.size_of_each or token.word in EACH
                     self.at += 1
                 self._take(")")
                 return Amount(quantity, unit.code)

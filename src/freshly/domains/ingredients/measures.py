@@ -72,14 +72,17 @@ def comparable(quantity: Decimal, unit: str | None, food: FoodFacts) -> Measured
     "1 kg" and "500 g" of something that is measured in ml and has no density still compare.
     """
     code = folded(unit)
+    known = unit_named(code)
     if food.canonical is None:
-        return Measured(quantity, code)
+        # Unchanged, as the existing app has it; only a litre is a thousand millilitres always.
+        if known is None or not known.is_metric or known.kind not in BASE:
+            return Measured(quantity, code)
+        return Measured(quantity * known.factor, BASE[known.kind]).rounded()
     if measured := normalize(quantity, code, food):
         return measured.rounded()
-    given = unit_named(code)
-    if given is None or given.kind not in BASE:
+    if known is None or known.kind not in BASE:
         return Measured(quantity, code)
-    return Measured(quantity * given.factor, BASE[given.kind]).rounded()
+    return Measured(quantity * known.factor, BASE[known.kind]).rounded()
 
 
 def convert(quantity: Decimal, unit: str, to: str, food: FoodFacts) -> Decimal | None:

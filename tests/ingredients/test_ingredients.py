@@ -1,0 +1,208 @@
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freshly.domains.ingredients.catalogue import foods, name_index
+from freshly.domains.ingredients.names import cleaned, name_key, singular
+from freshly.domains.ingredients.seeding import seed
+from freshly.domains.ingredients.units import UNITS, unit_named
+
+ALLERGENS = {
+    "gluten", "wheat", "crustaceans", "eggs", "fish", "peanuts", "soy", "milk", "tree_nuts",
+    "celery", "mustard", "sesame", "sulphites", "lupin", "molluscs",
+}  # fmt: skip
+FACT_KEYS = {"measures", "aliases", "shelf_life", "allergens", "nutrition", "source"}
+
+
+@pytest.fixture
+async def alice(kitchen):
+    return await kitchen.person("Alice")
+
+
+async def test_the_catalogue_is_there_from_the_start(alice):
+    listed = await alice.read("/ingredients")
+
+    assert len(listed) == len(foods())
+    assert [row["name"] for row in listed] == sorted(row["name"] for row in listed)
+    egg = next(row for row in listed if row["name"] == "egg")
+    assert (egg["canonical_unit_type"], egg["canonical_unit"]) == ("count", "count")
+    assert egg["avg_weight_per_unit_g"] == pytest.approx(50, abs=10)
+    one = await alice.read(f"/ingredients/{egg['id']}")
+    assert one.keys() == egg.keys() | FACT_KEYS
+    assert one["allergens"] == ["eggs"]
+    assert one["shelf_life"]["fridge"] > 7
+    assert "ei" in one["aliases"]["de"]
+    assert one["source"]
+
+
+async def test_every_unit_is_there_from_the_start(alice):
+    listed = await alice.read("/units")
+
+    codes = {unit["code"] for unit in listed}
+    assert codes == {unit.code for unit in UNITS} | {"pcs", "L"}
+    assert {"g", "kg", "ml", "l", "cup", "tbsp", "tsp", "oz", "lb", "count"} <= codes
+    assert await alice.read(f"/units/{listed[0]['id']}") == listed[0]
+    assert (await alice.get("/units/999999")).status_code == 404
+    assert (await alice.post("/units", {"code": "x"})).status_code == 405
+
+
+async def test_seeding_again_changes_nothing(alice, units):
+    before = await alice.read("/ingredients")
+
+    async with units.writing() as session:
+        assert await seed(session) == 0
+
+    assert await alice.read("/ingredients") == before
+
+
+async def test_anybody_adds_and_changes_what_nobody_else_uses(alice, kitchen):
+    bob = await kitchen.person("Bob")
+    mine = await kitchen.ingredient(alice, " Moon Dust ", density_g_per_ml=0.5)
+    path = f"/ingredients/{mine['id']}"
+
+    assert mine["name"] == "Moon Dust"
+    again = await bob.post("/ingredients", {"name": "moon dust"})
+    assert (again.status_code, again.json()["detail"]) == (409, "Ingredient already exists")
+    changed = (await alice.patch(path, {"category": "space", "name": "Star Dust"})).json()
+    assert changed == {**mine, "category": "space", "name": "Star Dust"}
+    assert (await alice.patch(path, {"name": "EGG"})).status_code == 409
+    assert (await bob.patch(path, {"category": "x"})).status_code == 403
+    assert (await bob.delete(path)).status_code == 403
+    await kitchen.stock(bob, "star dust", 1, "cup")
+    assert (await alice.patch(path, {"category": "x"})).status_code == 403
+    assert (await alice.delete(path)).status_code == 403
+    (item,) = await bob.read("/pantry-items/me")
+    await bob.delete(f"/pantry-items/{item['id']}")
+    assert (await alice.delete(path)).status_code == 204
+    assert (await alice.get(path)).status_code == 404
+
+
+async def test_what_somebody_is_allergic_to_is_not_taken_away(alice, kitchen):
+    mine = await kitchen.ingredient(alice, "Moon Dust")
+    await kitchen.person("Bob", preference={"allergen_ingredient_ids": [mine["id"]]})
+
+    assert (await alice.delete(f"/ingredients/{mine['id']}")).status_code == 403
+
+
+async def test_the_catalogues_own_foods_are_nobodys_to_change(alice):
+    egg = next(row for row in await alice.read("/ingredients") if row["name"] == "egg")
+
+    assert (await alice.patch(f"/ingredients/{egg['id']}", {"category": "x"})).status_code == 403
+    assert (await alice.delete(f"/ingredients/{egg['id']}")).status_code == 403
+
+
+async def test_adding_one_name_at_once_adds_it_once(alice):
+    answers = await asyncio.gather(
+        *(alice.post("/ingredients", {"name": "Moon Dust"}) for _ in range(5))
+    )
+
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409]
+
+
+@pytest.mark.parametrize(
+    "ingredient",
+    [
+        {"name": "x"},
+        {"name": "x" * 121},
+        {"name": "a\0b"},
+        {"name": "xx", "density_g_per_ml": -1},
+        {"name": "xx", "density_g_per_ml": "Infinity"},
+        {"name": "xx", "canonical_unit_type": "length"},
+        {"name": "xx", "canonical_unit": "u" * 17},
+        {"name": "xx", "pieces_per_package": 2**31},
+    ],
+    ids=lambda given: str(given)[:40],
+)
+async def test_what_cannot_be_an_ingredient_is_refused(alice, ingredient):
+    assert (await alice.post("/ingredients", ingredient)).status_code == 422
+
+
+def test_the_catalogue_is_large_and_sound():
+    listed = foods()
+
+    assert len(listed) >= 150
+    assert len({food.name for food in listed}) == len(listed)
+    for food in listed:
+        assert food.name == food.name.lower().strip(), food.name
+        assert food.source, food.name
+        assert (food.kind, food.unit) in {
+            ("weight", "g"), ("volume", "ml"), ("count", "count")
+        }, food.name  # fmt: skip
+        assert food.density is None or 0.03 <= food.density <= 1.6, food.name
+        assert food.piece_weight is None or 0 < food.piece_weight <= 20_000, food.name
+        assert any(food.shelf_life.values()), food.name
+        assert set(food.allergens or ()) <= ALLERGENS, food.name
+        assert food.kind != "count" or food.piece_weight, food.name
+        for code, grams in food.measures.items():
+            assert unit_named(code).code == code, food.name
+            assert grams > 0, food.name
+
+
+def test_what_the_catalogue_says_of_nutrition_adds_up():
+    """Energy is about 4 kcal a gram of protein and carbohydrate, 9 of fat; fibre gives less."""
+    alcoholic = {"red wine", "white wine", "vanilla extract"}
+    for food in foods():
+        known = food.nutrition
+        parts = [known["protein_g"], known["carbohydrate_g"], known["fat_g"], known["kcal"]]
+        if None in parts or food.name in alcoholic:
+            continue
+        protein, carbohydrate, fat, kcal = parts
+        assert protein + carbohydrate + fat <= 101, food.name
+        assert kcal <= 4 * protein + 4 * carbohydrate + 9 * fat + 40, food.name
+
+
+def test_no_name_or_alias_means_two_foods():
+    meant = {}
+    for food in foods():
+        spoken = {name_key(food.name)}
+        spoken |= {name_key(alias) for some in food.aliases.values() for alias in some}
+        for key in spoken:
+            assert meant.setdefault(key, food.name) == food.name, key
+
+
+@pytest.mark.parametrize(
+    ("text", "food"),
+    [
+        ("egg", "egg"),
+        ("Eggs", "egg"),
+        ("2 large eggs, beaten", "egg"),
+        ("all-purpose flour", "flour"),
+        ("Mehl", "flour"),
+        ("organic eggs", "egg"),
+        ("eggplant", None),
+        ("boiled eggplants", None),
+        ("flourless cake", None),
+        ("egg substitute", None),
+        ("vegan egg", None),
+        ("xyzzy", None),
+        ("", None),
+        ("123", None),
+    ],
+)
+def test_names_lead_to_the_food_that_is_meant(text, food):
+    found = name_index().find(text)
+
+    assert found == food or (food is None and found not in {"egg", "flour"})
+
+
+@pytest.mark.parametrize(
+    ("plural", "one"),
+    [
+        ("tomatoes", "tomato"), ("berries", "berry"), ("radishes", "radish"), ("olives", "olive"),
+        ("leaves", "leaf"), ("cookies", "cookie"), ("asparagus", "asparagus"), ("hummus", "hummus"),
+        ("couscous", "couscous"), ("cloves", "clove"), ("boxes", "box"), ("glasses", "glass"),
+        ("milks", "milk"), ("swiss", "swiss"), ("gas", "gas"),
+    ],
+)  # fmt: skip
+def test_plurals_are_known(plural, one):
+    assert singular(plural) == one
+
+
+@given(st.text(max_size=80))
+def test_looking_up_a_name_never_raises(text):
+    found = name_index().find(text)
+
+    assert found is None or found in {food.name for food in foods()}
+    assert name_key(name_key(text)) == name_key(text) or cleaned(text) is not None

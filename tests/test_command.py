@@ -1,0 +1,134 @@
+"""The `freshly` command, as a process of its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+STARTS_WITHIN = 30  # seconds; a bound against hanging, not a measurement
+
+
+def environment(tmp_path, **changes):
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return {**kept, "DATA_DIR": str(tmp_path / "data"), **changes}
+
+
+def freshly(tmp_path, *arguments, **changes):
+    return subprocess.run(
+        [sys.executable, "-m", "freshly", *arguments],
+        env=environment(tmp_path, **changes),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def serving(tmp_path):
+    """Starts servers, and ends them."""
+    started = []
+
+    def start(**changes):
+        port = free_port()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "freshly"],
+            env=environment(tmp_path, PORT=str(port), **changes),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process, f"http://127.0.0.1:{port}"
+
+    yield start
+    for process in started:
+        # Not SIGKILL: the workers of a server that can no longer tell them to stop would live on.
+        process.terminate()
+        process.communicate(timeout=STARTS_WITHIN)
+
+
+def answer(url):
+    deadline = time.monotonic() + STARTS_WITHIN
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - our own server
+                return json.load(response)
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"{url} does not answer")
+
+
+def test_an_empty_folder_becomes_a_server_and_says_where(serving, tmp_path):
+    process, url = serving()
+
+    assert answer(f"{url}/ready") == {"status": "ready", "database": "connected"}
+
+    assert {path.name for path in (tmp_path / "data").iterdir()} >= {
+        "freshly.db",
+        "jwt_secret",
+        "secret_key",
+    }
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=STARTS_WITHIN)
+    assert f"Freshly serves on {url}" in said
+    assert process.returncode in (0, -signal.SIGTERM)
+    assert "Traceback" not in said
+
+
+def test_several_workers_serve_on_postgresql(serving, postgres_url):
+    _, url = serving(WORKERS="2", DATABASE_URL=postgres_url)
+
+    assert answer(f"{url}/ready")["status"] == "ready"
+
+
+def test_the_doctor_tells_what_is_wrong(tmp_path, redis_url):
+    before = freshly(tmp_path, "doctor", COLUMNS="200")
+    migrated = freshly(tmp_path, "migrate")
+    after = freshly(tmp_path, "doctor", COLUMNS="200", REDIS_URL=redis_url)
+    gone = freshly(tmp_path, "doctor", COLUMNS="200", REDIS_URL="redis://127.0.0.1:9/0")
+
+    assert before.returncode == 1
+    assert "run `freshly migrate`" in before.stdout
+    assert migrated.returncode == 0
+    assert (after.returncode, gone.returncode) == (0, 1), after.stdout
+    assert "answers" in after.stdout
+
+
+def test_there_is_no_worker_yet_and_it_says_so(tmp_path):
+    said = freshly(tmp_path, "worker")
+
+    assert said.returncode == 1
+    assert len(said.stderr.splitlines()) == 1
+
+
+def test_a_database_that_is_not_there_is_one_clear_line(tmp_path):
+    said = freshly(tmp_path, "serve", DATABASE_URL="postgresql://u:hunter2@127.0.0.1:9/x")
+
+    assert said.returncode == 1
+    assert "DATABASE_URL" in said.stderr
+    assert "hunter2" not in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+@pytest.mark.parametrize("database", ["postgresql://u@127.0.0.1:9/x", ""])
+def test_migrating_can_be_shown_without_being_done(tmp_path, database):
+    changes = {"DATABASE_URL": database} if database else {}
+
+    shown = freshly(tmp_path, "migrate", "--dry-run", **changes)
+
+    assert shown.returncode == 0, shown.stderr
+    assert "CREATE TABLE grocery_list_items" in shown.stdout
+    assert "Traceback" not in shown.stderr
+    assert not (tmp_path / "data" / "freshly.db").exists()
