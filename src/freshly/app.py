@@ -78,7 +78,6 @@ def create_app(settings: Settings) -> FastAPI:
         summary="The kitchen backend for families who plan meals",
         lifespan=lifespan,
         redirect_slashes=False,
-        separate_input_output_schemas=False,
     )
     for router in PUBLIC:
         app.include_router(router)

@@ -2,7 +2,7 @@
 
 In order: the same name or an alias, in singular or plural; the same after a clean-up ("2 large
 diced onions" is "onion"); a name that ends the text ("boneless chicken breast"), unless what stands
-before makes another food of it (almond milk is no milk); a slip of the pen. Never a substring.
+before makes another food of it (hemp milk is no milk); a slip of the pen. Never a substring.
 """
 
 import re
@@ -21,7 +21,7 @@ IRREGULAR = {
     "cactuses": "cactus", "octopuses": "octopus", "molasses": "molasses", "hummus": "hummus",
     "oats": "oat", "grits": "grits",
 }  # fmt: skip
-STAYS = ("ss", "us", "is", "as")
+STAYS = ("ss", "us", "is")
 TAKES_ES = ("oes", "ches", "shes", "xes", "sses", "zes")
 DESCRIPTIONS = {
     "diced", "chopped", "sliced", "minced", "grated", "shredded", "cooked", "raw", "fresh",
@@ -40,6 +40,14 @@ CHANGING = {
     "mock", "imitation", "vegan", "vegetarian", "plant", "based", "substitute", "alternative",
     "free", "flavored", "flavoured", "non", "dairy", "gluten", "sweetened", "condensed",
     "evaporated", "powdered", "pickled", "smoked", "candied", "cream", "ice", "hot", "sour",
+}  # fmt: skip
+# Of these there are so many kinds that an unknown word before one is taken for a kind of its own:
+# hemp milk is no milk, but a roma tomato is a tomato.
+OF_MANY_KINDS = {
+    "milk", "butter", "cream", "cheese", "yogurt", "oil", "vinegar", "flour", "sugar", "salt",
+    "bread", "pasta", "egg", "rice", "bean", "lentil", "pea", "pepper", "juice", "water", "wine",
+    "sauce", "paste", "stock", "broth", "powder", "chocolate", "sausage", "ham", "tea", "coffee",
+    "seed", "nut", "berry", "jam", "mustard", "honey", "lettuce", "cabbage", "chip", "cracker",
 }  # fmt: skip
 SLIP = 90  # of 100, by rapidfuzz's ratio
 SHORTEST_SLIP = 5  # characters; "mint" is a slip of "mince" too easily
@@ -76,8 +84,14 @@ def name_key(text: str) -> str:
 
 def cleaned(text: str) -> str:
     """Without numbers, brackets, what follows a comma, and how it is cut or kept."""
-    bare = re.sub(r"\([^)]*\)", " ", text).partition(",")[0]
-    words = [word for word in singular_words(bare) if not any(c.isdigit() for c in word)]
+    bare = re.sub(r"\([^)]*\)", " ", text)
+    parts = (_undescribed(part) for part in bare.split(","))
+    # "boneless, skinless chicken breasts" names the food only after its comma.
+    return next((part for part in parts if part), "")
+
+
+def _undescribed(text: str) -> str:
+    words = [word for word in singular_words(text) if not any(c.isdigit() for c in word)]
     return " ".join(word for word in words if word not in DESCRIPTIONS)
 
 
@@ -127,10 +141,11 @@ class NameIndex:
         words = key.split()
         for start in range(1, len(words)):
             found = self.by_key.get(" ".join(words[start:]))
-            if found:
-                before = words[:start]
-                other_food = any(word in self.words or word in CHANGING for word in before)
-                return None if other_food else found
+            if found is None:
+                continue
+            before = set(words[:start])
+            other_food = before & (self.words | CHANGING) or words[start:][0] in OF_MANY_KINDS
+            return None if other_food else found
         return None
 
     def _slip(self, key: str) -> str | None:
