@@ -58,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
             pool_size=settings.database_pool_size,
             max_overflow=settings.database_max_overflow,
             pool_timeout=settings.database_pool_timeout,
+            past_pooler=settings.database_url_pooler is None,
         )
         tokens = TokenSigner(settings)
         try:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ByteSize,
     Field,
     SecretStr,
     ValidationError,
@@ -117,7 +118,7 @@ class Settings(BaseSettings):
     auth_rate_limit: Annotated[int, Field(gt=0)] = 10
     rate_limit_overrides: dict[str, dict[str, str]] = {}
 
-    max_file_size: Annotated[int, Field(gt=0)] = 10 * 1024 * 1024
+    max_file_size: Annotated[ByteSize, Field(gt=0)] = ByteSize(10 * 1024 * 1024)
     allowed_file_types: Words = ("image/jpeg", "image/png", "image/webp")
     storage_url: SecretStr | None = None
     avatars_bucket: str = "users"
@@ -215,7 +216,9 @@ def driven(url: str) -> URL:
     backend = parsed.drivername.partition("+")[0]
     if backend not in drivers:
         raise ValueError(f"{backend} is not supported: give postgresql:// or sqlite:///")
-    return parsed.set(drivername=drivers[backend])
+    # libpq's word for it, which hosters put into their URLs; the driver calls it ssl.
+    query = {"ssl" if name == "sslmode" else name: value for name, value in parsed.query.items()}
+    return parsed.set(drivername=drivers[backend], query=query)
 
 
 def load(*, data: bool = True) -> Settings:

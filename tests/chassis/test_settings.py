@@ -98,6 +98,12 @@ def test_every_spelling_of_a_database_is_driven_by_the_async_driver(given, drive
     assert driven(given).drivername == driver
 
 
+def test_what_hosters_write_into_urls_is_understood(environment):
+    assert driven("postgresql://u@h/d?sslmode=require").query == {"ssl": "require"}
+    environment.setenv("MAX_FILE_SIZE", "5MB")
+    assert load().max_file_size == 5_000_000
+
+
 def test_no_secret_is_shown(environment):
     environment.setenv("DATABASE_URL", "postgresql://user:hunter2@host/db")
 

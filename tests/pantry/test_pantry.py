@@ -167,6 +167,25 @@ async def test_many_at_once_make_one_ingredient_and_as_many_items(alice):
     assert len(await alice.read("/pantry-items/me")) == 10
 
 
+async def test_two_people_changing_one_item_at_once_both_count(alice, kitchen):
+    bob = await kitchen.person("Bob")
+    family = await kitchen.family(alice, bob)
+    item = await kitchen.stock(alice, "Rice", 1, "kg", family_id=family["id"])
+    path = f"/pantry-items/{item['id']}"
+
+    answers = await asyncio.gather(
+        *(alice.patch(path, {"quantity": n}) for n in range(1, 6)),
+        *(bob.patch(path, {"category": f"shelf {n}"}) for n in range(1, 6)),
+    )
+
+    assert {answer.status_code for answer in answers} == {200}
+    after = await alice.read(path)
+    # Whoever came last, nobody undid what the other one changed.
+    assert after["quantity"] in {f"{n}.000" for n in range(1, 6)}
+    assert after["category"] in {f"shelf {n}" for n in range(1, 6)}
+    assert after["canonical_quantity"] == f"{after['quantity'].split('.')[0]}000.000"
+
+
 async def test_names_of_every_alphabet_are_one_whatever_their_case(alice, kitchen):
     lower = await kitchen.stock(alice, "äpfel im schlafrock", 1)
     upper = await kitchen.stock(alice, "ÄPFEL IM SCHLAFROCK", 1)

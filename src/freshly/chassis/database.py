@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
+from uuid import uuid4
 
 from fastapi import Depends, Request
 from sqlalchemy import Connection, Index, MetaData, Table, UniqueConstraint, event, func
@@ -31,6 +32,18 @@ NAMING = {
 }
 Session = AsyncSession  # for signatures outside of the layers that know SQLAlchemy
 LOCK_WAIT = 5  # seconds until a locked table is a 503
+DIRECT: dict[str, Any] = {
+    "server_settings": {
+        "application_name": "freshly",
+        "lock_timeout": f"{LOCK_WAIT}s",
+        "idle_in_transaction_session_timeout": "60s",
+    },
+}
+POOLED: dict[str, Any] = {
+    "statement_cache_size": 0,
+    "prepared_statement_cache_size": 0,
+    "prepared_statement_name_func": lambda: f"freshly_{uuid4().hex}",
+}
 
 
 class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False, repr=False):
@@ -52,8 +65,18 @@ class Updated(MappedAsDataclass, kw_only=True, eq=False, repr=False):
 
 
 def create_engine(
-    url: URL, *, pool_size: int = 5, max_overflow: int = 5, pool_timeout: float = 30
+    url: URL,
+    *,
+    pool_size: int = 5,
+    max_overflow: int = 5,
+    pool_timeout: float = 30,
+    past_pooler: bool = True,
 ) -> AsyncEngine:
+    """An engine that knows the database's manners.
+
+    A pooler such as PgBouncer hands each transaction to another connection, so behind one
+    (`past_pooler=False`) nothing is set for, or prepared on, a connection.
+    """
     sizes = {"pool_size": pool_size, "max_overflow": max_overflow, "pool_timeout": pool_timeout}
     if url.get_backend_name() == "sqlite":
         engine = create_async_engine(url, connect_args={"timeout": LOCK_WAIT}, **sizes)
@@ -63,14 +86,7 @@ def create_engine(
         url,
         pool_pre_ping=True,
         pool_recycle=1800,
-        connect_args={
-            "timeout": 3,
-            "server_settings": {
-                "application_name": "freshly",
-                "lock_timeout": f"{LOCK_WAIT}s",
-                "idle_in_transaction_session_timeout": "60s",
-            },
-        },
+        connect_args={"timeout": 3, **(DIRECT if past_pooler else POOLED)},
         **sizes,
     )
 
