@@ -4,14 +4,28 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from freshly.domains.grocery.models import GroceryListItem
-from freshly.domains.grocery.netting import Key, Lot
+from freshly.domains.grocery.models import GroceryList, GroceryListItem, GroceryReservation
+from freshly.domains.grocery.netting import Key, Lot, Reservation
 from freshly.domains.ingredients.amounts import parse_amount
 from freshly.domains.ingredients.measures import FoodFacts, Measured, comparable, fits
 from freshly.domains.pantry.models import PantryItem
 
 UNKNOWN = FoodFacts()
 JOINED = ", "  # how amounts of several dishes stand in one note
+
+
+def reservation_row(
+    grocery_list: GroceryList, key: Key, reserved: Reservation
+) -> GroceryReservation:
+    """What is remembered of stock that was counted on."""
+    return GroceryReservation(
+        grocery_list_id=grocery_list.id,
+        ingredient_id=key.food,
+        pantry_item_id=reserved.lot.id,
+        quantity=reserved.quantity,
+        unit=key.unit,
+        expires_at=reserved.lot.expires_at,
+    )
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def plain(text: str) -> str:
 def singular(word: str) -> str:
     if word in IRREGULAR:
         return IRREGULAR[word]
-    if len(word) <= 3 or word.endswith(STAYS):  # noqa: PLR2004 - "gas", "peas" are told apart
+    if len(word) <= 3 or word.endswith(STAYS):  # noqa: PLR2004 - "gas" is no plural
         return word
     if word.endswith("ies"):
         return word.removesuffix("ies") + "y"

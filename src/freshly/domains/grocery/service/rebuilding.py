@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -7,12 +7,11 @@ from freshly.chassis.clock import Today
 from freshly.chassis.injection import Injected
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.grocery.errors import ListHasNoPlan, PlanToShopNotFound
-from freshly.domains.grocery.measuring import JOINED, Foods
+from freshly.domains.grocery.measuring import JOINED, Foods, reservation_row
 from freshly.domains.grocery.models import (
     GroceryList,
     GroceryListItem,
     GroceryNeed,
-    GroceryReservation,
 )
 from freshly.domains.grocery.netting import NOTHING, Key, Line, Need, net
 from freshly.domains.grocery.repository import ItemRepository, ListRepository, ReasonRepository
@@ -76,7 +75,14 @@ class RebuildService:
         kept, was_checked = await self._clear(grocery_list, plan)
         lines = await self._net(plan, needs)
         await self.reasons.replace_needs(grocery_list, needs)
-        await self.reasons.replace_reservations(grocery_list, _reservations(grocery_list, lines))
+        await self.reasons.replace_reservations(
+            grocery_list,
+            [
+                reservation_row(grocery_list, key, reserved)
+                for key, line in lines.items()
+                for reserved in line.reserved.values()
+            ],
+        )
         made = await self._make_items(grocery_list, plan, lines, needs, kept)
         for item in made:
             before = was_checked.get((item.ingredient_id, item.canonical_unit))
@@ -241,23 +247,6 @@ def _wanted(plan: MealPlan, slots: Sequence[MealSlot]) -> list[Wanted]:
         for slot_meal in slot.meals
         for ingredient in slot_meal.meal.ingredients
         if str(ingredient.get("name") or "").strip()
-    ]
-
-
-def _reservations(
-    grocery_list: GroceryList, lines: Mapping[Key, Line]
-) -> Iterable[GroceryReservation]:
-    return [
-        GroceryReservation(
-            grocery_list_id=grocery_list.id,
-            ingredient_id=key.food,
-            pantry_item_id=reserved.lot.id,
-            quantity=reserved.quantity,
-            unit=key.unit,
-            expires_at=reserved.lot.expires_at,
-        )
-        for key, line in lines.items()
-        for reserved in line.reserved.values()
     ]
 
 

@@ -7,7 +7,7 @@ from freshly.chassis.clock import Today
 from freshly.chassis.injection import Injected
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.grocery.errors import OnlyCreatorSyncs
-from freshly.domains.grocery.measuring import Foods
+from freshly.domains.grocery.measuring import Foods, reservation_row
 from freshly.domains.grocery.models import (
     GroceryList,
     GroceryListItem,
@@ -54,7 +54,7 @@ class SyncService:
             key = Key(item.ingredient.stands_for, needed.unit)
             reserved = self._reserve(key, item, needed, dated, stock)
             left = needed.quantity - sum((r.quantity for r in reserved), Decimal(0))
-            counted += [_counted(grocery_list, key, r) for r in reserved]
+            counted += [reservation_row(grocery_list, key, r) for r in reserved]
             if left <= 0:
                 gone.append(item)
             elif await self._write(item, needed, left, has_stock=bool(reserved)):
@@ -128,17 +128,6 @@ def _dated(needs: Sequence[GroceryNeed]) -> dict[Key, list[tuple[date, Decimal]]
             key = Key(need.ingredient_id, need.unit)
             dated.setdefault(key, []).append((need.needed_on, need.quantity))
     return dated
-
-
-def _counted(grocery_list: GroceryList, key: Key, reservation: Reservation) -> GroceryReservation:
-    return GroceryReservation(
-        grocery_list_id=grocery_list.id,
-        ingredient_id=key.food,
-        pantry_item_id=reservation.lot.id,
-        quantity=reservation.quantity,
-        unit=key.unit,
-        expires_at=reservation.lot.expires_at,
-    )
 
 
 def _remaining(item: GroceryListItem) -> RemainingItem:
