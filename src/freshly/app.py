@@ -7,17 +7,23 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 from freshly import __version__
+from freshly.adapters.mail import mailer_for
+from freshly.adapters.model import OpenAIModel
+from freshly.adapters.objects import store_for
+from freshly.adapters.supabase import SupabaseVerifier
 from freshly.chassis import health
 from freshly.chassis.database import UnitsOfWork, create_engine
 from freshly.chassis.errors import Unauthenticated, install_error_handlers, problems
 from freshly.chassis.events import Event, Listener
 from freshly.chassis.http import wrap
 from freshly.chassis.identity import require_caller
+from freshly.chassis.links import LinkSigner
 from freshly.domains.account import endpoints as account
 from freshly.domains.auth import endpoints as auth
 from freshly.domains.auth.identity import TokenIdentity
 from freshly.domains.auth.passwords import Passwords
 from freshly.domains.auth.tokens import TokenSigner
+from freshly.domains.chat import endpoints as chat
 from freshly.domains.families import endpoints as families
 from freshly.domains.families.events import MemberJoined
 from freshly.domains.grocery import endpoints as grocery
@@ -26,20 +32,25 @@ from freshly.domains.meal_plans import endpoints as meal_plans
 from freshly.domains.meals import endpoints as meals
 from freshly.domains.notifications.listeners import tell_owners_of_new_member
 from freshly.domains.pantry import endpoints as pantry
+from freshly.domains.preferences import endpoints as preferences
+from freshly.domains.storage import endpoints as storage
 from freshly.domains.users import endpoints as users
 from freshly.settings import Settings
 from freshly.tables import all_tables
 
-PUBLIC = (health.router, auth.public)
+PUBLIC = (health.router, auth.public, storage.public)
 SIGNED_IN = (
     auth.router,
     users.router,
+    preferences.router,
     families.router,
     ingredients.router,
+    storage.router,
     pantry.router,
     meals.router,
     meal_plans.router,
     grocery.router,
+    chat.router,
     account.router,
 )
 LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
@@ -61,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
             past_pooler=settings.database_url_pooler is None,
         )
         tokens = TokenSigner(settings)
+        model = OpenAIModel(settings)
         try:
             yield {
                 "settings": settings,
@@ -69,8 +81,14 @@ def create_app(settings: Settings) -> FastAPI:
                 "passwords": Passwords(),
                 "identity": TokenIdentity(tokens),
                 "listeners": LISTENERS,
+                "mailer": mailer_for(settings),
+                "oauth": SupabaseVerifier(settings),
+                "objects": store_for(settings),
+                "signer": LinkSigner(settings.secret_key.get_secret_value()),
+                "model": model,
             }
         finally:
+            await model.close()
             await engine.dispose()
 
     app = FastAPI(

@@ -74,6 +74,10 @@ class Unavailable(AppError):
     headers = {"Retry-After": "2"}
 
 
+class BadGateway(AppError):
+    status = 502
+
+
 class FieldError(BaseModel):
     loc: list[str | int] = Field(examples=[["body", "quantity"]])
     msg: str = Field(examples=["Input should be greater than or equal to 0"])
@@ -117,7 +121,24 @@ def problem(
     members: Mapping[str, Any] | None = None,
 ) -> JSONResponse:
     """One error answer; `members` are extension members, or replace standard ones."""
-    body: dict[str, Any] = {
+    body = _body(status, code, detail, nested=nested)
+    if errors is not None:
+        body["errors"] = errors
+    return JSONResponse(
+        {**body, **(members or {})},
+        status,
+        headers=dict(headers or {}),
+        media_type="application/problem+json",
+    )
+
+
+def described(error: AppError) -> Problem:
+    """The body of an error answer, for where there is no answer of its own: in a stream."""
+    return Problem(**_body(error.status, error.code, error.text, nested=error.nested))
+
+
+def _body(status: int, code: str, detail: str, *, nested: bool) -> dict[str, Any]:
+    return {
         "type": f"urn:freshly:problem:{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
@@ -128,14 +149,6 @@ def problem(
         "error": {"error": detail} if nested else detail,
         "status_code": status,
     }
-    if errors is not None:
-        body["errors"] = errors
-    return JSONResponse(
-        {**body, **(members or {})},
-        status,
-        headers=dict(headers or {}),
-        media_type="application/problem+json",
-    )
 
 
 def answer(error: AppError) -> JSONResponse:

@@ -16,7 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from freshly.chassis.errors import internal_error, problem
 from freshly.chassis.logging import correlation_id, get_logger
-from freshly.settings import LARGEST_BODY, Settings
+from freshly.settings import (
+    LARGEST_AVATAR,
+    LARGEST_BODY,
+    LARGEST_PICTURE_BODY,
+    LARGEST_SCAN,
+    Settings,
+)
 
 access_log = get_logger("freshly.access")
 logger = get_logger(__name__)
@@ -30,6 +36,15 @@ SECURITY_HEADERS = {
     "X-XSS-Protection": "1; mode=block",
     "Referrer-Policy": "strict-origin-when-cross-origin",
     "Permissions-Policy": "geolocation=(), microphone=(), camera=()",
+}
+AROUND_A_FILE = 100_000  # bytes that a form adds to what is in it
+LARGEST_BODIES = {
+    "/chat": LARGEST_PICTURE_BODY,
+    "/chat/stream": LARGEST_PICTURE_BODY,
+    "/chat/scan-grocery": LARGEST_PICTURE_BODY,
+    "/chat/scan-grocery-proxy": LARGEST_SCAN + AROUND_A_FILE,
+    "/storage/avatar/proxy": LARGEST_AVATAR + AROUND_A_FILE,
+    "/files": LARGEST_AVATAR,
 }
 ONLY_HTTPS = "max-age=31536000; includeSubDomains"
 LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1)(:\d+)?"
@@ -123,18 +138,20 @@ class OnePrefix:
 class LimitedBody:
     """413 by the announced length at once, and by counting where none was announced."""
 
-    def __init__(self, app: ASGIApp, *, largest: int = LARGEST_BODY) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.largest = largest
-        self.refusal = f"The body is larger than {largest} bytes"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        path = scope["path"]
+        place = "/files" if path.startswith("/files/") else path
+        largest = LARGEST_BODIES.get(place, LARGEST_BODY)
+        refusal = f"The body is larger than {largest} bytes"
         announced = Headers(scope=scope).get("content-length", "0")
-        if not announced.isdecimal() or int(announced[:20]) > self.largest:
-            await problem(413, "content_too_large", self.refusal)(scope, receive, send)
+        if not announced.isdecimal() or int(announced[:20]) > largest:
+            await problem(413, "content_too_large", refusal)(scope, receive, send)
             return
         received = 0
 
@@ -142,9 +159,9 @@ class LimitedBody:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.largest:
+            if received > largest:
                 # Not one of our own errors: the framework passes on this kind while it reads.
-                raise HTTPException(413, self.refusal)
+                raise HTTPException(413, refusal)
             return message
 
         await self.app(scope, counted, send)

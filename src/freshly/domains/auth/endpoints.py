@@ -1,23 +1,71 @@
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, BackgroundTasks, Body, Header, Query
 
 from freshly.chassis.errors import problems
-from freshly.chassis.injection import Injected
+from freshly.chassis.injection import Injected, from_lifespan
+from freshly.chassis.mail import Letter, Mailer, send_or_log
+from freshly.chassis.oauth import (
+    OAuthNotConfigured,
+    OAuthTokenExpired,
+    OAuthTokenInvalid,
+    OAuthUnreachable,
+)
 from freshly.chassis.schemas import Message
+from freshly.domains.auth.codes import PasswordResetService, VerificationService
 from freshly.domains.auth.errors import (
+    CodeExpired,
     EmailAlreadyRegistered,
     InvalidCredentials,
     InvalidRefreshToken,
+    InvalidResetToken,
+    NoActiveCode,
+    NoActiveResetCode,
+    NoAddress,
+    NoOAuthToken,
+    NotRegistered,
+    OAuthAccountTaken,
+    OAuthEmailTaken,
+    OAuthWithoutEmail,
+    PasswordTooShort,
+    ProviderMismatch,
     RefreshTokenRevoked,
+    ResetCodeExpired,
+    TooManyTries,
+    UnsupportedProvider,
+    WrongCode,
+    WrongResetCode,
+    WrongTokenScope,
     WrongTokenType,
 )
-from freshly.domains.auth.schemas import Login, Refresh, Register, Tokens
+from freshly.domains.auth.oauth import OAuthService
+from freshly.domains.auth.schemas import (
+    EmailAndCode,
+    EmailOnly,
+    Login,
+    OAuthTokens,
+    PasswordReset,
+    Refresh,
+    Register,
+    ResetAllowed,
+    Tokens,
+    Verified,
+)
 from freshly.domains.auth.service import RegistrationService, SignInService, SignOutService
+from freshly.domains.users.errors import UserNotFound
 from freshly.domains.users.models import User
-from freshly.domains.users.schemas import UserRead
+from freshly.domains.users.schemas import Email, UserRead
 from freshly.domains.users.service import UserService
 
 public = APIRouter(prefix="/auth", tags=["auth"])
 router = APIRouter(prefix="/auth", tags=["auth"])
+
+Postman = Annotated[Mailer, from_lifespan("mailer")]
+SENT = "If this address has an account, a code is on its way."
+OAUTH_ERRORS = (
+    *(NoOAuthToken, OAuthTokenInvalid, OAuthTokenExpired),
+    *(UnsupportedProvider, OAuthNotConfigured, OAuthUnreachable),
+)
 
 
 @public.post(
@@ -53,3 +101,100 @@ async def logout(sign_out: Injected[SignOutService]) -> Message:
 @router.get("/me", response_model=UserRead, summary="Who I am")
 async def read_me(users: Injected[UserService]) -> User:
     return await users.me()
+
+
+@public.post(
+    "/send-code",
+    responses=problems(NoAddress),
+    summary="Have a code sent, to confirm an address",
+)
+async def send_code(
+    verification: Injected[VerificationService],
+    mailer: Postman,
+    tasks: BackgroundTasks,
+    given: Annotated[EmailOnly | None, Body()] = None,
+    email: Annotated[Email | None, Query(max_length=320)] = None,
+) -> Message:
+    address = given.email if given else email
+    if address is None:
+        raise NoAddress
+    _post(await verification.ask(address), mailer, tasks)
+    return Message(message=SENT)
+
+
+@public.post(
+    "/verify-code",
+    responses=problems(NoActiveCode, CodeExpired, WrongCode, TooManyTries),
+    summary="Confirm an address by the code that was sent",
+)
+async def verify_code(verification: Injected[VerificationService], given: EmailAndCode) -> Verified:
+    confirmed = await verification.verify(given)
+    return Verified(message="Email verified", is_verified=confirmed)
+
+
+@public.post("/forgot-password", summary="Have a code sent, for a new password")
+async def forgot_password(
+    reset: Injected[PasswordResetService],
+    mailer: Postman,
+    tasks: BackgroundTasks,
+    given: EmailOnly,
+) -> Message:
+    _post(await reset.ask(given.email), mailer, tasks)
+    return Message(message=SENT)
+
+
+@public.post(
+    "/forgot-password/verify",
+    responses=problems(NoActiveResetCode, ResetCodeExpired, WrongResetCode, TooManyTries),
+    summary="Trade the code for a token that allows a new password",
+)
+async def verify_reset_code(
+    reset: Injected[PasswordResetService], given: EmailAndCode
+) -> ResetAllowed:
+    token = await reset.allow(given)
+    return ResetAllowed(message="Code accepted", reset_token=token)
+
+
+@public.post(
+    "/reset-password",
+    responses=problems(InvalidResetToken, PasswordTooShort, WrongTokenScope, UserNotFound),
+    summary="Set a new password; every sign-in ends",
+)
+async def reset_password(reset: Injected[PasswordResetService], given: PasswordReset) -> Message:
+    await reset.reset(given)
+    return Message(message="Password changed. Sign in with the new one.")
+
+
+@public.post(
+    "/signup/oauth",
+    responses=problems(OAuthWithoutEmail, OAuthEmailTaken, OAuthAccountTaken, *OAUTH_ERRORS),
+    summary="Open an account by Google or Apple (bearer: Supabase's token)",
+)
+async def sign_up_by_oauth(
+    oauth: Injected[OAuthService],
+    authorization: Annotated[str | None, Header(max_length=10_000)] = None,
+) -> OAuthTokens:
+    return await oauth.sign_up(_bearer(authorization))
+
+
+@public.post(
+    "/login/oauth",
+    responses=problems(ProviderMismatch, NotRegistered, *OAUTH_ERRORS),
+    summary="Sign in by Google or Apple (bearer: Supabase's token)",
+)
+async def login_by_oauth(
+    oauth: Injected[OAuthService],
+    authorization: Annotated[str | None, Header(max_length=10_000)] = None,
+) -> OAuthTokens:
+    return await oauth.login(_bearer(authorization))
+
+
+def _bearer(authorization: str | None) -> str | None:
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _post(letter: Letter | None, mailer: Mailer, tasks: BackgroundTasks) -> None:
+    """After the answer, so that it tells nothing by its time, nor by the mail server's mood."""
+    if letter is not None:
+        tasks.add_task(send_or_log, mailer, letter)

@@ -1,4 +1,12 @@
-from freshly.chassis.errors import BadRequest, Unauthenticated
+from freshly.chassis.errors import (
+    AppError,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    NotFound,
+    Unauthenticated,
+    Unprocessable,
+)
 
 
 class InvalidToken(Unauthenticated):
@@ -42,3 +50,82 @@ class RefreshTokenReplayed(RefreshTokenRevoked):
 
 class EmailAlreadyRegistered(BadRequest):
     code, detail = "email_already_registered", "Email already registered"
+
+
+class NoAddress(Unprocessable):
+    code, detail = "no_address", "email: is missing"
+
+
+class NoActiveCode(BadRequest):
+    code, detail = "no_active_code", "No active verification code."
+
+
+class CodeExpired(BadRequest):
+    code, detail = "code_expired", "Verification code expired."
+
+
+class WrongCode(BadRequest):
+    code, detail = "wrong_code", "Invalid verification code."
+    keeps_work = True  # the try counts
+
+
+class NoActiveResetCode(BadRequest):
+    code, detail = "no_active_code", "Invalid or expired code."
+
+
+class ResetCodeExpired(BadRequest):
+    code, detail = "code_expired", "Code expired. Request a new one."
+
+
+class WrongResetCode(BadRequest):
+    code, detail = "wrong_code", "Invalid code."
+    keeps_work = True
+
+
+class TooManyTries(AppError):
+    status, code = 429, "too_many_tries"
+    detail = "Too many attempts. Request a new code."
+
+
+class InvalidResetToken(BadRequest):
+    code, detail = "invalid_reset_token", "Invalid or expired token."
+
+
+class WrongTokenScope(Forbidden):
+    code, detail = "wrong_token_scope", "Invalid token scope."
+
+
+class PasswordTooShort(BadRequest):
+    code, detail = "password_too_short", "Password must be at least 8 characters."
+
+
+class NoOAuthToken(Unauthenticated):
+    code, detail = "invalid_token", "Invalid or expired token"
+
+
+class OAuthWithoutEmail(BadRequest):
+    code, detail = "oauth_without_email", "OAuth profile missing email"
+
+
+class UnsupportedProvider(BadRequest):
+    code, detail = "unsupported_provider", "Unsupported OAuth provider"
+
+
+class ProviderMismatch(BadRequest):
+    code, detail = "provider_mismatch", "Authentication provider mismatch."
+
+
+class NotRegistered(NotFound):
+    code, detail = "not_registered", "User not registered. Please sign up first."
+
+
+class OAuthEmailTaken(Conflict):
+    code, detail = "email_taken", "Email already registered"
+
+
+class OAuthEmailTakenByProvider(Conflict):
+    code, detail = "email_taken", "Email already registered with {provider}"
+
+
+class OAuthAccountTaken(Conflict):
+    code, detail = "oauth_account_taken", "This account is already registered"

@@ -1,4 +1,5 @@
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -34,11 +35,29 @@ class RefreshToken(Base):
     successor_id: Mapped[str | None] = mapped_column(String(32), default=None)
 
 
+class CodePurpose(StrEnum):
+    VERIFY = "verify"
+    RESET = "reset"
+
+
+class EmailCode(Base):
+    """A code that was asked for at an address, whether or not there is an account: so that
+    neither answer tells."""
+
+    __tablename__ = "email_codes"
+
+    address: Mapped[str] = mapped_column(String(320), primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(16), primary_key=True)
+    code: Mapped[str] = mapped_column(String(6))
+    expires_at: Mapped[datetime] = mapped_column(Instant(), index=True)
+    tries: Mapped[int] = mapped_column(default=0)
+
+
 class OAuthAccount(Created, Base):
     __tablename__ = "oauth_accounts"
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
-    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     email: Mapped[str] = mapped_column(String(255))
     username: Mapped[str] = mapped_column(String(255))
     provider: Mapped[str] = mapped_column(String(32))

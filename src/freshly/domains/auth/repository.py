@@ -1,11 +1,12 @@
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, delete, select, update
+from sqlalchemy.exc import IntegrityError
 
 from freshly.chassis.columns import now
 from freshly.chassis.database import DbSession
-from freshly.domains.auth.models import RefreshToken, SignIn
+from freshly.domains.auth.models import CodePurpose, EmailCode, OAuthAccount, RefreshToken, SignIn
 from freshly.domains.users.models import User
 
 
@@ -46,6 +47,13 @@ class SignInRepository:
             .values(revoked_at=now())
         )
 
+    async def revoke_all(self, user_id: int) -> None:
+        await self.session.execute(
+            update(SignIn)
+            .where(SignIn.user_id == user_id, SignIn.revoked_at.is_(None))
+            .values(revoked_at=now())
+        )
+
     async def standing(self, user_id: int, sign_in_id: str) -> tuple[str, bool] | None:
         """The person's tier, and whether this sign-in of theirs stands; None without a person."""
         theirs = and_(SignIn.user_id == User.id, SignIn.id == sign_in_id)
@@ -57,3 +65,64 @@ class SignInRepository:
             )
         ).one_or_none()
         return (row[0], row[1] is not None and row[2] is None) if row else None
+
+
+@dataclass
+class CodeRepository:
+    """Codes by the address they were asked for at."""
+
+    session: DbSession
+
+    async def now(self) -> datetime:
+        return (await self.session.execute(select(now()))).scalar_one()
+
+    async def of(self, address: str, purpose: CodePurpose) -> EmailCode | None:
+        """Locked: tries take turns, so that none is lost."""
+        return await self.session.scalar(
+            select(EmailCode)
+            .where(EmailCode.address == address, EmailCode.purpose == purpose)
+            .with_for_update()
+        )
+
+    async def save(self, code: EmailCode) -> EmailCode:
+        """The one that is kept: another request may have been first."""
+        try:
+            async with self.session.begin_nested():
+                self.session.add(code)
+                await self.session.flush()
+        except IntegrityError:
+            first = await self.of(code.address, CodePurpose(code.purpose))
+            if first is None:
+                raise
+            return first
+        return code
+
+    async def delete(self, code: EmailCode) -> None:
+        await self.session.delete(code)
+        await self.session.flush()
+
+    async def purge(self, at: datetime) -> None:
+        """Long expired ones, which nobody asks about any more."""
+        await self.session.execute(
+            delete(EmailCode).where(EmailCode.expires_at < at - timedelta(days=1))
+        )
+
+
+@dataclass
+class OAuthAccountRepository:
+    session: DbSession
+
+    async def by_subject(self, subject: str) -> OAuthAccount | None:
+        return await self.session.scalar(
+            select(OAuthAccount).where(OAuthAccount.supabase_user_id == subject)
+        )
+
+    async def of_user(self, user_id: int) -> OAuthAccount | None:
+        return await self.session.scalar(
+            select(OAuthAccount).where(OAuthAccount.user_id == user_id).order_by(OAuthAccount.id)
+        )
+
+    async def save(self, account: OAuthAccount) -> OAuthAccount:
+        self.session.add(account)
+        await self.session.flush()
+        return account

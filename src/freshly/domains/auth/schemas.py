@@ -1,8 +1,8 @@
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
-from freshly.chassis.schemas import AnyText, Line, LongText, Nullable, Schema
+from freshly.chassis.schemas import AnyText, Line, LongText, Message, Nullable, Schema, ShortText
 from freshly.domains.preferences.schemas import PreferenceCreate
 from freshly.domains.users.schemas import Email
 
@@ -33,3 +33,36 @@ class Tokens(BaseModel):
     access_token: str
     refresh_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the scheme's name
+
+
+class EmailOnly(Schema):
+    email: Email
+
+
+class EmailAndCode(Schema):
+    email: Email
+    code: Annotated[ShortText, AfterValidator(str.strip)]
+
+
+class PasswordReset(Schema):
+    reset_token: LongText
+    new_password: Annotated[AnyText, Field(max_length=LONGEST_PASSWORD)]
+
+
+class Verified(Message):
+    is_verified: bool
+
+
+class ResetAllowed(Message):
+    reset_token: str
+
+
+class OAuthUserRead(BaseModel):
+    id: int
+    email: str
+    username: str
+    auth_provider: Literal["google", "apple"]
+
+
+class OAuthTokens(Tokens):
+    user: OAuthUserRead

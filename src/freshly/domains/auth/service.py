@@ -81,9 +81,9 @@ class SignInService:
             if better_hash:
                 current.hashed_password = better_hash
                 await UserRepository(session).save(current)
-            return await self._begin(user.id, SignInRepository(session))
+            return await self.begin(user.id, SignInRepository(session))
 
-    async def _begin(self, user_id: int, sign_ins: SignInRepository) -> Tokens:
+    async def begin(self, user_id: int, sign_ins: SignInRepository) -> Tokens:
         at = await sign_ins.now()
         token = self._new_refresh_token(fresh_id(), at)
         signed = self._seal(user_id, token)

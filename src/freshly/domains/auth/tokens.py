@@ -1,6 +1,7 @@
 """Tokens: signed claims. What a token is still worth is for the database to say."""
 
 import hashlib
+import hmac
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -9,13 +10,21 @@ from uuid import uuid4
 import jwt
 
 from freshly.chassis.schemas import LARGEST_INT
-from freshly.domains.auth.errors import InvalidToken, TokenExpired, WrongTokenType
+from freshly.domains.auth.errors import (
+    InvalidResetToken,
+    InvalidToken,
+    TokenExpired,
+    WrongTokenScope,
+    WrongTokenType,
+)
 from freshly.domains.auth.models import RefreshToken
 from freshly.settings import Settings
 
 ISSUER = "freshly"
 AUDIENCE = "freshly-app"
 Type = Literal["access", "refresh"]
+RESET = "password_reset"
+RESET_LIFETIME = timedelta(minutes=15)
 REQUIRED = ["sub", "sid", "type", "jti", "iss", "aud", "iat", "exp"]
 
 
@@ -85,3 +94,45 @@ class TokenSigner:
         if not 0 < found.user_id <= LARGEST_INT:
             raise InvalidToken
         return found
+
+    def reset(self, user_id: int, hashed_password: str, at: datetime) -> str:
+        """Allows one change of the password: the changed one has another fingerprint."""
+        claims = {
+            "sub": str(user_id),
+            "scope": RESET,
+            "of": self._fingerprint(hashed_password),
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "exp": int((at + RESET_LIFETIME).timestamp()),
+        }
+        return jwt.encode(claims, self._secret, self._algorithm)
+
+    def read_reset(self, token: str) -> tuple[int, str]:
+        """Whose password it may change, and the fingerprint that it must still have.
+
+        Raises WrongTokenScope for another token of ours, else InvalidResetToken.
+        """
+        try:
+            claims = jwt.decode(
+                token,
+                self._secret,
+                algorithms=[self._algorithm],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                options={"require": ["sub", "iss", "aud", "exp"], "verify_iat": False},
+            )
+            user_id = int(claims["sub"])
+        except (jwt.InvalidTokenError, ValueError) as error:
+            raise InvalidResetToken from error
+        if claims.get("scope") != RESET:
+            raise WrongTokenScope
+        if not 0 < user_id <= LARGEST_INT:
+            raise InvalidResetToken
+        return user_id, str(claims.get("of"))
+
+    def is_of(self, fingerprint: str, hashed_password: str) -> bool:
+        return hmac.compare_digest(fingerprint, self._fingerprint(hashed_password))
+
+    def _fingerprint(self, hashed_password: str) -> str:
+        key = self._secret.encode()
+        return hmac.new(key, hashed_password.encode(), hashlib.sha256).hexdigest()

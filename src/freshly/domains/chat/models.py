@@ -1,15 +1,22 @@
-from sqlalchemy import ForeignKey, String, Text
+from typing import Any
+
+from sqlalchemy import ColumnElement, ForeignKey, String, Text, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.database import Base, Created, Updated
+from freshly.domains.families.access import Access, Guarded
 
 
-class ChatConversation(Created, Updated, Base):
+class ChatConversation(Created, Updated, Guarded):
     __tablename__ = "chat_conversations"
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False, index=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     title: Mapped[str | None] = mapped_column(String(255), default=None)
+
+    @classmethod
+    def visible_to(cls, access: Access) -> ColumnElement[bool]:
+        return cls.user_id == access.user_id
 
 
 class ChatMessage(Created, Base):
@@ -22,4 +29,8 @@ class ChatMessage(Created, Base):
     role: Mapped[str] = mapped_column(String(20))
     content: Mapped[str] = mapped_column(Text)
     is_internal: Mapped[int] = mapped_column(default=0)
+    # A path in the bucket of chat pictures; rows of the existing app have a whole address.
     image_url: Mapped[str | None] = mapped_column(Text, default=None)
+    interrupted: Mapped[bool] = mapped_column(server_default=false(), default=False)
+
+    __table_args__: Any = ()

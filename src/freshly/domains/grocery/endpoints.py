@@ -6,6 +6,7 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from freshly.chassis.conditional import no_store
 from freshly.chassis.errors import problems
 from freshly.chassis.injection import Injected
+from freshly.chassis.model import ModelAnswerUnusable, ModelNotConfigured, ModelUnavailable
 from freshly.chassis.pages import Listed
 from freshly.chassis.schemas import Id, ShortText
 from freshly.domains.families.errors import NotAFamilyMember
@@ -31,6 +32,8 @@ from freshly.domains.grocery.schemas import (
     ItemCreate,
     ItemRead,
     ItemUpdate,
+    NormalizedIngredient,
+    NormalizeRequest,
     PlanChoice,
     Purchased,
     Rebuilt,
@@ -41,6 +44,7 @@ from freshly.domains.grocery.service import (
     FromMealService,
     ItemService,
     ListService,
+    NormalizeService,
     RebuildService,
     SyncService,
 )
@@ -111,6 +115,17 @@ async def add_from_meal(from_meal: Injected[FromMealService], wanted: AddFromMea
 )
 async def rebuild(rebuilding: Injected[RebuildService], plan_id: Id) -> Rebuilt:
     return await rebuilding.rebuild(plan_id)
+
+
+@router.post(
+    "/ingredients/normalize",
+    responses=problems(ModelNotConfigured, ModelUnavailable, ModelAnswerUnusable),
+    summary="A written line, read by the assistant: which food, how much",
+)
+async def normalize(
+    normalizing: Injected[NormalizeService], given: NormalizeRequest
+) -> NormalizedIngredient:
+    return await normalizing.normalize(given.raw_text)
 
 
 @router.patch(

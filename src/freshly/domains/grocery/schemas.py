@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AliasChoices, BaseModel, Field, model_validator
 
 from freshly.chassis.schemas import (
+    AnyText,
     Id,
     LongText,
     QuantityIn,
@@ -205,3 +206,18 @@ class Unquantified(BaseModel):
 class Explanation(BaseModel):
     lines: list[ExplainedLine]
     unquantified: list[Unquantified]
+
+
+class NormalizeRequest(Schema):
+    raw_text: Annotated[
+        AnyText, Field(min_length=1, max_length=500, examples=["2 lbs ripe tomatoes"])
+    ]
+
+
+class NormalizedIngredient(BaseModel):
+    normalized_name: Annotated[str, Field(min_length=1, max_length=500)]
+    category: str | None
+    quantity: Annotated[float | None, Field(ge=0, lt=1e7, allow_inf_nan=False)]
+    unit: str | None
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    notes: str | None

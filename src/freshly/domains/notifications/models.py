@@ -18,8 +18,8 @@ class NotificationType(StrEnum):
     SYSTEM = "system"
 
 
-def _related(column: str) -> Any:
-    return mapped_column(ForeignKey(column, ondelete="CASCADE"), default=None)
+def _related(column: str, *, index: bool = False) -> Any:
+    return mapped_column(ForeignKey(column, ondelete="CASCADE"), default=None, index=index)
 
 
 class Notification(Created, Base):
@@ -35,7 +35,7 @@ class Notification(Created, Base):
     related_meal_id: Mapped[int | None] = _related("meals.id")
     related_user_id: Mapped[int | None] = _related("users.id")
     related_family_id: Mapped[int | None] = _related("families.id")
-    related_share_request_id: Mapped[int | None] = _related("meal_share_requests.id")
+    related_share_request_id: Mapped[int | None] = _related("meal_share_requests.id", index=True)
     is_read: Mapped[bool] = mapped_column(index=True, default=False)
     read_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
 

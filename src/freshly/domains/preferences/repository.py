@@ -14,10 +14,9 @@ class PreferenceRepository:
 
     session: DbSession
 
-    async def of(self, user_id: int) -> UserPreference:
-        found = await self.session.scalar(
-            select(UserPreference).where(UserPreference.user_id == user_id)
-        )
+    async def of(self, user_id: int, *, lock: bool = False) -> UserPreference:
+        statement = select(UserPreference).where(UserPreference.user_id == user_id)
+        found = await self.session.scalar(statement.with_for_update() if lock else statement)
         if found is None:
             raise PreferencesNotSet
         return found
@@ -34,3 +33,7 @@ class PreferenceRepository:
         self.session.add(preference)
         await self.session.flush()
         return preference
+
+    async def delete(self, preference: UserPreference) -> None:
+        await self.session.delete(preference)
+        await self.session.flush()

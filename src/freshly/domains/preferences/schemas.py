@@ -75,6 +75,44 @@ class PreferenceCreate(Schema):
         return self
 
 
+class PreferenceUpdate(Schema):
+    """PATCH: what is sent changes; null is no change."""
+
+    age: Age | None = None
+    gender: Gender | None = None
+    height_cm: Height | None = None
+    weight_kg: Weight | None = None
+    diet_codes: Words | None = None
+    allergen_ingredient_ids: Ids | None = None
+    disliked_ingredient_ids: Ids | None = None
+    diet_type: DietType | None = None
+    food_allergies: Words | None = None
+    goal: Goal | None = None
+    is_athlete: bool | None = Field(
+        default=None, validation_alias=AliasChoices("is_athlete", "athlete_mode")
+    )
+    training_level: TrainingLevel | None = None
+    calorie_target: WholeNumber | None = Field(
+        default=None, validation_alias=AliasChoices("calorie_target", "target_calories")
+    )
+    protein_grams: Amount | None = None
+    carb_grams: Amount | None = None
+    fat_grams: Amount | None = None
+    protein_calories: Amount | None = None
+    carb_calories: Amount | None = None
+    fat_calories: Amount | None = None
+    calorie_min: WholeNumber | None = None
+    calorie_max: WholeNumber | None = None
+
+    @model_validator(mode="after")
+    def _level_goes_with_athlete(self) -> Self:
+        if self.is_athlete and self.training_level is None:
+            raise ValueError("training_level is required for an athlete")
+        if self.is_athlete is False and self.training_level is not None:
+            raise ValueError("training_level is for athletes only")
+        return self
+
+
 class PreferenceRead(ReadSchema):
     id: int
     user_id: int

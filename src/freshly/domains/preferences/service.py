@@ -1,13 +1,25 @@
 from dataclasses import dataclass
 
+from freshly.chassis.identity import CurrentCaller
 from freshly.chassis.injection import Injected
+from freshly.chassis.schemas import changes
+from freshly.domains.preferences.errors import CalorieRange, PreferencesNotSet
 from freshly.domains.preferences.models import UserPreference
 from freshly.domains.preferences.repository import PreferenceRepository
-from freshly.domains.preferences.schemas import PreferenceCreate
+from freshly.domains.preferences.schemas import PreferenceCreate, PreferenceUpdate
+
+# Left out of a POST these keep their old value; everything else goes back to its default.
+KEPT_WHEN_OMITTED = {
+    name
+    for name, field in PreferenceCreate.model_fields.items()
+    if field.default is None and name != "training_level"
+}
 
 
 @dataclass
 class PreferenceService:
+    """Anybody's preferences, for the domains above, which check who may ask."""
+
     preferences: Injected[PreferenceRepository]
 
     async def begin(self, user_id: int, given: PreferenceCreate | None) -> UserPreference:
@@ -21,3 +33,49 @@ class PreferenceService:
     async def mentioned_by_others(self, ingredient_id: int, user_id: int) -> bool:
         """Does anybody else avoid or dislike this ingredient?"""
         return await self.preferences.mentioned_by_others(ingredient_id, user_id)
+
+
+@dataclass
+class OwnPreferenceService:
+    caller: CurrentCaller
+    preferences: Injected[PreferenceRepository]
+
+    async def read(self) -> UserPreference:
+        return await self.preferences.of(self.caller.user_id)
+
+    async def put(self, given: PreferenceCreate) -> UserPreference:
+        values = given.model_dump()
+        try:
+            kept = await self.preferences.of(self.caller.user_id, lock=True)
+        except PreferencesNotSet:
+            kept = UserPreference(user_id=self.caller.user_id)
+        for field, value in values.items():
+            if value is not None or field not in KEPT_WHEN_OMITTED:
+                setattr(kept, field, value)
+        return await self.preferences.save(kept)
+
+    async def update(self, update: PreferenceUpdate) -> UserPreference:
+        preference = await self.preferences.of(self.caller.user_id, lock=True)
+        wanted = changes(update)
+        for field, value in wanted.items():
+            setattr(preference, field, value)
+        if not preference.is_athlete:
+            preference.training_level = None
+        if wanted.keys() & {"calorie_min", "calorie_max", "calorie_target"}:
+            _check_range(preference)
+        return await self.preferences.save(preference)
+
+    async def delete(self) -> None:
+        await self.preferences.delete(await self.preferences.of(self.caller.user_id, lock=True))
+
+
+def _check_range(preference: UserPreference) -> None:
+    low, high, target = (
+        preference.calorie_min,
+        preference.calorie_max,
+        preference.calorie_target,
+    )
+    too_low = low is not None and target < low
+    too_high = high is not None and target > high
+    if too_low or too_high:
+        raise CalorieRange

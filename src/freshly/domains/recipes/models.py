@@ -13,7 +13,9 @@ class Recipe(Created, Guarded):
     __tablename__ = "recipes"
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
-    family_id: Mapped[int] = mapped_column(ForeignKey("families.id", ondelete="CASCADE"))
+    family_id: Mapped[int] = mapped_column(
+        ForeignKey("families.id", ondelete="CASCADE"), index=True
+    )
     title: Mapped[str] = mapped_column(Text)
     description: Mapped[str | None] = mapped_column(Text, default=None)
     instructions: Mapped[str | None] = mapped_column(Text, default=None)

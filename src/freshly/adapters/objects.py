@@ -1,0 +1,97 @@
+"""Files in a local folder, or in anything that speaks S3."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import LocalStore, S3Store
+
+from freshly.chassis.logging import get_logger
+from freshly.chassis.objects import StorageUnavailable
+from freshly.settings import BadSettings, Settings
+
+logger = get_logger(__name__)
+
+TIMEOUT = timedelta(seconds=20)
+RETRIES = 2
+
+
+def store_for(settings: Settings) -> "Objects":
+    given = settings.storage_url
+    url = urlsplit(given.get_secret_value() if given else "")
+    if not url.scheme:
+        return Objects(_folder(settings.data_dir / "files"))
+    if url.scheme == "file":
+        return Objects(_folder(Path(unquote(url.path))))
+    return Objects(_s3(url))
+
+
+def _folder(path: Path) -> Any:
+    try:
+        return LocalStore(path.resolve(), mkdir=True)
+    except (OSError, BaseError) as error:
+        raise BadSettings(f"STORAGE_URL: {path}: {error}") from error
+
+
+def _s3(url: SplitResult) -> Any:
+    """`s3://key:secret@host/bucket?region=`; `&tls=false` where the host speaks plain HTTP."""
+    query = parse_qs(url.query)
+    bucket = url.path.strip("/")
+    if url.scheme != "s3" or not bucket or not url.hostname:
+        raise BadSettings("STORAGE_URL: is neither file:///path nor s3://key:secret@host/bucket")
+    plain = query.get("tls", ["true"])[0].lower() in ("false", "0", "no")
+    host = url.netloc.rpartition("@")[2]
+    return S3Store(
+        bucket,
+        endpoint=f"{'http' if plain else 'https'}://{host}",
+        access_key_id=unquote(url.username or ""),
+        secret_access_key=unquote(url.password or ""),
+        region=query.get("region", ["us-east-1"])[0],
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": plain, "timeout": TIMEOUT, "connect_timeout": "3s"},
+        retry_config={"max_retries": RETRIES, "retry_timeout": TIMEOUT},
+    )
+
+
+class Objects:
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    async def put(self, bucket: str, path: str, content: bytes) -> None:
+        with _named_errors():
+            await self._store.put_async(f"{bucket}/{path}", content)
+
+    async def get(self, bucket: str, path: str) -> bytes | None:
+        with _named_errors():
+            try:
+                found = await self._store.get_async(f"{bucket}/{path}")
+            except (FileNotFoundError, NotFoundError):
+                return None
+            return bytes(await found.bytes_async())
+
+    async def delete(self, bucket: str, paths: Sequence[str]) -> None:
+        with _named_errors():
+            for path in paths:
+                try:
+                    await self._store.delete_async(f"{bucket}/{path}")
+                except (FileNotFoundError, NotFoundError):
+                    continue
+
+    async def paths(self, bucket: str, folder: str) -> list[str]:
+        with _named_errors():
+            listed: AsyncIterator[Any] = self._store.list(prefix=f"{bucket}/{folder}")
+            found = [meta["path"] async for chunk in listed for meta in chunk]
+        return [path.removeprefix(f"{bucket}/") for path in found]
+
+
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    try:
+        yield
+    except (BaseError, OSError) as error:
+        logger.exception("storage failed")
+        raise StorageUnavailable from error

@@ -1,0 +1,103 @@
+"""Supabase's tokens: RS256 or ES256 by its published keys, or HS256 by the shared secret."""
+
+from time import monotonic
+from typing import Any
+
+import anyio
+import httpx2
+import jwt
+
+from freshly.chassis.logging import get_logger
+from freshly.chassis.oauth import (
+    OAuthNotConfigured,
+    OAuthProfile,
+    OAuthTokenExpired,
+    OAuthTokenInvalid,
+    OAuthUnreachable,
+)
+from freshly.settings import Settings
+
+logger = get_logger(__name__)
+
+AUDIENCE = "authenticated"
+KEYS_LIVE = 3600  # seconds
+ASKED_AGAIN = 60  # seconds at least between two fetches for a key that is not known
+TIMEOUT = 5
+SIGNED_BY_KEYS = ("RS256", "ES256")
+
+
+class SupabaseVerifier:
+    def __init__(self, settings: Settings) -> None:
+        self._url = (settings.supabase_url or "").rstrip("/")
+        secret = settings.supabase_jwt_secret
+        self._secret = secret.get_secret_value() if secret else ""
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched_at: float | None = None
+        self._one_at_a_time = anyio.Lock()
+
+    async def verify(self, token: str) -> OAuthProfile:
+        if not self._url:
+            raise OAuthNotConfigured(setting="SUPABASE_URL")
+        try:
+            header = jwt.get_unverified_header(token)
+            key, algorithm = await self._key(header)
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=[algorithm],
+                audience=AUDIENCE,
+                issuer=f"{self._url}/auth/v1",
+                options={"require": ["sub", "exp", "iss", "aud"], "verify_iat": False},
+            )
+        except jwt.ExpiredSignatureError as error:
+            raise OAuthTokenExpired from error
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            raise OAuthTokenInvalid from error
+        return _profile(claims)
+
+    async def _key(self, header: dict[str, Any]) -> tuple[Any, str]:
+        algorithm = header.get("alg")
+        if algorithm == "HS256":
+            if not self._secret:
+                raise OAuthNotConfigured(setting="SUPABASE_JWT_SECRET")
+            return self._secret, algorithm
+        if algorithm not in SIGNED_BY_KEYS:
+            raise OAuthTokenInvalid
+        key = await self._published(str(header.get("kid", "")))
+        if key is None or key.algorithm_name != algorithm:
+            raise OAuthTokenInvalid
+        return key.key, algorithm
+
+    async def _published(self, id: str) -> jwt.PyJWK | None:
+        async with self._one_at_a_time:
+            age = None if self._fetched_at is None else monotonic() - self._fetched_at
+            stale = age is None or age > KEYS_LIVE
+            if stale or (id not in self._keys and age is not None and age > ASKED_AGAIN):
+                self._keys = await self._fetch()
+                self._fetched_at = monotonic()
+            return self._keys.get(id)
+
+    async def _fetch(self) -> dict[str, jwt.PyJWK]:
+        try:
+            async with httpx2.AsyncClient(timeout=TIMEOUT) as client:
+                answer = await client.get(f"{self._url}/auth/v1/jwks")
+            answer.raise_for_status()
+            found = jwt.PyJWKSet.from_dict(answer.json())
+        except (httpx2.HTTPError, jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
+            logger.warning("no keys of Supabase", exc_info=error)
+            raise OAuthUnreachable from error
+        return {key.key_id or "": key for key in found.keys}
+
+
+def _profile(claims: dict[str, Any]) -> OAuthProfile:
+    user, app = claims.get("user_metadata"), claims.get("app_metadata")
+    return OAuthProfile(
+        subject=str(claims["sub"]),
+        email=_text(claims.get("email")),
+        name=_text(user.get("name")) if isinstance(user, dict) else None,
+        provider=_text(app.get("provider")) if isinstance(app, dict) else None,
+    )
+
+
+def _text(value: object) -> str | None:
+    return value.strip() or None if isinstance(value, str) and "\0" not in value else None

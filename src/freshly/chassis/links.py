@@ -1,0 +1,64 @@
+"""Addresses of files: public ones, and signed ones that expire."""
+
+import hashlib
+import hmac
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated
+from urllib.parse import quote, urlencode
+
+from fastapi import Depends, Request
+
+from freshly.settings import Settings
+
+READ, WRITE = "read", "write"
+
+
+@dataclass(frozen=True)
+class LinkSigner:
+    secret: str
+
+    def sign(self, action: str, bucket: str, path: str, expires: int) -> str:
+        words = "\n".join((action, bucket, path, str(expires)))
+        return hmac.new(self.secret.encode(), words.encode(), hashlib.sha256).hexdigest()
+
+    def holds(self, action: str, bucket: str, path: str, expires: int, signature: str) -> bool:
+        expected = self.sign(action, bucket, path, expires)
+        same = hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace"))
+        return same and expires >= time.time()
+
+
+@dataclass(frozen=True)
+class Links:
+    """What a client may open, as seen from where the client is."""
+
+    base: str
+    signer: LinkSigner
+
+    def public(self, bucket: str, path: str) -> str:
+        return f"{self.base}/files/{quote(bucket)}/{quote(path)}"
+
+    def signed(
+        self, bucket: str, path: str, lifetime: timedelta, action: str = READ
+    ) -> tuple[str, str]:
+        """The link, and the signature in it."""
+        expires = int(time.time() + lifetime.total_seconds())
+        signature = self.signer.sign(action, bucket, path, expires)
+        query = urlencode({"expires": expires, "signature": signature})
+        return f"{self.public(bucket, path)}?{query}", signature
+
+
+async def _links(request: Request) -> Links:
+    settings: Settings = request.state.settings
+    base = settings.public_url or str(request.base_url)
+    return Links(base.rstrip("/"), request.state.signer)
+
+
+async def _signer(request: Request) -> LinkSigner:
+    signer: LinkSigner = request.state.signer
+    return signer
+
+
+CurrentLinks = Annotated[Links, Depends(_links)]
+CurrentLinkSigner = Annotated[LinkSigner, Depends(_signer)]

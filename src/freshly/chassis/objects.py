@@ -1,0 +1,23 @@
+"""Files: the port to where they are kept."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from freshly.chassis.errors import Unavailable
+
+
+class StorageUnavailable(Unavailable):
+    code, detail = "storage_unavailable", "Files cannot be reached just now. Try again in a moment."
+
+
+class ObjectStore(Protocol):
+    """Objects by bucket and path. Every method raises StorageUnavailable."""
+
+    async def put(self, bucket: str, path: str, content: bytes) -> None: ...
+
+    async def get(self, bucket: str, path: str) -> bytes | None: ...
+
+    async def delete(self, bucket: str, paths: Sequence[str]) -> None: ...
+
+    async def paths(self, bucket: str, folder: str) -> list[str]:
+        """Everything below that folder, by path within the bucket."""

@@ -1,0 +1,147 @@
+"""Six digits by mail: to confirm an address, and to set a new password."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from hmac import compare_digest
+from typing import Annotated
+
+from freshly.chassis.injection import Injected, from_lifespan
+from freshly.chassis.mail import Letter
+from freshly.domains.auth import letters
+from freshly.domains.auth.errors import (
+    CodeExpired,
+    InvalidResetToken,
+    NoActiveCode,
+    NoActiveResetCode,
+    PasswordTooShort,
+    ResetCodeExpired,
+    TooManyTries,
+    WrongCode,
+    WrongResetCode,
+)
+from freshly.domains.auth.models import CodePurpose, EmailCode
+from freshly.domains.auth.passwords import Passwords
+from freshly.domains.auth.repository import CodeRepository, SignInRepository
+from freshly.domains.auth.schemas import SHORTEST_PASSWORD, EmailAndCode, PasswordReset
+from freshly.domains.auth.tokens import TokenSigner
+from freshly.domains.users.models import User
+from freshly.domains.users.repository import UserRepository
+
+LIFETIME = timedelta(minutes=letters.GOOD_FOR)
+MOST_TRIES = 5
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One use of codes: what its letter says, and how its refusals read."""
+
+    purpose: CodePurpose
+    letter: Callable[[str, str], Letter]
+    none: type[NoActiveCode | NoActiveResetCode]
+    expired: type[CodeExpired | ResetCodeExpired]
+    wrong: type[WrongCode | WrongResetCode]
+
+
+VERIFY = Kind(CodePurpose.VERIFY, letters.verification, NoActiveCode, CodeExpired, WrongCode)
+RESET = Kind(
+    CodePurpose.RESET, letters.password_reset, NoActiveResetCode, ResetCodeExpired, WrongResetCode
+)
+
+
+@dataclass
+class CodeService:
+    """Does the same whether or not there is an account at the address."""
+
+    codes: Injected[CodeRepository]
+    users: Injected[UserRepository]
+
+    async def ask(self, address: str, kind: Kind) -> Letter | None:
+        """The letter to send; None where there is nobody to send it to.
+
+        Within its ten minutes a code stays the same, unless its tries are used up.
+        """
+        at = await self.codes.now()
+        await self.codes.purge(at)
+        code = await self.codes.of(address, kind.purpose)
+        if code is None:
+            code = await self.codes.save(
+                EmailCode(
+                    address=address,
+                    purpose=kind.purpose,
+                    code=_six_digits(),
+                    expires_at=at + LIFETIME,
+                )
+            )
+        elif code.expires_at <= at or code.tries >= MOST_TRIES:
+            code.code, code.expires_at, code.tries = _six_digits(), at + LIFETIME, 0
+            await self.codes.save(code)
+        user = await self.users.by_email(address)
+        return kind.letter(user.email, code.code) if user else None
+
+    async def use(self, given: EmailAndCode, kind: Kind) -> User:
+        """Whose code it is. It works once."""
+        code = await self.codes.of(given.email, kind.purpose)
+        if code is None:
+            raise kind.none
+        if code.expires_at <= await self.codes.now():
+            raise kind.expired
+        if code.tries >= MOST_TRIES:
+            raise TooManyTries
+        user = await self.users.by_email(given.email)
+        if not compare_digest(code.code, given.code) or user is None:
+            code.tries += 1
+            await self.codes.save(code)
+            raise kind.wrong
+        await self.codes.delete(code)
+        return user
+
+
+@dataclass
+class VerificationService:
+    codes: Injected[CodeService]
+    users: Injected[UserRepository]
+
+    async def ask(self, address: str) -> Letter | None:
+        return await self.codes.ask(address, VERIFY)
+
+    async def verify(self, given: EmailAndCode) -> bool:
+        user = await self.codes.use(given, VERIFY)
+        user.is_verified = True
+        return (await self.users.save(user)).is_verified
+
+
+@dataclass
+class PasswordResetService:
+    codes: Injected[CodeService]
+    users: Injected[UserRepository]
+    sign_ins: Injected[SignInRepository]
+    passwords: Annotated[Passwords, from_lifespan("passwords")]
+    tokens: Annotated[TokenSigner, from_lifespan("tokens")]
+
+    async def ask(self, address: str) -> Letter | None:
+        return await self.codes.ask(address, RESET)
+
+    async def allow(self, given: EmailAndCode) -> str:
+        """A token that allows one change of the password."""
+        user = await self.codes.use(given, RESET)
+        return self.tokens.reset(user.id, user.hashed_password, await self.sign_ins.now())
+
+    async def reset(self, given: PasswordReset) -> None:
+        """Sets the password and ends every sign-in, the thief's included."""
+        user_id, fingerprint = self.tokens.read_reset(given.reset_token)
+        # Hashed before the first statement: no connection and no lock is held meanwhile.
+        hashed = await self.passwords.hash(given.new_password)
+        user = await self.users.get(user_id, lock=True)
+        if len(given.new_password) < SHORTEST_PASSWORD:
+            raise PasswordTooShort
+        if not self.tokens.is_of(fingerprint, user.hashed_password):
+            raise InvalidResetToken
+        user.hashed_password = hashed
+        await self.users.save(user)
+        await self.sign_ins.revoke_all(user.id)
+
+
+def _six_digits() -> str:
+    return str(secrets.randbelow(900_000) + 100_000)

@@ -1,0 +1,144 @@
+"""Accounts whose owner somebody else vouches for."""
+
+import secrets
+from dataclasses import dataclass
+from typing import Annotated, Literal, cast
+
+from email_validator import EmailNotValidError, validate_email
+
+from freshly.chassis.database import Units
+from freshly.chassis.injection import Injected, from_lifespan
+from freshly.chassis.oauth import OAuthProfile, OAuthVerifier
+from freshly.domains.auth.errors import (
+    NoOAuthToken,
+    NotRegistered,
+    OAuthAccountTaken,
+    OAuthEmailTaken,
+    OAuthEmailTakenByProvider,
+    OAuthWithoutEmail,
+    ProviderMismatch,
+    UnsupportedProvider,
+)
+from freshly.domains.auth.models import OAuthAccount
+from freshly.domains.auth.passwords import Passwords
+from freshly.domains.auth.repository import OAuthAccountRepository, SignInRepository
+from freshly.domains.auth.schemas import OAuthTokens, OAuthUserRead
+from freshly.domains.auth.service import SignInService
+from freshly.domains.preferences.repository import PreferenceRepository
+from freshly.domains.preferences.service import PreferenceService
+from freshly.domains.users.errors import EmailTaken
+from freshly.domains.users.models import User
+from freshly.domains.users.repository import UserRepository
+from freshly.domains.users.schemas import normalized
+
+Provider = Literal["google", "apple"]
+PROVIDERS = ("google", "apple")
+NAMELESS = "Freshly user"
+LONGEST = 255
+
+
+@dataclass
+class OAuthService:
+    """The other side is asked before the first statement; no connection is held meanwhile."""
+
+    verifier: Annotated[OAuthVerifier, from_lifespan("oauth")]
+    passwords: Annotated[Passwords, from_lifespan("passwords")]
+    units: Units
+    sign_in: Injected[SignInService]
+
+    async def sign_up(self, token: str | None) -> OAuthTokens:
+        profile = await self._verified(token)
+        if _address(profile) is None:
+            raise OAuthWithoutEmail
+        email, provider = str(_address(profile)), _provider(profile)
+        hashed = await self.passwords.hash(secrets.token_urlsafe(48))
+        async with self.units.writing() as session:
+            users, accounts = UserRepository(session), OAuthAccountRepository(session)
+            if await accounts.by_subject(profile.subject):
+                raise OAuthAccountTaken
+            await self._refuse_taken(email, provider, users, accounts)
+            name = _username(profile, email)
+            user = User(email=email, name=name, hashed_password=hashed, is_verified=True)
+            try:
+                await users.save(user)
+            except EmailTaken as error:
+                raise OAuthEmailTaken from error
+            await PreferenceService(PreferenceRepository(session)).begin(user.id, None)
+            account = await accounts.save(
+                OAuthAccount(
+                    user_id=user.id,
+                    email=email,
+                    username=name,
+                    provider=provider,
+                    supabase_user_id=profile.subject,
+                )
+            )
+            return await self._signed_in(user, account, SignInRepository(session))
+
+    async def login(self, token: str | None) -> OAuthTokens:
+        """By the other side's id of the person: an address can change hands."""
+        profile = await self._verified(token)
+        email = _address(profile)
+        if email is None:
+            raise NoOAuthToken
+        provider = _provider(profile)
+        async with self.units.writing() as session:
+            users, accounts = UserRepository(session), OAuthAccountRepository(session)
+            account = await accounts.by_subject(profile.subject)
+            if account is None:
+                known = await users.by_email(email)
+                other = await accounts.of_user(known.id) if known else None
+                if other is None or other.provider == provider:
+                    raise NotRegistered
+                raise ProviderMismatch
+            if account.provider != provider:
+                raise ProviderMismatch
+            user = await users.get(account.user_id)
+            return await self._signed_in(user, account, SignInRepository(session))
+
+    async def _verified(self, token: str | None) -> OAuthProfile:
+        if not token:
+            raise NoOAuthToken
+        return await self.verifier.verify(token)
+
+    @staticmethod
+    async def _refuse_taken(
+        email: str, provider: Provider, users: UserRepository, accounts: OAuthAccountRepository
+    ) -> None:
+        known = await users.by_email(email)
+        if known is None:
+            return
+        account = await accounts.of_user(known.id)
+        if account is not None and account.provider != provider:
+            raise OAuthEmailTakenByProvider(provider=account.provider)
+        raise OAuthEmailTaken
+
+    async def _signed_in(
+        self, user: User, account: OAuthAccount, sign_ins: SignInRepository
+    ) -> OAuthTokens:
+        tokens = await self.sign_in.begin(user.id, sign_ins)
+        read = OAuthUserRead(
+            id=user.id,
+            email=user.email,
+            username=account.username,
+            auth_provider=cast("Provider", account.provider),
+        )
+        return OAuthTokens(**tokens.model_dump(), user=read)
+
+
+def _provider(profile: OAuthProfile) -> Provider:
+    if profile.provider not in PROVIDERS:
+        raise UnsupportedProvider
+    return cast("Provider", profile.provider)
+
+
+def _address(profile: OAuthProfile) -> str | None:
+    try:
+        checked = validate_email(profile.email or "", check_deliverability=False)
+    except EmailNotValidError:
+        return None
+    return normalized(checked.normalized)[:LONGEST]
+
+
+def _username(profile: OAuthProfile, email: str) -> str:
+    return (profile.name or email.partition("@")[0] or NAMELESS)[:LONGEST]

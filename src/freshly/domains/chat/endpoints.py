@@ -1,0 +1,183 @@
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, File, Form, Query, UploadFile
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from freshly.chassis.errors import AppError, described, problems
+from freshly.chassis.injection import Injected
+from freshly.chassis.model import ModelAnswerUnusable, ModelNotConfigured, ModelUnavailable
+from freshly.chassis.objects import StorageUnavailable
+from freshly.chassis.schemas import Id, Message
+from freshly.domains.chat.asking import AskService, Turn
+from freshly.domains.chat.drawing import DrawService, LegacyService
+from freshly.domains.chat.errors import (
+    BadScanType,
+    ConversationNotFound,
+    InvalidBase64,
+    NotAFoodPicture,
+    NotAScan,
+    PictureTooLarge,
+    UnsupportedPicture,
+)
+from freshly.domains.chat.scanning import ScanService
+from freshly.domains.chat.schemas import (
+    ChatReply,
+    ChatRequest,
+    ConversationCreate,
+    ConversationRead,
+    ConversationSummary,
+    Delta,
+    Done,
+    ImageReply,
+    ImageRequest,
+    LegacyReply,
+    LegacyRequest,
+    MessageRead,
+    ProposedMeal,
+    ScanReply,
+    ScanRequest,
+    StreamProblem,
+)
+from freshly.domains.chat.service import ConversationService
+
+router = APIRouter(prefix="/chat", tags=["chat"])
+
+Conversations = Injected[ConversationService]
+Skip = Annotated[int, Query(ge=0, le=2**31 - 1)]
+MODEL_ERRORS = (ModelNotConfigured, ModelUnavailable, ModelAnswerUnusable)
+PICTURE_ERRORS = (InvalidBase64, PictureTooLarge, UnsupportedPicture)
+ASK_ERRORS = (
+    *(ConversationNotFound, NotAFoodPicture, StorageUnavailable),
+    *PICTURE_ERRORS,
+    *MODEL_ERRORS,
+)
+EVENTS = {Delta: "delta", ProposedMeal: "meal", Done: "done"}
+
+
+@router.post("", responses=problems(*ASK_ERRORS), summary="Say something to the assistant")
+async def chat(asking: Injected[AskService], asked: ChatRequest) -> ChatReply:
+    return await asking.answer(asked)
+
+
+async def _begun(asking: Injected[AskService], asked: ChatRequest) -> tuple[AskService, Turn]:
+    """What is refused is refused with its own status, before the stream begins."""
+    return asking, await asking.begin(asked)
+
+
+@router.post(
+    "/stream",
+    response_class=EventSourceResponse,
+    responses=problems(*ASK_ERRORS),
+    summary="Say something to the assistant; the answer comes as server-sent events",
+)
+async def stream_chat(
+    begun: Annotated[tuple[AskService, Turn], Depends(_begun)],
+) -> AsyncIterator[ServerSentEvent]:
+    asking, turn = begun
+    try:
+        async for part in asking.stream(turn):
+            yield ServerSentEvent(event=EVENTS[type(part)], data=part)
+    except AppError as error:
+        yield ServerSentEvent(event="error", data=StreamProblem(problem=described(error)))
+
+
+@router.get("/conversations", summary="My conversations, newest activity first")
+async def list_conversations(
+    conversations: Conversations,
+    skip: Skip = 0,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> list[ConversationSummary]:
+    return await conversations.page(skip, limit)
+
+
+@router.post("/conversations", summary="Begin a conversation")
+async def create_conversation(
+    conversations: Conversations, new: ConversationCreate
+) -> ConversationRead:
+    return await conversations.create(new)
+
+
+@router.get(
+    "/conversations/{id}",
+    responses=problems(ConversationNotFound),
+    summary="A conversation with its messages",
+)
+async def read_conversation(conversations: Conversations, id: Id) -> ConversationRead:
+    return await conversations.read(id)
+
+
+@router.delete(
+    "/conversations/{id}",
+    responses=problems(ConversationNotFound),
+    summary="Delete a conversation",
+)
+async def delete_conversation(conversations: Conversations, id: Id) -> Message:
+    await conversations.delete(id)
+    return Message(message="Conversation deleted successfully")
+
+
+@router.get(
+    "/conversations/{id}/messages",
+    responses=problems(ConversationNotFound),
+    summary="Messages of a conversation, oldest first",
+)
+async def list_messages(
+    conversations: Conversations,
+    id: Id,
+    skip: Skip = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> list[MessageRead]:
+    return await conversations.messages(id, skip, limit)
+
+
+@router.put(
+    "/conversations/{id}/title",
+    responses=problems(ConversationNotFound),
+    summary="Give a conversation a title",
+)
+async def rename_conversation(
+    conversations: Conversations,
+    id: Id,
+    title: Annotated[str, Query(max_length=255, pattern=r"^[^\x00]*$")],
+) -> Message:
+    await conversations.rename(id, title)
+    return Message(message="Title updated successfully")
+
+
+@router.post(
+    "/legacy", responses=problems(*MODEL_ERRORS), summary="One question, one answer, nothing kept"
+)
+async def ask_once(legacy: Injected[LegacyService], asked: LegacyRequest) -> LegacyReply:
+    return await legacy.answer(asked)
+
+
+@router.post(
+    "/generate-image",
+    responses=problems(StorageUnavailable, *MODEL_ERRORS),
+    summary="Have a picture drawn",
+)
+async def generate_image(drawing: Injected[DrawService], wanted: ImageRequest) -> ImageReply:
+    return await drawing.draw(wanted)
+
+
+@router.post(
+    "/scan-grocery",
+    responses=problems(*PICTURE_ERRORS, *MODEL_ERRORS),
+    summary="What groceries are on a picture (base64)",
+)
+async def scan_picture(scanning: Injected[ScanService], given: ScanRequest) -> ScanReply:
+    return await scanning.scan_text(given.image_data, given.scan_type)
+
+
+@router.post(
+    "/scan-grocery-proxy",
+    responses=problems(BadScanType, NotAScan, PictureTooLarge, *MODEL_ERRORS),
+    summary="What groceries are on a picture, or goods on a receipt (file, 2 MB)",
+)
+async def scan_file(
+    scanning: Injected[ScanService],
+    file: Annotated[UploadFile, File()],
+    scan_type: Annotated[str, Form(max_length=20)] = "groceries",
+) -> ScanReply:
+    return await scanning.scan_file(await file.read(), scan_type)

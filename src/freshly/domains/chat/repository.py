@@ -1,0 +1,142 @@
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Row, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from freshly.chassis.columns import now
+from freshly.domains.chat.errors import ConversationNotFound
+from freshly.domains.chat.models import ChatConversation, ChatMessage
+from freshly.domains.families.access import Access, GuardedRepository
+from freshly.domains.ingredients.models import Ingredient
+from freshly.domains.pantry.models import PantryItem
+from freshly.domains.preferences.models import UserPreference
+
+MOST_STOCK = 400  # lots that are looked at; the budget keeps fewer
+
+
+class ConversationRepository(GuardedRepository[ChatConversation]):
+    model = ChatConversation
+    not_found = ConversationNotFound
+
+    async def page(self, skip: int, limit: int) -> Sequence[Row[Any]]:
+        """Newest activity first, each with how many messages it has, internal ones included."""
+        count = (
+            select(func.count())
+            .select_from(ChatMessage)
+            .where(ChatMessage.conversation_id == ChatConversation.id)
+            .scalar_subquery()
+        )
+        c = ChatConversation
+        rows = await self.session.execute(
+            select(
+                *(c.id, c.user_id, c.title, c.created_at, c.updated_at),
+                count.label("message_count"),
+            )
+            .where(c.visible_to(self.access))
+            .order_by(c.updated_at.desc(), c.id.desc())
+            .offset(skip)
+            .limit(limit)
+        )
+        return rows.all()
+
+    async def messages(
+        self, conversation_id: int, *, skip: int = 0, limit: int | None = None
+    ) -> Sequence[ChatMessage]:
+        """What people see of a conversation that the caller may see, oldest first."""
+        found = await self.session.scalars(
+            select(ChatMessage)
+            .where(ChatMessage.conversation_id == conversation_id, ChatMessage.is_internal == 0)
+            .order_by(ChatMessage.created_at, ChatMessage.id)
+            .offset(skip)
+            .limit(limit)
+        )
+        return found.all()
+
+    async def system(self, conversation_id: int) -> ChatMessage | None:
+        """The first word, which was locked when it was said."""
+        return await self.session.scalar(
+            select(ChatMessage)
+            .where(
+                ChatMessage.conversation_id == conversation_id,
+                ChatMessage.role == "system",
+                ChatMessage.is_internal == 0,
+            )
+            .order_by(ChatMessage.created_at, ChatMessage.id)
+            .limit(1)
+        )
+
+    async def note(self, conversation_id: int) -> ChatMessage | None:
+        return await self.session.scalar(
+            select(ChatMessage)
+            .where(ChatMessage.conversation_id == conversation_id, ChatMessage.is_internal == 1)
+            .order_by(ChatMessage.id)
+            .limit(1)
+        )
+
+    async def latest(self, conversation_id: int, of_each: int) -> list[ChatMessage]:
+        """The last so many of the person and of the assistant, in the order they were said."""
+        found: list[ChatMessage] = []
+        for role in ("user", "assistant"):
+            found += await self.session.scalars(
+                select(ChatMessage)
+                .where(
+                    ChatMessage.conversation_id == conversation_id,
+                    ChatMessage.role == role,
+                    ChatMessage.is_internal == 0,
+                )
+                .order_by(ChatMessage.created_at.desc(), ChatMessage.id.desc())
+                .limit(of_each)
+            )
+        return sorted(found, key=lambda message: (message.created_at, message.id))
+
+    async def add(self, message: ChatMessage) -> ChatMessage:
+        self.session.add(message)
+        await self.session.flush()
+        return message
+
+    async def touch(self, conversation_id: int) -> None:
+        await self.session.execute(
+            update(ChatConversation)
+            .where(ChatConversation.id == conversation_id)
+            .values(updated_at=now())
+        )
+
+
+class KitchenReader:
+    """What the assistant may know: the person's own preferences, the stock they can see."""
+
+    def __init__(self, session: AsyncSession, access: Access) -> None:
+        self.session = session
+        self.access = access
+
+    async def preference(self) -> UserPreference | None:
+        return await self.session.scalar(
+            select(UserPreference).where(UserPreference.user_id == self.access.user_id)
+        )
+
+    async def names(self, ids: Sequence[int]) -> dict[int, str]:
+        rows = await self.session.execute(
+            select(Ingredient.id, Ingredient.name).where(Ingredient.id.in_(ids))
+        )
+        return {row.id: row.name for row in rows}
+
+    async def stock(
+        self, today: date
+    ) -> Sequence[tuple[str, Decimal | None, str | None, date | None]]:
+        """Name, quantity, unit and date of what is there and good, the soonest to expire first."""
+        item = PantryItem
+        rows = await self.session.execute(
+            select(Ingredient.name, item.quantity, item.unit, item.expires_at)
+            .join(Ingredient, Ingredient.id == item.ingredient_id)
+            .where(
+                item.visible_to(self.access),
+                or_(item.quantity.is_(None), item.quantity > 0),
+                or_(item.expires_at.is_(None), item.expires_at >= today),
+            )
+            .order_by(item.expires_at.asc().nulls_last(), item.id)
+            .limit(MOST_STOCK)
+        )
+        return [row.tuple() for row in rows]

@@ -1,0 +1,81 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any
+
+from freshly.chassis.database import DbSession
+from freshly.chassis.injection import Injected, from_lifespan
+from freshly.chassis.links import CurrentLinks, Links
+from freshly.domains.chat.models import ChatConversation, ChatMessage
+from freshly.domains.chat.repository import ConversationRepository
+from freshly.domains.chat.schemas import (
+    ConversationCreate,
+    ConversationRead,
+    ConversationSummary,
+    MessageRead,
+)
+from freshly.domains.families.access import CurrentAccess
+from freshly.settings import Settings
+
+PICTURES_LIVE = timedelta(hours=24)
+
+CurrentSettings = Annotated[Settings, from_lifespan("settings")]
+
+
+@dataclass
+class ConversationService:
+    session: DbSession
+    access: CurrentAccess
+    conversations: Injected[ConversationRepository]
+    links: CurrentLinks
+    settings: CurrentSettings
+
+    async def page(self, skip: int, limit: int) -> list[ConversationSummary]:
+        rows = await self.conversations.page(skip, limit)
+        return [ConversationSummary.model_validate(row) for row in rows]
+
+    async def create(self, new: ConversationCreate) -> ConversationRead:
+        """Its first word, the policy, is said with the first turn."""
+        conversation = await self.conversations.save(
+            ChatConversation(user_id=self.access.user_id, title=new.title)
+        )
+        return self._read(conversation, [])
+
+    async def read(self, id: int) -> ConversationRead:
+        conversation = await self.conversations.get(id)
+        return self._read(conversation, await self.conversations.messages(id))
+
+    async def messages(self, id: int, skip: int, limit: int) -> list[MessageRead]:
+        await self.conversations.get(id)
+        found = await self.conversations.messages(id, skip=skip, limit=limit)
+        return [self._message(message) for message in found]
+
+    async def rename(self, id: int, title: str) -> None:
+        conversation = await self.conversations.get(id, lock=True)
+        conversation.title = title
+        await self.conversations.save(conversation)
+
+    async def delete(self, id: int) -> None:
+        await self.conversations.delete(await self.conversations.get(id, lock=True))
+
+    def _read(
+        self, conversation: ChatConversation, messages: Sequence[ChatMessage]
+    ) -> ConversationRead:
+        facts: dict[str, Any] = {
+            name: getattr(conversation, name)
+            for name in ("id", "user_id", "title", "created_at", "updated_at")
+        }
+        return ConversationRead(**facts, messages=[self._message(one) for one in messages])
+
+    def _message(self, message: ChatMessage) -> MessageRead:
+        read = MessageRead.model_validate(message)
+        bucket = self.settings.chat_images_bucket
+        read.image_url = picture_link(self.links, bucket, message.image_url)
+        return read
+
+
+def picture_link(links: Links, bucket: str, stored: str | None) -> str | None:
+    """A signed link to a picture of ours; addresses of the existing app stay as they are."""
+    if stored is None or "://" in stored:
+        return stored
+    return links.signed(bucket, stored, PICTURES_LIVE)[0]

@@ -1,0 +1,80 @@
+import mimetypes
+from typing import Annotated
+
+from fastapi import APIRouter, File, Path, Query, Request, Response, UploadFile
+
+from freshly.chassis.errors import problems
+from freshly.chassis.injection import Injected
+from freshly.chassis.objects import StorageUnavailable
+from freshly.domains.storage.errors import (
+    FileMissing,
+    ImageTooLarge,
+    InvalidImageType,
+    LinkNotValid,
+)
+from freshly.domains.storage.schemas import AvatarUpload, StoredAvatar
+from freshly.domains.storage.service import AvatarService, FileService
+
+public = APIRouter(tags=["storage"])
+router = APIRouter(prefix="/storage", tags=["storage"])
+
+FILES = "/files/{bucket}/{path:path}"
+Bucket = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,63}$")]
+FilePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_./-]{1,300}$")]
+Expires = Annotated[int, Query(ge=0, le=2**53)]
+Signature = Annotated[str, Query(max_length=64)]
+FOREVER = "public, max-age=31536000, immutable"  # a new picture has a new name
+BRIEFLY = "private, max-age=300"
+
+
+@router.post(
+    "/avatar/proxy",
+    status_code=201,
+    responses=problems(InvalidImageType, ImageTooLarge, StorageUnavailable),
+    summary="Upload a picture of me (JPEG or PNG, 5 MB)",
+)
+async def upload_avatar(
+    avatars: Injected[AvatarService], file: Annotated[UploadFile, File()]
+) -> StoredAvatar:
+    return await avatars.store(await file.read())
+
+
+@router.post("/avatar/signed_url", summary="A link to upload a picture of me to (by PUT)")
+async def allow_avatar(avatars: Injected[AvatarService]) -> AvatarUpload:
+    return await avatars.allow_upload()
+
+
+@public.get(
+    FILES,
+    response_class=Response,
+    responses=problems(FileMissing, LinkNotValid, StorageUnavailable),
+    summary="A file, by its link",
+)
+async def read_file(
+    files: Injected[FileService],
+    bucket: Bucket,
+    path: FilePath,
+    expires: Expires = 0,
+    signature: Signature = "",
+) -> Response:
+    content = await files.read(bucket, path, expires, signature)
+    kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+    cache = FOREVER if files.is_public(bucket) else BRIEFLY
+    return Response(content, media_type=kind, headers={"Cache-Control": cache})
+
+
+@public.put(
+    FILES,
+    status_code=204,
+    responses=problems(InvalidImageType, ImageTooLarge, LinkNotValid, StorageUnavailable),
+    summary="Upload a file, by its link",
+)
+async def receive_file(
+    files: Injected[FileService],
+    request: Request,
+    bucket: Bucket,
+    path: FilePath,
+    expires: Expires = 0,
+    signature: Signature = "",
+) -> None:
+    await files.receive(bucket, path, expires, signature, await request.body())

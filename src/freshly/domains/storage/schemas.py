@@ -1,0 +1,14 @@
+from pydantic import BaseModel
+
+
+class StoredAvatar(BaseModel):
+    bucket: str
+    path: str
+    publicUrl: str
+
+
+class AvatarUpload(StoredAvatar):
+    """PUT the picture to `signedUrl`, within ten minutes; then it is at `publicUrl`."""
+
+    signedUrl: str
+    token: str

@@ -1,0 +1,107 @@
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated
+
+from freshly.chassis.identity import CurrentCaller
+from freshly.chassis.images import NotAPicture, Picture, TooManyPixels, rewritten
+from freshly.chassis.injection import from_lifespan
+from freshly.chassis.links import READ, WRITE, CurrentLinks, CurrentLinkSigner
+from freshly.chassis.objects import ObjectStore
+from freshly.domains.storage.errors import (
+    FileMissing,
+    ImageTooLarge,
+    InvalidImageType,
+    LinkNotValid,
+)
+from freshly.domains.storage.schemas import AvatarUpload, StoredAvatar
+from freshly.settings import LARGEST_AVATAR, Settings
+
+AVATAR_TYPES = ("image/jpeg", "image/png")
+AVATAR_SIDE = 1024  # pixels
+TIME_TO_UPLOAD = timedelta(minutes=10)
+
+CurrentObjects = Annotated[ObjectStore, from_lifespan("objects")]
+CurrentSettings = Annotated[Settings, from_lifespan("settings")]
+
+
+@dataclass
+class AvatarService:
+    caller: CurrentCaller
+    objects: CurrentObjects
+    links: CurrentLinks
+    settings: CurrentSettings
+
+    async def store(self, content: bytes) -> StoredAvatar:
+        picture = await _avatar(content, self.settings)
+        path = _fresh_path(self.caller.user_id, picture.extension)
+        bucket = self.settings.avatars_bucket
+        await _replace(self.objects, bucket, path, picture.content)
+        return StoredAvatar(bucket=bucket, path=path, publicUrl=self.links.public(bucket, path))
+
+    async def allow_upload(self) -> AvatarUpload:
+        bucket, path = self.settings.avatars_bucket, _fresh_path(self.caller.user_id, "jpg")
+        link, token = self.links.signed(bucket, path, TIME_TO_UPLOAD, WRITE)
+        return AvatarUpload(
+            bucket=bucket,
+            path=path,
+            publicUrl=self.links.public(bucket, path),
+            signedUrl=link,
+            token=token,
+        )
+
+
+@dataclass
+class FileService:
+    """For whoever has the link: of an avatar, which is public, or a signed one."""
+
+    objects: CurrentObjects
+    signer: CurrentLinkSigner
+    settings: CurrentSettings
+
+    def is_public(self, bucket: str) -> bool:
+        return bucket == self.settings.avatars_bucket
+
+    async def read(self, bucket: str, path: str, expires: int, signature: str) -> bytes:
+        allowed = self.is_public(bucket) or self.signer.holds(
+            READ, bucket, path, expires, signature
+        )
+        if not allowed:
+            raise LinkNotValid
+        # Neither folders above, nor hidden files.
+        if any(not part or part.startswith(".") for part in path.split("/")):
+            raise FileMissing
+        content = await self.objects.get(bucket, path)
+        if content is None:
+            raise FileMissing
+        return content
+
+    async def receive(
+        self, bucket: str, path: str, expires: int, signature: str, content: bytes
+    ) -> None:
+        if not self.signer.holds(WRITE, bucket, path, expires, signature):
+            raise LinkNotValid
+        picture = await _avatar(content, self.settings, as_jpeg=True)
+        await _replace(self.objects, bucket, path, picture.content)
+
+
+async def _avatar(content: bytes, settings: Settings, *, as_jpeg: bool = False) -> Picture:
+    limit = min(LARGEST_AVATAR, settings.max_file_size)
+    if len(content) > limit:
+        raise ImageTooLarge(limit=f"{limit / 2**20:.0f} MB")
+    try:
+        return await rewritten(content, AVATAR_TYPES, largest_side=AVATAR_SIDE, as_jpeg=as_jpeg)
+    except (NotAPicture, TooManyPixels) as error:
+        raise InvalidImageType from error
+
+
+def _fresh_path(user_id: int, extension: str) -> str:
+    """Nobody guesses it, and a new picture has a new address, so that caches do not lie."""
+    return f"{user_id}/profile-{secrets.token_urlsafe(16)}.{extension}"
+
+
+async def _replace(objects: ObjectStore, bucket: str, path: str, content: bytes) -> None:
+    folder = path.rpartition("/")[0]
+    older = await objects.paths(bucket, f"{folder}/")
+    await objects.put(bucket, path, content)
+    await objects.delete(bucket, [other for other in older if other != path])

@@ -1,0 +1,111 @@
+import pytest
+
+PATH = "/preferences/me"
+
+
+@pytest.fixture
+async def alice(kitchen):
+    return await kitchen.person("Alice")
+
+
+async def test_preferences_begin_with_defaults_and_can_be_forgotten(alice):
+    begun = await alice.read(PATH)
+
+    assert (begun["goal"], begun["calorie_target"], begun["is_athlete"]) == ("balanced", 2000, False)
+    assert begun["user_id"] == alice.id
+    assert (await alice.delete(PATH)).status_code == 204
+    gone = await alice.get(PATH)
+    assert (gone.status_code, gone.json()["detail"]) == (404, "Preferences not set")
+    assert (await alice.patch(PATH, {"age": 30})).status_code == 404
+    assert (await alice.delete(PATH)).status_code == 404
+    assert (await alice.made(PATH, {"age": 30}))["age"] == 30
+
+
+async def test_a_post_keeps_omitted_nullables_and_resets_the_rest(alice):
+    await alice.made(
+        PATH,
+        {
+            "age": 40,
+            "diet_type": "vegan",
+            "protein_grams": 80.5,
+            "diet_codes": ["keto"],
+            "food_allergies": ["nuts"],
+            "goal": "muscle-gain",
+            "target_calories": 2500,
+            "athlete_mode": True,
+            "training_level": "casual",
+        },
+    )
+
+    kept = await alice.made(PATH, {"gender": "female", "age": None})
+
+    assert (kept["age"], kept["diet_type"], kept["protein_grams"]) == (40, "vegan", 80.5)
+    assert (kept["diet_codes"], kept["food_allergies"]) == ([], [])
+    assert (kept["goal"], kept["calorie_target"]) == ("balanced", 2000)
+    assert (kept["is_athlete"], kept["training_level"]) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("lose-weight", "lose_weight"),
+        ("leaner", "get_leaner"),
+        ("muscle-gain", "muscle_gain"),
+        ("weight-gain", "gain_weight"),
+        ("gain_weight", "gain_weight"),
+    ],
+)
+async def test_goals_have_one_stored_form(alice, sent, stored):
+    assert (await alice.made(PATH, {"goal": sent}))["goal"] == stored
+    assert (await alice.patch(PATH, {"goal": sent})).json()["goal"] == stored
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {"is_athlete": True},
+        {"training_level": "light"},
+        {"calorie_min": 2500},
+        {"calorie_max": 1500},
+        {"calorie_min": 2000, "calorie_max": 1900},
+        {"age": 12},
+        {"height_cm": 99},
+        {"weight_kg": 301},
+        {"diet_type": "carnivore"},
+        {"calorie_target": -1},
+    ],
+)
+async def test_a_post_that_makes_no_sense_is_refused(alice, refused):
+    assert (await alice.post(PATH, refused)).status_code == 422
+
+
+async def test_a_patch_changes_what_is_sent_and_nothing_to_null(alice):
+    await alice.made(PATH, {"age": 40, "food_allergies": ["nuts"]})
+
+    changed = (await alice.patch(PATH, {"calorie_target": 1800, "age": None})).json()
+
+    assert (changed["age"], changed["calorie_target"]) == (40, 1800)
+    assert changed["food_allergies"] == ["nuts"]
+
+
+async def test_a_training_level_goes_with_being_an_athlete(alice):
+    dropped = await alice.patch(PATH, {"training_level": "light"})
+    assert (dropped.status_code, dropped.json()["training_level"]) == (200, None)
+    assert (await alice.patch(PATH, {"is_athlete": True})).status_code == 422
+    both = {"is_athlete": False, "training_level": "light"}
+    assert (await alice.patch(PATH, both)).status_code == 422
+
+    athlete = await alice.patch(PATH, {"is_athlete": True, "training_level": "intense"})
+    assert athlete.json()["training_level"] == "intense"
+    lighter = await alice.patch(PATH, {"training_level": "light"})
+    assert lighter.json()["training_level"] == "light"
+    off = await alice.patch(PATH, {"is_athlete": False})
+    assert (off.json()["is_athlete"], off.json()["training_level"]) == (False, None)
+
+
+async def test_a_patch_keeps_the_target_within_its_range(alice):
+    await alice.made(PATH, {"calorie_min": 1800, "calorie_max": 2200})
+
+    for refused in ({"calorie_target": 2300}, {"calorie_min": 2100}, {"calorie_max": 1900}):
+        assert (await alice.patch(PATH, refused)).status_code == 422
+    assert (await alice.read(PATH))["calorie_target"] == 2000
