@@ -133,7 +133,7 @@ class KitchenReader:
             .join(Ingredient, Ingredient.id == item.ingredient_id)
             .where(
                 item.visible_to(self.access),
-                or_(item.quantity.is_(None), item.quantity > 0),
+                or_(item.quantity.is_(None), item.quantity > Decimal(0)),
                 or_(item.expires_at.is_(None), item.expires_at >= today),
             )
             .order_by(item.expires_at.asc().nulls_last(), item.id)
