@@ -28,6 +28,14 @@ PUBLIC = {
     "/auth/register",
     "/auth/login",
     "/auth/refresh",
+    "/auth/send-code",
+    "/auth/verify-code",
+    "/auth/forgot-password",
+    "/auth/forgot-password/verify",
+    "/auth/reset-password",
+    "/auth/signup/oauth",
+    "/auth/login/oauth",
+    "/files/{bucket}/{path:path}",  # by a signature, or of the public bucket
 }
 LONGEST_FILE = 400
 

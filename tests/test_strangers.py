@@ -8,7 +8,7 @@ from tests.kitchen import MEAL
 from tests.test_guards import routes_of
 
 # Everybody's, by design.
-PUBLIC_THINGS = {"/ingredients/{id}", "/units/{id}"}
+PUBLIC_THINGS = {"/ingredients/{id}", "/units/{id}", "/files/{bucket}/{path:path}"}
 # What a stranger's request needs besides, so that it is refused for whose row it is.
 BODIES = {
     "role": {"role": "member"},
@@ -55,8 +55,13 @@ async def house(kitchen):
         "grocery-lists": shopping["id"],
         "items": shopping["items"][0]["id"],
         "user": bob.id,
+        "chat": await conversation_of(alice),
     }
     return alice, ids
+
+
+async def conversation_of(person):
+    return (await person.made("/chat/conversations", {"title": "Secret"}, status=200))["id"]
 
 
 def filled(path, ids):
@@ -108,7 +113,9 @@ async def test_a_stranger_is_refused_everywhere_and_changes_nothing(house, kitch
     let_in = []
 
     for path, method in routes_with_ids(tmp_path):
-        answer = await mallory.request(method, filled(path, ids), json=body_for(path, method))
+        query = {"title": "x"} if path.endswith("/title") else None
+        body = body_for(path, method)
+        answer = await mallory.request(method, filled(path, ids), json=body, params=query)
         if answer.status_code not in (403, 404):
             let_in.append((method, path, answer.status_code, answer.text))
         assert "Secret Sauce" not in answer.text
@@ -135,13 +142,15 @@ async def test_an_id_that_fits_no_column_is_404_everywhere(kitchen, tmp_path, id
     alice = await kitchen.person("Alice")
     huge = dict.fromkeys(
         ("families", "memberships", "meals", "meal-plans", "pantry-items", "grocery-lists",
-         "items", "user"),
+         "items", "user", "chat"),
         id,
     )  # fmt: skip
     wrong = []
 
     for path, method in routes_with_ids(tmp_path):
-        answer = await alice.request(method, filled(path, huge), json=body_for(path, method))
+        query = {"title": "x"} if path.endswith("/title") else None
+        body = body_for(path, method)
+        answer = await alice.request(method, filled(path, huge), json=body, params=query)
         if answer.status_code != 404:
             wrong.append((method, path, answer.status_code))
     for path in ("/ingredients", "/units"):

@@ -11,7 +11,11 @@ async def alice(kitchen):
 async def test_preferences_begin_with_defaults_and_can_be_forgotten(alice):
     begun = await alice.read(PATH)
 
-    assert (begun["goal"], begun["calorie_target"], begun["is_athlete"]) == ("balanced", 2000, False)
+    assert (begun["goal"], begun["calorie_target"], begun["is_athlete"]) == (
+        "balanced",
+        2000,
+        False,
+    )
     assert begun["user_id"] == alice.id
     assert (await alice.delete(PATH)).status_code == 204
     gone = await alice.get(PATH)

@@ -45,9 +45,7 @@ async def stored(storage_url, sqlite_template, tmp_path):
     """A client of an app that keeps its files there."""
     (tmp_path / "freshly.db").write_bytes(sqlite_template.read_bytes())
     url = SecretStr(storage_url) if storage_url else None
-    settings = settings_for(
-        f"sqlite:///{tmp_path / 'freshly.db'}", tmp_path, storage_url=url
-    )
+    settings = settings_for(f"sqlite:///{tmp_path / 'freshly.db'}", tmp_path, storage_url=url)
     async with running(settings) as app, client_of(app) as client:
         client.app = app
         yield client
@@ -110,7 +108,7 @@ async def test_a_signed_link_takes_one_avatar(stored):
     kitchen = Kitchen(stored)
     alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
 
-    allowed = (await alice.made("/storage/avatar/signed_url", status=200))
+    allowed = await alice.made("/storage/avatar/signed_url", status=200)
 
     assert allowed["token"] in allowed["signedUrl"]
     link = local(allowed["signedUrl"])

@@ -1,7 +1,7 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from freshly.chassis.errors import Problem
 from freshly.chassis.schemas import AnyText, Id, Line, LongText, ReadSchema, Schema
@@ -36,6 +36,8 @@ class ChatRequest(Schema):
 
 class ProposedMeal(MealRead):
     """A dish as it can be kept by `POST /meals/me`."""
+
+    model_config = ConfigDict(serialize_by_alias=True)  # in events too
 
     id: Annotated[int | None, Field(exclude=True)] = None  # type: ignore[assignment]  # not yet
     created_by_user_id: Annotated[int | None, Field(exclude=True)] = None  # type: ignore[assignment]
