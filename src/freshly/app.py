@@ -30,9 +30,12 @@ from freshly.domains.grocery import endpoints as grocery
 from freshly.domains.ingredients import endpoints as ingredients
 from freshly.domains.meal_plans import endpoints as meal_plans
 from freshly.domains.meals import endpoints as meals
+from freshly.domains.notifications import endpoints as notifications
 from freshly.domains.notifications.listeners import tell_owners_of_new_member
 from freshly.domains.pantry import endpoints as pantry
 from freshly.domains.preferences import endpoints as preferences
+from freshly.domains.recipes import endpoints as recipes
+from freshly.domains.sharing import endpoints as sharing
 from freshly.domains.storage import endpoints as storage
 from freshly.domains.users import endpoints as users
 from freshly.settings import Settings
@@ -47,9 +50,12 @@ SIGNED_IN = (
     ingredients.router,
     storage.router,
     pantry.router,
+    recipes.router,
     meals.router,
     meal_plans.router,
     grocery.router,
+    notifications.router,
+    sharing.router,
     chat.router,
     account.router,
 )

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from freshly.chassis.database import UnitsOfWork, create_engine
 from freshly.domains.ingredients.seeding import seed
+from freshly.domains.recipes.seeding import seed_diet_tags
 from freshly.settings import Settings
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
@@ -48,6 +49,7 @@ async def migrate(settings: Settings, revision: str = "head") -> tuple[str | Non
         if revision == "head":
             async with UnitsOfWork(engine).writing() as session:
                 await seed(session)
+                await seed_diet_tags(session)
         return before, after
     finally:
         await engine.dispose()

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.conftest import client_of, running, settings_for
+from tests.conftest import client_of, settings_for
 from tests.kitchen import Kitchen
 from tests.neighbours import model_server
 

@@ -50,9 +50,9 @@ async def test_the_assistant_knows_the_person_and_what_expires_first(alice, kitc
         "lose_weight",
     )
     assert told["pantry_soonest_to_expire_first"] == [
-        {"food": "Spinach", "amount": "1 bunch", "expires": soon.isoformat()},
-        {"food": "Cream", "amount": "200 ml", "expires": later.isoformat()},
-        {"food": "Rice", "amount": "2 kg"},
+        {"food": "spinach", "amount": "1 bunch", "expires": soon.isoformat()},
+        {"food": "cream", "amount": "200 ml", "expires": later.isoformat()},
+        {"food": "rice", "amount": "2 kg"},
     ]
     assert "Secret Sauce" not in str(model.asked)
 

@@ -139,4 +139,4 @@ class KitchenReader:
             .order_by(item.expires_at.asc().nulls_last(), item.id)
             .limit(MOST_STOCK)
         )
-        return [row.tuple() for row in rows]
+        return [(row.name, row.quantity, row.unit, row.expires_at) for row in rows]

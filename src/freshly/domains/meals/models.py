@@ -1,3 +1,4 @@
+from copy import deepcopy
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -62,6 +63,12 @@ class Meal(Created, Updated, Guarded):
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:
         return or_(cls.created_by_user_id == access.user_id, cls.family_id.in_(list(access.roles)))
+
+    def copied_for(self, user_id: int) -> "Meal":
+        own = {"id", "created_by_user_id", "family_id", "is_favorite", "created_at", "updated_at"}
+        copied = {column.key: getattr(self, column.key) for column in self.__table__.columns}
+        kept = {name: deepcopy(value) for name, value in copied.items() if name not in own}
+        return Meal(created_by_user_id=user_id, **kept)
 
     def servings_factor(self, wanted: int | None) -> Decimal:
         """How many times the dish is cooked to serve so many; once where either is unknown."""

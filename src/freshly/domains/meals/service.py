@@ -65,14 +65,24 @@ class MealService:
     async def remove(self, id: int) -> None:
         await self.meals.delete(await self._seen_and_own(id))
 
+    async def own(self, id: int) -> Meal:
+        """A meal of the caller's, locked. Raises NotMealsOwner for a foreign one, seen or not."""
+        try:
+            return await self._seen_and_own(id)
+        except MealNotFound as error:
+            raise (NotMealsOwner if await self.meals.is_there(id) else MealNotFound) from error
+
+    async def keep_copy(self, original: Meal) -> Meal:
+        """One's own copy of a meal that was offered, of no family, and no favourite yet."""
+        return await self.meals.save(original.copied_for(self.access.user_id))
+
     async def attach(self, id: int, family_id: int) -> Meal:
         try:
-            meal = await self.meals.get(id, lock=True)
+            meal = await self.own(id)
         except MealNotFound as error:
-            foreign = await self.meals.is_there(id)
-            raise (NotYoursToAttach if foreign else MealToAttachNotFound) from error
-        if meal.created_by_user_id != self.access.user_id:
-            raise NotYoursToAttach
+            raise MealToAttachNotFound from error
+        except NotMealsOwner as error:
+            raise NotYoursToAttach from error
         self._check_family(family_id)
         meal.family_id = family_id
         return await self.meals.save(meal)

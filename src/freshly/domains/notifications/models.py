@@ -2,11 +2,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.columns import Instant, named_enum
-from freshly.chassis.database import Base, Created
+from freshly.chassis.database import Created
+from freshly.domains.families.access import Access, Guarded
 
 
 class NotificationType(StrEnum):
@@ -22,7 +23,7 @@ def _related(column: str, *, index: bool = False) -> Any:
     return mapped_column(ForeignKey(column, ondelete="CASCADE"), default=None, index=index)
 
 
-class Notification(Created, Base):
+class Notification(Created, Guarded):
     __tablename__ = "notifications"
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
@@ -44,3 +45,7 @@ class Notification(Created, Base):
         Index("idx_notif_user_read_created", "user_id", "is_read", "created_at"),
         Index("ix_notifications_created_at", "created_at"),
     )
+
+    @classmethod
+    def visible_to(cls, access: Access) -> ColumnElement[bool]:
+        return cls.user_id == access.user_id

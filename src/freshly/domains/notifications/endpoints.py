@@ -1,0 +1,82 @@
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import TypeAdapter
+
+from freshly.chassis.conditional import conditional
+from freshly.chassis.errors import problems
+from freshly.chassis.injection import Injected
+from freshly.chassis.schemas import Id
+from freshly.domains.notifications.errors import NotificationNotFound, NotYourNotification
+from freshly.domains.notifications.schemas import (
+    Counted,
+    NotificationQuery,
+    NotificationRead,
+    NotificationStats,
+    UnreadCount,
+)
+from freshly.domains.notifications.service import NotificationService
+
+router = APIRouter(prefix="/notifications", tags=["notifications"])
+
+Notifications = Injected[NotificationService]
+NOTIFICATIONS = TypeAdapter(list[NotificationRead])
+HALF_A_MINUTE = 30
+ERRORS = problems(NotificationNotFound, NotYourNotification)
+
+
+@router.get("", response_model=list[NotificationRead], summary="What I was told, newest first")
+async def list_notifications(
+    notifications: Notifications,
+    query: Annotated[NotificationQuery, Query()],
+    request: Request,
+    response: Response,
+) -> Response:
+    found = await notifications.page(query)
+    return conditional(request, response, NOTIFICATIONS, found, HALF_A_MINUTE)
+
+
+@router.get("/unread-count", summary="How much I have not read")
+async def count_unread(notifications: Notifications) -> UnreadCount:
+    return UnreadCount(count=await notifications.unread())
+
+
+@router.get("/stats", summary="How much there is, and how much unread, by type")
+async def read_stats(notifications: Notifications) -> NotificationStats:
+    return await notifications.stats()
+
+
+@router.post("/mark-all-read", summary="Mark everything as read")
+async def mark_all_read(notifications: Notifications) -> Counted:
+    return await notifications.mark_all_read()
+
+
+@router.delete("/read/all", summary="Delete what I have read")
+async def delete_read(notifications: Notifications) -> Counted:
+    return await notifications.delete_all(only_read=True)
+
+
+# Ahead of /{id}, which would take "all" for an id.
+@router.delete("/all", summary="Delete everything")
+async def delete_all(notifications: Notifications) -> Counted:
+    return await notifications.delete_all(only_read=False)
+
+
+@router.get("/{id}", responses=ERRORS, summary="One notification")
+async def read_notification(notifications: Notifications, id: Id) -> NotificationRead:
+    return await notifications.read(id)
+
+
+@router.patch("/{id}/read", responses=ERRORS, summary="Mark as read")
+async def mark_read(notifications: Notifications, id: Id) -> NotificationRead:
+    return await notifications.mark(id, read=True)
+
+
+@router.patch("/{id}/unread", responses=ERRORS, summary="Mark as not read")
+async def mark_unread(notifications: Notifications, id: Id) -> NotificationRead:
+    return await notifications.mark(id, read=False)
+
+
+@router.delete("/{id}", status_code=204, responses=ERRORS, summary="Delete a notification")
+async def delete_notification(notifications: Notifications, id: Id) -> None:
+    await notifications.delete(id)

@@ -1,0 +1,66 @@
+from dataclasses import dataclass
+
+from freshly.chassis.database import DbSession
+from freshly.chassis.injection import Injected
+from freshly.domains.notifications.models import Notification
+from freshly.domains.notifications.repository import NotificationRepository, NotificationWriter
+from freshly.domains.notifications.schemas import (
+    Counted,
+    NotificationQuery,
+    NotificationRead,
+    NotificationStats,
+)
+
+
+@dataclass
+class NoticeService:
+    """For the domains above that have something to tell, in the same unit of work."""
+
+    session: DbSession
+
+    async def tell(self, notification: Notification) -> None:
+        notices = NotificationWriter(self.session)
+        notices.add(notification)
+        await notices.flush()
+
+
+@dataclass
+class NotificationService:
+    notifications: Injected[NotificationRepository]
+
+    async def page(self, query: NotificationQuery) -> list[NotificationRead]:
+        rows = await self.notifications.page(query)
+        return [NotificationRead.model_validate(row) for row in rows]
+
+    async def read(self, id: int) -> NotificationRead:
+        return NotificationRead.model_validate(await self.notifications.read(id))
+
+    async def unread(self) -> int:
+        return sum((await self.notifications.unread_by_type()).values())
+
+    async def stats(self) -> NotificationStats:
+        by_type = await self.notifications.unread_by_type()
+        total = await self.notifications.count()
+        return NotificationStats(total=total, unread=sum(by_type.values()), unreadByType=by_type)
+
+    async def mark(self, id: int, *, read: bool) -> NotificationRead:
+        """Marked again it keeps the time of the first reading."""
+        notification = await self.notifications.get(id, lock=True)
+        if read and not notification.is_read:
+            notification.read_at = await self.notifications.now()
+        elif not read:
+            notification.read_at = None
+        notification.is_read = read
+        await self.notifications.save(notification)
+        return await self.read(id)
+
+    async def mark_all_read(self) -> Counted:
+        count = await self.notifications.mark_all_read()
+        return Counted(message=f"Marked {count} notifications as read", count=count)
+
+    async def delete(self, id: int) -> None:
+        await self.notifications.delete(await self.notifications.get(id, lock=True))
+
+    async def delete_all(self, *, only_read: bool) -> Counted:
+        count = await self.notifications.delete_all(only_read=only_read)
+        return Counted(message=f"Deleted {count} notifications", count=count)

@@ -1,0 +1,41 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from freshly.chassis.columns import unicode_lower
+from freshly.chassis.database import DbSession
+from freshly.domains.families.access import GuardedRepository, Owner
+from freshly.domains.recipes.errors import DietTagNotFound, RecipeNotFound
+from freshly.domains.recipes.models import DietTag, Recipe
+from freshly.domains.recipes.schemas import RecipeQuery
+
+
+class RecipeRepository(GuardedRepository[Recipe]):
+    model = Recipe
+    not_found = RecipeNotFound
+
+    async def page(self, query: RecipeQuery, family: Owner | None) -> Sequence[Recipe]:
+        found = self.visible().order_by(Recipe.title, Recipe.id)
+        if family is not None:
+            found = found.where(Recipe.family_id == family.family_id)
+        if query.q:
+            title = unicode_lower(Recipe.title)
+            found = found.where(title.contains(query.q.lower(), autoescape=True))
+        return (await self.session.scalars(found.offset(query.offset).limit(query.limit))).all()
+
+
+@dataclass
+class DietTagRepository:
+    """The same for everybody."""
+
+    session: DbSession
+
+    async def all(self) -> Sequence[DietTag]:
+        return (await self.session.scalars(select(DietTag).order_by(DietTag.id))).all()
+
+    async def get(self, id: int) -> DietTag:
+        tag = await self.session.get(DietTag, id)
+        if tag is None:
+            raise DietTagNotFound
+        return tag

@@ -1,0 +1,57 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from freshly.chassis.injection import Injected
+from freshly.chassis.schemas import changes
+from freshly.domains.families.access import CurrentAccess
+from freshly.domains.recipes.errors import NotRecipesKeeper
+from freshly.domains.recipes.models import DietTag, Recipe
+from freshly.domains.recipes.repository import DietTagRepository, RecipeRepository
+from freshly.domains.recipes.schemas import RecipeCreate, RecipeQuery, RecipeUpdate
+
+
+@dataclass
+class RecipeService:
+    access: CurrentAccess
+    recipes: Injected[RecipeRepository]
+
+    async def page(self, query: RecipeQuery) -> Sequence[Recipe]:
+        family = None if query.family_id is None else self.access.owner(query.family_id)
+        return await self.recipes.page(query, family)
+
+    async def get(self, id: int) -> Recipe:
+        return await self.recipes.get(id)
+
+    async def create(self, new: RecipeCreate) -> Recipe:
+        self.access.owner(new.family_id)
+        return await self.recipes.save(
+            Recipe(created_by_user_id=self.access.user_id, **new.model_dump())
+        )
+
+    async def update(self, id: int, update: RecipeUpdate) -> Recipe:
+        recipe = await self._kept(id)
+        for field, value in changes(update).items():
+            setattr(recipe, field, value)
+        return await self.recipes.save(recipe)
+
+    async def delete(self, id: int) -> None:
+        await self.recipes.delete(await self._kept(id))
+
+    async def _kept(self, id: int) -> Recipe:
+        """For whoever wrote it down, and for those who manage the family."""
+        recipe = await self.recipes.get(id, lock=True)
+        own = recipe.created_by_user_id == self.access.user_id
+        if not own and not self.access.manages(recipe.family_id):
+            raise NotRecipesKeeper
+        return recipe
+
+
+@dataclass
+class DietTagService:
+    tags: Injected[DietTagRepository]
+
+    async def all(self) -> Sequence[DietTag]:
+        return await self.tags.all()
+
+    async def get(self, id: int) -> DietTag:
+        return await self.tags.get(id)

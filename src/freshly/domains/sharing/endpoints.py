@@ -1,0 +1,87 @@
+from collections.abc import Sequence
+
+from fastapi import APIRouter
+
+from freshly.chassis.errors import problems
+from freshly.chassis.injection import Injected
+from freshly.chassis.schemas import Id
+from freshly.domains.meals.models import Meal
+from freshly.domains.meals.schemas import MealRead
+from freshly.domains.sharing.errors import (
+    AlreadyOffered,
+    AlreadyResponded,
+    MealToShareNotFound,
+    NoCommonFamily,
+    NotYourShareRequest,
+    NotYoursToShare,
+    OnlyPendingIsCancelled,
+    OnlyRecipientResponds,
+    OnlySenderCancels,
+    RecipientNotFound,
+    SharedWithOneself,
+    ShareRequestNotFound,
+)
+from freshly.domains.sharing.schemas import ShareCreate, ShareRead, ShareResponse
+from freshly.domains.sharing.service import ShareService
+
+router = APIRouter(prefix="/meal-share-requests", tags=["sharing"])
+
+Shares = Injected[ShareService]
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=problems(
+        *(SharedWithOneself, NotYoursToShare, NoCommonFamily),
+        *(MealToShareNotFound, RecipientNotFound, AlreadyOffered),
+    ),
+    summary="Offer a meal of mine to somebody of my families",
+)
+async def create_request(shares: Shares, new: ShareCreate) -> ShareRead:
+    return await shares.create(new)
+
+
+@router.get("/pending", summary="Offers to me that wait for an answer, newest first")
+async def list_pending(shares: Shares) -> list[ShareRead]:
+    return await shares.pending()
+
+
+@router.get("/sent", summary="What I have offered, newest first")
+async def list_sent(shares: Shares) -> list[ShareRead]:
+    return await shares.sent()
+
+
+@router.get("/received", summary="What I was offered, newest first")
+async def list_received(shares: Shares) -> list[ShareRead]:
+    return await shares.received()
+
+
+@router.get(
+    "/accepted-meals", response_model=list[MealRead], summary="My copies of what I accepted"
+)
+async def list_accepted_meals(shares: Shares) -> Sequence[Meal]:
+    return await shares.accepted_meals()
+
+
+@router.post(
+    "/{id}/respond",
+    responses=problems(
+        *(AlreadyResponded, OnlyRecipientResponds, NotYourShareRequest, ShareRequestNotFound)
+    ),
+    summary="Accept a meal, which makes a copy of it mine, or decline it",
+)
+async def respond(shares: Shares, id: Id, answer: ShareResponse) -> ShareRead:
+    return await shares.respond(id, accepted=answer.action == "accept")
+
+
+@router.delete(
+    "/{id}",
+    status_code=204,
+    responses=problems(
+        *(OnlyPendingIsCancelled, OnlySenderCancels, NotYourShareRequest, ShareRequestNotFound)
+    ),
+    summary="Take an offer back, while it waits",
+)
+async def cancel_request(shares: Shares, id: Id) -> None:
+    await shares.cancel(id)
