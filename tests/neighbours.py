@@ -26,7 +26,7 @@ async def serving(app, **options):
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())
     async with asyncio.timeout(PATIENCE):
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
@@ -47,6 +47,7 @@ class Model:
     url: str = ""
     script: list = field(default_factory=list)
     asked: list = field(default_factory=list)
+    was_asked: asyncio.Event = field(default_factory=asyncio.Event)
     aborted: asyncio.Event = field(default_factory=asyncio.Event)
     pictures: list = field(default_factory=list)
 
@@ -64,6 +65,7 @@ class Model:
     async def _complete(self, request):
         asked = await request.json()
         self.asked.append(asked)
+        self.was_asked.set()
         line = self.script.pop(0) if self.script else "Hello!"
         if isinstance(line, int):
             return JSONResponse({"error": {"message": "secret provider text"}}, line)
@@ -112,7 +114,7 @@ class Model:
 
     async def _draw(self, request):
         self.asked.append(await request.json())
-        line = self.script.pop(0)
+        line = self.script.pop(0) if self.script else {"url": "https://pictures.example.com/1"}
         if isinstance(line, int):
             return JSONResponse({"error": {"message": "secret provider text"}}, line)
         return JSONResponse({"created": 1, "data": [line]})

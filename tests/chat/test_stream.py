@@ -94,7 +94,7 @@ async def test_whoever_leaves_stops_the_model_within_a_second_and_keeps_the_part
 
     async with asyncio.timeout(PATIENCE):
         while not (listed := await alice.read("/chat/conversations")):
-            await asyncio.sleep(PAUSE)
+            pass
     message = await last_message(alice, listed[0]["id"])
     assert message["interrupted"] is True
     assert message["content"].startswith("One two")
@@ -108,8 +108,7 @@ async def test_whoever_leaves_before_the_first_word_leaves_nothing(alice, model)
         alice.client.post("/chat/stream", json=body, headers=alice.headers)
     )
     async with asyncio.timeout(PATIENCE):
-        while not model.asked:
-            await asyncio.sleep(PAUSE)
+        await model.was_asked.wait()
     leaving.cancel()
     async with asyncio.timeout(1):
         await model.aborted.wait()

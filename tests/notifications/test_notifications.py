@@ -111,12 +111,12 @@ async def test_nobody_reads_or_deletes_what_others_were_told(alice, kitchen):
     first, *_ = await ids(alice)
     mallory = await kitchen.person("Mallory")
 
-    for id, status in ((first, 403), (99999, 404)):
+    for which, status in ((first, 403), (99999, 404)):
         answers = [
-            await mallory.get(f"{PATH}/{id}"),
-            await mallory.patch(f"{PATH}/{id}/read"),
-            await mallory.patch(f"{PATH}/{id}/unread"),
-            await mallory.delete(f"{PATH}/{id}"),
+            await mallory.get(f"{PATH}/{which}"),
+            await mallory.patch(f"{PATH}/{which}/read"),
+            await mallory.patch(f"{PATH}/{which}/unread"),
+            await mallory.delete(f"{PATH}/{which}"),
         ]
         assert [answer.status_code for answer in answers] == [status] * 4
     for path in (f"{PATH}/all", f"{PATH}/read/all"):

@@ -18,8 +18,8 @@ async def home(kitchen):
             body = {"family_id": cls.family["id"], "title": title, **fields}
             return await cls.writer.made("/recipes", body)
 
-    id = Home.family["id"]
-    role = await Home.owner.patch(f"/families/{id}/members/{Home.admin.id}/role", {"role": "admin"})
+    members = f"/families/{household['id']}/members"
+    role = await Home.owner.patch(f"{members}/{Home.admin.id}/role", {"role": "admin"})
     assert role.status_code == 200
     return Home
 

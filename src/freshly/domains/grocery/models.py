@@ -31,7 +31,7 @@ class GroceryList(Owned, Created, Updated, Guarded):
     title: Mapped[str | None] = mapped_column(Text, default=None)
     status: Mapped[str] = mapped_column(Text, server_default="draft", default=ListStatus.DRAFT)
     items: Mapped[list["GroceryListItem"]] = relationship(
-        init=False, lazy="raise", order_by="GroceryListItem.id", passive_deletes=True
+        init=False, lazy="raise", order_by="GroceryListItem.id", passive_deletes="all"
     )
 
     __table_args__: Any = (
