@@ -25,6 +25,8 @@ PUBLIC = {
     "/",
     "/health",
     "/ready",
+    "/docs",
+    "/docs/assets/{name}",
     "/auth/register",
     "/auth/login",
     "/auth/refresh",

@@ -11,7 +11,7 @@ from freshly.adapters.mail import mailer_for
 from freshly.adapters.model import OpenAIModel
 from freshly.adapters.objects import store_for
 from freshly.adapters.supabase import SupabaseVerifier
-from freshly.chassis import health
+from freshly.chassis import docs, health
 from freshly.chassis.database import UnitsOfWork, create_engine
 from freshly.chassis.errors import Unauthenticated, install_error_handlers, problems
 from freshly.chassis.events import Event, Listener
@@ -38,10 +38,11 @@ from freshly.domains.recipes import endpoints as recipes
 from freshly.domains.sharing import endpoints as sharing
 from freshly.domains.storage import endpoints as storage
 from freshly.domains.users import endpoints as users
+from freshly.examples import EXAMPLES
 from freshly.settings import Settings
 from freshly.tables import all_tables
 
-PUBLIC = (health.router, auth.public, storage.public)
+PUBLIC = (health.router, docs.router, auth.public, storage.public)
 SIGNED_IN = (
     auth.router,
     users.router,
@@ -59,6 +60,23 @@ SIGNED_IN = (
     chat.router,
     account.router,
 )
+TAGS = {
+    "system": "Is it there, and is it well",
+    "users": "The person",
+    "preferences": "What a person eats and aims at",
+    "auth": "Accounts, sign-in, codes by mail",
+    "families": "Who belongs together, and who may do what",
+    "ingredients": "The catalogue of foods, and units",
+    "storage": "Pictures",
+    "pantry": "What is in the kitchen",
+    "recipes": "How a family cooks it; diet tags",
+    "meals": "Dishes that a person keeps",
+    "meal plans": "Meals on the days of a week",
+    "grocery lists": "What to buy",
+    "notifications": "What a person is told",
+    "sharing": "Offering a meal to somebody",
+    "chat": "The assistant: conversations, scans, pictures",
+}
 LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
     MemberJoined: (tell_owners_of_new_member,),
 }
@@ -103,6 +121,9 @@ def create_app(settings: Settings) -> FastAPI:
         summary="The kitchen backend for families who plan meals",
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=docs.operation_id,
     )
     for router in PUBLIC:
         app.include_router(router)
@@ -110,6 +131,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in SIGNED_IN:
         signed_in.include_router(router)
     app.include_router(signed_in)
+    docs.describe(app, TAGS, EXAMPLES)
     install_error_handlers(app)
     wrap(app, settings)
     return app

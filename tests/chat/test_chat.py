@@ -139,7 +139,7 @@ async def test_a_dish_that_cannot_be_read_is_left_out(alice, model, block):
     assert (answer["reply"], answer["meal"]) == ("Soup!", None)
 
 
-async def test_reading_changes_nothing(alice, model):
+async def test_reading_changes_nothing(alice):
     conversation = (await ask(alice))["conversation_id"]
     before = await alice.read("/chat/conversations")
     for _ in range(2):
@@ -149,7 +149,7 @@ async def test_reading_changes_nothing(alice, model):
     assert await alice.read("/chat/conversations") == before
 
 
-async def test_conversations_are_listed_newest_activity_first_a_page_at_a_time(alice, model):
+async def test_conversations_are_listed_newest_activity_first_a_page_at_a_time(alice):
     ids = [(await ask(alice, f"n{n}"))["conversation_id"] for n in range(3)]
     await ask(alice, conversation_id=ids[0])
 
@@ -163,7 +163,7 @@ async def test_conversations_are_listed_newest_activity_first_a_page_at_a_time(a
     assert [m["role"] for m in await alice.read(messages, skip=1, limit=2)] == ["user", "assistant"]
 
 
-async def test_a_conversation_is_renamed_and_deleted(alice, model):
+async def test_a_conversation_is_renamed_and_deleted(alice):
     conversation = (await ask(alice, "What is for lunch?"))["conversation_id"]
     path = f"/chat/conversations/{conversation}"
     assert (await alice.read(path))["title"] == "What is for lunch?"
@@ -221,10 +221,10 @@ async def test_a_busy_model_is_503_with_a_time_to_wait(alice, model):
 
 async def test_a_model_that_is_away_is_503(database_url, tmp_path):
     url = f"http://127.0.0.1:{free_port()}/v1"
-    async with running(settings_for(database_url, tmp_path, openai_base_url=url)) as app:
-        async with client_of(app) as client:
-            alice = await Kitchen(client).person("Alice")
-            answer = await alice.post("/chat", {"message": "Hello"})
+    settings = settings_for(database_url, tmp_path, openai_base_url=url)
+    async with running(settings) as app, client_of(app) as client:
+        alice = await Kitchen(client).person("Alice")
+        answer = await alice.post("/chat", {"message": "Hello"})
 
     assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
 

@@ -34,7 +34,10 @@ def table():
 def operations(folder):
     app = create_app(settings_for("sqlite://", folder))
     return {
-        f"{method} {route.path}" for route in routes_of(app) for method in route.methods & METHODS
+        f"{method} {route.path}"
+        for route in routes_of(app)
+        for method in route.methods & METHODS
+        if not route.path.startswith("/docs")
     }
 
 

@@ -29,7 +29,7 @@ logger = get_logger(__name__)
 
 CORRELATION_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 PREFIX = "/api/v1"
-SYSTEM_PATHS = {"/", "/health", "/ready", "/docs", "/redoc", "/openapi.json"}
+SYSTEM_PATHS = {"/", "/health", "/ready", "/docs", "/openapi.json"}
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -39,3 +39,7 @@ class DietTagRepository:
         if tag is None:
             raise DietTagNotFound
         return tag
+
+    async def add(self, tags: Iterable[DietTag]) -> None:
+        self.session.add_all(tags)
+        await self.session.flush()

@@ -1,9 +1,8 @@
 """Diet tags, which start with these; a household's own are left alone."""
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-
+from freshly.chassis.database import Session
 from freshly.domains.recipes.models import DietTag
+from freshly.domains.recipes.repository import DietTagRepository
 
 TAGS = {
     "vegetarian": "Vegetarian",
@@ -21,9 +20,9 @@ TAGS = {
 }
 
 
-async def seed_diet_tags(session: AsyncSession) -> None:
-    known = set(await session.scalars(select(DietTag.code)))
-    session.add_all(
+async def seed_diet_tags(session: Session) -> None:
+    tags = DietTagRepository(session)
+    known = {tag.code for tag in await tags.all()}
+    await tags.add(
         DietTag(code=code, display_name=name) for code, name in TAGS.items() if code not in known
     )
-    await session.flush()
