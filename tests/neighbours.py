@@ -18,10 +18,15 @@ PATIENCE = 10  # seconds
 
 
 @asynccontextmanager
-async def serving(app, **options):
+async def serving(app, *, with_lifespan=False):
     """The base URL of that ASGI app, served for real in this event loop."""
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_config=None, lifespan="off", **options
+        app,
+        host="127.0.0.1",
+        port=0,
+        log_config=None,
+        access_log=False,
+        lifespan="on" if with_lifespan else "off",
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())
@@ -32,7 +37,7 @@ async def serving(app, **options):
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.should_exit = server.force_exit = True
+        server.should_exit, server.force_exit = True, not with_lifespan
         await asyncio.wait_for(running, PATIENCE)
 
 

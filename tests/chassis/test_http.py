@@ -165,3 +165,15 @@ async def test_without_its_database_it_lives_but_is_not_ready(tmp_path):
     assert ready.json()["status"] == "not_ready"
     assert "127.0.0.1" not in ready.text + login.text
     assert login.headers["retry-after"]
+
+
+async def test_a_wrong_method_is_405_and_says_which_are_right(kitchen):
+    alice = await kitchen.person("Alice")
+
+    for method, path, right in (
+        ("DELETE", "/meals/me", "GET, POST"),
+        ("POST", "/meals/1", "DELETE, GET, PUT"),
+        ("PUT", "/families", "GET, POST"),
+    ):
+        answer = await alice.request(method, path)
+        assert (answer.status_code, answer.headers["Allow"]) == (405, right)

@@ -11,12 +11,14 @@ from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import compile_path
 
 from freshly.chassis.logging import correlation_id, get_logger
 
@@ -165,15 +167,40 @@ async def _on_app_error(_request: Request, error: Exception) -> JSONResponse:
     return answer(error)
 
 
-async def _on_framework_error(_request: Request, error: Exception) -> JSONResponse:
+async def _on_framework_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return _method_not_allowed(_methods(request)[0])
     status = HTTPStatus(error.status_code)
     code = status.phrase.lower().replace(" ", "_").replace("-", "_")
     return problem(status, code, str(error.detail), headers=error.headers)
 
 
-async def _on_bad_input(_request: Request, error: Exception) -> JSONResponse:
+def _method_not_allowed(methods: set[str]) -> JSONResponse:
+    allow = {"Allow": ", ".join(sorted(methods))}
+    return problem(405, "method_not_allowed", "Method Not Allowed", headers=allow)
+
+
+def _methods(request: Request) -> tuple[set[str], bool]:
+    """What is known at this path, and whether by a route of exactly these words."""
+    path = request.scope["path"]
+    literal: set[str] = set()
+    matching: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        template = route.path or ""
+        if template == path:
+            literal |= set(route.methods or ())
+        elif compile_path(template)[0].match(path):
+            matching |= set(route.methods or ())
+    return literal or matching, bool(literal)
+
+
+async def _on_bad_input(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    methods, literally = _methods(request)
+    if literally and request.method not in methods:
+        # DELETE /meals/me is not about a meal whose id is "me".
+        return _method_not_allowed(methods)
     found = [
         {"loc": [_sendable(part) for part in e["loc"]], "msg": e["msg"], "type": e["type"]}
         for e in error.errors()
