@@ -8,7 +8,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, inspect
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from freshly.chassis.database import UnitsOfWork, create_engine
@@ -16,6 +16,7 @@ from freshly.domains.ingredients.seeding import seed
 from freshly.domains.recipes.seeding import seed_diet_tags
 from freshly.settings import Settings
 
+EXISTING_APP = "8a2eb98e9047"  # the revision of the app that Freshly takes over from
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 
@@ -41,6 +42,11 @@ async def migrate(settings: Settings, revision: str = "head") -> tuple[str | Non
     engine = create_engine(settings.database)
     try:
         before = await current_revision(engine)
+        if before is None and await _is_the_existing_apps(engine):
+            async with engine.connect() as connection:
+                await connection.run_sync(_stamp)
+                await connection.commit()
+            before = EXISTING_APP
         after = newest_revision() if revision == "head" else revision
         if before != after:
             async with engine.execution_options(writes=True).connect() as connection:
@@ -61,15 +67,39 @@ def _upgrade(connection: Connection, revision: str) -> None:
     command.upgrade(config, revision)
 
 
+def _stamp(connection: Connection) -> None:
+    config = configuration()
+    config.attributes["connection"] = connection
+    command.stamp(config, EXISTING_APP)
+
+
+async def _is_the_existing_apps(engine: AsyncEngine) -> bool:
+    """Its tables are there, but nothing says which revision they are at."""
+    async with engine.connect() as connection:
+        tables = await connection.run_sync(lambda sync: set(inspect(sync).get_table_names()))
+    return {"users", "meals", "pantry_items", "grocery_lists"} <= tables
+
+
 def print_sql(settings: Settings) -> None:
-    """The SQL of all revisions, from empty; the database is left alone."""
+    """The SQL that this database still needs; it is left alone."""
     config = configuration()
     if settings.database.get_backend_name() == "sqlite":
         # SQLite changes a table by copying it, for which there must be one to look at.
         asyncio.run(_print_as_run_in_memory())
         return
     config.attributes["dialect"] = settings.database.get_backend_name()
-    command.upgrade(config, "head", sql=True)
+    at = asyncio.run(_revision_of(settings))
+    command.upgrade(config, f"{at}:head" if at else "head", sql=True)
+    print("-- Then units, foods and diet tags that are not there yet are added.")  # noqa: T201
+
+
+async def _revision_of(settings: Settings) -> str | None:
+    engine = create_engine(settings.database)
+    try:
+        found = await current_revision(engine)
+        return EXISTING_APP if not found and await _is_the_existing_apps(engine) else found
+    finally:
+        await engine.dispose()
 
 
 async def _print_as_run_in_memory() -> None:
