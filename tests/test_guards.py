@@ -13,7 +13,7 @@ from sqlalchemy import event
 
 import freshly
 from freshly.app import create_app
-from freshly.chassis.database import DbSession
+from freshly.chassis.database import DbSession, _request_session
 from freshly.chassis.errors import Conflict
 from freshly.chassis.identity import current_caller
 from freshly.chassis.schemas import Schema, _without_nul
@@ -81,6 +81,34 @@ def test_every_route_asks_who_is_calling_unless_listed_as_public(bare_app):
     open_routes = {r.path for r in routes_of(bare_app) if not asks_who_is_calling(r.dependant)}
 
     assert open_routes == PUBLIC
+
+
+# They ask a model, a mail server or a file store that may take its time.
+CALLING_OUT = {
+    "/auth/login/oauth",
+    "/auth/signup/oauth",
+    "/chat",
+    "/chat/stream",
+    "/chat/legacy",
+    "/chat/generate-image",
+    "/chat/scan-grocery",
+    "/chat/scan-grocery-proxy",
+    "/grocery-lists/ingredients/normalize",
+    "/storage/avatar/proxy",
+    "/files/{bucket}/{path:path}",
+}
+
+
+def holds_a_session(dependant):
+    return dependant.call is _request_session or any(map(holds_a_session, dependant.dependencies))
+
+
+def test_what_calls_out_holds_no_connection_meanwhile(bare_app):
+    routes = [r for r in routes_of(bare_app) if r.path in CALLING_OUT]
+
+    assert {r.path for r in routes} == CALLING_OUT
+    assert [r.path for r in routes if holds_a_session(r.dependant)] == []
+    assert any(holds_a_session(r.dependant) for r in routes_of(bare_app))
 
 
 def test_nothing_commits_by_hand():
