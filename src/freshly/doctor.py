@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
+from freshly.adapters.objects import store_for
 from freshly.chassis.database import create_engine
 from freshly.migrate import current_revision, newest_revision
 from freshly.settings import WEAKEST_SECRET, Settings
@@ -47,7 +48,9 @@ async def _findings(settings: Settings) -> list[Finding]:
         "database": _database,
         "schema": _schema,
         "redis": _redis,
+        "files": _files,
         "mail": _mail,
+        "oauth": _oauth,
         "model": _model,
     }
     return [await _finding(what, check, settings) for what, check in checks.items()]
@@ -114,8 +117,28 @@ async def _redis(settings: Settings) -> str:
     return "answers"
 
 
+async def _files(settings: Settings) -> str:
+    store = store_for(settings)
+    await store.put("doctor", "probe", b"well")
+    try:
+        if await store.get("doctor", "probe") != b"well":
+            raise Ailment("what was stored is not what is read")
+    finally:
+        await store.delete("doctor", ["probe"])
+    return "S3, reads and writes" if settings.storage_url else "a folder, reads and writes"
+
+
 async def _mail(settings: Settings) -> str:
-    return settings.mail_server or "not set: mails stay in the log and the data folder"
+    if settings.mail_server is None:
+        where = "mails stay in the log and the data folder"
+        return f"not set: {where if settings.app_env == 'local' else 'nothing can be sent'}"
+    _, writer = await asyncio.open_connection(settings.mail_server, settings.mail_port)
+    writer.close()
+    return f"{settings.mail_server}:{settings.mail_port} answers"
+
+
+async def _oauth(settings: Settings) -> str:
+    return settings.supabase_url or "not set: no sign-in by Google or Apple (SUPABASE_URL)"
 
 
 async def _model(settings: Settings) -> str:

@@ -9,6 +9,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, inspect
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from freshly.chassis.database import UnitsOfWork, create_engine
@@ -98,6 +99,9 @@ async def _revision_of(settings: Settings) -> str | None:
     try:
         found = await current_revision(engine)
         return EXISTING_APP if not found and await _is_the_existing_apps(engine) else found
+    except (SQLAlchemyError, OSError):
+        print("-- The database cannot be reached: this is everything, from empty.")  # noqa: T201
+        return None
     finally:
         await engine.dispose()
 

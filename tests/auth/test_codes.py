@@ -151,6 +151,16 @@ async def test_tries_at_once_are_all_counted(mailed):
     assert sorted(a.status_code for a in answers) == [400] * 5 + [429] * 7
 
 
+async def test_a_code_of_other_letters_is_a_wrong_one(mailed):
+    client, box = mailed
+    email = (await Kitchen(client).person("Alice")).user["email"]
+    await ask(client, box, "/auth/send-code", email)
+
+    answer = await client.post("/auth/verify-code", json={"email": email, "code": "١٢٣٤٥٦"})
+
+    assert (answer.status_code, answer.json()["detail"]) == (400, "Invalid verification code.")
+
+
 async def test_an_expired_code_says_so(mailed):
     client, box = mailed
     email = (await Kitchen(client).person("Alice")).user["email"]

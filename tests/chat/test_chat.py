@@ -268,8 +268,11 @@ async def test_a_picture_goes_to_the_model_that_sees_and_is_kept_behind_a_signed
     assert b"where we live" not in seen.content
     assert opened(seen.content).size == (30, 40)
     assert (await client.get(parts.path)).status_code == 403
+    assert (await client.get(f"/api/v1{parts.path}?{parts.query}")).status_code == 200
     read = await alice.read(f"/chat/conversations/{answer['conversation_id']}")
     assert [bool(m["image_url"]) for m in read["messages"]] == [False, True, False]
+    await alice.delete(f"/chat/conversations/{answer['conversation_id']}")
+    assert (await client.get(f"{parts.path}?{parts.query}")).status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -140,3 +140,18 @@ async def test_a_model_that_refuses_is_an_event_and_nothing_is_kept(alice, model
     assert data["problem"]["correlation_id"]
     assert "secret provider text" not in str(data)
     assert await alice.read("/chat/conversations") == []
+
+
+async def test_a_conversation_that_is_deleted_meanwhile_is_an_event(alice, model):
+    model.says("Hello!", ["One ", *[PAUSE, "more "] * 30])
+    first = await alice.made("/chat", {"message": "Hi"}, status=200)
+    model.was_asked.clear()
+    path = f"/chat/conversations/{first['conversation_id']}"
+
+    streamed = asyncio.create_task(stream(alice, conversation_id=first["conversation_id"]))
+    await model.was_asked.wait()
+    assert (await alice.delete(path)).status_code == 200
+
+    name, data = (await streamed)[-1]
+    assert (name, data["problem"]["status"]) == ("error", 404)
+    assert await alice.read("/chat/conversations") == []

@@ -90,7 +90,7 @@ class CodeService:
         if code.tries >= MOST_TRIES:
             raise TooManyTries
         user = await self.users.by_email(given.email)
-        if not compare_digest(code.code, given.code) or user is None:
+        if not compare_digest(code.code.encode(), given.code.encode()) or user is None:
             code.tries += 1
             await self.codes.save(code)
             raise kind.wrong

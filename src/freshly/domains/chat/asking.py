@@ -13,11 +13,10 @@ from freshly.chassis.clock import Today
 from freshly.chassis.database import Session, Units
 from freshly.chassis.injection import from_lifespan
 from freshly.chassis.links import CurrentLinks
-from freshly.chassis.logging import get_logger
 from freshly.chassis.model import LanguageModel, Manner, Said
-from freshly.chassis.objects import ObjectStore, StorageUnavailable
+from freshly.chassis.objects import ObjectStore
 from freshly.domains.chat import pictures, policy
-from freshly.domains.chat.errors import NotAFoodPicture
+from freshly.domains.chat.errors import ConversationNotFound, NotAFoodPicture
 from freshly.domains.chat.household import Household, Stocked, described
 from freshly.domains.chat.models import ChatConversation, ChatMessage
 from freshly.domains.chat.proposals import Splitter
@@ -26,8 +25,6 @@ from freshly.domains.chat.schemas import ChatReply, ChatRequest, Delta, Done, Pr
 from freshly.domains.chat.service import picture_link
 from freshly.domains.families.access import Access, CurrentAccess
 from freshly.settings import Settings
-
-logger = get_logger(__name__)
 
 REMEMBERED = 6  # of the person, and as many of the assistant
 LONGEST_TITLE = 60  # characters of the first text
@@ -58,11 +55,11 @@ class AskService:
         splitter = Splitter()
         try:
             answer = await self.model.answer(turn.said, Manner())
+            reply = splitter.feed(answer) + splitter.finish()
+            conversation_id, message_id = await self._keep(turn, reply, interrupted=False)
         except BaseException:
             await self._drop_picture(turn)
             raise
-        reply = splitter.feed(answer) + splitter.finish()
-        conversation_id, message_id = await self._keep(turn, reply, interrupted=False)
         return ChatReply(
             reply=reply,
             conversation_id=conversation_id,
@@ -73,22 +70,25 @@ class AskService:
 
     async def stream(self, turn: Turn) -> AsyncGenerator[Delta | ProposedMeal | Done, None]:
         """The answer as it comes. Whoever leaves early has the part so far kept."""
-        splitter, reply, finished = Splitter(), "", False
+        splitter, reply = Splitter(), ""
+        complete = kept = False
         try:
             async with aclosing(self.model.stream(turn.said, Manner())) as pieces:
                 async for piece in pieces:
                     if text := splitter.feed(piece):
                         reply += text
                         yield Delta(text=text)
-            finished = True
+            complete = True
             if text := splitter.finish():
                 reply += text
                 yield Delta(text=text)
+            with anyio.CancelScope(shield=True):
+                conversation_id, message_id = await self._keep(turn, reply, interrupted=False)
+                kept = True
         finally:
-            if not finished:
+            if not kept:
                 with anyio.CancelScope(shield=True):
-                    await self._keep_part(turn, reply)
-        conversation_id, message_id = await self._keep(turn, reply, interrupted=False)
+                    await self._keep_part(turn, reply, interrupted=not complete)
         if splitter.meal:
             yield splitter.meal
         yield Done(conversation_id=conversation_id, message_id=message_id, interrupted=False)
@@ -160,9 +160,12 @@ class AskService:
             await conversations.touch(conversation.id)
             return conversation.id, answer.id
 
-    async def _keep_part(self, turn: Turn, reply: str) -> None:
+    async def _keep_part(self, turn: Turn, reply: str, *, interrupted: bool) -> None:
         if reply:
-            await self._keep(turn, reply, interrupted=True)
+            try:
+                await self._keep(turn, reply, interrupted=interrupted)
+            except ConversationNotFound:  # deleted meanwhile, and its pictures with it
+                await self._drop_picture(turn)
         else:
             await self._drop_picture(turn)
 
@@ -170,10 +173,7 @@ class AskService:
         if turn.picture is None:
             return
         with anyio.CancelScope(shield=True):
-            try:
-                await self.objects.delete(self.settings.chat_images_bucket, [turn.picture])
-            except StorageUnavailable:
-                logger.warning("picture left behind", path=turn.picture)
+            await pictures.remove(self.objects, self.settings.chat_images_bucket, [turn.picture])
 
 
 def _message(conversation_id: int, role: str, content: str, **more: Any) -> ChatMessage:

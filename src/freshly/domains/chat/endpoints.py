@@ -1,14 +1,15 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, File, Form, Query, UploadFile
+from fastapi import APIRouter, BackgroundTasks, Depends, File, Form, Query, UploadFile
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from freshly.chassis.errors import AppError, described, problems
-from freshly.chassis.injection import Injected
+from freshly.chassis.injection import Injected, from_lifespan
 from freshly.chassis.model import ModelAnswerUnusable, ModelNotConfigured, ModelUnavailable
-from freshly.chassis.objects import StorageUnavailable
+from freshly.chassis.objects import ObjectStore, StorageUnavailable
 from freshly.chassis.schemas import Id, Message
+from freshly.domains.chat import pictures
 from freshly.domains.chat.asking import AskService, Turn
 from freshly.domains.chat.drawing import DrawService, LegacyService
 from freshly.domains.chat.errors import (
@@ -39,11 +40,12 @@ from freshly.domains.chat.schemas import (
     ScanRequest,
     StreamProblem,
 )
-from freshly.domains.chat.service import ConversationService
+from freshly.domains.chat.service import ConversationService, CurrentSettings
 
 router = APIRouter(prefix="/chat", tags=["chat"])
 
 Conversations = Injected[ConversationService]
+Files = Annotated[ObjectStore, from_lifespan("objects")]
 Skip = Annotated[int, Query(ge=0, le=2**31 - 1)]
 MODEL_ERRORS = (ModelNotConfigured, ModelUnavailable, ModelAnswerUnusable)
 PICTURE_ERRORS = (InvalidBase64, PictureTooLarge, UnsupportedPicture)
@@ -112,8 +114,15 @@ async def read_conversation(conversations: Conversations, id: Id) -> Conversatio
     responses=problems(ConversationNotFound),
     summary="Delete a conversation",
 )
-async def delete_conversation(conversations: Conversations, id: Id) -> Message:
-    await conversations.delete(id)
+async def delete_conversation(
+    conversations: Conversations,
+    files: Files,
+    settings: CurrentSettings,
+    tasks: BackgroundTasks,
+    id: Id,
+) -> Message:
+    if paths := await conversations.delete(id):
+        tasks.add_task(pictures.remove, files, settings.chat_images_bucket, paths)
     return Message(message="Conversation deleted successfully")
 
 

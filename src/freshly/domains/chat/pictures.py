@@ -1,5 +1,7 @@
 """Pictures that people send to the assistant: checked and written anew before they go anywhere."""
 
+from collections.abc import Sequence
+
 from freshly.chassis.images import (
     TYPES,
     NotAPicture,
@@ -9,12 +11,24 @@ from freshly.chassis.images import (
     decoded,
     rewritten,
 )
+from freshly.chassis.logging import get_logger
+from freshly.chassis.objects import ObjectStore, StorageUnavailable
 from freshly.domains.chat.errors import InvalidBase64, PictureTooLarge, UnsupportedPicture
 from freshly.settings import Settings
+
+logger = get_logger(__name__)
 
 LARGEST = 5 * 2**20  # bytes
 LARGEST_SIDE = 2048  # pixels; a model sees no more
 ALIASES = {"image/jpg": "image/jpeg"}
+
+
+async def remove(objects: ObjectStore, bucket: str, paths: Sequence[str]) -> None:
+    """What nobody can see any more; a store that is away leaves them behind."""
+    try:
+        await objects.delete(bucket, paths)
+    except StorageUnavailable:
+        logger.warning("pictures left behind", paths=list(paths))
 
 
 async def from_text(text: str, settings: Settings) -> Picture:

@@ -92,6 +92,15 @@ class ConversationRepository(GuardedRepository[ChatConversation]):
             )
         return sorted(found, key=lambda message: (message.created_at, message.id))
 
+    async def pictures(self, conversation_id: int) -> list[str]:
+        """Paths of the pictures in it; those of the existing app are elsewhere."""
+        found = await self.session.scalars(
+            select(ChatMessage.image_url).where(
+                ChatMessage.conversation_id == conversation_id, ChatMessage.image_url.is_not(None)
+            )
+        )
+        return [path for path in found if path and "://" not in path]
+
     async def add(self, message: ChatMessage) -> ChatMessage:
         self.session.add(message)
         await self.session.flush()

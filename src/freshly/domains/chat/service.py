@@ -55,8 +55,12 @@ class ConversationService:
         conversation.title = title
         await self.conversations.save(conversation)
 
-    async def delete(self, id: int) -> None:
-        await self.conversations.delete(await self.conversations.get(id, lock=True))
+    async def delete(self, id: int) -> list[str]:
+        """The paths of its pictures, which are to be removed when this is done."""
+        conversation = await self.conversations.get(id, lock=True)
+        pictures = await self.conversations.pictures(id)
+        await self.conversations.delete(conversation)
+        return pictures
 
     def _read(
         self, conversation: ChatConversation, messages: Sequence[ChatMessage]
