@@ -173,6 +173,7 @@ async def test_what_is_too_large_is_refused_before_it_is_read(stored):
 
     async def endless():
         nonlocal sent
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
         while sent < 50_000_000:
             sent += 65_536
             yield b"x" * 65_536
