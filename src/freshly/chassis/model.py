@@ -1,8 +1,9 @@
 """The language model: the port to any server that speaks Chat Completions."""
 
+import json
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from freshly.chassis.errors import BadGateway, Unavailable
 
@@ -62,3 +63,14 @@ class LanguageModel(Protocol):
         ...
 
     async def draw(self, prompt: str, *, size: str, quality: str, style: str) -> Drawn: ...
+
+
+def parsed(answer: str) -> Any:
+    """The JSON of an answer, with or without a fence around it. Raises ValueError."""
+    text = answer.strip()
+    if text.startswith("```"):
+        text = text.partition("\n")[2].rpartition("```")[0]
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error

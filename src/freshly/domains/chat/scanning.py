@@ -1,6 +1,5 @@
 """Reading groceries or a receipt off a picture."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -9,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from freshly.chassis.images import Picture
 from freshly.chassis.injection import from_lifespan
-from freshly.chassis.model import LanguageModel, Manner, Said
+from freshly.chassis.model import LanguageModel, Manner, Said, parsed
 from freshly.domains.chat import pictures
 from freshly.domains.chat.errors import BadScanType, NotAScan, UnsupportedPicture
 from freshly.domains.chat.schemas import ScannedItem, ScanReply, ScanType
@@ -159,17 +158,6 @@ async def validated(
         return check(parsed(await model.answer(again, manner)))
     except ValueError:
         return None
-
-
-def parsed(answer: str) -> Any:
-    """JSON, with or without a fence around it."""
-    text = answer.strip()
-    if text.startswith("```"):
-        text = text.partition("\n")[2].rpartition("```")[0]
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
 
 
 def _fault(error: ValueError) -> str:

@@ -1,14 +1,11 @@
 """What somebody wrote on a list, made into a food, an amount and a category by the model."""
 
-import json
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import ValidationError
-
 from freshly.chassis.identity import CurrentCaller
 from freshly.chassis.injection import from_lifespan
-from freshly.chassis.model import LanguageModel, Manner, Said
+from freshly.chassis.model import LanguageModel, Manner, Said, parsed
 from freshly.domains.grocery.schemas import NormalizedIngredient
 
 MANNER = Manner(max_tokens=300, temperature=0.1, as_json=True)
@@ -28,12 +25,10 @@ class NormalizeService:
 
     async def normalize(self, raw_text: str) -> NormalizedIngredient:
         said = [Said("system", PROMPT), Said("user", raw_text)]
-        answer = (await self.model.answer(said, MANNER)).strip()
-        if answer.startswith("```"):
-            answer = answer.partition("\n")[2].rpartition("```")[0]
+        answer = await self.model.answer(said, MANNER)
         try:
-            return NormalizedIngredient.model_validate(_with_defaults(json.loads(answer)))
-        except (ValueError, ValidationError, RecursionError):
+            return NormalizedIngredient.model_validate(_with_defaults(parsed(answer)))
+        except ValueError:  # pydantic's is one too
             return NormalizedIngredient(
                 normalized_name=raw_text.strip(),
                 category="Other",
