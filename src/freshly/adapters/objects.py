@@ -1,12 +1,13 @@
 """Files in a local folder, or in anything that speaks S3."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from anyio import to_thread
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, S3Store
 
@@ -58,34 +59,41 @@ def _s3(url: SplitResult) -> Any:
 
 
 class Objects:
+    """In threads of ours: the library's own call back into Python, which aborts at its exit."""
+
     def __init__(self, store: Any) -> None:
         self._store = store
 
     async def put(self, bucket: str, path: str, content: bytes) -> None:
         with _named_errors():
-            await self._store.put_async(f"{bucket}/{path}", content)
+            await to_thread.run_sync(self._store.put, f"{bucket}/{path}", content)
 
     async def get(self, bucket: str, path: str) -> bytes | None:
         with _named_errors():
-            try:
-                found = await self._store.get_async(f"{bucket}/{path}")
-            except (FileNotFoundError, NotFoundError):
-                return None
-            return bytes(await found.bytes_async())
+            return await to_thread.run_sync(self._read, f"{bucket}/{path}")
 
     async def delete(self, bucket: str, paths: Sequence[str]) -> None:
         with _named_errors():
-            for path in paths:
-                try:
-                    await self._store.delete_async(f"{bucket}/{path}")
-                except (FileNotFoundError, NotFoundError):
-                    continue
+            await to_thread.run_sync(self._remove, [f"{bucket}/{path}" for path in paths])
 
     async def paths(self, bucket: str, folder: str) -> list[str]:
         with _named_errors():
-            listed: AsyncIterator[Any] = self._store.list(prefix=f"{bucket}/{folder}")
-            found = [meta["path"] async for chunk in listed for meta in chunk]
+            found = await to_thread.run_sync(self._list, f"{bucket}/{folder}")
         return [path.removeprefix(f"{bucket}/") for path in found]
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            return bytes(self._store.get(path).bytes())
+        except (FileNotFoundError, NotFoundError):
+            return None
+
+    def _remove(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            with suppress(FileNotFoundError, NotFoundError):
+                self._store.delete(path)
+
+    def _list(self, prefix: str) -> list[str]:
+        return [meta["path"] for chunk in self._store.list(prefix=prefix) for meta in chunk]
 
 
 @contextmanager
