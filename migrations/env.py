@@ -5,7 +5,7 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection
 
-from freshly.chassis.database import create_engine
+from freshly.chassis.engine import create_engine
 from freshly.settings import load
 from freshly.tables import all_tables
 

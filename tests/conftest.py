@@ -50,7 +50,7 @@ def settings_for(database_url, data_dir, **changes):
         data_dir=data_dir,
         secret_key=SECRET,
         jwt_secret=SECRET,
-        **changes,
+        **{"rate_limit_enabled": False, "cache": "memory", **changes},
     )
 
 

@@ -57,6 +57,22 @@ def redis() -> Iterator[str]:
 
 
 @contextmanager
+def redis_alone() -> Iterator[tuple[str, int]]:
+    """The URL and the process id of a Redis that nobody else uses, to be stopped at will."""
+    with workplace() as folder:
+        home = folder / "redis"
+        home.mkdir()
+        if NOBODY is not None:
+            os.chown(home, NOBODY, NOBODY)
+        url = start_redis(home)
+        pid = int((home / "pid").read_text())
+        try:
+            yield url, pid
+        finally:
+            os.kill(pid, signal.SIGCONT)  # if it was stopped, so that it can end
+
+
+@contextmanager
 def workplace() -> Iterator[Path]:
     """A folder that is gone afterwards, together with the servers that were started in it."""
     folder = Path(tempfile.mkdtemp(prefix="freshly-", dir=_folder_for_temporary_files()))

@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
 from freshly import __version__
@@ -13,13 +14,20 @@ from freshly.adapters.mail import mailer_for
 from freshly.adapters.model import OpenAIModel
 from freshly.adapters.objects import store_for
 from freshly.adapters.supabase import SupabaseVerifier
-from freshly.chassis import docs, health
-from freshly.chassis.database import UnitsOfWork, create_engine
+from freshly.chassis import docs, health, metrics
+from freshly.chassis.cache import Cache
+from freshly.chassis.database import UnitsOfWork
+from freshly.chassis.engine import create_engine
 from freshly.chassis.errors import Unauthenticated, install_error_handlers, problems
 from freshly.chassis.events import Event, Listener
+from freshly.chassis.gate import Gate
 from freshly.chassis.http import wrap
 from freshly.chassis.identity import require_caller
 from freshly.chassis.links import LinkSigner
+from freshly.chassis.numbers import count_reads, count_statements
+from freshly.chassis.rate_limit import Limiter
+from freshly.chassis.routing import BySection, add_routes
+from freshly.chassis.shared import Shared
 from freshly.domains.account import endpoints as account
 from freshly.domains.auth import endpoints as auth
 from freshly.domains.auth.identity import TokenIdentity
@@ -27,6 +35,7 @@ from freshly.domains.auth.passwords import Passwords
 from freshly.domains.auth.tokens import TokenSigner
 from freshly.domains.chat import endpoints as chat
 from freshly.domains.families import endpoints as families
+from freshly.domains.families.access import families_of
 from freshly.domains.families.events import MemberJoined
 from freshly.domains.grocery import endpoints as grocery
 from freshly.domains.ingredients import endpoints as ingredients
@@ -41,10 +50,11 @@ from freshly.domains.sharing import endpoints as sharing
 from freshly.domains.storage import endpoints as storage
 from freshly.domains.users import endpoints as users
 from freshly.examples import EXAMPLES
+from freshly.limits import group_of, groups
 from freshly.settings import Settings
 from freshly.tables import all_tables
 
-PUBLIC = (health.router, docs.router, auth.public, storage.public)
+PUBLIC = (health.router, metrics.router, docs.router, auth.public, storage.public)
 SIGNED_IN = (
     auth.router,
     users.router,
@@ -94,16 +104,20 @@ def _routes() -> Sequence[BaseRoute]:
         generate_unique_id_function=docs.operation_id,
     )
     for router in PUBLIC:
-        built.include_router(router)
-    signed_in = APIRouter(dependencies=[require_caller], responses=problems(Unauthenticated))
+        add_routes(built.router, router)
     for router in SIGNED_IN:
-        signed_in.include_router(router)
-    built.include_router(signed_in)
+        add_routes(
+            built.router,
+            router,
+            dependencies=[require_caller],
+            responses=problems(Unauthenticated),
+        )
     return tuple(built.router.routes)
 
 
 def create_app(settings: Settings) -> FastAPI:
     all_tables()
+    limits = groups(settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
@@ -112,18 +126,28 @@ def create_app(settings: Settings) -> FastAPI:
             settings.pooled_database,
             pool_size=settings.database_pool_size,
             max_overflow=settings.database_max_overflow,
-            pool_timeout=settings.database_pool_timeout,
             past_pooler=settings.database_url_pooler is None,
+            statement_timeout=settings.database_statement_timeout,
         )
         tokens = TokenSigner(settings)
         model = OpenAIModel(settings)
+        count_statements(engine)
+        shared = Shared.of(settings)
+        ttl = timedelta(seconds=settings.cache_ttl_seconds)
+        cache = Cache(shared.versions, shared.entries, settings.cache_memory, ttl, count_reads())
+        capacity = settings.database_pool_size + settings.database_max_overflow
+        gate = Gate(capacity, settings.database_pool_timeout)
+        units = UnitsOfWork(engine, cache, gate)
         try:
             yield {
                 "settings": settings,
-                "units": UnitsOfWork(engine),
+                "units": units,
+                "gate": gate,
+                "shared": shared,
                 "tokens": tokens,
                 "passwords": Passwords(),
-                "identity": TokenIdentity(tokens),
+                "identity": TokenIdentity(tokens, families_of),
+                "limiter": Limiter(limits, shared.counts),
                 "listeners": LISTENERS,
                 "mailer": mailer_for(settings),
                 "oauth": SupabaseVerifier(settings),
@@ -133,6 +157,7 @@ def create_app(settings: Settings) -> FastAPI:
             }
         finally:
             await model.close()
+            await shared.close()
             await engine.dispose()
 
     app = FastAPI(
@@ -145,7 +170,8 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         routes=list(_routes()),
     )
+    app.router.middleware_stack = BySection(app.routes, app.router.app)
     docs.describe(app, TAGS, EXAMPLES)
     install_error_handlers(app)
-    wrap(app, settings)
+    wrap(app, settings, group_of)
     return app

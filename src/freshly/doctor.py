@@ -12,7 +12,7 @@ from rich.table import Table
 from sqlalchemy import text
 
 from freshly.adapters.objects import store_for
-from freshly.chassis.database import create_engine
+from freshly.chassis.engine import create_engine
 from freshly.migrate import current_revision, newest_revision
 from freshly.settings import WEAKEST_SECRET, Settings
 

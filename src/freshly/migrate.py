@@ -12,7 +12,8 @@ from sqlalchemy import Connection, event, inspect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from freshly.chassis.database import UnitsOfWork, create_engine
+from freshly.chassis.database import UnitsOfWork
+from freshly.chassis.engine import create_engine
 from freshly.domains.ingredients.seeding import seed
 from freshly.domains.recipes.seeding import seed_diet_tags
 from freshly.settings import Settings

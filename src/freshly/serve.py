@@ -1,7 +1,10 @@
 """Runs the web server."""
 
 import asyncio
+import gc
+import os
 import sys
+from tempfile import TemporaryDirectory
 
 import uvicorn
 from fastapi import FastAPI
@@ -9,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from freshly.app import create_app
 from freshly.chassis.logging import configure_logging
+from freshly.chassis.shared import warn_if_apart
 from freshly.migrate import migrate
 from freshly.settings import Settings, load
 
@@ -16,11 +20,19 @@ GRACE = 25  # seconds that requests have to finish when the server is told to st
 KEEP_ALIVE = 75  # seconds; longer than proxies keep theirs, so that they close first
 
 
+GARBAGE = 10_000  # new objects until the next look for garbage; Python's 700 is for small ones
+
+
 def application() -> FastAPI:
     """What each worker process builds for itself, from the same environment."""
     settings = load()
     configure_logging(settings.log_level)
-    return create_app(settings)
+    app = create_app(settings)
+    # What is there now stays: the garbage collector need not look at all of it again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE, *gc.get_threshold()[1:])
+    return app
 
 
 def serve(settings: Settings) -> int:
@@ -32,6 +44,20 @@ def serve(settings: Settings) -> int:
         where = settings.database.render_as_string()
         print(f"freshly: DATABASE_URL: {where}: {reason}", file=sys.stderr)  # noqa: T201
         return 1
+    warn_if_apart(settings)
+    if settings.workers > 1:
+        return _with_numbers_together(settings)
+    return _run(settings)
+
+
+def _with_numbers_together(settings: Settings) -> int:
+    """Where each process keeps its numbers for whichever is asked for all of them."""
+    with TemporaryDirectory(prefix="freshly-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        return _run(settings)
+
+
+def _run(settings: Settings) -> int:
     print(  # noqa: T201
         f"Freshly serves on http://{settings.host}:{settings.port} (docs at /docs)",
         file=sys.stderr,

@@ -111,9 +111,12 @@ class Settings(BaseSettings):
     database_url_pooler: SecretStr | None = None
     database_pool_size: Annotated[int, Field(gt=0)] = 20
     database_max_overflow: Annotated[int, Field(ge=0)] = 30
-    database_pool_timeout: Seconds = 30
+    database_pool_timeout: Annotated[float, Field(gt=0)] = 2
+    database_statement_timeout: Seconds = 30
     redis_url: SecretStr | None = None
+    cache: Literal["auto", "memory", "off"] = "auto"
     cache_ttl_seconds: Seconds = 300
+    cache_memory: Annotated[ByteSize, Field(gt=0)] = ByteSize(32 * 1024 * 1024)
 
     rate_limit_enabled: bool = True
     rate_limit_requests: Annotated[int, Field(gt=0)] = 100
@@ -184,6 +187,8 @@ class Settings(BaseSettings):
                     )
         if self.workers > 1 and self.database.get_backend_name() == "sqlite":
             raise ValueError("WORKERS: more than one needs PostgreSQL: give DATABASE_URL")
+        if self.workers > 1 and self.cache == "memory":
+            raise ValueError("CACHE: memory is for a single process: give REDIS_URL instead")
         return self
 
     @property
@@ -195,6 +200,12 @@ class Settings(BaseSettings):
         """Where the tables are: for migrations, and for the app unless a pooler is given."""
         given = self.database_url.get_secret_value()
         return driven(given or f"sqlite:///{self.data_dir / 'freshly.db'}")
+
+    @property
+    def cache_alone(self) -> bool:
+        """May answers be kept in memory? Only by the one process that writes."""
+        alone = self.database.get_backend_name() == "sqlite"
+        return self.cache == "memory" or (self.cache == "auto" and alone)
 
     @property
     def pooled_database(self) -> URL:

@@ -148,7 +148,12 @@ async def test_says_what_it_is_and_that_it_is_well(client):
 
     assert welcome.json().keys() == {"message", "version", "docs", "health", "environment"}
     assert health.json() == {"status": "healthy", "app": "Freshly API", "env": "local"}
-    assert ready.json() == {"status": "ready", "database": "connected"}
+    assert ready.json() == {
+        "status": "ready",
+        "database": "connected",
+        "redis": "unused",
+        "pool": {"taken": 0, "waiting": 0, "capacity": 25},
+    }
 
 
 async def test_without_its_database_it_lives_but_is_not_ready(tmp_path):

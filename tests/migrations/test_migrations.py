@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from alembic import command
 
-from freshly.chassis.database import create_engine
+from freshly.chassis.engine import create_engine
 from freshly.migrate import configuration, migrate, newest_revision
 from freshly.settings import driven
 from tests.conftest import _named, _on_server, settings_for

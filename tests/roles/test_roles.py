@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from freshly.app import create_app
-from freshly.chassis.database import UnitsOfWork, create_engine
+from freshly.chassis.database import UnitsOfWork
+from freshly.chassis.engine import create_engine
 from tests.conftest import client_of, running, settings_for
 from tests.neighbours import model_server
 from tests.roles.world import ROLES, World, build

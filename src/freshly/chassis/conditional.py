@@ -1,13 +1,17 @@
 """Answers that a client may keep: digest, `If-None-Match`, 304, `Cache-Control`."""
 
+import gzip
 import hashlib
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import Request, Response
 from pydantic import TypeAdapter
 
 NO_STORE = "no-store"
 JSON_BYTES = "application/json"
+WORTH_COMPRESSING = 1000  # bytes
+COMPRESSION = 5  # of 9
 
 
 async def no_store(response: Response) -> None:
@@ -20,21 +24,57 @@ def digest(body: bytes) -> str:
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
-def conditional(
-    request: Request, response: Response, adapter: TypeAdapter[Any], value: Any, max_age: int
-) -> Response:
+class Kept:
+    """An answer as the bytes that leave, under the name of their digest."""
+
+    __slots__ = ("_compressed", "body", "etag", "next_cursor")
+
+    def __init__(self, body: bytes, etag: str, next_cursor: str | None = None) -> None:
+        self.body = body
+        self.etag = etag
+        self.next_cursor = next_cursor
+        self._compressed: bytes | None = None
+
+    @property
+    def compressed(self) -> bytes:
+        """Compressed once, however often it leaves."""
+        if self._compressed is None:
+            self._compressed = gzip.compress(self.body, COMPRESSION, mtime=0)
+        return self._compressed
+
+    def answer(
+        self, request: Request, cache_control: str = NO_STORE, *, quoted: bool = True
+    ) -> Response:
+        """The bytes, or 304 without any for a client that has them.
+
+        The existing app knows some ETags without quotes (`quoted=False`).
+        """
+        given = request.headers
+        headers = {
+            "Cache-Control": cache_control,
+            "ETag": f'"{self.etag}"' if quoted else self.etag,
+        }
+        if self.next_cursor:
+            query = urlencode({**request.query_params, "cursor": self.next_cursor})
+            headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+        if _matches(given.get("If-None-Match"), self.etag):
+            return Response(status_code=304, headers=headers)
+        body = self.body
+        if len(body) >= WORTH_COMPRESSING and "gzip" in given.get("Accept-Encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            body = self.compressed
+        return Response(body, headers=headers, media_type=JSON_BYTES)
+
+
+def for_a_while(seconds: int) -> str:
+    """`Cache-Control` of what only its person may keep, and asks for again after that."""
+    return f"private, max-age={seconds}, must-revalidate"
+
+
+def conditional(request: Request, adapter: TypeAdapter[Any], value: Any, max_age: int) -> Response:
     """The value as JSON with an unquoted ETag (as the existing app has it), or 304."""
     body = adapter.dump_json(adapter.validate_python(value, from_attributes=True), by_alias=True)
-    tag = digest(body)
-    headers = {
-        **response.headers,
-        "Cache-Control": f"private, max-age={max_age}, must-revalidate",
-        "ETag": tag,
-    }
-    headers.pop("content-length", None)
-    if _matches(request.headers.get("If-None-Match"), tag):
-        return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type=JSON_BYTES)
+    return Kept(body, digest(body)).answer(request, for_a_while(max_age), quoted=False)
 
 
 def _matches(wanted: str | None, tag: str) -> bool:

@@ -1,26 +1,24 @@
 """Tables and transactions. A unit of work is opened and committed here, nowhere else."""
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Annotated, Any
-from uuid import uuid4
+from functools import partial
+from typing import Annotated, ClassVar
 
 from fastapi import Depends, Request
-from sqlalchemy import Connection, Index, MetaData, Table, UniqueConstraint, event, func
-from sqlalchemy.engine import URL
+from sqlalchemy import Index, MetaData, Table, UniqueConstraint, func
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import (
-    AsyncEngine,
-    AsyncSession,
-    async_sessionmaker,
-    create_async_engine,
-)
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
+from freshly.chassis.cache import Cache, Off
 from freshly.chassis.columns import Instant, now
-from freshly.chassis.errors import AppError
+from freshly.chassis.engine import LOCK_WAIT
+from freshly.chassis.errors import AppError, Unavailable
+from freshly.chassis.gate import Gate
+from freshly.chassis.stale import Shows, stale_tags
 
 # As PostgreSQL names them by itself, because existing databases were named by it.
 NAMING = {
@@ -31,25 +29,16 @@ NAMING = {
     "pk": "%(table_name)s_pkey",
 }
 Session = AsyncSession  # for signatures outside of the layers that know SQLAlchemy
-LOCK_WAIT = 5  # seconds until a locked table is a 503
-DIRECT: dict[str, Any] = {
-    "server_settings": {
-        "application_name": "freshly",
-        "lock_timeout": f"{LOCK_WAIT}s",
-        "idle_in_transaction_session_timeout": "60s",
-    },
-}
-POOLED: dict[str, Any] = {
-    "statement_cache_size": 0,
-    "prepared_statement_cache_size": 0,
-    "prepared_statement_name_func": lambda: f"freshly_{uuid4().hex}",
-}
 
 
 class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False, repr=False):
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {datetime: Instant()}
     __mapper_args__ = {"eager_defaults": True}  # updated_at comes back with the UPDATE
+
+    __stale__: ClassVar[Sequence[Shows]] = ()
+    # Do answers show something of a row wherever another row refers to it, such as its name?
+    __shown_with__: ClassVar[bool] = False
 
 
 class Created(MappedAsDataclass, kw_only=True, eq=False, repr=False):
@@ -64,86 +53,82 @@ class Updated(MappedAsDataclass, kw_only=True, eq=False, repr=False):
     )
 
 
-def create_engine(
-    url: URL,
-    *,
-    pool_size: int = 5,
-    max_overflow: int = 5,
-    pool_timeout: float = 30,
-    past_pooler: bool = True,
-) -> AsyncEngine:
-    """An engine that knows the database's manners.
-
-    A pooler such as PgBouncer hands each transaction to another connection, so behind one
-    (`past_pooler=False`) nothing is set for, or prepared on, a connection.
-    """
-    sizes = {"pool_size": pool_size, "max_overflow": max_overflow, "pool_timeout": pool_timeout}
-    if url.get_backend_name() == "sqlite":
-        engine = create_async_engine(url, connect_args={"timeout": LOCK_WAIT}, **sizes)
-        _teach_sqlite(engine)
-        return engine
-    return create_async_engine(
-        url,
-        pool_pre_ping=True,
-        pool_recycle=1800,
-        connect_args={"timeout": 3, **(DIRECT if past_pooler else POOLED)},
-        **sizes,
-    )
-
-
-def _teach_sqlite(engine: AsyncEngine) -> None:
-    @event.listens_for(engine.sync_engine, "connect")
-    def _on_connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves, below
-        connection.create_function("unicode_lower", 1, lambda text: text and text.lower())
-        cursor = connection.cursor()
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            f"busy_timeout={LOCK_WAIT * 1000}",
-            "foreign_keys=ON",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def _on_begin(connection: Connection) -> None:
-        # A deferred BEGIN that reads and then writes fails with "database is locked" as soon
-        # as somebody else wrote in between; a writer therefore says so at once, and waits.
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-@dataclass(frozen=True)
 class UnitsOfWork:
     """Makes units of work. Endpoints that call out take this, never a request-long session."""
 
-    engine: AsyncEngine
+    def __init__(
+        self, engine: AsyncEngine, cache: Cache | None = None, gate: Gate | None = None
+    ) -> None:
+        self.engine = engine
+        self.cache = cache or Cache(Off())
+        self.gate = gate or Gate(capacity=1000, longest=1)
+        make = partial(async_sessionmaker, expire_on_commit=False, autoflush=False)
+        self._writing = make(engine.execution_options(writes=True))
+        alone = engine.dialect.name == "sqlite"
+        # Each statement sees what is committed then, on PostgreSQL within a transaction or not;
+        # without one there are two round trips fewer.
+        one_by_one = {"reads": True} if alone else {"isolation_level": "AUTOCOMMIT"}
+        self._reading = make(engine.execution_options(**one_by_one))
+        # SQLite lets one write at a time; who waits here waits without asking again and again.
+        self._turn = asyncio.Lock() if alone else None
 
-    def writing(self) -> AbstractAsyncContextManager[AsyncSession]:
-        return unit_of_work(self.engine.execution_options(writes=True))
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: all of it, or nothing.
 
-    def reading(self) -> AbstractAsyncContextManager[AsyncSession]:
-        return unit_of_work(self.engine)
-
-
-@asynccontextmanager
-async def unit_of_work(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
-    """One transaction: all of it, or nothing.
-
-    An error rolls back, except one that is itself a fact to be kept (`AppError.keeps_work`).
-    """
-    sessions = async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
-    kept: AppError | None = None
-    async with sessions() as session, session.begin():
+        An error rolls back, except one that is itself a fact to be kept (`AppError.keeps_work`).
+        """
+        lane = await self.gate.enter()
         try:
-            yield session
-        except AppError as error:
-            if not error.keeps_work:
-                raise
-            kept = error
-    if kept:
-        raise kept
+            if self._turn is None:
+                async with self._unit() as session:
+                    yield session
+                return
+            try:
+                async with asyncio.timeout(LOCK_WAIT):
+                    await self._turn.acquire()
+            except TimeoutError as error:
+                raise Unavailable from error
+            try:
+                async with self._unit() as session:
+                    yield session
+            finally:
+                self._turn.release()
+        finally:
+            self.gate.leave(lane)
+
+    @asynccontextmanager
+    async def _unit(self) -> AsyncIterator[AsyncSession]:
+        kept: AppError | None = None
+        marked: set[str] = set()
+        try:
+            async with self._writing() as session, session.begin():
+                try:
+                    yield session
+                except AppError as error:
+                    if not error.keeps_work:
+                        raise
+                    kept = error
+                await session.flush()
+                # Before the commit, so that even if this process dies right after it, nobody is
+                # served what was kept before.
+                marked = stale_tags(session.sync_session)
+                if marked:
+                    await self.cache.mark(marked)
+        finally:
+            if marked:
+                await self.cache.expire(marked)
+        if kept:
+            raise kept
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        lane = await self.gate.enter()
+        try:
+            async with self._reading() as session:
+                yield session
+        finally:
+            self.gate.leave(lane)
 
 
 async def _units(request: Request) -> UnitsOfWork:

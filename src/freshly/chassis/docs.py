@@ -12,6 +12,7 @@ from starlette.responses import FileResponse, HTMLResponse
 
 from freshly.chassis.errors import NotFound, Problem
 from freshly.chassis.identity import current_caller
+from freshly.chassis.injection import is_made_of
 
 ASSETS = Path(__file__).with_name("swagger")
 SERVED = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
@@ -126,4 +127,6 @@ def _signed_in(app: FastAPI) -> Iterator[tuple[str, str]]:
 
 
 def _asks(dependant: Any, call: Callable[..., Any]) -> bool:
-    return dependant.call is call or any(_asks(one, call) for one in dependant.dependencies)
+    return is_made_of(dependant.call, call) or any(
+        _asks(one, call) for one in dependant.dependencies
+    )

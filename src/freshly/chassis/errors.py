@@ -34,7 +34,8 @@ class AppError(Exception):
     status: ClassVar[int]
     code: ClassVar[str]
     detail: ClassVar[str]
-    headers: ClassVar[Mapping[str, str]] = {}
+    headers: Mapping[str, str] = {}
+    members: Mapping[str, Any] | None = None  # of the body, in place of the standard ones
     # The existing app reads `error.error` of meals and shares.
     nested: ClassVar[bool] = False
     # A refusal that is itself a fact (a replayed token, a wrong code) keeps what it wrote.
@@ -154,7 +155,14 @@ def _body(status: int, code: str, detail: str, *, nested: bool) -> dict[str, Any
 
 
 def answer(error: AppError) -> JSONResponse:
-    return problem(error.status, error.code, error.text, headers=error.headers, nested=error.nested)
+    return problem(
+        error.status,
+        error.code,
+        error.text,
+        headers=error.headers,
+        nested=error.nested,
+        members=error.members,
+    )
 
 
 def internal_error() -> JSONResponse:

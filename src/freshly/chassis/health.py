@@ -30,9 +30,17 @@ class Health(BaseModel):
     env: str
 
 
+class Pool(BaseModel):
+    taken: int
+    waiting: int
+    capacity: int
+
+
 class Ready(BaseModel):
     status: str
     database: str
+    redis: str
+    pool: Pool
 
 
 @router.get("/", summary="What this is")
@@ -59,14 +67,17 @@ async def health(request: Request) -> Health:
     summary="The database answers too",
     responses={503: {"model": Problem, "description": "The database does not answer"}},
 )
-async def ready(units: Units) -> object:
+async def ready(request: Request, units: Units) -> object:
     try:
         async with asyncio.timeout(READY_WITHIN), units.reading() as session:
             await session.execute(text("SELECT 1"))
     except Exception as error:  # noqa: BLE001 - whatever it is, the answer is "not ready"
         logger.warning("not ready", error=repr(error))
         return not_ready()
-    return Ready(status="ready", database="connected")
+    gate = units.gate
+    pool = Pool(taken=gate.taken, waiting=gate.waiting, capacity=gate.capacity)
+    redis = request.state.shared.state()
+    return Ready(status="ready", database="connected", redis=redis, pool=pool)
 
 
 def not_ready() -> object:

@@ -2,20 +2,23 @@
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import FastAPI
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from freshly.chassis.conditional import COMPRESSION, WORTH_COMPRESSING
 from freshly.chassis.errors import internal_error, problem
-from freshly.chassis.logging import correlation_id, get_logger
+from freshly.chassis.logging import access_line, correlation_id, get_logger
+from freshly.chassis.numbers import observe
+from freshly.chassis.rate_limit import AtTheDoor
 from freshly.settings import (
     LARGEST_AVATAR,
     LARGEST_BODY,
@@ -24,12 +27,11 @@ from freshly.settings import (
     Settings,
 )
 
-access_log = get_logger("freshly.access")
 logger = get_logger(__name__)
 
 CORRELATION_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 PREFIX = "/api/v1"
-SYSTEM_PATHS = {"/", "/health", "/ready", "/docs", "/openapi.json"}
+SYSTEM_PATHS = {"/", "/health", "/ready", "/metrics", "/docs", "/openapi.json"}
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -46,6 +48,8 @@ LARGEST_BODIES = {
     "/storage/avatar/proxy": LARGEST_AVATAR + AROUND_A_FILE,
     "/files": LARGEST_AVATAR,
 }
+# Answers differ by these headers of the request.
+VARY = "Accept-Encoding, Origin"
 ONLY_HTTPS = "max-age=31536000; includeSubDomains"
 LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1)(:\d+)?"
 
@@ -55,16 +59,18 @@ class Observed:
 
     def __init__(self, app: ASGIApp, *, only_https: bool) -> None:
         self.app = app
-        self.headers = dict(SECURITY_HEADERS)
+        always = {**SECURITY_HEADERS, "Vary": VARY}
         if only_https:
-            self.headers["Strict-Transport-Security"] = ONLY_HTTPS
+            always["Strict-Transport-Security"] = ONLY_HTTPS
+        # As the server takes them: this is done for every answer.
+        self.headers = [(name.lower().encode(), value.encode()) for name, value in always.items()]
+        self.replaced = {b"vary"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("X-Correlation-ID", "")
-        assigned = given if CORRELATION_ID.fullmatch(given) else secrets.token_hex(4)
+        assigned = _correlation_id(scope)
         started = perf_counter()
         status = 0
 
@@ -72,11 +78,7 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Correlation-ID"] = assigned
-                headers["X-Process-Time"] = f"{perf_counter() - started:.6f}"
-                for name, value in self.headers.items():
-                    headers.setdefault(name, value)
+                message["headers"] = self._headers(scope, message, assigned, started)
             await send(message)
 
         path = scope["path"]
@@ -84,21 +86,66 @@ class Observed:
         try:
             await self.app(scope, receive, send_with_headers)
         finally:
-            self._log(scope, path, status, perf_counter() - started)
+            seconds = perf_counter() - started
+            self._log(scope, path, status, seconds)
+            route = scope.get("state", {}).get("route", "-")
+            observe(scope["method"] if route != "-" else "-", route, status, seconds)
             correlation_id.reset(token)
+
+    def _headers(
+        self, scope: Scope, message: Message, assigned: str, started: float
+    ) -> list[tuple[bytes, bytes]]:
+        given = [one for one in message.get("headers", ()) if one[0] not in self.replaced]
+        there = {name for name, _ in given}
+        return [
+            *given,
+            (b"x-correlation-id", assigned.encode()),
+            (b"x-process-time", b"%.6f" % (perf_counter() - started)),
+            *(one for one in self.headers if one[0] not in there),
+            *scope.get("state", {}).get("headers", ()),
+        ]
 
     @staticmethod
     def _log(scope: Scope, path: str, status: int, seconds: float) -> None:
         facts: dict[str, Any] = {
             "method": scope["method"],
-            "path": quote(path),
+            "path": path,
             "status": status or "aborted",
             "ms": round(seconds * 1000, 2),
             "client": (scope.get("client") or ("-",))[0],
         }
         if user := scope.get("state", {}).get("user_id"):
             facts["user_id"] = user
-        access_log.info("request", **facts)
+        access_line(facts)
+
+
+def _correlation_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-correlation-id":
+            given: str = value.decode("latin-1")
+            if CORRELATION_ID.fullmatch(given):
+                return given
+    return secrets.token_hex(4)
+
+
+def _has(scope: Scope, wanted: bytes, part: bytes = b"") -> bool:
+    return any(name == wanted and part in value for name, value in scope.get("headers", ()))
+
+
+class Compressed(GZipMiddleware):
+    """Starlette's, out of the way of those who do not ask for it: it costs 20 microseconds."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wanted = scope["type"] == "http" and _has(scope, b"accept-encoding", b"gzip")
+        await (super().__call__ if wanted else self.app)(scope, receive, send)
+
+
+class CrossOrigin(CORSMiddleware):
+    """Starlette's, out of the way of apps, which send no Origin."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wanted = scope["type"] == "http" and _has(scope, b"origin")
+        await (super().__call__ if wanted else self.app)(scope, receive, send)
 
 
 class KnownHosts:
@@ -190,16 +237,17 @@ class LastResort:
             await internal_error()(scope, receive, send)
 
 
-def wrap(app: FastAPI, settings: Settings) -> None:
+def wrap(app: FastAPI, settings: Settings, group_of: Callable[[str, str], str]) -> None:
     """Put everything in front of the routes; the last added is the outermost."""
-    app.add_middleware(LastResort)
     app.add_middleware(LimitedBody)
+    app.add_middleware(AtTheDoor, group_of=group_of, enabled=settings.rate_limit_enabled)
     app.add_middleware(OnePrefix)
-    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    app.add_middleware(LastResort)
+    app.add_middleware(Compressed, minimum_size=WORTH_COMPRESSING, compresslevel=COMPRESSION)
     if not settings.is_local or settings.app_env == "development":
         app.add_middleware(KnownHosts, hosts=[host.lower() for host in settings.allowed_hosts])
     app.add_middleware(
-        CORSMiddleware,
+        CrossOrigin,
         allow_origins=settings.cors_origins,
         allow_origin_regex=LOCAL_ORIGIN if settings.app_env == "local" else None,
         allow_credentials=True,
@@ -209,6 +257,9 @@ def wrap(app: FastAPI, settings: Settings) -> None:
             *("X-Requested-With", "Origin", "Cache-Control", "Pragma", "Idempotency-Key"),
             *("If-Match", "If-None-Match", "X-Correlation-ID"),
         ),
-        expose_headers=("X-Correlation-ID", "X-Process-Time", "ETag", "Cache-Control", "Link"),
+        expose_headers=(
+            *("X-Correlation-ID", "X-Process-Time", "ETag", "Cache-Control", "Link"),
+            *("RateLimit", "RateLimit-Policy", "Retry-After"),
+        ),
     )
     app.add_middleware(Observed, only_https=not settings.is_local)

@@ -4,10 +4,16 @@ from dataclasses import dataclass
 from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
-from sqlalchemy.ext.asyncio import AsyncSession
+from pydantic import TypeAdapter
 
-from freshly.chassis.database import Units
-from freshly.chassis.errors import Unauthenticated
+from freshly.chassis.cache import encoded
+from freshly.chassis.conditional import Kept
+from freshly.chassis.database import Session, UnitsOfWork
+from freshly.chassis.errors import AppError, Unauthenticated
+from freshly.chassis.stale import Topic
+
+# What is known of a person: that they are there, their sign-ins, their tier and their families.
+IDENTITY = Topic("identity")
 
 
 @dataclass(frozen=True)
@@ -15,23 +21,60 @@ class Caller:
     user_id: int
     session_id: str
     tier: str
+    # Family ids, each with the role there; the longest membership first.
+    families: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What a token says, and its signature proves; not whether it still holds."""
+
+    user_id: int
+    session_id: str
 
 
 class Identity(Protocol):
-    async def identify(self, token: str, session: AsyncSession) -> Caller:
-        """Whose token this is. Raises an Unauthenticated when it is nobody's, or not any more."""
+    def claims(self, token: str) -> Claimed:
+        """Raises an Unauthenticated when the token is not one of ours, or not any more."""
+
+    async def identify(self, claimed: Claimed, session: Session) -> Caller:
+        """Raises an Unauthenticated when it holds no more."""
 
 
-async def current_caller(request: Request, units: Units) -> Caller:
-    """Read in a unit of work that is over before the endpoint starts."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+CALLER: TypeAdapter[Caller] = TypeAdapter(Caller)
+
+
+async def introduced(identity: Identity, units: UnitsOfWork, authorization: str) -> Caller:
+    """Who is calling, by the value of the header `Authorization`. Raises an Unauthenticated.
+
+    Found out in a unit of work that is over before the endpoint starts.
+    """
+    scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated
-    identity: Identity = request.state.identity
-    async with units.reading() as session:
-        caller = await identity.identify(token.strip(), session)
-    request.state.user_id = caller.user_id
+    claimed = identity.claims(token.strip())
+
+    async def load() -> Kept:
+        async with units.reading() as session:
+            return encoded(CALLER, await identity.identify(claimed, session))
+
+    tags = (IDENTITY.person(claimed.user_id),)
+    key = f"caller({claimed.user_id},{claimed.session_id})"
+    entry = await units.cache.read(key, tags, load)
+    if entry.value is None:
+        entry.value = CALLER.validate_json(entry.kept.body)
+    caller: Caller = entry.value
     return caller
+
+
+async def current_caller(request: Request) -> Caller:
+    """Whoever was found at the door, where the limits are (`rate_limit`), or why nobody was."""
+    found: Caller | Exception | None = request.state.caller
+    if isinstance(found, Caller):
+        return found
+    if isinstance(found, AppError) or found is None:
+        raise found or Unauthenticated
+    raise found
 
 
 require_caller = Depends(current_caller)

@@ -11,6 +11,7 @@ from freshly.chassis.oauth import (
     OAuthTokenInvalid,
     OAuthUnreachable,
 )
+from freshly.chassis.rate_limit import CallLimits, RateLimited
 from freshly.chassis.schemas import Message
 from freshly.domains.auth.codes import PasswordResetService, VerificationService
 from freshly.domains.auth.errors import (
@@ -58,6 +59,7 @@ from freshly.domains.users.schemas import Email, UserRead
 from freshly.domains.users.service import UserService
 
 public = APIRouter(prefix="/auth", tags=["auth"])
+CODES = "auth-code"  # limited by e-mail address too, wherever it is asked from
 router = APIRouter(prefix="/auth", tags=["auth"])
 
 Postman = Annotated[Mailer, from_lifespan("mailer")]
@@ -105,29 +107,36 @@ async def read_me(users: Injected[UserService]) -> User:
 
 @public.post(
     "/send-code",
-    responses=problems(NoAddress),
+    responses=problems(NoAddress, RateLimited),
     summary="Have a code sent, to confirm an address",
 )
 async def send_code(
     verification: Injected[VerificationService],
     mailer: Postman,
     tasks: BackgroundTasks,
+    limits: Injected[CallLimits],
     given: Annotated[EmailOnly | None, Body()] = None,
     email: Annotated[Email | None, Query(max_length=320)] = None,
 ) -> Message:
     address = given.email if given else email
     if address is None:
         raise NoAddress
+    await limits.count(CODES, address)
     _post(await verification.ask(address), mailer, tasks)
     return Message(message=SENT)
 
 
 @public.post(
     "/verify-code",
-    responses=problems(NoActiveCode, CodeExpired, WrongCode, TooManyTries),
+    responses=problems(NoActiveCode, CodeExpired, WrongCode, TooManyTries, RateLimited),
     summary="Confirm an address by the code that was sent",
 )
-async def verify_code(verification: Injected[VerificationService], given: EmailAndCode) -> Verified:
+async def verify_code(
+    verification: Injected[VerificationService],
+    limits: Injected[CallLimits],
+    given: EmailAndCode,
+) -> Verified:
+    await limits.count(CODES, given.email)
     confirmed = await verification.verify(given)
     return Verified(message="Email verified", is_verified=confirmed)
 

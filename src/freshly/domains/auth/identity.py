@@ -1,27 +1,48 @@
 """Auth's side of `chassis.identity`."""
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from time import time
 
 from freshly.chassis.database import Session
-from freshly.chassis.identity import Caller
+from freshly.chassis.identity import Caller, Claimed
 from freshly.domains.auth.errors import InvalidToken, TokenRevoked, UserGone, WrongTokenType
 from freshly.domains.auth.repository import SignInRepository
 from freshly.domains.auth.tokens import TokenSigner
 
+MOST_TOKENS = 10_000
+# Families are a domain above this one, which says at start how to ask it.
+FamiliesOf = Callable[[int, Session], Awaitable[tuple[tuple[int, str], ...]]]
 
-@dataclass(frozen=True)
+
 class TokenIdentity:
-    tokens: TokenSigner
+    def __init__(self, tokens: TokenSigner, families_of: FamiliesOf) -> None:
+        self.tokens = tokens
+        self.families_of = families_of
+        # A signature that was right stays right, until the token expires: it is checked once.
+        self._read: OrderedDict[str, tuple[Claimed, float]] = OrderedDict()
 
-    async def identify(self, token: str, session: Session) -> Caller:
+    def claims(self, token: str) -> Claimed:
+        known = self._read.get(token)
+        if known is not None and known[1] > time():
+            return known[0]
         try:
             claims = self.tokens.read(token, "access")
         except WrongTokenType as error:
             raise InvalidToken from error
-        standing = await SignInRepository(session).standing(claims.user_id, claims.sign_in_id)
+        claimed = Claimed(claims.user_id, claims.sign_in_id)
+        self._read[token] = (claimed, claims.expires)
+        if len(self._read) > MOST_TOKENS:
+            self._read.popitem(last=False)
+        return claimed
+
+    async def identify(self, claimed: Claimed, session: Session) -> Caller:
+        sign_ins = SignInRepository(session)
+        standing = await sign_ins.standing(claimed.user_id, claimed.session_id)
         if standing is None:
             raise UserGone
         tier, stands = standing
         if not stands:
             raise TokenRevoked
-        return Caller(user_id=claims.user_id, session_id=claims.sign_in_id, tier=tier)
+        families = await self.families_of(claimed.user_id, session)
+        return Caller(claimed.user_id, claimed.session_id, tier, families)

@@ -6,6 +6,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.columns import Instant
 from freshly.chassis.database import Base, Created
+from freshly.chassis.identity import IDENTITY
+from freshly.chassis.stale import Shows
 
 
 class SignIn(Created, Base):
@@ -17,6 +19,8 @@ class SignIn(Created, Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     expires_at: Mapped[datetime] = mapped_column(Instant(), index=True)
     revoked_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
+
+    __stale__ = (Shows(IDENTITY, person="user_id"),)
 
 
 class RefreshToken(Base):

@@ -1,13 +1,25 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, delete, select, update
+from sqlalchemy import and_, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from freshly.chassis.columns import now
 from freshly.chassis.database import DbSession
 from freshly.domains.auth.models import CodePurpose, EmailCode, OAuthAccount, RefreshToken, SignIn
 from freshly.domains.users.models import User
+
+users, sign_ins = User.__table__.c, SignIn.__table__.c
+# Asked at every request that finds nobody in the cache, so it is built once, and of columns.
+STANDING = (
+    select(users.tier, sign_ins.id, sign_ins.revoked_at)
+    .select_from(User.__table__)
+    .outerjoin(
+        SignIn.__table__,
+        and_(sign_ins.user_id == users.id, sign_ins.id == bindparam("sign_in_id")),
+    )
+    .where(users.id == bindparam("user_id"))
+)
 
 
 @dataclass
@@ -56,14 +68,9 @@ class SignInRepository:
 
     async def standing(self, user_id: int, sign_in_id: str) -> tuple[str, bool] | None:
         """The person's tier, and whether this sign-in of theirs stands; None without a person."""
-        theirs = and_(SignIn.user_id == User.id, SignIn.id == sign_in_id)
-        row = (
-            await self.session.execute(
-                select(User.tier, SignIn.id, SignIn.revoked_at)
-                .outerjoin(SignIn, theirs)
-                .where(User.id == user_id)
-            )
-        ).one_or_none()
+        connection = await self.session.connection()
+        asked = {"user_id": user_id, "sign_in_id": sign_in_id}
+        row = (await connection.execute(STANDING, asked)).one_or_none()
         return (row[0], row[1] is not None and row[2] is None) if row else None
 
 

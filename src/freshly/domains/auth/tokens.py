@@ -33,6 +33,7 @@ class Claims:
     user_id: int
     sign_in_id: str
     jti: str
+    expires: float = 0.0  # seconds since 1970
 
 
 def fresh_id() -> str:
@@ -84,7 +85,9 @@ class TokenSigner:
                 # The clock that wrote `iat` may be ahead of ours; `exp` is what counts.
                 options={"require": REQUIRED, "verify_iat": False},
             )
-            found = Claims(int(claims["sub"]), str(claims["sid"]), str(claims["jti"]))
+            found = Claims(
+                int(claims["sub"]), str(claims["sid"]), str(claims["jti"]), float(claims["exp"])
+            )
         except jwt.ExpiredSignatureError as error:
             raise TokenExpired from error
         except (jwt.InvalidTokenError, ValueError) as error:

@@ -5,15 +5,31 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 from fastapi import Depends
-from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Select, exists, or_, select
+from sqlalchemy import (
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    Select,
+    bindparam,
+    exists,
+    or_,
+    select,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, MappedAsDataclass, mapped_column
 
-from freshly.chassis.database import Base, DbSession, Units
+from freshly.chassis.database import Base, DbSession
 from freshly.chassis.errors import Forbidden, NotFound
 from freshly.chassis.identity import CurrentCaller
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.families.models import Membership, Role
+
+memberships = Membership.__table__.c
+MEMBERSHIPS = (
+    select(memberships.family_id, memberships.role)
+    .where(memberships.user_id == bindparam("user_id"))
+    .order_by(memberships.id)
+)
 
 
 @dataclass(frozen=True)
@@ -22,6 +38,13 @@ class Owner:
 
     family_id: int | None
     user_id: int | None
+
+    @property
+    def tag(self) -> str:
+        return f"f{self.family_id}" if self.family_id is not None else f"p{self.user_id}"
+
+    def __repr__(self) -> str:
+        return self.tag
 
 
 @dataclass(frozen=True)
@@ -34,11 +57,8 @@ class Access:
     @classmethod
     async def of(cls, user_id: int, session: AsyncSession) -> Self:
         """The explicit access of somebody, for jobs, notices, and an owner looking at a member."""
-        rows = await session.execute(
-            select(Membership.family_id, Membership.role)
-            .where(Membership.user_id == user_id)
-            .order_by(Membership.id)
-        )
+        connection = await session.connection()
+        rows = await connection.execute(MEMBERSHIPS, {"user_id": user_id})
         return cls(user_id=user_id, roles={family_id: Role(role) for family_id, role in rows})
 
     def owner(self, family_id: int | None) -> Owner:
@@ -59,14 +79,23 @@ class Access:
         return self.roles.get(family_id) is Role.OWNER
 
     @property
+    def families(self) -> tuple[Owner, ...]:
+        return tuple(self.owner(family_id) for family_id in self.roles)
+
+    @property
     def first_family(self) -> int | None:
         return next(iter(self.roles), None)
 
 
-async def _current_access(units: Units, caller: CurrentCaller) -> Access:
-    """Read in a unit of work that is over before the endpoint starts."""
-    async with units.reading() as session:
-        return await Access.of(caller.user_id, session)
+async def families_of(user_id: int, session: AsyncSession) -> tuple[tuple[int, str], ...]:
+    """For `Caller.families`."""
+    access = await Access.of(user_id, session)
+    return tuple((family_id, str(role)) for family_id, role in access.roles.items())
+
+
+async def _current_access(caller: CurrentCaller) -> Access:
+    roles = {family_id: Role(role) for family_id, role in caller.families}
+    return Access(user_id=caller.user_id, roles=roles)
 
 
 CurrentAccess = Annotated[Access, Depends(_current_access)]
@@ -166,10 +195,15 @@ class GuardedRepository(Generic[Row]):
 class OwnedRepository(GuardedRepository[Row]):
     """Rows with the columns of Owned."""
 
-    def owned_by(self, owner: Owner) -> Select[Any]:
+    def is_owned_by(self, owner: Owner) -> ColumnElement[bool]:
+        """An Owner is proof that the caller may see what it owns."""
         model: Any = self.model
-        return self.visible().where(
+        found: ColumnElement[bool] = (
             model.family_id == owner.family_id
             if owner.family_id is not None
             else model.owner_user_id == owner.user_id
         )
+        return found
+
+    def owned_by(self, owner: Owner) -> Select[Any]:
+        return self.visible().where(self.is_owned_by(owner))

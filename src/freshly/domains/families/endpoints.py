@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request, Response
 
 from freshly.chassis.errors import problems
 from freshly.chassis.injection import Injected
@@ -27,7 +27,7 @@ from freshly.domains.families.schemas import (
     MembershipRead,
     RoleUpdate,
 )
-from freshly.domains.families.service import FamilyService
+from freshly.domains.families.service import FamilyService, MyFamilies
 from freshly.domains.preferences.errors import PreferencesNotSet
 from freshly.domains.preferences.models import UserPreference
 from freshly.domains.preferences.schemas import PreferenceRead
@@ -40,9 +40,9 @@ router = APIRouter(tags=["families"])
 Families = Injected[FamilyService]
 
 
-@router.get("/families", summary="The families I am in")
-async def list_families(families: Families) -> list[FamilyRead]:
-    return await families.mine()
+@router.get("/families", response_model=list[FamilyRead], summary="The families I am in")
+async def list_families(families: Injected[MyFamilies], request: Request) -> Response:
+    return (await families.page()).answer(request)
 
 
 @router.post("/families", summary="Found a family, as its owner")

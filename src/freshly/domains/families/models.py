@@ -6,7 +6,11 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from freshly.chassis.columns import now
 from freshly.chassis.database import Base, Created
+from freshly.chassis.identity import IDENTITY
+from freshly.chassis.stale import Shows, Topic
 from freshly.domains.users.models import User
+
+FAMILIES = Topic("families")
 
 
 class Role(StrEnum):
@@ -29,6 +33,8 @@ class Family(Created, Base):
     display_name: Mapped[str] = mapped_column(Text)
     invite_code: Mapped[str] = mapped_column(Text, unique=True, index=True)
 
+    __stale__ = (Shows(FAMILIES, family="id"),)
+
 
 class Membership(Base):
     __tablename__ = "family_memberships"
@@ -44,6 +50,7 @@ class Membership(Base):
     )
     user: Mapped[User] = relationship(init=False, lazy="raise", viewonly=True)
 
+    __stale__ = (Shows(IDENTITY, person="user_id"), Shows(FAMILIES, family="family_id"))
     __table_args__ = (
         UniqueConstraint("family_id", "user_id", name="uq_membership_family_user"),
         CheckConstraint("role IN ('owner', 'admin', 'member')", name="ck_memberships_role"),

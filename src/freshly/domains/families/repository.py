@@ -2,7 +2,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
@@ -14,6 +14,21 @@ from freshly.domains.families.schemas import FamilyRead
 
 CODES = 10**6
 CODE_TRIES = 20
+families = Family.__table__.c
+FAMILIES_OF = (
+    select(
+        families.id,
+        families.display_name,
+        families.invite_code,
+        select(func.count())
+        .select_from(Membership.__table__)
+        .where(Membership.__table__.c.family_id == families.id)
+        .scalar_subquery()
+        .label("count"),
+    )
+    .where(families.id.in_(bindparam("ids", expanding=True)))
+    .order_by(families.id)
+)
 
 
 @dataclass
@@ -35,17 +50,8 @@ class FamilyRepository:
         return found[0]
 
     async def _read(self, ids: Sequence[int]) -> list[FamilyRead]:
-        members = (
-            select(func.count())
-            .select_from(Membership)
-            .where(Membership.family_id == Family.id)
-            .scalar_subquery()
-        )
-        rows = await self.session.execute(
-            select(Family.id, Family.display_name, Family.invite_code, members.label("count"))
-            .where(Family.id.in_(ids))
-            .order_by(Family.id)
-        )
+        connection = await self.session.connection()
+        rows = await connection.execute(FAMILIES_OF, {"ids": ids})
         return [FamilyRead.model_validate(row) for row in rows]
 
     async def lock(self, family_id: int) -> Family | None:

@@ -1,9 +1,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from freshly.chassis.cache import cached
+from freshly.chassis.conditional import Kept
+from freshly.chassis.database import Units
 from freshly.chassis.events import EventBus
 from freshly.chassis.injection import Injected
-from freshly.domains.families.access import CurrentAccess
+from freshly.chassis.pages import Slice
+from freshly.domains.families.access import CurrentAccess, Owner
 from freshly.domains.families.errors import (
     InvalidInviteCode,
     InvalidRole,
@@ -15,9 +19,27 @@ from freshly.domains.families.errors import (
     NotAMember,
 )
 from freshly.domains.families.events import MemberJoined
-from freshly.domains.families.models import Family, Membership, Role
+from freshly.domains.families.models import FAMILIES, Family, Membership, Role
 from freshly.domains.families.repository import FamilyRepository
 from freshly.domains.families.schemas import FamilyCreate, FamilyRead, Kicked, Left
+
+
+@dataclass
+class MyFamilies:
+    """The families I am in: what the app asks for wherever one looks."""
+
+    access: CurrentAccess
+    units: Units
+
+    async def page(self) -> Kept:
+        me = self.access.owner(None)
+        return await self._page(me, self.access.families)
+
+    @cached(FAMILIES, of=FamilyRead)
+    async def _page(self, _me: Owner, families: tuple[Owner, ...]) -> Slice[FamilyRead]:
+        del families  # whose changes it follows
+        async with self.units.reading() as session:
+            return Slice(await FamilyRepository(session, self.access).mine(), None)
 
 
 @dataclass
@@ -25,9 +47,6 @@ class FamilyService:
     access: CurrentAccess
     families: Injected[FamilyRepository]
     events: Injected[EventBus]
-
-    async def mine(self) -> list[FamilyRead]:
-        return await self.families.mine()
 
     async def read(self, family_id: int) -> FamilyRead:
         return await self.families.read(family_id)

@@ -1,14 +1,13 @@
-from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Request, Response
 
 from freshly.chassis.conditional import no_store
 from freshly.chassis.errors import problems
 from freshly.chassis.injection import Injected
 from freshly.chassis.model import ModelAnswerUnusable, ModelNotConfigured, ModelUnavailable
-from freshly.chassis.pages import Listed
-from freshly.chassis.schemas import Id, ShortText
+from freshly.chassis.pages import BadCursor, asked, documented
+from freshly.chassis.schemas import Id
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.grocery.errors import (
     ItemNotFound,
@@ -26,6 +25,7 @@ from freshly.domains.grocery.schemas import (
     Cleared,
     Explanation,
     GroceryListCreate,
+    GroceryListQuery,
     GroceryListRead,
     GroceryListUpdate,
     ItemChoice,
@@ -44,6 +44,7 @@ from freshly.domains.grocery.service import (
     FromMealService,
     ItemService,
     ListService,
+    MyLists,
     NormalizeService,
     RebuildService,
     SyncService,
@@ -58,33 +59,29 @@ Items = Injected[ItemService]
 UNCACHED = [Depends(no_store)]
 LIST_ERRORS = (ListAccessDenied, ListNotFound)
 ITEM_ERRORS = (ListAccessDenied, ItemNotFound)
-# Free text, as ever: a status that no list has finds none.
-Status = Annotated[ShortText | None, Query(description="Only lists of this status.")]
+GROCERY_LISTS = documented(GroceryListQuery)
 
 
-@router.get("/me", response_model=list[GroceryListRead], dependencies=UNCACHED, summary="My lists")
-async def list_mine(
-    lists: Lists, query: Listed, request: Request, response: Response, status: Status = None
-) -> Sequence[GroceryListRead]:
-    return (await lists.page(None, status, query)).link(request, response)
+@router.get(
+    "/me",
+    response_model=list[GroceryListRead],
+    responses=problems(BadCursor),
+    openapi_extra=GROCERY_LISTS,
+    summary="My lists",
+)
+async def list_mine(lists: Injected[MyLists], request: Request) -> Response:
+    return (await lists.page(None, asked(request, GroceryListQuery))).answer(request)
 
 
 @router.get(
     "/family/{family_id}",
     response_model=list[GroceryListRead],
     responses=problems(NotAFamilyMember),
-    dependencies=UNCACHED,
+    openapi_extra=GROCERY_LISTS,
     summary="A family's lists",
 )
-async def list_familys(
-    lists: Lists,
-    family_id: Id,
-    query: Listed,
-    request: Request,
-    response: Response,
-    status: Status = None,
-) -> Sequence[GroceryListRead]:
-    return (await lists.page(family_id, status, query)).link(request, response)
+async def list_familys(lists: Injected[MyLists], family_id: Id, request: Request) -> Response:
+    return (await lists.page(family_id, asked(request, GroceryListQuery))).answer(request)
 
 
 @router.post(

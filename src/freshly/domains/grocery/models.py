@@ -8,8 +8,11 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from freshly.chassis.columns import Quantity
 from freshly.chassis.database import Created, Updated
+from freshly.chassis.stale import Shows, Topic
 from freshly.domains.families.access import Access, Guarded, Owned, covers, exactly_one_owner
 from freshly.domains.ingredients.models import Ingredient, UnitRow
+
+GROCERY = Topic("grocery")
 
 
 class ListStatus(StrEnum):
@@ -34,6 +37,7 @@ class GroceryList(Owned, Created, Updated, Guarded):
         init=False, lazy="raise", order_by="GroceryListItem.id", passive_deletes="all"
     )
 
+    __stale__ = (Shows(GROCERY, family="family_id", person="owner_user_id"),)
     __table_args__: Any = (
         exactly_one_owner("grocery_list_scope_xor"),
         Index("idx_grocery_list_family_status", "family_id", "status"),
@@ -86,6 +90,8 @@ class GroceryListItem(OnAList):
     needed_unit: Mapped[str | None] = mapped_column(String(64), default=None)
     ingredient: Mapped[Ingredient] = relationship(init=False, lazy="raise", viewonly=True)
     unit: Mapped[UnitRow | None] = relationship(init=False, lazy="raise", viewonly=True)
+
+    __stale__ = (Shows(through="grocery_list_id"),)
 
     @property
     def ingredient_name(self) -> str:

@@ -1,12 +1,15 @@
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import ScalarSelect, Select, delete, select
 from sqlalchemy.orm import joinedload, selectinload
 
 from freshly.chassis.columns import now
 from freshly.chassis.pages import ListQuery, Slice, paginate
 from freshly.domains.families.access import GuardedRepository, OwnedRepository, Owner
+from freshly.domains.families.models import Membership, Role
 from freshly.domains.grocery.errors import ItemNotFound, ListAccessDenied, ListNotFound
 from freshly.domains.grocery.models import (
     GroceryList,
@@ -14,6 +17,42 @@ from freshly.domains.grocery.models import (
     GroceryNeed,
     GroceryReservation,
 )
+from freshly.domains.ingredients.models import Ingredient, UnitRow
+
+ITEM_COLUMNS = (
+    GroceryListItem.id.label("item_id"),
+    GroceryListItem.ingredient_id,
+    Ingredient.name.label("ingredient_name"),
+    GroceryListItem.quantity,
+    UnitRow.code.label("unit_code"),
+    *(GroceryListItem.checked, GroceryListItem.note),
+    *(GroceryListItem.is_purchased, GroceryListItem.is_manual),
+    *(GroceryListItem.canonical_quantity_needed, GroceryListItem.canonical_unit),
+)
+
+
+def _lowest_owner() -> ScalarSelect[int]:
+    """Of the list's family: the owner with the lowest membership id."""
+    return (
+        select(Membership.user_id)
+        .where(Membership.family_id == GroceryList.family_id, Membership.role == Role.OWNER)
+        .order_by(Membership.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
+def _with_items(lists: Select[Any]) -> Select[Any]:
+    """One statement for the lists of a page and all that is on them."""
+    page = lists.subquery()
+    return (
+        select(*page.c, *ITEM_COLUMNS)
+        .outerjoin(GroceryListItem, GroceryListItem.grocery_list_id == page.c.id)
+        .outerjoin(Ingredient, Ingredient.id == GroceryListItem.ingredient_id)
+        .outerjoin(UnitRow, UnitRow.id == GroceryListItem.unit_id)
+        .order_by(page.c.created_at, page.c.id, GroceryListItem.id)
+    )
+
 
 ITEM_PARTS = (joinedload(GroceryListItem.ingredient), joinedload(GroceryListItem.unit))
 
@@ -26,11 +65,17 @@ class ListRepository(OwnedRepository[GroceryList]):
     def visible(self) -> Select[Any]:
         return super().visible().options(selectinload(GroceryList.items).options(*ITEM_PARTS))
 
-    async def page(self, owner: Owner, status: str | None, query: ListQuery) -> Slice[GroceryList]:
-        lists = self.owned_by(owner)
+    async def page(self, owner: Owner, status: str | None, query: ListQuery) -> Slice[Any]:
+        """Rows of lists, each with the user id of the family's owner and the rows of its items."""
+        lists = select(*GroceryList.__table__.columns, _lowest_owner().label("family_owner")).where(
+            self.is_owned_by(owner)
+        )
         if status is not None:
             lists = lists.where(GroceryList.status == status)
-        return await paginate(self.session, lists, (GroceryList.created_at, GroceryList.id), query)
+        keys = (GroceryList.created_at, GroceryList.id)
+        found = await paginate(self.session, lists, keys, query, columns=True, within=_with_items)
+        grouped = groupby(found.items, key=attrgetter("id"))
+        return Slice([(rows[0], rows) for _, (*rows,) in grouped], found.next_cursor)
 
     async def refreshed(self, id: int) -> GroceryList:
         """As it is now in the database, items included."""

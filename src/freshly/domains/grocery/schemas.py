@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, Field, model_validator
 
+from freshly.chassis.pages import ListQuery
 from freshly.chassis.schemas import (
     AnyText,
     Id,
@@ -12,6 +13,7 @@ from freshly.chassis.schemas import (
     QuantityOut,
     ReadSchema,
     Schema,
+    ShortText,
     Title,
 )
 from freshly.domains.grocery.models import ListStatus
@@ -37,6 +39,14 @@ class GroceryListCreate(Scoped):
     title: Title | None = None
     status: ListStatus | None = ListStatus.DRAFT
     meal_plan_id: Id | None = None
+
+
+class GroceryListQuery(ListQuery):
+    status: Annotated[
+        # Free text, as ever: a status that no list has finds none.
+        ShortText | None,
+        Field(description="Only lists of this status."),
+    ] = None
 
 
 class GroceryListUpdate(Schema):

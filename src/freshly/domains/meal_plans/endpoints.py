@@ -1,12 +1,9 @@
-from collections.abc import Sequence
-
 from fastapi import APIRouter, Request, Response
-from pydantic import TypeAdapter
 
-from freshly.chassis.conditional import conditional
+from freshly.chassis.conditional import for_a_while
 from freshly.chassis.errors import problems
 from freshly.chassis.injection import Injected
-from freshly.chassis.pages import Listed
+from freshly.chassis.pages import LISTED, BadCursor, listed
 from freshly.chassis.schemas import Id
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.meal_plans.errors import (
@@ -27,20 +24,25 @@ from freshly.domains.meal_plans.schemas import (
     SlotRead,
     SlotWrite,
 )
-from freshly.domains.meal_plans.service import MealPlanService
+from freshly.domains.meal_plans.service import MealPlanService, PlanLists
 from freshly.domains.meals.errors import MealNotFound
 
 router = APIRouter(prefix="/meal-plans", tags=["meal plans"])
 
 Plans = Injected[MealPlanService]
-PLANS = TypeAdapter(list[MealPlanRead])
-FIVE_MINUTES = 300
+Lists = Injected[PlanLists]
+FIVE_MINUTES = for_a_while(seconds=300)
 
 
-@router.get("/me", response_model=list[MealPlanRead], summary="The plans I made")
-async def list_mine(plans: Plans, query: Listed, request: Request, response: Response) -> Response:
-    found = (await plans.mine(query)).link(request, response)
-    return conditional(request, response, PLANS, found, FIVE_MINUTES)
+@router.get(
+    "/me",
+    response_model=list[MealPlanRead],
+    responses=problems(BadCursor),
+    openapi_extra=LISTED,
+    summary="The plans I made",
+)
+async def list_mine(plans: Lists, request: Request) -> Response:
+    return (await plans.page(None, listed(request))).answer(request, FIVE_MINUTES, quoted=False)
 
 
 @router.post(
@@ -78,12 +80,11 @@ async def remove_mine(plans: Plans, id: Id) -> None:
     "/family/{family_id}",
     response_model=list[MealPlanRead],
     responses=problems(NotAFamilyMember),
+    openapi_extra=LISTED,
     summary="A family's plans",
 )
-async def list_familys(
-    plans: Plans, family_id: Id, query: Listed, request: Request, response: Response
-) -> Sequence[MealPlan]:
-    return (await plans.of_family(family_id, query)).link(request, response)
+async def list_familys(plans: Lists, family_id: Id, request: Request) -> Response:
+    return (await plans.page(family_id, listed(request))).answer(request)
 
 
 @router.post(

@@ -4,8 +4,11 @@ from sqlalchemy import ColumnElement, ForeignKey, Text, and_, or_, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from freshly.chassis.database import Created
+from freshly.chassis.stale import Shows, Topic
 from freshly.domains.families.access import Access, Guarded
 from freshly.domains.meals.models import Meal
+
+PLANS = Topic("plans")
 
 
 class MealPlan(Created, Guarded):
@@ -23,6 +26,8 @@ class MealPlan(Created, Guarded):
     created_by_user_id: Mapped[int | None] = mapped_column(
         ForeignKey("users.id", ondelete="SET NULL"), index=True, default=None
     )
+
+    __stale__ = (Shows(PLANS, family="family_id", person="created_by_user_id"),)
 
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:

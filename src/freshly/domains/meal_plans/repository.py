@@ -1,10 +1,11 @@
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, select
 from sqlalchemy.orm import joinedload, selectinload
 
 from freshly.chassis.pages import ListQuery, Slice, paginate
-from freshly.domains.families.access import GuardedRepository
+from freshly.domains.families.access import GuardedRepository, Owner
 from freshly.domains.meal_plans.errors import MealPlanNotFound, SlotNotFound
 from freshly.domains.meal_plans.models import MealPlan, MealSlot, SlotMeal
 
@@ -13,13 +14,17 @@ class MealPlanRepository(GuardedRepository[MealPlan]):
     model = MealPlan
     not_found = MealPlanNotFound
 
-    async def own_page(self, query: ListQuery) -> Slice[MealPlan]:
-        own = self.visible().where(MealPlan.created_by_user_id == self.access.user_id)
-        return await paginate(self.session, own, (MealPlan.id,), query)
-
-    async def family_page(self, family_id: int, query: ListQuery) -> Slice[MealPlan]:
-        theirs = self.visible().where(MealPlan.family_id == family_id)
-        return await paginate(self.session, theirs, (MealPlan.id,), query)
+    async def listed(self, owner: Owner, query: ListQuery) -> Slice[Any]:
+        """Rows of a family's plans, or of those that the caller made and may still see."""
+        theirs = (
+            MealPlan.family_id == owner.family_id
+            if owner.family_id is not None
+            else and_(
+                MealPlan.created_by_user_id == owner.user_id, MealPlan.visible_to(self.access)
+            )
+        )
+        rows = select(*MealPlan.__table__.columns).where(theirs)
+        return await paginate(self.session, rows, (MealPlan.id,), query, columns=True)
 
 
 class SlotRepository(GuardedRepository[MealSlot]):

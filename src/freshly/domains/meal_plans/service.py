@@ -1,9 +1,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from freshly.chassis.cache import cached
+from freshly.chassis.conditional import Kept
+from freshly.chassis.database import Units
+from freshly.chassis.identity import IDENTITY
 from freshly.chassis.injection import Injected
 from freshly.chassis.pages import ListQuery, Slice
-from freshly.domains.families.access import CurrentAccess
+from freshly.domains.families.access import CurrentAccess, Owner
 from freshly.domains.meal_plans.errors import (
     MealPlanNotFound,
     MealPlanNotFoundOrForeign,
@@ -11,10 +16,11 @@ from freshly.domains.meal_plans.errors import (
     SlotNotFound,
     WeekEndsBeforeItStarts,
 )
-from freshly.domains.meal_plans.models import MealPlan, MealSlot, SlotMeal
+from freshly.domains.meal_plans.models import PLANS, MealPlan, MealSlot, SlotMeal
 from freshly.domains.meal_plans.repository import MealPlanRepository, SlotRepository
 from freshly.domains.meal_plans.schemas import (
     MealPlanCreate,
+    MealPlanRead,
     MealPlanUpdate,
     PersonalMealPlanCreate,
     SlotMealRead,
@@ -28,18 +34,27 @@ TIMES_OF_DAY = ("breakfast", "lunch", "dinner", "snack")
 
 
 @dataclass
+class PlanLists:
+    access: CurrentAccess
+    units: Units
+
+    async def page(self, family_id: int | None, query: ListQuery) -> Kept:
+        return await self._page(self.access.owner(family_id), query.limit, query.cursor)
+
+    @cached(PLANS, IDENTITY, of=MealPlanRead)
+    async def _page(self, owner: Owner, limit: int | None, cursor: str | None) -> Slice[Any]:
+        """One's own follow one's memberships: who left a family sees its plans no more."""
+        async with self.units.reading() as session:
+            plans = MealPlanRepository(session, self.access)
+            return await plans.listed(owner, ListQuery(limit=limit, cursor=cursor))
+
+
+@dataclass
 class MealPlanService:
     access: CurrentAccess
     plans: Injected[MealPlanRepository]
     slots: Injected[SlotRepository]
     meals: Injected[MealService]
-
-    async def mine(self, query: ListQuery) -> Slice[MealPlan]:
-        return await self.plans.own_page(query)
-
-    async def of_family(self, family_id: int, query: ListQuery) -> Slice[MealPlan]:
-        self.access.owner(family_id)
-        return await self.plans.family_page(family_id, query)
 
     async def get(self, id: int, *, lock: bool = False) -> MealPlan:
         return await self.plans.get(id, lock=lock)

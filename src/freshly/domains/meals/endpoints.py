@@ -1,12 +1,11 @@
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
-from pydantic import TypeAdapter
 
-from freshly.chassis.conditional import conditional
+from freshly.chassis.conditional import for_a_while
 from freshly.chassis.errors import problems
 from freshly.chassis.injection import Injected
-from freshly.chassis.pages import Listed
+from freshly.chassis.pages import LISTED, BadCursor, listed
 from freshly.chassis.schemas import Id
 from freshly.domains.families.errors import MemberNotFound, NotAllowed
 from freshly.domains.meals.errors import (
@@ -25,20 +24,23 @@ from freshly.domains.meals.schemas import (
     MealRead,
     MealUpdate,
 )
-from freshly.domains.meals.service import MealService
+from freshly.domains.meals.service import MealService, MyMeals
 
 router = APIRouter(tags=["meals"])
 
 Meals = Injected[MealService]
-MEALS = TypeAdapter(list[MealBoth])
-FIVE_MINUTES = 300
+FIVE_MINUTES = for_a_while(seconds=300)
 
 
-@router.get("/meals/me", response_model=list[MealBoth], summary="My meals")
-async def list_mine(meals: Meals, query: Listed, request: Request, response: Response) -> Response:
-    found = (await meals.mine(query)).link(request, response)
-    listed = [MealBoth.of(meal) for meal in found]
-    return conditional(request, response, MEALS, listed, FIVE_MINUTES)
+@router.get(
+    "/meals/me",
+    response_model=list[MealBoth],
+    responses=problems(BadCursor),
+    openapi_extra=LISTED,
+    summary="My meals",
+)
+async def list_mine(meals: Injected[MyMeals], request: Request) -> Response:
+    return (await meals.page(listed(request))).answer(request, FIVE_MINUTES, quoted=False)
 
 
 @router.post(

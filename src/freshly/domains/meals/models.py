@@ -8,7 +8,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.columns import Json, named_enum
 from freshly.chassis.database import Created, Updated
+from freshly.chassis.stale import Shows, Topic
 from freshly.domains.families.access import Access, Guarded
+
+MEALS = Topic("meals")
 
 
 class MealType(StrEnum):
@@ -59,6 +62,8 @@ class Meal(Created, Updated, Guarded):
     cooking_tools: Mapped[list[str] | None] = mapped_column(Json, default_factory=list)
     notes: Mapped[str | None] = mapped_column(Text, default="")
     is_favorite: Mapped[bool] = mapped_column(default=False)
+
+    __stale__ = (Shows(MEALS, person="created_by_user_id"),)
 
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:

@@ -1,4 +1,5 @@
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import select
 
@@ -12,9 +13,11 @@ class MealRepository(GuardedRepository[Meal]):
     model = Meal
     not_found = MealNotFound
 
-    async def own_page(self, query: ListQuery) -> Slice[Meal]:
-        own = self.visible().where(Meal.created_by_user_id == self.access.user_id)
-        return await paginate(self.session, own, (Meal.id,), query)
+    async def own_page(self, query: ListQuery) -> Slice[Any]:
+        """Rows with all columns."""
+        own = Meal.created_by_user_id == self.access.user_id
+        rows = select(*Meal.__table__.columns).where(own)
+        return await paginate(self.session, rows, (Meal.id,), query, columns=True)
 
     async def own(self) -> Sequence[Meal]:
         """All that the person of this access has created."""

@@ -225,7 +225,23 @@ class MealBoth(BaseModel):
 
     @classmethod
     def of(cls, meal: Meal) -> "MealBoth":
-        read = MealRead.model_validate(meal)
-        stamps = {"created_at": meal.created_at, "updated_at": meal.updated_at}
-        snake = {**read.model_dump(), **stamps}
-        return cls.model_validate({**snake, **{to_camel(name): snake[name] for name in snake}})
+        read = MealRead.model_validate(meal).model_dump()
+        return cls.model_validate(
+            both_spellings({**read, "created_at": meal.created_at, "updated_at": meal.updated_at})
+        )
+
+
+CAMEL = {name: to_camel(name) for name in (*MealRead.model_fields, "created_at", "updated_at")}
+EMPTY_WHERE_NULL = ("tags", "diet_compatibility", "goal_fit", "ingredients", "instructions",
+                    "cooking_tools")  # fmt: skip
+
+
+def both_spellings(meal: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the columns of a meal; adopted rows have nulls where there should be an empty list."""
+    values = dict(meal)
+    for name in EMPTY_WHERE_NULL:
+        if values[name] is None:
+            values[name] = []
+    if values["macros"] is None:
+        values["macros"] = {}
+    return {**values, **{camel: values[name] for name, camel in CAMEL.items()}}

@@ -1,10 +1,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from freshly.chassis.database import DbSession
+from freshly.chassis.cache import cached
+from freshly.chassis.conditional import Kept
+from freshly.chassis.database import DbSession, Units
 from freshly.chassis.injection import Injected
 from freshly.chassis.pages import ListQuery, Slice
-from freshly.domains.families.access import Access, CurrentAccess
+from freshly.domains.families.access import Access, CurrentAccess, Owner
 from freshly.domains.families.service import FamilyService
 from freshly.domains.meals.errors import (
     MealNotFound,
@@ -14,9 +17,9 @@ from freshly.domains.meals.errors import (
     NotMealsOwner,
     NotYoursToAttach,
 )
-from freshly.domains.meals.models import Meal
+from freshly.domains.meals.models import MEALS, Meal
 from freshly.domains.meals.repository import MealRepository
-from freshly.domains.meals.schemas import MealCreate, MealUpdate
+from freshly.domains.meals.schemas import MealBoth, MealCreate, MealUpdate, both_spellings
 
 # Sent as null these stay as they are; only what the table lets be null can be cleared.
 NEVER_NULL = {
@@ -26,14 +29,27 @@ NEVER_NULL = {
 
 
 @dataclass
+class MyMeals:
+    access: CurrentAccess
+    units: Units
+
+    async def page(self, query: ListQuery) -> Kept:
+        return await self._page(self.access.owner(None), query.limit, query.cursor)
+
+    @cached(MEALS, of=MealBoth)
+    async def _page(self, _me: Owner, limit: int | None, cursor: str | None) -> Slice[Any]:
+        async with self.units.reading() as session:
+            meals = MealRepository(session, self.access)
+            found = await meals.own_page(ListQuery(limit=limit, cursor=cursor))
+        return Slice([both_spellings(row._asdict()) for row in found.items], found.next_cursor)
+
+
+@dataclass
 class MealService:
     session: DbSession
     access: CurrentAccess
     meals: Injected[MealRepository]
     families: Injected[FamilyService]
-
-    async def mine(self, query: ListQuery) -> Slice[Meal]:
-        return await self.meals.own_page(query)
 
     async def of_member(self, family_id: int, user_id: int) -> Sequence[Meal]:
         """What a member of a family that the caller owns has created."""

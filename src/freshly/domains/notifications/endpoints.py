@@ -30,10 +30,9 @@ async def list_notifications(
     notifications: Notifications,
     query: Annotated[NotificationQuery, Query()],
     request: Request,
-    response: Response,
 ) -> Response:
     found = await notifications.page(query)
-    return conditional(request, response, NOTIFICATIONS, found, HALF_A_MINUTE)
+    return conditional(request, NOTIFICATIONS, found, HALF_A_MINUTE)
 
 
 @router.get("/unread-count", summary="How much I have not read")

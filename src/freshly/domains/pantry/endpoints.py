@@ -1,47 +1,42 @@
-from collections.abc import Sequence
+from fastapi import APIRouter, Request, Response
 
-from fastapi import APIRouter, Depends, Request, Response
-
-from freshly.chassis.conditional import no_store
 from freshly.chassis.errors import problems
 from freshly.chassis.injection import Injected
-from freshly.chassis.pages import Listed
+from freshly.chassis.pages import LISTED, BadCursor, listed
 from freshly.chassis.schemas import Id
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.ingredients.errors import IngredientNotFound, QuantityTooLarge
 from freshly.domains.pantry.errors import NotYourPantry, PantryItemNotFound, PersonalItemsOnly
 from freshly.domains.pantry.models import PantryItem
 from freshly.domains.pantry.schemas import PantryItemCreate, PantryItemRead, PantryItemUpdate
-from freshly.domains.pantry.service import PantryService
+from freshly.domains.pantry.service import PantryService, PantryShelves
 
 router = APIRouter(prefix="/pantry-items", tags=["pantry"])
 
 Pantry = Injected[PantryService]
+Shelves = Injected[PantryShelves]
 
 
 @router.get(
     "/me",
     response_model=list[PantryItemRead],
-    dependencies=[Depends(no_store)],
+    responses=problems(BadCursor),
+    openapi_extra=LISTED,
     summary="What I have in the kitchen",
 )
-async def list_mine(
-    pantry: Pantry, query: Listed, request: Request, response: Response
-) -> Sequence[PantryItem]:
-    return (await pantry.page(None, query)).link(request, response)
+async def list_mine(shelves: Shelves, request: Request) -> Response:
+    return (await shelves.page(None, listed(request))).answer(request)
 
 
 @router.get(
     "/family/{family_id}",
     response_model=list[PantryItemRead],
     responses=problems(NotAFamilyMember),
-    dependencies=[Depends(no_store)],
+    openapi_extra=LISTED,
     summary="What a family has in the kitchen",
 )
-async def list_familys(
-    pantry: Pantry, family_id: Id, query: Listed, request: Request, response: Response
-) -> Sequence[PantryItem]:
-    return (await pantry.page(family_id, query)).link(request, response)
+async def list_familys(shelves: Shelves, family_id: Id, request: Request) -> Response:
+    return (await shelves.page(family_id, listed(request))).answer(request)
 
 
 @router.get(

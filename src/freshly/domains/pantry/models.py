@@ -7,8 +7,11 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from freshly.chassis.columns import Quantity
 from freshly.chassis.database import Created, Updated
+from freshly.chassis.stale import Shows, Topic
 from freshly.domains.families.access import Access, Guarded, Owned, covers, exactly_one_owner
 from freshly.domains.ingredients.models import Ingredient
+
+PANTRY = Topic("pantry")
 
 
 class PantryItem(Owned, Created, Updated, Guarded):
@@ -30,6 +33,7 @@ class PantryItem(Owned, Created, Updated, Guarded):
     canonical_unit: Mapped[str | None] = mapped_column(String(16), default=None)
     ingredient: Mapped[Ingredient | None] = relationship(init=False, lazy="raise", viewonly=True)
 
+    __stale__ = (Shows(PANTRY, family="family_id", person="owner_user_id"),)
     __table_args__: Any = (
         exactly_one_owner("pantry_scope_xor"),
         Index("idx_pantry_family_expires", "family_id", "expires_at"),

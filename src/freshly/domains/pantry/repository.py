@@ -1,7 +1,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, case, or_, select
 from sqlalchemy.orm import joinedload
 
 from freshly.chassis.pages import ListQuery, Slice, paginate
@@ -19,8 +19,19 @@ class PantryRepository(OwnedRepository[PantryItem]):
     def visible(self) -> Select[Any]:
         return super().visible().options(joinedload(PantryItem.ingredient))
 
-    async def page(self, owner: Owner, query: ListQuery) -> Slice[PantryItem]:
-        return await paginate(self.session, self.owned_by(owner), (PantryItem.id,), query)
+    async def listed(self, owner: Owner, query: ListQuery) -> Slice[Any]:
+        """Rows with the fields of PantryItemRead."""
+        scope = case((PantryItem.family_id.is_(None), "personal"), else_="family")
+        rows = (
+            select(
+                *PantryItem.__table__.columns,
+                Ingredient.name.label("ingredient_name"),
+                scope.label("scope"),
+            )
+            .where(self.is_owned_by(owner))
+            .outerjoin(Ingredient, Ingredient.id == PantryItem.ingredient_id)
+        )
+        return await paginate(self.session, rows, (PantryItem.id,), query, columns=True)
 
     async def stock(
         self, owner: Owner, foods: Iterable[int], *, lock: bool = False

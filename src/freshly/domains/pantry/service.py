@@ -1,16 +1,37 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from freshly.chassis.cache import cached
+from freshly.chassis.conditional import Kept
+from freshly.chassis.database import Units
 from freshly.chassis.injection import Injected
 from freshly.chassis.pages import ListQuery, Slice
-from freshly.domains.families.access import CurrentAccess
+from freshly.domains.families.access import CurrentAccess, Owner
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.ingredients.service import IngredientService
 from freshly.domains.pantry.errors import PersonalItemsOnly
-from freshly.domains.pantry.models import PantryItem
+from freshly.domains.pantry.models import PANTRY, PantryItem
 from freshly.domains.pantry.putting_away import Bought, add_to, good_first
 from freshly.domains.pantry.repository import PantryRepository
-from freshly.domains.pantry.schemas import PantryItemCreate, PantryItemUpdate
+from freshly.domains.pantry.schemas import PantryItemCreate, PantryItemRead, PantryItemUpdate
+
+
+@dataclass
+class PantryShelves:
+    """What is in a kitchen, as its people look at it all day."""
+
+    access: CurrentAccess
+    units: Units
+
+    async def page(self, family_id: int | None, query: ListQuery) -> Kept:
+        return await self._page(self.access.owner(family_id), query.limit, query.cursor)
+
+    @cached(PANTRY, of=PantryItemRead)
+    async def _page(self, owner: Owner, limit: int | None, cursor: str | None) -> Slice[Any]:
+        async with self.units.reading() as session:
+            items = PantryRepository(session, self.access)
+            return await items.listed(owner, ListQuery(limit=limit, cursor=cursor))
 
 
 @dataclass
@@ -18,9 +39,6 @@ class PantryService:
     access: CurrentAccess
     items: Injected[PantryRepository]
     ingredients: Injected[IngredientService]
-
-    async def page(self, family_id: int | None, query: ListQuery) -> Slice[PantryItem]:
-        return await self.items.page(self.access.owner(family_id), query)
 
     async def get(self, id: int) -> PantryItem:
         return await self.items.get(id)

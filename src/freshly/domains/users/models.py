@@ -5,6 +5,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.columns import Instant
 from freshly.chassis.database import Base, Created, Updated
+from freshly.chassis.identity import IDENTITY
+from freshly.chassis.stale import Shows
 
 
 class User(Created, Updated, Base):
@@ -33,6 +35,7 @@ class User(Created, Updated, Base):
     verification_code: Mapped[str | None] = mapped_column(String(6), index=True, default=None)
     verification_expires_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
 
+    __stale__ = (Shows(IDENTITY, person="id"),)
     __table_args__ = (Index("ix_users_created_at", "created_at"),)
 
     @property

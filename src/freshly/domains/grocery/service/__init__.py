@@ -3,7 +3,7 @@
 from freshly.domains.grocery.service.explaining import ExplanationService
 from freshly.domains.grocery.service.from_meal import FromMealService
 from freshly.domains.grocery.service.items import ItemService
-from freshly.domains.grocery.service.lists import ListService
+from freshly.domains.grocery.service.lists import ListService, MyLists
 from freshly.domains.grocery.service.normalizing import NormalizeService
 from freshly.domains.grocery.service.rebuilding import RebuildService
 from freshly.domains.grocery.service.syncing import SyncService
@@ -13,6 +13,7 @@ __all__ = [
     "FromMealService",
     "ItemService",
     "ListService",
+    "MyLists",
     "NormalizeService",
     "RebuildService",
     "SyncService",

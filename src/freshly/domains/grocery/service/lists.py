@@ -1,18 +1,58 @@
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from freshly.chassis.cache import cached
+from freshly.chassis.conditional import Kept
+from freshly.chassis.database import Units
 from freshly.chassis.injection import Injected
 from freshly.chassis.pages import ListQuery, Slice
-from freshly.domains.families.access import CurrentAccess
+from freshly.domains.families.access import CurrentAccess, Owner
+from freshly.domains.families.models import FAMILIES
 from freshly.domains.families.service import FamilyService
-from freshly.domains.grocery.models import GroceryList
+from freshly.domains.grocery.models import GROCERY, GroceryList
 from freshly.domains.grocery.repository import ListRepository
 from freshly.domains.grocery.schemas import (
     GroceryListCreate,
+    GroceryListQuery,
     GroceryListRead,
     GroceryListUpdate,
     ItemSummary,
 )
 from freshly.domains.meal_plans.service import MealPlanService
+
+LIST_FIELDS = tuple(GroceryListRead.model_fields.keys() - {"owner_user_id", "scope", "items"})
+# As the repository lists the columns of an item, which come last.
+ITEM_FIELDS = tuple(ItemSummary.model_fields)
+
+
+@dataclass
+class MyLists:
+    """Lists with all that is on them, as one looks at them in the shop."""
+
+    access: CurrentAccess
+    units: Units
+
+    async def page(self, family_id: int | None, query: GroceryListQuery) -> Kept:
+        """A family's lists say who owns them, which depends on who asks."""
+        owner = self.access.owner(family_id)
+        reader = self.access.user_id if family_id else None
+        return await self._page(owner, reader, query.status, query.limit, query.cursor)
+
+    @cached(GROCERY, FAMILIES, of=GroceryListRead)
+    async def _page(
+        self,
+        owner: Owner,
+        reader: int | None,
+        status: str | None,
+        limit: int | None,
+        cursor: str | None,
+    ) -> Slice[Any]:
+        async with self.units.reading() as session:
+            lists = ListRepository(session, self.access)
+            query = ListQuery(limit=limit, cursor=cursor)
+            found = await lists.page(owner, status, query)
+        return Slice([_read(head, rows, reader) for head, rows in found.items], found.next_cursor)
 
 
 @dataclass
@@ -21,13 +61,6 @@ class ListService:
     lists: Injected[ListRepository]
     families: Injected[FamilyService]
     plans: Injected[MealPlanService]
-
-    async def page(
-        self, family_id: int | None, status: str | None, query: ListQuery
-    ) -> Slice[GroceryListRead]:
-        found = await self.lists.page(self.access.owner(family_id), status, query)
-        owners = await self.families.lowest_owner([family_id] if family_id else [])
-        return Slice([self._read(row, owners) for row in found.items], found.next_cursor)
 
     async def get(self, id: int, *, lock: bool = False) -> GroceryList:
         return await self.lists.get(id, lock=lock)
@@ -96,3 +129,20 @@ class ListService:
             updated_at=row.updated_at,
             items=[ItemSummary.model_validate(item) for item in row.items],
         )
+
+
+def _read(head: Any, rows: Sequence[Any], reader: int | None) -> dict[str, Any]:
+    """From rows as the repository lists them."""
+    mine = head.created_by_user_id == reader
+    return {
+        **{name: getattr(head, name) for name in LIST_FIELDS},
+        "owner_user_id": head.owner_user_id
+        if head.family_id is None
+        else (reader if mine else head.family_owner),
+        "scope": "personal" if head.family_id is None else "family",
+        "items": [
+            dict(zip(ITEM_FIELDS, row[-len(ITEM_FIELDS) :], strict=True))
+            for row in rows
+            if row.item_id is not None
+        ],
+    }

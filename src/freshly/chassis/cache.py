@@ -1,0 +1,332 @@
+"""Answers that are kept, until a commit changes what they show.
+
+An answer is kept with the versions that its tags had *before* its rows were read. A commit gives
+the tags it touches new versions; an answer is served only while all of its versions are the
+current ones. So a reader who is overtaken by a commit files an answer that nobody will be served.
+"""
+
+import asyncio
+import gzip
+import json
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import update_wrapper
+from itertools import count
+from time import monotonic
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from pydantic import TypeAdapter
+from sqlalchemy import Row
+
+from freshly.chassis.conditional import Kept, digest
+from freshly.chassis.pages import Slice
+from freshly.chassis.stale import Topic
+
+Arguments = ParamSpec("Arguments")
+Versions = tuple[str, ...]
+MOST_TAGS = 100_000
+AROUND_AN_ENTRY = 600  # bytes that Python takes for one, its key and its place
+
+
+@dataclass(slots=True)
+class Entry:
+    versions: Versions
+    until: float  # monotonic
+    kept: Kept
+    value: Any = None  # what the body decodes to, for readers in this process
+
+    @property
+    def size(self) -> int:
+        return 2 * len(self.kept.body) + AROUND_AN_ENTRY  # its compressed or decoded twin too
+
+
+class TagVersions(Protocol):
+    """Where all processes agree on what is current."""
+
+    async def of(self, tags: Sequence[str]) -> Versions | None:
+        """None while one of them is being changed, or nobody can tell: then nothing is kept."""
+
+    async def mark(self, tags: Iterable[str]) -> None:
+        """They are about to change: until they have expired, nothing is kept under them."""
+
+    async def expire(self, tags: Iterable[str]) -> None:
+        """They have changed. What was kept under them is stale."""
+
+
+class SharedEntries(Protocol):
+    """Where processes find what others have kept. It may forget, and never fails."""
+
+    async def get(self, key: str) -> tuple[Versions, Kept] | None: ...
+
+    async def put(self, key: str, versions: Versions, kept: Kept, ttl: timedelta) -> None: ...
+
+    def loading(self, key: str) -> AbstractAsyncContextManager[None]:
+        """Entered by one process at a time, for as long as that takes others to find an entry."""
+
+
+class MemoryVersions:
+    """Of one process that has the database to itself."""
+
+    def __init__(self) -> None:
+        self._numbers = count()
+        self._versions: dict[str, str] = {}
+        self._changing: dict[str, int] = {}
+        self._unknown = self._next()
+
+    async def of(self, tags: Sequence[str]) -> Versions | None:
+        if self._changing and not self._changing.keys().isdisjoint(tags):
+            return None
+        get, unknown = self._versions.get, self._unknown
+        return tuple([get(tag, unknown) for tag in tags])
+
+    async def mark(self, tags: Iterable[str]) -> None:
+        for tag in tags:
+            self._changing[tag] = self._changing.get(tag, 0) + 1
+
+    async def expire(self, tags: Iterable[str]) -> None:
+        for tag in tags:
+            left = self._changing.pop(tag, 1) - 1
+            if left > 0:
+                self._changing[tag] = left
+            self._versions[tag] = self._next()
+        if len(self._versions) > MOST_TAGS:
+            self._versions.clear()
+            self._unknown = self._next()  # everything is stale, once
+
+    def _next(self) -> str:
+        return str(next(self._numbers))
+
+
+class NotShared:
+    """The entries of one process: there is nobody to share with."""
+
+    async def get(self, key: str) -> None:
+        del key
+
+    async def put(self, key: str, versions: Versions, kept: Kept, ttl: timedelta) -> None: ...
+
+    @asynccontextmanager
+    async def loading(self, key: str) -> Any:
+        del key
+        yield
+
+
+class Off:
+    """Versions that nobody can tell: nothing is ever kept."""
+
+    async def of(self, tags: Sequence[str]) -> None:
+        del tags
+
+    async def mark(self, tags: Iterable[str]) -> None: ...
+
+    async def expire(self, tags: Iterable[str]) -> None: ...
+
+
+def _untold(_outcome: str) -> None:
+    pass
+
+
+@dataclass
+class Cache:
+    versions: TagVersions
+    shared: SharedEntries = field(default_factory=NotShared)
+    largest: int = 32 * 2**20  # bytes, about, for what this process keeps
+    ttl: timedelta = timedelta(minutes=5)
+    told: Callable[[str], None] = _untold  # what came of a read: hit, miss or uncached
+
+    def __post_init__(self) -> None:
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._size = 0
+        self._loads: dict[tuple[str, Versions], asyncio.Future[Entry]] = {}
+
+    async def mark(self, tags: Iterable[str]) -> None:
+        await self.versions.mark(tags)
+
+    async def expire(self, tags: Iterable[str]) -> None:
+        await self.versions.expire(tags)
+
+    async def read(
+        self,
+        key: str,
+        tags: Sequence[str],
+        load: Callable[[], Awaitable[Kept]],
+    ) -> Entry:
+        """What is kept under the key, or what `load` gives, which is then kept.
+
+        Many who miss the same at once are given what one of them loads.
+        """
+        versions = await self.versions.of(tags)
+        if versions is None:
+            self.told("uncached")
+            return Entry((), 0, await load())
+        entry = self._entries.get(key)
+        if entry is not None and entry.versions == versions and entry.until > monotonic():
+            self._entries.move_to_end(key)
+            self.told("hit")
+            return entry
+        return await self._once(key, versions, load)
+
+    async def _once(
+        self, key: str, versions: Versions, load: Callable[[], Awaitable[Kept]]
+    ) -> Entry:
+        """Whoever comes after a commit has other versions, and does not wait for an older load."""
+        flight = (key, versions)
+        while (leader := self._loads.get(flight)) is not None:
+            try:
+                return await asyncio.shield(leader)
+            except asyncio.CancelledError:
+                if not leader.cancelled():  # it is we who are cancelled
+                    raise
+        mine: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
+        self._loads[flight] = mine
+        try:
+            entry = await self._found_or_loaded(key, versions, load)
+        except asyncio.CancelledError:
+            mine.cancel()
+            raise
+        except BaseException as error:
+            mine.set_exception(error)
+            mine.exception()  # seen, even if nobody waits for it
+            raise
+        else:
+            mine.set_result(entry)
+            return entry
+        finally:
+            del self._loads[flight]
+
+    async def _found_or_loaded(
+        self, key: str, versions: Versions, load: Callable[[], Awaitable[Kept]]
+    ) -> Entry:
+        if (found := await self._found(key, versions)) is not None:
+            return found
+        async with self.shared.loading(key):
+            if (found := await self._found(key, versions)) is not None:
+                return found
+            self.told("miss")
+            kept = await load()
+            await self.shared.put(key, versions, kept, self.ttl)
+        return self._keep(key, versions, kept)
+
+    async def _found(self, key: str, versions: Versions) -> Entry | None:
+        found = await self.shared.get(key)
+        if found is None or found[0] != versions:
+            return None
+        self.told("hit")
+        return self._keep(key, versions, found[1])
+
+    def _keep(self, key: str, versions: Versions, kept: Kept) -> Entry:
+        entry = Entry(versions, monotonic() + self.ttl.total_seconds(), kept)
+        if (old := self._entries.pop(key, None)) is not None:
+            self._size -= old.size
+        if entry.size > self.largest:
+            return entry
+        self._entries[key] = entry
+        self._size += entry.size
+        while self._size > self.largest:
+            _, oldest = self._entries.popitem(last=False)
+            self._size -= oldest.size
+        return entry
+
+    @property
+    def size(self) -> int:
+        """Bytes, about, that this process keeps."""
+        return self._size
+
+
+class HasUnits(Protocol):
+    @property
+    def cache(self) -> Cache: ...
+
+
+class Reader(Protocol):
+    """A service that reads, each time in a unit of work of its own."""
+
+    @property
+    def units(self) -> HasUnits: ...
+
+
+class Named(Protocol):
+    """An Owner: `f3` is a family, `p7` a person."""
+
+    @property
+    def tag(self) -> str: ...
+
+
+Service = TypeVar("Service", bound=Reader)
+Owner = TypeVar("Owner", bound=Named)
+Read = Callable[Concatenate[Service, Owner, Arguments], Coroutine[Any, Any, Slice[Any]]]
+CachedRead = Callable[Concatenate[Service, Owner, Arguments], Coroutine[Any, Any, Kept]]
+
+
+def cached(
+    *topics: Topic, of: Any
+) -> Callable[[Read[Service, Owner, Arguments]], CachedRead[Service, Owner, Arguments]]:
+    """Keeps what a service's read gives for an Owner, as the bytes of a list of `of`.
+
+    The key is made of the owner and all other arguments, so whatever the answer depends on is
+    one of them. Each owner among them adds its tags.
+    """
+    adapter: TypeAdapter[Any] = TypeAdapter(list[of])
+
+    def decorate(
+        read: Read[Service, Owner, Arguments],
+    ) -> CachedRead[Service, Owner, Arguments]:
+        name = f"{read.__module__.removeprefix('freshly.domains.')}.{read.__qualname__}"
+
+        async def cached_read(
+            self: Service, owner: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs
+        ) -> Kept:
+            async def load() -> Kept:
+                found = await read(self, owner, *args, **kwargs)
+                return encoded(adapter, found.items, found.next_cursor)
+
+            tags = [topic.of(tag) for tag in _owners(owner, args) for topic in topics]
+            key = f"{name}({owner.tag},{_written(args)},{_written(kwargs)})"
+            return (await self.units.cache.read(key, tags, load)).kept
+
+        update_wrapper(cached_read, read)
+        return cached_read
+
+    return decorate
+
+
+def _owners(owner: Named, arguments: Iterable[Any]) -> Iterable[str]:
+    yield owner.tag
+    for argument in arguments:
+        if isinstance(argument, tuple):
+            yield from (one.tag for one in argument if hasattr(one, "tag"))
+
+
+def _written(arguments: tuple[Any, ...] | Mapping[str, Any]) -> str:
+    return repr(arguments) if arguments else ""
+
+
+def encoded(adapter: TypeAdapter[Any], value: Any, next_cursor: str | None = None) -> Kept:
+    if isinstance(value, Sequence) and value and isinstance(value[0], Row):
+        # Four times as fast as reading the fields of a row one by one.
+        names = value[0]._fields
+        value = [dict(zip(names, row, strict=True)) for row in value]
+    body = adapter.dump_json(adapter.validate_python(value, from_attributes=True), by_alias=True)
+    return Kept(body, digest(body), next_cursor)
+
+
+def packed(versions: Versions, kept: Kept) -> bytes:
+    """For a store outside of this process: a line of JSON, then the body."""
+    head = {"versions": versions, "etag": kept.etag, "next": kept.next_cursor}
+    return json.dumps(head).encode() + b"\n" + gzip.compress(kept.body, 1)
+
+
+def unpacked(stored: bytes) -> tuple[Versions, Kept] | None:
+    """None if it is nothing of ours, or was damaged: the digest must fit the body."""
+    line, _, rest = stored.partition(b"\n")
+    try:
+        head = json.loads(line)
+        body = gzip.decompress(rest)
+        versions = tuple(str(version) for version in head["versions"])
+        kept = Kept(body, str(head["etag"]), head["next"])
+    except (ValueError, KeyError, TypeError, OSError, EOFError):
+        return None
+    return (versions, kept) if digest(body) == kept.etag else None

@@ -1,0 +1,86 @@
+"""Engines that know their database's manners."""
+
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from freshly.chassis import sqlite
+
+LOCK_WAIT = 3  # seconds until a locked table is a 503; with the wait at the gate, 5
+CONNECTS_WITHIN = 1.5  # seconds
+LONG_UNUSED = 10  # seconds after which a connection is asked whether it still lives
+OLDEST = 1800  # seconds
+DIRECT = {
+    "application_name": "freshly",
+    "lock_timeout": f"{LOCK_WAIT}s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+POOLED: dict[str, Any] = {
+    "statement_cache_size": 0,
+    "prepared_statement_cache_size": 0,
+    "prepared_statement_name_func": lambda: f"freshly_{uuid4().hex}",
+}
+
+
+def create_engine(
+    url: URL,
+    *,
+    pool_size: int = 5,
+    max_overflow: int = 5,
+    past_pooler: bool = True,
+    statement_timeout: int | None = None,
+) -> AsyncEngine:
+    """An engine for that database; `statement_timeout` in seconds.
+
+    A pooler such as PgBouncer hands each transaction to another connection, so behind one
+    (`past_pooler=False`) nothing is set for, or prepared on, a connection.
+    """
+    sizes = {"pool_size": pool_size, "max_overflow": max_overflow}
+    if url.get_backend_name() == "sqlite":
+        creator = {"async_creator_fn": sqlite.connect}
+        engine = create_async_engine(url, connect_args=creator, **sizes)
+        sqlite.teach(engine, LOCK_WAIT)
+        return engine
+    options = POOLED
+    if past_pooler:
+        limit = {"statement_timeout": f"{statement_timeout}s"} if statement_timeout else {}
+        options = {"server_settings": {**DIRECT, **limit}}
+    engine = create_async_engine(
+        url,
+        pool_recycle=OLDEST,
+        connect_args={"timeout": CONNECTS_WITHIN, **options},
+        **sizes,
+    )
+    _ask_before_use(engine)
+    return engine
+
+
+def _ask_before_use(engine: AsyncEngine) -> None:
+    """A connection that died is replaced before anybody uses it.
+
+    The driver knows at once when the server closed it. Whether it died without a word is asked
+    only after a while of not using it: SQLAlchemy's own pre-ping asks every time, which costs a
+    round trip, as much as a read of a row.
+    """
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def _on_checkin(_connection: Any, record: Any) -> None:
+        record.info["used"] = monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def _on_checkout(connection: Any, record: Any, _proxy: Any) -> None:
+        used = record.info.get("used")
+        if used is None:
+            return
+        if connection.driver_connection.is_closed():
+            raise InvalidatePoolError
+        if monotonic() - used > LONG_UNUSED:
+            try:
+                engine.dialect.do_ping(connection)
+            except Exception as error:
+                raise InvalidatePoolError from error

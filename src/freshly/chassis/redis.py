@@ -1,0 +1,317 @@
+"""Redis: where several processes agree on what is current, share what is kept, and count.
+
+It is optional and may go at any time. Each call takes a tenth of a second at most; when it has
+failed a few times, nobody asks for a while. Nothing here raises: without Redis every read is a
+miss, and calls are counted by each process for itself.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from functools import partial
+from time import monotonic
+from typing import Any, TypeVar
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from freshly.chassis.cache import Versions, packed, unpacked
+from freshly.chassis.conditional import Kept
+from freshly.chassis.logging import get_logger
+from freshly.chassis.rate_limit import Counts, MemoryCounts
+
+logger = get_logger(__name__)
+
+Result = TypeVar("Result")
+LONGEST_CALL = 0.1  # seconds
+FAILURES = 3  # in a row, until nobody asks any more
+REST = 0.5  # seconds until one call may try again
+CONNECTIONS = 8  # of each process; who finds none free waits for that without blaming Redis
+CHANGING = b"~"  # instead of a version, while a transaction is about to commit
+LONGEST_COMMIT = 30  # seconds until a mark is forgotten whose process died
+LARGEST_BUNCH = 200  # commands
+LIFETIME = 86400  # seconds a version is remembered
+POLL = 0.02  # seconds between two looks for what another process loads
+LONGEST_LOAD = 2.0  # seconds until one loads for himself
+
+
+class RedisGone(Exception):
+    """It did not answer, or is given a rest."""
+
+
+class Link:
+    """The connection to Redis, with a circuit breaker."""
+
+    def __init__(self, url: str) -> None:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=LONGEST_CALL,
+            socket_timeout=LONGEST_CALL,
+            socket_connect_timeout=LONGEST_CALL,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self.client: Redis = Redis(connection_pool=pool)
+        self._failures = 0
+        self._rests_until = 0.0
+        self._trying = False
+        self._free = asyncio.Semaphore(CONNECTIONS)
+
+    @property
+    def is_well(self) -> bool:
+        return self._failures < FAILURES
+
+    async def ask(self, call: Callable[[Redis], Awaitable[Result]]) -> Result:
+        """Raises RedisGone, and nothing else that has to do with Redis."""
+        if self._rests():
+            raise RedisGone
+        async with self._free:
+            return await self._ask(call)
+
+    async def _ask(self, call: Callable[[Redis], Awaitable[Result]]) -> Result:
+        if self._rests():  # since this call began to wait
+            raise RedisGone
+        trying = self._trying = not self.is_well
+        try:
+            async with asyncio.timeout(2 * LONGEST_CALL):
+                answer = await call(self.client)
+        except (RedisError, OSError, TimeoutError, ValueError) as error:
+            self._failed(error)
+            raise RedisGone from error
+        finally:
+            if trying:
+                self._trying = False
+        if not self.is_well:
+            logger.warning("redis is back")
+        self._failures = 0
+        return answer
+
+    def _rests(self) -> bool:
+        return not self.is_well and (self._trying or monotonic() < self._rests_until)
+
+    def _failed(self, error: Exception) -> None:
+        self._failures += 1
+        self._rests_until = monotonic() + REST
+        if self._failures == FAILURES:
+            logger.warning("redis is gone", error=repr(error))
+
+    async def close(self) -> None:
+        await self.client.aclose()
+        await self.client.connection_pool.disconnect()
+
+
+class Courier:
+    """Carries commands to Redis in bunches.
+
+    Whoever has one while a bunch is on its way goes with the next: the busier it is, the more of
+    them share a journey, which costs five times what a command does.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[Any]]] = []
+        self._journey: asyncio.Task[None] | None = None
+
+    def ask(self, *command: Any) -> asyncio.Future[Any]:
+        """The answer to a command, such as `"GET", key`. Raises RedisGone."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append((command, answer))
+        if self._journey is None or self._journey.done():
+            self._journey = loop.create_task(self._carry())
+        return answer
+
+    async def _carry(self) -> None:
+        while self._waiting:
+            bunch, self._waiting = self._waiting[:LARGEST_BUNCH], self._waiting[LARGEST_BUNCH:]
+            commands = [command for command, _ in bunch]
+            try:
+                found = await self._link.ask(partial(_together, commands))
+            except Exception as error:  # noqa: BLE001 - it is for those who asked
+                found = [error] * len(bunch)
+            for (_, answer), result in zip(bunch, found, strict=True):
+                if answer.done():  # who asked has left
+                    continue
+                if isinstance(result, Exception):
+                    answer.set_exception(RedisGone(repr(result)))
+                    answer.exception()  # seen, even if nobody waits for it
+                else:
+                    answer.set_result(result)
+
+    async def close(self) -> None:
+        if self._journey is not None:
+            self._journey.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._journey
+
+
+async def _together(commands: Sequence[tuple[Any, ...]], client: Redis) -> list[Any]:
+    pipeline = client.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    found: list[Any] = await pipeline.execute(raise_on_error=False)
+    return found
+
+
+class RedisVersions:
+    """A random version for each tag. A tag without one was changed, or never asked for."""
+
+    def __init__(self, link: Link, courier: Courier, prefix: str) -> None:
+        self._link = link
+        self._courier = courier
+        self._prefix = f"{prefix}:v:".encode()
+        self._unsaid: set[str] = set()  # what changed, and Redis has not been told
+        self._teller: asyncio.Task[None] | None = None
+
+    async def of(self, tags: Sequence[str]) -> Versions | None:
+        if self._unsaid:
+            return None  # others may be served from there; we know better
+        try:
+            found = await self._courier.ask("MGET", *map(self._key, tags))
+            if None in found:
+                found = await self._begin(tags)
+        except RedisGone:
+            return None
+        versions = [version for version in found if version and not version.startswith(CHANGING)]
+        if len(versions) < len(tags):
+            return None
+        return tuple(version.decode("latin-1") for version in versions)
+
+    async def mark(self, tags: Iterable[str]) -> None:
+        wanted = list(tags)
+
+        async def call(client: Redis) -> None:
+            pipeline = client.pipeline(transaction=False)
+            for tag in wanted:
+                mark = CHANGING + secrets.token_hex(8).encode()
+                pipeline.set(self._key(tag), mark, ex=LONGEST_COMMIT)
+            await pipeline.execute()
+
+        with suppress(RedisGone):
+            await self._link.ask(call)
+
+    async def expire(self, tags: Iterable[str]) -> None:
+        wanted = set(tags)
+        try:
+            await self._forget(wanted)
+        except RedisGone:
+            self._unsaid |= wanted
+            if self._teller is None or self._teller.done():
+                self._teller = asyncio.create_task(self._tell())
+
+    async def _forget(self, tags: Iterable[str]) -> None:
+        keys = [self._key(tag) for tag in tags]
+        # Works in a Redis that is full, too.
+        await self._link.ask(lambda client: client.delete(*keys))
+
+    async def _tell(self) -> None:
+        """Until Redis knows what has changed meanwhile, this process keeps nothing."""
+        while self._unsaid:
+            await asyncio.sleep(REST)
+            wanted = set(self._unsaid)
+            with suppress(RedisGone):
+                await self._forget(wanted)
+                self._unsaid -= wanted
+
+    def _key(self, tag: str) -> bytes:
+        return self._prefix + tag.encode()
+
+    async def _begin(self, tags: Sequence[str]) -> list[bytes | None]:
+        """Versions for tags that have none, unless somebody else is faster."""
+
+        async def call(client: Redis) -> list[bytes | None]:
+            pipeline = client.pipeline(transaction=False)
+            for tag in tags:
+                pipeline.set(self._key(tag), secrets.token_hex(8), nx=True, ex=LIFETIME)
+            pipeline.mget([self._key(tag) for tag in tags])
+            found: list[bytes | None] = (await pipeline.execute())[-1]
+            return found
+
+        return await self._link.ask(call)
+
+    async def close(self) -> None:
+        if self._teller is not None:
+            self._teller.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._teller
+
+
+class RedisEntries:
+    """What one process has kept, for the others."""
+
+    def __init__(self, link: Link, prefix: str) -> None:
+        self._link = link
+        self._prefix = prefix
+
+    async def get(self, key: str) -> tuple[Versions, Kept] | None:
+        try:
+            stored = await self._link.ask(lambda client: client.get(self._key(key)))
+        except RedisGone:
+            return None
+        return unpacked(stored) if isinstance(stored, bytes) else None
+
+    async def put(self, key: str, versions: Versions, kept: Kept, ttl: timedelta) -> None:
+        with suppress(RedisGone):
+            await self._link.ask(
+                lambda client: client.set(self._key(key), packed(versions, kept), ex=ttl)
+            )
+
+    @asynccontextmanager
+    async def loading(self, key: str) -> AsyncIterator[None]:
+        lock, mine = f"{self._prefix}:l:{key}", secrets.token_hex(8)
+        until = monotonic() + LONGEST_LOAD
+        first = True
+        while monotonic() < until:
+            try:
+                first = bool(
+                    await self._link.ask(
+                        lambda client: client.set(lock, mine, nx=True, px=int(LONGEST_LOAD * 1000))
+                    )
+                )
+            except RedisGone:
+                break
+            if first:
+                break
+            await asyncio.sleep(POLL)
+        try:
+            yield
+        finally:
+            if first:
+                with suppress(RedisGone):
+                    await self._link.ask(lambda client: client.delete(lock))
+
+    def _key(self, key: str) -> str:
+        return f"{self._prefix}:e:{key}"
+
+
+class SharedCounts:
+    """Calls counted over all processes; by each for itself while Redis is away.
+
+    The `limits` library has this too, at a journey for every call, which takes five times as long.
+    """
+
+    def __init__(self, courier: Courier, prefix: str) -> None:
+        self._courier = courier
+        self._prefix = f"{prefix}:n:"
+        self._alone: Counts = MemoryCounts()
+
+    async def incr(self, key: str, expiry: int) -> int:
+        place = self._prefix + key
+        expiring = self._courier.ask("SET", place, 0, "EX", expiry, "NX")  # goes first
+        try:
+            count = await self._courier.ask("INCR", place)
+            await expiring
+        except RedisGone:
+            return await self._alone.incr(key, expiry)
+        return int(count)
+
+    async def get(self, key: str) -> int:
+        try:
+            count = await self._courier.ask("GET", self._prefix + key)
+        except RedisGone:
+            return await self._alone.get(key)
+        return int(count or 0)

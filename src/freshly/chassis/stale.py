@@ -1,0 +1,195 @@
+"""Which cached answers a change makes stale: derived from the rows that change, not remembered.
+
+A model says in `__stale__` whose answers show its rows. From that, and from the foreign keys, a
+session finds out by itself what each flush, each bulk statement, and each cascade of the database
+makes stale; `unit_of_work` tells the cache when it commits.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, event, inspect, or_, select
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, ORMExecuteState, Session
+
+STALE = "stale_tags"
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A kind of answer, such as what is in a pantry. With an owner it makes a tag."""
+
+    name: str
+
+    def of(self, owner: str) -> str:
+        return f"{self.name}:{owner}"
+
+    def family(self, id: int) -> str:
+        return self.of(f"f{id}")
+
+    def person(self, id: int) -> str:
+        return self.of(f"p{id}")
+
+
+@dataclass(frozen=True)
+class Shows:
+    """Answers on a topic show a row: those of the family and of the person that columns name.
+
+    `through` is a foreign key instead: answers show the row with the one that it refers to.
+    """
+
+    topic: Topic | None = None
+    family: str | None = None
+    person: str | None = None
+    through: str | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        return [name for name in (self.family, self.person) if name]
+
+    def tags(self, family: int | None, person: int | None) -> Iterator[str]:
+        assert self.topic is not None
+        if family is not None:
+            yield self.topic.family(family)
+        if person is not None:
+            yield self.topic.person(person)
+
+
+def stale_tags(session: Session) -> set[str]:
+    """What the work of this session has made stale so far."""
+    found: set[str] = session.info.setdefault(STALE, set())
+    return found
+
+
+@event.listens_for(Session, "before_flush")
+def _note_rows(session: Session, _context: Any, _instances: Any) -> None:
+    tags = stale_tags(session)
+    with session.no_autoflush:
+        for row in (*session.new, *session.dirty, *session.deleted):
+            model = type(row)
+            for shows in model.__stale__:
+                tags.update(_tags_of_row(session, row, shows))
+            if row in session.deleted or (row not in session.new and model.__shown_with__):
+                tags.update(_tags_of_referring(session, model, _is(row), frozenset()))
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _note_bulk(state: ORMExecuteState) -> None:
+    if not (state.is_update or state.is_delete) or state.bind_mapper is None:
+        return
+    model: Any = state.bind_mapper.class_
+    where = state.statement.whereclause  # type: ignore[attr-defined]  # an UPDATE or a DELETE
+    tags = stale_tags(state.session)
+    tags.update(_tags_where(state.session, model, where))
+    if state.is_delete:
+        tags.update(_tags_of_referring(state.session, model, where, frozenset()))
+
+
+def _is(row: Any) -> ColumnElement[bool]:
+    identity = zip(inspect(row).mapper.primary_key, inspect(row).identity, strict=True)
+    return and_(*(column == value for column, value in identity))
+
+
+def _tags_of_row(session: Session, row: Any, shows: Shows) -> Iterable[str]:
+    """By the old and the new owner."""
+    if shows.through:
+        parent_model, key = _parent(type(row), shows.through)
+        tags: set[str] = set()
+        for parent in _values(row, shows.through):
+            known = session.identity_map.get(session.identity_key(parent_model, parent))
+            for parent_shows in parent_model.__stale__:
+                if known is not None:
+                    tags.update(_tags_of_row(session, known, parent_shows))
+                else:
+                    tags.update(_tags_where(session, parent_model, key == parent))
+        return tags
+    families = _values(row, shows.family) if shows.family else ()
+    people = _values(row, shows.person) if shows.person else ()
+    return {
+        *(tag for family in families for tag in shows.tags(family, None)),
+        *(tag for person in people for tag in shows.tags(None, person)),
+    }
+
+
+def _values(row: Any, name: str) -> Sequence[int]:
+    """What the column is, and what it was before an unsaved change."""
+    history = inspect(row).attrs[name].history
+    return [value for value in (*history.sum(),) if value is not None]
+
+
+def _tags_where(session: Session, model: Any, where: ColumnElement[bool] | None) -> set[str]:
+    tags: set[str] = set()
+    for shows in model.__stale__:
+        if shows.through:
+            parent_model, key = _parent(model, shows.through)
+            ids = _filtered(select(getattr(model, shows.through)), where)
+            tags |= _tags_where(session, parent_model, key.in_(ids))
+            continue
+        columns = [getattr(model, name) for name in shows.columns]
+        for row in session.execute(_filtered(select(*columns), where).distinct()):
+            values = dict(zip(shows.columns, row, strict=True))
+            tags.update(shows.tags(values.get(shows.family or ""), values.get(shows.person or "")))
+    return tags
+
+
+def _tags_of_referring(
+    session: Session, model: Any, where: ColumnElement[bool] | None, seen: frozenset[Any]
+) -> set[str]:
+    """Of the rows that go, or change, with those."""
+    tags: set[str] = set()
+    if not referring(model):
+        return tags
+    [own_key] = model.__mapper__.primary_key
+    ids = _filtered(select(own_key), where)
+    for child, columns, goes in referring(model):
+        with_them = or_(*(column.in_(ids) for column in columns))
+        tags |= _tags_where(session, child, with_them)
+        if goes and child not in seen:
+            tags |= _tags_of_referring(session, child, with_them, seen | {model})
+    return tags
+
+
+def _filtered(statement: Select[Any], where: ColumnElement[bool] | None) -> Select[Any]:
+    return statement if where is None else statement.where(where)
+
+
+Referring = tuple[Any, tuple[InstrumentedAttribute[Any], ...], bool]
+
+
+@cache
+def referring(model: Any) -> Sequence[Referring]:
+    """The models that refer to this one and matter to the cache: by which columns, and whether
+    their rows go with it (ON DELETE CASCADE) or stay."""
+    return [found for found in _all_referring(model) if _matters(found, frozenset({model}))]
+
+
+def _all_referring(model: Any) -> Iterator[Referring]:
+    for mapper in model.registry.mappers:
+        for goes in (True, False):
+            columns = tuple(
+                getattr(mapper.class_, mapper.get_property_by_column(column).key)
+                for column in mapper.local_table.columns
+                for key in column.foreign_keys
+                if key.column.table is model.__table__ and (key.ondelete == "CASCADE") is goes
+            )
+            if columns:
+                yield mapper.class_, columns, goes
+
+
+def _matters(found: Referring, seen: frozenset[Any]) -> bool:
+    child, _, goes = found
+    if child.__stale__:
+        return True
+    if not goes or child in seen or len(child.__mapper__.primary_key) != 1:
+        return False
+    return any(_matters(further, seen | {child}) for further in _all_referring(child))
+
+
+def _parent(model: type[DeclarativeBase], column: str) -> tuple[Any, InstrumentedAttribute[Any]]:
+    """The model that a foreign key of this one refers to, and the key's other end."""
+    [key] = model.__mapper__.columns[column].foreign_keys
+    for mapper in model.registry.mappers:
+        if mapper.local_table is key.column.table:
+            return mapper.class_, getattr(mapper.class_, key.column.name)
+    raise LookupError(column)

@@ -1,0 +1,208 @@
+"""The cache by itself, in memory and in Redis."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from freshly.chassis.cache import Cache, MemoryVersions, NotShared, packed, unpacked
+from freshly.chassis.conditional import Kept, digest
+from freshly.chassis.redis import Courier, Link, RedisEntries, RedisVersions
+
+
+def kept(body):
+    return Kept(body, digest(body))
+
+
+def caches(number, redis_url=None):
+    if redis_url is None:
+        return [Cache(MemoryVersions(), NotShared())], []
+    links = [Link(redis_url) for _ in range(number)]
+    prefix = f"test{id(links)}"
+    made = [
+        Cache(RedisVersions(link, Courier(link), prefix), RedisEntries(link, prefix + "e"))
+        for link in links
+    ]
+    return made, links
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def four(request):
+    """Of four processes, or one that is alone."""
+    url = request.getfixturevalue("redis_url") if request.param == "redis" else None
+    made, links = caches(4, url)
+    yield made * (4 // len(made))
+    for cache in made:
+        if links:
+            await cache.versions.close()
+    for link in links:
+        await link.close()
+
+
+async def test_two_hundred_who_come_at_once_cause_one_load(four):
+    loads = []
+
+    async def load():
+        loads.append(1)
+        await asyncio.sleep(0.05)
+        return kept(b"[1]")
+
+    entries = await asyncio.gather(*(four[n % 4].read("key", ["a", "b"], load) for n in range(200)))
+
+    assert len(loads) == 1
+    assert {entry.kept.body for entry in entries} == {b"[1]"}
+
+
+async def test_a_reader_overtaken_by_a_commit_leaves_nothing_behind(four):
+    reading, committed = asyncio.Event(), asyncio.Event()
+
+    async def slow():
+        reading.set()
+        await committed.wait()
+        return kept(b"old")
+
+    async def fast():
+        return kept(b"new")
+
+    overtaken = asyncio.create_task(four[0].read("key", ["tag"], slow))
+    await reading.wait()
+    await four[1].mark(["tag"])
+    await four[1].expire(["tag"])
+    # Whoever comes now must not be given what the overtaken one is still reading.
+    after = asyncio.create_task(four[0].read("key", ["tag"], fast))
+    await asyncio.sleep(0.05)
+    committed.set()
+
+    assert (await overtaken).kept.body == b"old"
+    assert (await asyncio.wait_for(after, 5)).kept.body == b"new"
+    for cache in four:
+        assert (await cache.read("key", ["tag"], fast)).kept.body == b"new"
+
+
+async def test_while_a_commit_is_on_its_way_nothing_is_kept(four):
+    loads = []
+
+    async def load():
+        loads.append(1)
+        return kept(b"[]")
+
+    await four[0].mark(["tag"])
+    await four[1].read("key", ["tag"], load)
+    await four[1].read("key", ["tag"], load)
+    assert len(loads) == 2
+    await four[0].expire(["tag"])
+    await four[1].read("key", ["tag"], load)
+    await four[2].read("key", ["tag"], load)
+    assert len(loads) == 3
+
+
+async def test_who_waits_is_served_even_if_the_one_who_loads_goes_away(four):
+    loading = asyncio.Event()
+
+    async def for_ever():
+        loading.set()
+        await asyncio.sleep(3600)
+
+    async def load():
+        return kept(b"[]")
+
+    leaving = asyncio.create_task(four[0].read("key", ["tag"], for_ever))
+    await loading.wait()
+    waiting = asyncio.create_task(four[0].read("key", ["tag"], load))
+    await asyncio.sleep(0.01)
+    leaving.cancel()
+
+    assert (await asyncio.wait_for(waiting, 5)).kept.body == b"[]"
+
+
+async def test_what_fails_to_load_fails_for_all_who_wait_and_is_tried_again(four):
+    async def broken():
+        await asyncio.sleep(0.01)
+        raise LookupError
+
+    async def load():
+        return kept(b"[]")
+
+    results = await asyncio.gather(
+        *(four[0].read("key", ["tag"], broken) for _ in range(3)), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [LookupError] * 3
+    assert (await four[0].read("key", ["tag"], load)).kept.body == b"[]"
+
+
+async def test_memory_is_bounded_and_the_longest_unused_goes_first():
+    cache = Cache(MemoryVersions(), NotShared(), largest=100_000)
+    loads = []
+
+    def loading(key):
+        async def load():
+            loads.append(key)
+            return kept(b"x" * 10_000)
+
+        return load
+
+    for key in "abcd":
+        await cache.read(key, ["tag"], loading(key))
+    assert cache.size <= 100_000
+    await cache.read("a", ["tag"], loading("a"))
+    await cache.read("e", ["tag"], loading("e"))
+    for key in "ab":
+        await cache.read(key, ["tag"], loading(key))
+    assert loads == ["a", "b", "c", "d", "e", "b"]
+
+
+async def test_an_answer_is_kept_for_its_time_only():
+    cache = Cache(MemoryVersions(), NotShared(), ttl=timedelta(seconds=0))
+    loads = []
+
+    async def load():
+        loads.append(1)
+        return kept(b"[]")
+
+    for _ in range(2):
+        await cache.read("key", ["tag"], load)
+    assert len(loads) == 2
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        b"",
+        b"{}",
+        b"null\n",
+        b'{"versions": [1]}\nnot compressed',
+        b"\x80\x04\x95pickle",
+        pytest.param(packed(("1",), kept(b"[]"))[:-3], id="cut off"),
+        pytest.param(packed(("1",), Kept(b"[]", "of something else")), id="of something else"),
+    ],
+)
+def test_what_is_not_ours_or_damaged_is_as_good_as_nothing(stored):
+    assert unpacked(stored) is None
+
+
+def test_what_is_stored_is_json_and_comes_back_whole():
+    original = Kept(b'[{"a":1}]', digest(b'[{"a":1}]'), "cursor")
+    versions, back = unpacked(packed(("1", "2"), original))
+    assert (versions, back.body, back.etag, back.next_cursor) == (
+        ("1", "2"),
+        original.body,
+        original.etag,
+        "cursor",
+    )
+
+
+async def test_a_flushed_redis_makes_everything_stale(redis_url):
+    [cache], [link] = caches(1, redis_url)
+    loads = []
+
+    async def load():
+        loads.append(1)
+        return kept(b"[]")
+
+    for _ in range(2):
+        await cache.read("key", ["tag"], load)
+    await link.client.delete(*[key async for key in link.client.scan_iter(match="test*")])
+    await cache.read("key", ["tag"], load)
+    assert len(loads) == 2
+    await cache.versions.close()
+    await link.close()

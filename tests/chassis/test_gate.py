@@ -1,0 +1,81 @@
+"""Who may use the database, who waits, and who is told to come again."""
+
+import asyncio
+from contextvars import copy_context
+
+import pytest
+
+from freshly.chassis.gate import Gate, Overloaded, lane
+
+
+def entering(gate, name):
+    """As a request of that part of the kitchen, which is a context of its own."""
+
+    async def enter():
+        lane.set(name)
+        return await gate.enter()
+
+    return asyncio.get_running_loop().create_task(enter(), context=copy_context())
+
+
+async def test_more_than_fit_wait_and_take_turns():
+    gate = Gate(capacity=2, longest=5)
+    inside = [await entering(gate, ""), await entering(gate, "")]
+    third = entering(gate, "")
+    await asyncio.sleep(0.01)
+    assert (gate.taken, gate.waiting, third.done()) == (2, 1, False)
+    gate.leave(inside[0])
+    assert await third == ""
+    assert (gate.taken, gate.waiting) == (2, 0)
+
+
+async def test_a_queue_has_an_end_and_waiting_a_limit():
+    gate = Gate(capacity=1, longest=0.05)
+    await entering(gate, "")
+    waiting = [entering(gate, "") for _ in range(10)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await entering(gate, "")
+    for task in waiting:
+        with pytest.raises(Overloaded):
+            await task
+    assert (gate.taken, gate.waiting) == (1, 0)
+
+
+async def test_a_part_that_is_stuck_leaves_room_for_the_others():
+    gate = Gate(capacity=10, longest=5)
+    stuck = [entering(gate, "pantry-items") for _ in range(9)]
+    await asyncio.sleep(0.01)
+    assert (gate.taken, gate.waiting) == (4, 5)
+    assert await asyncio.wait_for(entering(gate, "meals"), 1) == "meals"
+    gate.leave("meals")
+    assert sum(task.done() for task in stuck) == 4
+    gate.leave("pantry-items")
+    await asyncio.sleep(0.01)
+    assert sum(task.done() for task in stuck) == 5
+    for task in stuck:
+        task.cancel()
+    await asyncio.sleep(0.01)
+    assert gate.waiting == 0
+
+
+async def test_who_stops_waiting_takes_nobodys_place():
+    gate = Gate(capacity=1, longest=5)
+    await entering(gate, "")
+    leaving, staying = entering(gate, ""), entering(gate, "")
+    await asyncio.sleep(0.01)
+    leaving.cancel()
+    gate.leave("")
+    assert await staying == ""
+    assert gate.taken == 1
+
+
+async def test_who_is_inside_may_not_wait_to_enter_again():
+    gate = Gate(capacity=5, longest=5)
+
+    async def twice():
+        await gate.enter()
+        await gate.enter()
+
+    with pytest.raises(AssertionError, match="one unit of work at a time"):
+        await asyncio.get_running_loop().create_task(twice(), context=copy_context())

@@ -1,0 +1,41 @@
+"""What an operator watches."""
+
+from tests.conftest import client_of
+
+
+def value(text, start):
+    [line] = [line for line in text.splitlines() if line.startswith(start)]
+    return float(line.rsplit(" ", 1)[1])
+
+
+async def test_counts_requests_by_route_statements_and_reads_of_the_cache(client, kitchen):
+    alice = await kitchen.person()
+    count = 'freshly_http_request_seconds_count{method="GET",route="/meals/{id}",status="404"}'
+    await alice.get("/meals/1")
+    before = (await client.get("/metrics")).text
+    for number in (2, 3):
+        await alice.get(f"/meals/{number}")
+    await alice.get("/families")
+    await alice.get("/families")
+    after = (await client.get("/metrics")).text
+
+    assert value(after, count) - value(before, count) == 2
+    for name in ("freshly_sql_statements_total", 'freshly_cache_reads_total{outcome="hit"}'):
+        assert value(after, name) > value(before, name)
+    assert value(after, 'freshly_database_units{state="capacity"}') == 25
+    assert value(after, "freshly_cache_bytes") > 0
+    assert "/meals/2" not in after
+
+
+async def test_paths_of_nobodys_choosing_make_no_series(client):
+    for n in range(3):
+        await client.get(f"/nothing/{n}")
+    assert "nothing" not in (await client.get("/metrics")).text
+
+
+async def test_strangers_are_shown_nothing(app):
+    async def from_outside(scope, receive, send):
+        await app({**scope, "client": ("8.8.8.8", 1)}, receive, send)
+
+    async with client_of(from_outside) as client:
+        assert (await client.get("/metrics")).status_code == 404

@@ -1,0 +1,274 @@
+"""Answers are kept, and nobody is ever served what a commit has changed."""
+
+from dataclasses import dataclass
+
+import pytest
+from sqlalchemy import event, inspect
+
+from tests.kitchen import Person
+
+HOT = ("/pantry-items/me", "/meals/me", "/grocery-lists/me", "/families", "/meal-plans/me")
+
+
+class Statements:
+    """The SQL that is sent while it is entered."""
+
+    def __init__(self, engine):
+        self.engine, self.sent = engine.sync_engine, []
+
+    def __enter__(self):
+        event.listen(self.engine, "before_cursor_execute", self._note)
+        return self.sent
+
+    def __exit__(self, *_):
+        event.remove(self.engine, "before_cursor_execute", self._note)
+
+    def _note(self, _connection, _cursor, statement, *_):
+        if not statement.startswith("BEGIN"):
+            self.sent.append(statement)
+
+
+@pytest.fixture
+def statements(units):
+    return lambda: Statements(units.engine)
+
+
+@dataclass
+class Home:
+    alice: Person
+    bob: Person
+    family: dict
+
+
+@pytest.fixture
+async def home(kitchen):
+    alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
+    return Home(alice, bob, await kitchen.family(alice, bob))
+
+
+@pytest.mark.parametrize("path", HOT)
+async def test_a_cached_read_runs_no_sql_and_says_the_same(home, statements, path):
+    first = await home.alice.get(path)
+    with statements() as sent:
+        second = await home.alice.get(path)
+
+    assert sent == []
+    assert (second.status_code, second.content) == (200, first.content)
+    assert second.headers["ETag"] == first.headers["ETag"]
+
+
+@pytest.mark.parametrize("rows", [1, 50, 500])
+@pytest.mark.parametrize("kind", ["pantry", "meals", "grocery"])
+async def test_an_uncached_read_takes_the_same_few_statements_for_any_number_of_rows(
+    home, kitchen, units, statements, kind, rows
+):
+    alice = home.alice
+    one = {
+        "pantry": lambda: kitchen.stock(alice, "test rice", 1, "kg"),
+        "meals": lambda: kitchen.meal(alice, [("rice", "1 cup")]),
+    }
+    path = {"pantry": "/pantry-items/me", "meals": "/meals/me", "grocery": "/grocery-lists/me"}
+    if kind == "grocery":
+        made = await alice.made("/grocery-lists", {"scope": "personal", "title": "Market"})
+        table, columns = "grocery_list_items", "grocery_list_id, ingredient_id, quantity"
+        await alice.made(f"/grocery-lists/{made['id']}/items", {"ingredient_id": 1})
+    else:
+        await one[kind]()
+        table, columns = {"pantry": "pantry_items", "meals": "meals"}[kind], "*"
+    await multiplied(units, table, columns, rows)
+    units.cache.__post_init__()  # forgets everything
+
+    with statements() as sent:
+        found = await alice.read(path[kind])
+
+    assert len(found[0]["items"] if kind == "grocery" else found) == rows
+    assert len(sent) == 3  # who is calling, their families, the rows
+
+
+async def multiplied(units, table, columns, rows):
+    """As many copies of the one row as it takes, by SQL: the API would take minutes."""
+    async with units.writing() as session:
+        connection = await session.connection()
+        if columns == "*":
+            described = await connection.run_sync(lambda sync: inspect(sync).get_columns(table))
+            columns = ", ".join(c["name"] for c in described if c["name"] != "id")
+        for _ in range(rows - 1):
+            await connection.exec_driver_sql(
+                f"INSERT INTO {table} ({columns}) "  # noqa: S608 - names of our own
+                f"SELECT {columns} FROM {table} ORDER BY id LIMIT 1"
+            )
+
+
+async def test_a_client_that_has_it_is_sent_nothing(home, kitchen):
+    await kitchen.stock(home.alice, "test rice", 1, "kg")
+    for path in HOT:
+        first = await home.alice.get(path)
+        tag = first.headers["ETag"]
+        again = await home.alice.get(path, headers={"If-None-Match": tag})
+        assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", tag), path
+
+
+async def test_a_cached_answer_is_compressed_for_those_who_ask(home, kitchen):
+    for n in range(20):
+        await kitchen.stock(home.alice, f"test food {n}", 1, "kg")
+    plain = await home.alice.get("/pantry-items/me", headers={"Accept-Encoding": "identity"})
+    small = await home.alice.get("/pantry-items/me", headers={"Accept-Encoding": "gzip"})
+
+    assert "Content-Encoding" not in plain.headers
+    assert small.headers["Content-Encoding"] == "gzip"
+    assert int(small.headers["Content-Length"]) < int(plain.headers["Content-Length"]) / 5
+    assert small.json() == plain.json()
+    assert "Accept-Encoding" in small.headers["Vary"]
+
+
+async def test_each_write_to_a_pantry_is_seen_at_once(home, kitchen):
+    alice, bob = home.alice, home.bob
+    path = f"/pantry-items/family/{home.family['id']}"
+    assert await bob.read(path) == []
+    item = await kitchen.stock(alice, "test rice", 1, "kg", family_id=home.family["id"])
+    assert [row["quantity"] for row in await bob.read(path)] == ["1.000"]
+    await alice.patch(f"/pantry-items/{item['id']}", {"quantity": 3})
+    assert [row["quantity"] for row in await bob.read(path)] == ["3.000"]
+    await alice.delete(f"/pantry-items/{item['id']}")
+    assert await bob.read(path) == []
+
+
+async def test_each_write_to_a_list_is_seen_at_once(home, kitchen):
+    alice, bob, family = home.alice, home.bob, home.family["id"]
+    path = f"/grocery-lists/family/{family}"
+
+    async def items():
+        lists = await bob.read(path)
+        return [(i["ingredient_name"], i["checked"], i["is_purchased"]) for i in lists[0]["items"]]
+
+    assert await bob.read(path) == []
+    made = await alice.made("/grocery-lists", {"scope": "family", "family_id": family})
+    assert await items() == []
+    food = await kitchen.ingredient(alice, "test oats")
+    own = f"/grocery-lists/{made['id']}"
+    first = await alice.made(f"{own}/items", {"ingredient_id": food["id"], "quantity": 2})
+    second = await alice.made(f"{own}/items", {"ingredient_id": food["id"], "quantity": 1})
+    assert await items() == [("test oats", False, False)] * 2
+    await alice.post(f"/grocery-lists/items/{first['id']}/check")
+    assert await items() == [("test oats", True, False), ("test oats", False, False)]
+    await alice.post(f"/grocery-lists/items/{second['id']}/mark-purchased")
+    assert await items() == [("test oats", True, False), ("test oats", True, True)]
+    assert len(await bob.read(f"/pantry-items/family/{family}")) == 1
+    await alice.delete(f"{own}/items/checked")
+    assert await items() == []
+    await alice.patch(own, {"title": "Saturday"})
+    assert [one["title"] for one in await bob.read(path)] == ["Saturday"]
+    await alice.delete(own)
+    assert await bob.read(path) == []
+
+
+async def test_a_lists_owner_is_told_by_who_asks(home):
+    family = home.family["id"]
+    await home.bob.made("/grocery-lists", {"scope": "family", "family_id": family})
+    path = f"/grocery-lists/family/{family}"
+
+    owners = [(await person.read(path))[0]["owner_user_id"] for person in (home.bob, home.alice)]
+    assert owners == [home.bob.id, home.alice.id]
+    await home.alice.patch(f"/families/{family}/members/{home.bob.id}/role", {"role": "owner"})
+    await home.alice.delete(f"/families/{family}/members/{home.alice.id}")
+    assert (await home.bob.read(path))[0]["owner_user_id"] == home.bob.id
+
+
+async def test_meals_and_plans_follow_their_writes(home, kitchen):
+    meal = await kitchen.meal(home.alice, name="Pie")
+    plan = await kitchen.plan(home.alice, home.family)
+    assert [one["name"] for one in await home.alice.read("/meals/me")] == ["Pie"]
+    assert len(await home.alice.read("/meal-plans/me")) == 1
+    assert len(await home.bob.read(f"/meal-plans/family/{home.family['id']}")) == 1
+
+    await home.alice.patch(f"/meals/me/{meal['id']}", {"name": "Cake"})
+    assert [one["name"] for one in await home.alice.read("/meals/me")] == ["Cake"]
+    await home.alice.delete(f"/meals/me/{meal['id']}")
+    assert await home.alice.read("/meals/me") == []
+    await home.alice.delete(f"/meal-plans/{plan['id']}")
+    assert await home.alice.read("/meal-plans/me") == []
+    assert await home.bob.read(f"/meal-plans/family/{home.family['id']}") == []
+
+
+async def test_a_foods_new_name_is_on_every_shelf_and_list(home, kitchen):
+    alice, bob, family = home.alice, home.bob, home.family["id"]
+    food = await kitchen.ingredient(alice, "test oats")
+    await alice.made("/pantry-items", {"ingredient_id": food["id"], "family_id": family})
+    made = await alice.made("/grocery-lists", {"scope": "personal"})
+    await alice.made(f"/grocery-lists/{made['id']}/items", {"ingredient_id": food["id"]})
+
+    async def names():
+        shelf = await bob.read(f"/pantry-items/family/{family}")
+        [grocery_list] = await alice.read("/grocery-lists/me")
+        return [one["ingredient_name"] for one in (*shelf, *grocery_list["items"])]
+
+    assert await names() == ["test oats", "test oats"]
+    renamed = await alice.patch(f"/ingredients/{food['id']}", {"name": "test rolled oats"})
+    assert renamed.status_code == 200, renamed.text
+    assert await names() == ["test rolled oats", "test rolled oats"]
+    assert (await alice.delete(f"/ingredients/{food['id']}")).status_code == 204
+    assert await names() == []
+
+
+async def test_families_follow_who_joins_leaves_and_dissolves(home, kitchen):
+    carol = await kitchen.person("Carol")
+
+    async def count():
+        return [one["count"] for one in await home.alice.read("/families")]
+
+    assert await count() == [2]
+    code = {"invite_code": home.family["invite_code"]}
+    await carol.made("/families/join", code, status=200)
+    assert await count() == [3]
+    assert [one["id"] for one in await carol.read("/families")] == [home.family["id"]]
+    await carol.delete(f"/families/{home.family['id']}/members/{carol.id}")
+    assert await count() == [2]
+    assert await carol.read("/families") == []
+    await home.bob.delete("/users/me")
+    assert await count() == [1]
+    await home.alice.delete(f"/families/{home.family['id']}")
+    assert await count() == []
+
+
+async def test_who_left_or_was_removed_is_out_at_the_next_request(home):
+    path = f"/pantry-items/family/{home.family['id']}"
+    assert await home.bob.read(path) == []
+    await home.alice.delete(f"/families/{home.family['id']}/members/{home.bob.id}")
+    assert (await home.bob.get(path)).status_code == 403
+    assert await home.bob.read("/families") == []
+
+
+async def test_who_signed_out_is_out_here_and_not_elsewhere(home, kitchen):
+    phone = home.alice
+    tokens = await kitchen.sign_in(phone.user["email"])
+    tablet = {"Authorization": f"Bearer {tokens['access_token']}"}
+    for headers in (phone.headers, tablet):
+        answer = await kitchen.client.get("/families", headers=headers)
+        assert answer.status_code == 200
+
+    await phone.post("/auth/logout")
+
+    assert (await phone.get("/families")).status_code == 401
+    assert (await kitchen.client.get("/families", headers=tablet)).status_code == 200
+
+
+async def test_who_deleted_the_account_is_out_and_others_see_it(home):
+    family = home.family["id"]
+    await home.bob.made("/grocery-lists", {"scope": "family", "family_id": family})
+    lists = f"/grocery-lists/family/{family}"
+    assert (await home.alice.read(lists))[0]["created_by_user_id"] == home.bob.id
+    assert (await home.bob.get("/meals/me")).status_code == 200
+
+    assert (await home.bob.delete("/users/me")).status_code == 204
+
+    assert (await home.bob.get("/meals/me")).status_code == 401
+    assert (await home.alice.read(lists))[0]["created_by_user_id"] is None
+
+
+async def test_what_fails_makes_nothing_stale(home, statements):
+    await home.alice.get("/pantry-items/me")
+    refused = await home.alice.post("/pantry-items", {"ingredient_id": 10**6})
+    assert refused.status_code == 404
+    with statements() as sent:
+        await home.alice.get("/pantry-items/me")
+    assert sent == []

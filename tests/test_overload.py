@@ -1,0 +1,135 @@
+"""A database that is busy, locked or gone: an answer in time, and room for all the others."""
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+from sqlalchemy.engine import make_url
+
+from freshly.chassis.engine import LOCK_WAIT
+from tests.conftest import client_of, running, settings_for
+from tests.kitchen import Kitchen
+
+CAPACITY = 10
+WAIT = 2  # seconds at the gate
+
+
+@pytest.fixture
+def database_kind():
+    return "postgresql"
+
+
+@pytest.fixture
+def settings(database_url, tmp_path):
+    return settings_for(
+        database_url,
+        tmp_path,
+        cache="off",
+        database_pool_size=5,
+        database_max_overflow=CAPACITY - 5,
+        database_pool_timeout=WAIT,
+    )
+
+
+@pytest.fixture
+async def app(settings):
+    async with running(settings) as served:
+        yield served
+
+
+@asynccontextmanager
+async def connected(url):
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def timed(request):
+    started = time.monotonic()
+    answer = await request
+    return answer.status_code, time.monotonic() - started, answer
+
+
+async def test_a_locked_table_stops_those_who_need_it_and_nobody_else(
+    kitchen, client, settings, app
+):
+    alice = await kitchen.person()
+    async with connected(settings.database_url.get_secret_value()) as other:
+        async with other.transaction():
+            await other.execute("LOCK TABLE pantry_items IN ACCESS EXCLUSIVE MODE")
+            stuck = [
+                asyncio.create_task(timed(alice.get("/pantry-items/me")))
+                for _ in range(2 * CAPACITY)
+            ]
+            await asyncio.sleep(0.5)
+
+            others = await asyncio.gather(
+                timed(client.get("/health")),
+                *(timed(alice.get(path)) for path in ("/families", "/meals/me", "/units") * 3),
+            )
+            assert {status for status, _, _ in others} == {200}
+            assert max(seconds for _, seconds, _ in others) < LOCK_WAIT
+            assert app.state["gate"].taken < CAPACITY
+
+            for status, seconds, answer in await asyncio.gather(*stuck):
+                assert status == 503
+                assert int(answer.headers["Retry-After"]) >= 1
+                assert seconds < WAIT + LOCK_WAIT + 1
+        assert (await alice.get("/pantry-items/me")).status_code == 200
+
+
+async def test_while_the_database_is_gone_it_says_so_and_goes_on_when_it_is_back(
+    kitchen, client, settings, postgres_url
+):
+    alice = await kitchen.person()
+    name = make_url(settings.database_url.get_secret_value()).database
+    async with connected(postgres_url) as server:
+        await server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await server.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
+        )
+
+        gone = await asyncio.gather(*(timed(alice.get("/families")) for _ in range(2 * CAPACITY)))
+        for status, seconds, answer in gone:
+            assert (status, seconds < WAIT) == (503, True)
+            assert int(answer.headers["Retry-After"]) >= 1
+        assert (await client.get("/health")).status_code == 200
+        assert (await client.get("/ready")).status_code == 503
+
+        await server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        status, seconds, _ = await timed(alice.get("/families"))
+        assert (status, seconds < 3) == (200, True)
+        assert (await client.get("/ready")).json()["pool"]["taken"] == 0
+
+
+async def test_connections_never_exceed_the_pool_whoever_comes(kitchen, settings, postgres_url):
+    alice = await kitchen.person()
+    name = make_url(settings.database_url.get_secret_value()).database
+    count = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1"
+    most = 0
+
+    async with connected(postgres_url) as server:
+        paths = ("/families", "/meals/me", "/pantry-items/me", "/units", "/recipes")
+        asking = [asyncio.create_task(alice.get(paths[n % 5])) for n in range(90)]
+        while not all(task.done() for task in asking):
+            most = max(most, await server.fetchval(count, name))
+            await asyncio.sleep(0.005)
+
+    assert {task.result().status_code for task in asking} == {200}
+    assert 1 <= most <= CAPACITY
+
+
+async def test_a_statement_that_takes_too_long_is_ended(settings):
+    short = settings.model_copy(update={"database_statement_timeout": 1})
+    async with running(short) as app, client_of(app) as client:
+        alice = await Kitchen(client).person()
+        url = settings.database_url.get_secret_value()
+        async with connected(url) as other, other.transaction():
+            await other.execute("LOCK TABLE families IN ACCESS EXCLUSIVE MODE")
+            family = await timed(alice.post("/families", {"display_name": "Us"}))
+        assert family[0] == 503
+        assert family[1] < LOCK_WAIT
