@@ -1,0 +1,271 @@
+"""`./run bench`: how fast, how much, side by side, in one run.
+
+It brings PostgreSQL and Redis, starts Freshly as it is started embedded (one process, SQLite) and
+in production (two workers, PostgreSQL, Redis), each with its cache on and off, beside a bare
+FastAPI route on the same server; seeds households; and measures all of them in turns, several
+rounds, of which the medians count. Timings are told as ratios to the bare route of the same run.
+"""
+
+import argparse
+import asyncio
+import json
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import uvloop
+from rich.console import Console
+from rich.progress import Progress
+
+from bench.household import HOT, Household, seeded, traffic
+from bench.load import Outcome, crowd, play, press, request
+from bench.profiling import profile
+from bench.report import Row, draw, show
+from bench.servers import Server, bare, freshly
+from tests.servers import postgres, redis
+
+RESULTS = Path(__file__).parent / "results"
+CONNECTIONS = 32
+SETTLE = 0.3  # seconds between two measurements
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured."""
+
+    households: int
+    rounds: int
+    seconds: float
+    mixed: int
+    users: int
+    held: int
+    crowd_seconds: float
+
+
+FULL = Size(
+    households=10, rounds=5, seconds=2, mixed=4000, users=1000, held=10_000, crowd_seconds=30
+)
+QUICK = Size(households=3, rounds=3, seconds=1, mixed=1000, users=200, held=1000, crowd_seconds=8)
+
+
+@dataclass
+class Setup:
+    """Freshly in one of its two forms, and what is measured of it."""
+
+    name: str
+    workers: int
+    bar_cached: float
+    cached: Server
+    uncached: Server
+    reference: Server
+    households: list[Household]
+    idle: float
+    rates: dict[str, list[float]] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="./run bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of it, for a first look")
+    parser.add_argument("--only", choices=("embedded", "production"), help="one of the two")
+    parser.add_argument("--profile", metavar="PATH", help="a profile of one read instead")
+    parser.add_argument("--cache", choices=("auto", "off"), default="auto", help="in the profile")
+    options = parser.parse_args()
+    if options.profile:
+        profile(options.profile, options.cache, rows=25)
+        return 0
+    size = QUICK if options.quick else FULL
+    setups = {"embedded": _embedded, "production": _production}
+    if options.only:
+        setups = {options.only: setups[options.only]}
+    console = Console()
+    rows: list[Row] = []
+    with Progress(console=console) as progress:
+        steps = progress.add_task("measuring", total=len(setups) * (3 + size.rounds))
+        advance = lambda what: progress.update(steps, advance=1, description=what)  # noqa: E731
+        for begin in setups.values():
+            with ExitStack() as stack:
+                rows += _measured(begin(stack, size), size, advance)
+    show(rows, console)
+    RESULTS.mkdir(exist_ok=True)
+    result = {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "size": vars(size),
+        "rows": [vars(row) for row in rows],
+    }
+    (RESULTS / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
+    draw(rows, RESULTS / "bench.png")
+    console.print(f"written: {RESULTS / 'bench.json'}, {RESULTS / 'bench.png'}")
+    return 0 if all(row.is_met for row in rows) else 1
+
+
+def _embedded(stack: ExitStack, size: Size) -> Setup:
+    home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="freshly-bench-")))
+    first, second = home / "on", home / "off"
+    with freshly(first, 1, {}) as server:
+        idle = server.memory
+        households = asyncio.run(seeded(server.port, size.households, lambda _: None))
+    shutil.copytree(first, second)
+    return Setup(
+        name="embedded",
+        workers=1,
+        bar_cached=0.4,
+        cached=stack.enter_context(freshly(first, 1, {})),
+        uncached=stack.enter_context(freshly(second, 1, {"CACHE": "off"})),
+        reference=stack.enter_context(bare(1)),
+        households=households,
+        idle=idle,
+    )
+
+
+def _production(stack: ExitStack, size: Size) -> Setup:
+    home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="freshly-bench-")))
+    server_url, redis_url = stack.enter_context(postgres()), stack.enter_context(redis())
+    base = server_url.rsplit("/", 1)[0]
+    folders = {name: home / name for name in ("kitchen", "uncached")}
+    asyncio.run(_sql(server_url, "CREATE DATABASE kitchen"))
+    common = {"DATABASE_URL": f"{base}/kitchen", "REDIS_URL": redis_url}
+    with freshly(folders["kitchen"], 2, common) as server:
+        idle = server.memory
+        households = asyncio.run(seeded(server.port, size.households, lambda _: None))
+    asyncio.run(_sql(server_url, "CREATE DATABASE uncached TEMPLATE kitchen"))
+    other = {"DATABASE_URL": f"{base}/uncached", "REDIS_URL": redis_url, "CACHE": "off"}
+    return Setup(
+        name="production",
+        workers=2,
+        bar_cached=0.25,
+        cached=stack.enter_context(freshly(folders["kitchen"], 2, common)),
+        uncached=stack.enter_context(freshly(folders["uncached"], 2, other)),
+        reference=stack.enter_context(bare(2)),
+        households=households,
+        idle=idle,
+    )
+
+
+async def _sql(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _measured(setup: Setup, size: Size, advance: Any) -> list[Row]:
+    rows = []
+    for number in range(size.rounds):
+        uvloop.run(_round(setup, size))
+        advance(f"{setup.name}: round {number + 1}")
+    base = statistics.median(setup.rates["bare"])
+    for path in HOT:
+        rows += _hot_rows(setup, path, base)
+    rows += uvloop.run(_mixed(setup, size))
+    advance(f"{setup.name}: mixed traffic")
+    rows.append(uvloop.run(_crowd(setup, size)))
+    advance(f"{setup.name}: {size.users} users")
+    if setup.workers == 1:
+        rows.append(Row(setup.name, "memory, idle", setup.idle, "MB", at_most=150))
+    loaded = Row(setup.name, "memory, after all this", setup.cached.memory, "MB")
+    advance(f"{setup.name}: done")
+    return [Row(setup.name, "bare FastAPI route", base, "requests/s"), *rows, loaded]
+
+
+async def _round(setup: Setup, size: Size) -> None:
+    """Each in turn, so that what the machine does meanwhile hits all alike."""
+    tokens = [token for home in setup.households for token in home.tokens]
+    asked = {"bare": (setup.reference, [request("GET", "/bare")])}
+    for path in HOT:
+        requests = [request("GET", path, token) for token in tokens]
+        asked[f"cached {path}"] = (setup.cached, requests)
+        asked[f"uncached {path}"] = (setup.uncached, requests)
+    for name, (server, requests) in asked.items():
+        await press(server.port, requests, seconds=size.seconds / 4, connections=CONNECTIONS)
+        outcome = await press(server.port, requests, seconds=size.seconds, connections=CONNECTIONS)
+        assert not outcome.errors, (name, outcome.statuses)
+        setup.rates.setdefault(name, []).append(outcome.rate)
+        setup.outcomes.setdefault(name, Outcome()).add(outcome)
+        await asyncio.sleep(SETTLE)
+
+
+def _hot_rows(setup: Setup, path: str, base: float) -> list[Row]:
+    rows = []
+    for kind, server, bar, most in (
+        ("cached", setup.cached, setup.bar_cached, 0),
+        ("uncached", setup.uncached, 0.15, 3),
+    ):
+        name = f"{kind} {path}"
+        outcome = setup.outcomes[name]
+        ratio = statistics.median(setup.rates[name]) / base
+        detail = (
+            f"p50 {outcome.quantile(0.5) * 1e3:.1f} ms, p99 {outcome.quantile(0.99) * 1e3:.1f} ms"
+        )
+        rows.append(Row(setup.name, name, ratio, "of bare", at_least=bar, detail=detail))
+        sent = _statements(server, path, setup.households[0].tokens[0])
+        rows.append(Row(setup.name, f"SQL of {name}", sent, "statements", at_most=most))
+    return rows
+
+
+def _statements(server: Server, path: str, token: str) -> float:
+    """For one request, of a hundred."""
+
+    async def ask() -> None:
+        await play(
+            server.port, iter([request("GET", path, token)] * 100), number=100, connections=1
+        )
+
+    uvloop.run(ask())
+    before = server.number("freshly_sql_statements_total")
+    uvloop.run(ask())
+    return (server.number("freshly_sql_statements_total") - before) / 100
+
+
+async def _mixed(setup: Setup, size: Size) -> list[Row]:
+    statements, rates = {}, {}
+    for name, server in (("on", setup.cached), ("off", setup.uncached)):
+        await play(
+            server.port, traffic(setup.households, seed=2), number=size.mixed // 4, connections=8
+        )
+        before = server.number("freshly_sql_statements_total")
+        outcome = await play(
+            server.port, traffic(setup.households), number=size.mixed, connections=8
+        )
+        assert not outcome.errors, outcome.statuses
+        statements[name] = (server.number("freshly_sql_statements_total") - before) / size.mixed
+        rates[name] = outcome.rate
+    saved = 100 * (1 - statements["on"] / statements["off"])
+    detail = f"{statements['on']:.2f} instead of {statements['off']:.2f} a request"
+    faster = rates["on"] / rates["off"]
+    return [
+        Row(setup.name, "mixed traffic: fewer SQL", saved, "%", at_least=80, detail=detail),
+        Row(setup.name, "mixed traffic: cache on", faster, "times as fast as off"),
+    ]
+
+
+async def _crowd(setup: Setup, size: Size) -> Row:
+    tokens = [token for home in setup.households for token in home.tokens]
+    requests = [request("GET", path, token) for token in tokens for path in HOT]
+    outcome = await crowd(
+        setup.cached.port,
+        requests,
+        users=size.users,
+        held=size.held,
+        seconds=size.crowd_seconds,
+        think=1.0,
+    )
+    detail = f"{outcome.rate:.0f} requests/s, {outcome.errors} errors, {size.held} connections held"
+    slow = outcome.quantile(0.99) * 1e3
+    name = f"p99 of cached reads, {size.users} users"
+    most = 100 if not outcome.errors else 0
+    return Row(setup.name, name, slow, "ms", at_most=most, detail=detail)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

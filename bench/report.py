@@ -1,0 +1,80 @@
+"""What was measured, for people: a table and a picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+MANY = 1000  # of which nobody wants decimals
+
+
+@dataclass(frozen=True)
+class Row:
+    """A number, and the promise it is held to, if there is one."""
+
+    setup: str
+    name: str
+    value: float
+    unit: str
+    at_least: float | None = None
+    at_most: float | None = None
+    detail: str = ""
+
+    @property
+    def is_met(self) -> bool:
+        low = self.at_least is None or self.value >= self.at_least
+        return low and (self.at_most is None or self.value <= self.at_most)
+
+    @property
+    def promise(self) -> str:
+        if self.at_least is not None:
+            return f"at least {self.at_least:g}"
+        return f"at most {self.at_most:g}" if self.at_most is not None else ""
+
+    @property
+    def verdict(self) -> str:
+        if not self.promise:
+            return ""
+        return "met" if self.is_met else "MISSED"
+
+
+def show(rows: Sequence[Row], console: Console) -> None:
+    table = Table(title="Freshly, measured")
+    for heading in ("setup", "what", "measured", "promised", "", "detail"):
+        table.add_column(heading, justify="right" if heading == "measured" else "left")
+    for row in rows:
+        style = "green" if row.verdict == "met" else "red bold"
+        measured = f"{row.value:,.{0 if row.value > MANY else 2}f} {row.unit}"
+        verdict = f"[{style}]{row.verdict}[/]" if row.verdict else ""
+        table.add_row(row.setup, row.name, measured, row.promise, verdict, row.detail)
+    console.print(table)
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Bars of what is measured against the bare route, with the promises as marks."""
+    import matplotlib as mpl  # noqa: PLC0415 - a second, for nobody but this
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    setups = sorted({row.setup for row in rows})
+    figure, axes = plt.subplots(1, len(setups), figsize=(6.5 * len(setups), 4.5), squeeze=False)
+    for place, setup in zip(axes[0], setups, strict=True):
+        bars = [row for row in rows if row.setup == setup and row.unit == "of bare"]
+        names = [row.name for row in bars]
+        colors = ["#2e7d32" if row.name.startswith("cached") else "#9e9e9e" for row in bars]
+        place.barh(names, [row.value for row in bars], color=colors)
+        for height, row in enumerate(bars):
+            place.plot([row.at_least] * 2, [height - 0.4, height + 0.4], color="#c62828", lw=2)
+            place.text(row.value + 0.005, height, f"{row.value:.2f}", va="center", fontsize=8)
+        place.invert_yaxis()
+        place.set_xlim(0, max(0.6, *(row.value * 1.15 for row in bars)))
+        place.set_xlabel("requests/s, as a share of a bare FastAPI route (red: promised)")
+        place.set_title(setup)
+        place.tick_params(axis="y", labelsize=8)
+        place.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
