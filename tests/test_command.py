@@ -123,6 +123,15 @@ def test_a_database_that_is_not_there_is_one_clear_line(tmp_path):
     assert "Traceback" not in said.stderr
 
 
+def test_a_limit_that_means_nothing_is_one_clear_line(tmp_path):
+    said = freshly(tmp_path, "serve", RATE_LIMIT_OVERRIDES='{"chat": {"free": "often"}}')
+
+    assert said.returncode == 2
+    assert said.stderr.splitlines() == [
+        "freshly: RATE_LIMIT_OVERRIDES: chat, free: 'often' is not a limit such as 10/minute;50/day"
+    ]
+
+
 @pytest.mark.parametrize("database", ["postgresql://u@127.0.0.1:9/x", ""])
 def test_migrating_can_be_shown_without_being_done(tmp_path, database):
     changes = {"DATABASE_URL": database} if database else {}

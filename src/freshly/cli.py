@@ -14,11 +14,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = load(data=options.needs_data)
+        run: Callable[[Settings, argparse.Namespace], int] = options.run
+        return run(settings, options)
     except BadSettings as error:
         print(f"freshly: {error}", file=sys.stderr)  # noqa: T201
         return REFUSED
-    run: Callable[[Settings, argparse.Namespace], int] = options.run
-    return run(settings, options)
 
 
 def _parser() -> argparse.ArgumentParser:

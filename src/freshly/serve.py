@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from freshly.app import create_app
 from freshly.chassis.logging import configure_logging
 from freshly.chassis.shared import warn_if_apart
+from freshly.limits import groups
 from freshly.migrate import migrate
 from freshly.settings import Settings, load
 
@@ -37,6 +38,7 @@ def application() -> FastAPI:
 
 def serve(settings: Settings) -> int:
     configure_logging(settings.log_level)
+    groups(settings)  # refused here, not by each worker
     try:
         asyncio.run(migrate(settings))
     except (SQLAlchemyError, OSError) as error:
