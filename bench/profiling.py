@@ -14,11 +14,10 @@ import uvloop
 from pydantic import SecretStr
 
 from bench.household import seed_person
-from freshly.app import create_app
 from freshly.chassis.logging import configure_logging
 from freshly.migrate import migrate
 from freshly.settings import Settings
-from tests.conftest import client_of
+from tests.conftest import client_of, running
 from tests.kitchen import Kitchen
 
 TIMES = 1000
@@ -41,12 +40,7 @@ def profile(path: str, cache: str, rows: int) -> None:
 
 
 async def _profile(settings: Settings, path: str, rows: int) -> None:
-    app = create_app(settings)
-    async with app.router.lifespan_context(app) as state:
-
-        async def served(scope: Any, receive: Any, send: Any) -> None:
-            await app({**scope, "state": dict(state)}, receive, send)
-
+    async with running(settings) as served:
         async with client_of(served) as client:
             token = await seed_person(Kitchen(client))
         configure_logging("INFO")  # lines are written, though to nowhere

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.neighbours import free_port
 
 STARTS_WITHIN = 60  # seconds
 ENDS_WITHIN = 40
@@ -109,13 +110,6 @@ def _await(process: "subprocess.Popen[bytes]", port: int, path: str, log: Path) 
         except OSError:
             time.sleep(0.1)
     raise RuntimeError(f"the server did not start:\n{log.read_text()[-3000:]}")
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port: int = server.getsockname()[1]
-        return port
 
 
 def _family(pid: int) -> list[int]:

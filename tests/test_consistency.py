@@ -194,6 +194,25 @@ def test_four_processes_never_tell_what_is_not_so(shared):
         loop.close()
 
 
+async def test_redis_may_come_after_the_start(shared, redis_of_ones_own):
+    stop, go_on, url = redis_of_ones_own
+    stop()
+    settings = shared.model_copy(update={"redis_url": SecretStr(url), "rate_limit_enabled": True})
+    replicas = Replicas(settings)
+    await replicas.start()
+    async with replicas.stack:
+        made, _, _ = await replicas.people()
+        for client in replicas.clients:
+            alice = Person(client, made["alice"].user, made["alice"].tokens)
+            assert (await alice.get("/families")).status_code == 200
+        go_on()
+        await asyncio.sleep(3 * REST)
+        for client in replicas.clients:
+            alice = Person(client, made["alice"].user, made["alice"].tokens)
+            assert (await alice.get("/families")).status_code == 200
+            assert (await client.get("/ready")).json()["redis"] == "connected"
+
+
 async def test_without_redis_everything_works_and_nothing_old_is_told(shared, redis_of_ones_own):
     """Redis is stopped while it holds answers, and comes back with them."""
     stop, go_on, url = redis_of_ones_own

@@ -1,8 +1,6 @@
 """Which calls are counted together, and how many of them there may be."""
 
-from collections.abc import Callable
-
-from freshly.chassis.rate_limit import Group, with_overrides
+from freshly.chassis.rate_limit import Group, Per, with_overrides
 from freshly.settings import Settings
 
 EXACT = {
@@ -75,8 +73,8 @@ def groups(settings: Settings) -> dict[str, Group]:
     )
 
 
-def _group(name: str, limits: str, *per: str) -> Group:
-    return Group(name, {"default": limits}, ("address",) if "address" in per else ("user",))
+def _group(name: str, limits: str, per: Per = "user") -> Group:
+    return Group(name, {"default": limits}, (per,))
 
 
 def group_of(method: str, path: str) -> str:
@@ -85,6 +83,3 @@ def group_of(method: str, path: str) -> str:
     if exact is not None:
         return exact
     return PARTS.get((path.split("/", 2)[1], method in ("GET", "HEAD")), "api")
-
-
-GroupOf = Callable[[str, str], str]

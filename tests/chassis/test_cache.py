@@ -69,12 +69,12 @@ async def test_a_reader_overtaken_by_a_commit_leaves_nothing_behind(four):
     await four[1].mark(["tag"])
     await four[1].expire(["tag"])
     # Whoever comes now must not be given what the overtaken one is still reading.
-    after = asyncio.create_task(four[0].read("key", ["tag"], fast))
-    await asyncio.sleep(0.05)
+    after = await asyncio.wait_for(four[0].read("key", ["tag"], fast), 5)
+    assert not overtaken.done()  # and need not wait for it
     committed.set()
 
     assert (await overtaken).kept.body == b"old"
-    assert (await asyncio.wait_for(after, 5)).kept.body == b"new"
+    assert after.kept.body == b"new"
     for cache in four:
         assert (await cache.read("key", ["tag"], fast)).kept.body == b"new"
 

@@ -202,7 +202,8 @@ class Cache:
     ) -> Entry:
         if (found := await self._found(key, versions)) is not None:
             return found
-        async with self.shared.loading(key):
+        # Under another name for other versions: nobody waits for a load that a commit overtook.
+        async with self.shared.loading(f"{key}@{','.join(versions)}"):
             if (found := await self._found(key, versions)) is not None:
                 return found
             self.told("miss")

@@ -3,10 +3,11 @@
 import gzip
 import hashlib
 from typing import Any
-from urllib.parse import urlencode
 
 from fastapi import Request, Response
 from pydantic import TypeAdapter
+
+from freshly.chassis.pages import next_link
 
 NO_STORE = "no-store"
 JSON_BYTES = "application/json"
@@ -55,8 +56,7 @@ class Kept:
             "ETag": f'"{self.etag}"' if quoted else self.etag,
         }
         if self.next_cursor:
-            query = urlencode({**request.query_params, "cursor": self.next_cursor})
-            headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
+            headers["Link"] = next_link(request, self.next_cursor)
         if _matches(given.get("If-None-Match"), self.etag):
             return Response(status_code=304, headers=headers)
         body = self.body

@@ -53,6 +53,12 @@ class Page(BaseModel, Generic[Item]):
     next_cursor: str | None
 
 
+def next_link(request: Request, cursor: str) -> str:
+    """Where the next piece is, for the `Link` header (RFC 8288)."""
+    query = urlencode({**request.query_params, "cursor": cursor})
+    return f'<{request.url.path}?{query}>; rel="next"'
+
+
 @dataclass(frozen=True)
 class Slice(Generic[Item]):
     items: Sequence[Item]
@@ -64,8 +70,7 @@ class Slice(Generic[Item]):
     def link(self, request: Request, response: Response) -> Sequence[Item]:
         """The bare list, and where the next piece is in the `Link` header (RFC 8288)."""
         if self.next_cursor:
-            query = {**request.query_params, "cursor": self.next_cursor}
-            response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
+            response.headers["Link"] = next_link(request, self.next_cursor)
         return self.items
 
 

@@ -67,9 +67,6 @@ class Window:
     def ends_in(self, at: float) -> float:
         return self.seconds - at % self.seconds
 
-    def __str__(self) -> str:
-        return f"{self.amount}/{self.seconds}s"
-
 
 def windows(limits: str) -> tuple[Window, ...]:
     """The shortest first. Raises ValueError."""
@@ -177,7 +174,7 @@ class Limiter:
     clock: Callable[[], float] = time
 
     def __post_init__(self) -> None:
-        self._windows: dict[str, tuple[tuple[Window, ...], str]] = {}
+        self._windows: dict[tuple[str, str], tuple[tuple[Window, ...], str]] = {}
 
     async def hit(self, name: str, tier: str, subjects: Sequence[str]) -> Verdict:
         """Counts a call. What a shorter window refuses is not counted in a longer one."""
@@ -214,14 +211,14 @@ class Limiter:
         )
 
     def _parsed(self, name: str, limits: str) -> tuple[tuple[Window, ...], str]:
-        known = self._windows.get(limits)
+        known = self._windows.get((name, limits))
         if known is None:
             parsed = windows(limits)
             policy = ", ".join(
-                f'"{{}}-{one.kind}";q={one.amount};w={one.seconds}' for one in parsed
+                f'"{name}-{one.kind}";q={one.amount};w={one.seconds}' for one in parsed
             )
-            known = self._windows[limits] = parsed, policy
-        return known[0], known[1].replace("{}", name)
+            known = self._windows[name, limits] = parsed, policy
+        return known
 
 
 def with_overrides(

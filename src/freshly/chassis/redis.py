@@ -1,8 +1,8 @@
 """Redis: where several processes agree on what is current, share what is kept, and count.
 
-It is optional and may go at any time. Each call takes a tenth of a second at most; when it has
-failed a few times, nobody asks for a while. Nothing here raises: without Redis every read is a
-miss, and calls are counted by each process for itself.
+It is optional and may go at any time. A connection waits a tenth of a second at most, a call two
+tenths; when it has failed a few times, nobody asks for a while. Nothing here raises: without Redis
+every read is a miss, and calls are counted by each process for itself.
 """
 
 import asyncio
@@ -165,10 +165,11 @@ class RedisVersions:
         self._courier = courier
         self._prefix = f"{prefix}:v:".encode()
         self._unsaid: set[str] = set()  # what changed, and Redis has not been told
+        self._telling: set[str] = set()  # what it is being told just now
         self._teller: asyncio.Task[None] | None = None
 
     async def of(self, tags: Sequence[str]) -> Versions | None:
-        if self._unsaid:
+        if self._unsaid or self._telling:
             return None  # others may be served from there; we know better
         try:
             found = await self._courier.ask("MGET", *map(self._key, tags))
@@ -212,10 +213,13 @@ class RedisVersions:
         """Until Redis knows what has changed meanwhile, this process keeps nothing."""
         while self._unsaid:
             await asyncio.sleep(REST)
-            wanted = set(self._unsaid)
-            with suppress(RedisGone):
-                await self._forget(wanted)
-                self._unsaid -= wanted
+            # What changes again meanwhile is not said by this, and has to be said again.
+            self._telling, self._unsaid = self._unsaid, set()
+            try:
+                await self._forget(self._telling)
+            except RedisGone:
+                self._unsaid |= self._telling
+            self._telling = set()
 
     def _key(self, tag: str) -> bytes:
         return self._prefix + tag.encode()
@@ -262,14 +266,14 @@ class RedisEntries:
 
     @asynccontextmanager
     async def loading(self, key: str) -> AsyncIterator[None]:
-        lock, mine = f"{self._prefix}:l:{key}", secrets.token_hex(8)
+        lock = f"{self._prefix}:l:{key}"
         until = monotonic() + LONGEST_LOAD
         first = True
         while monotonic() < until:
             try:
                 first = bool(
                     await self._link.ask(
-                        lambda client: client.set(lock, mine, nx=True, px=int(LONGEST_LOAD * 1000))
+                        lambda client: client.set(lock, 1, nx=True, px=int(LONGEST_LOAD * 1000))
                     )
                 )
             except RedisGone:

@@ -7,10 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.columns import Instant, named_enum
 from freshly.chassis.database import Created
-from freshly.chassis.stale import Shows, Topic
 from freshly.domains.families.access import Access, Guarded
-
-NOTIFICATIONS = Topic("notifications")
 
 
 class NotificationType(StrEnum):
@@ -43,7 +40,6 @@ class Notification(Created, Guarded):
     is_read: Mapped[bool] = mapped_column(index=True, default=False)
     read_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
 
-    __stale__ = (Shows(NOTIFICATIONS, person="user_id"),)
     __table_args__: Any = (
         Index("idx_notif_user_created", "user_id", "created_at"),
         Index("idx_notif_user_read_created", "user_id", "is_read", "created_at"),
