@@ -3,34 +3,41 @@
 from dataclasses import dataclass
 
 import pytest
-from sqlalchemy import event, inspect
+from pydantic import TypeAdapter
+from sqlalchemy import inspect
 
+from freshly.chassis.numbers import registry
+from freshly.domains.families.schemas import FamilyRead
+from freshly.domains.grocery.schemas import GroceryListRead
+from freshly.domains.meal_plans.schemas import MealPlanRead
+from freshly.domains.meals.schemas import MealBoth
+from freshly.domains.pantry.schemas import PantryItemRead
 from tests.kitchen import Person
 
-HOT = ("/pantry-items/me", "/meals/me", "/grocery-lists/me", "/families", "/meal-plans/me")
+HOT = {
+    "/pantry-items/me": PantryItemRead,
+    "/meals/me": MealBoth,
+    "/grocery-lists/me": GroceryListRead,
+    "/families": FamilyRead,
+    "/meal-plans/me": MealPlanRead,
+}
 
 
 class Statements:
-    """The SQL that is sent while it is entered."""
+    """How much SQL is sent while it is entered, as the operator's metrics have it."""
 
-    def __init__(self, engine):
-        self.engine, self.sent = engine.sync_engine, []
+    number = 0
 
     def __enter__(self):
-        event.listen(self.engine, "before_cursor_execute", self._note)
-        return self.sent
+        self._before = self._sent()
+        return self
 
     def __exit__(self, *_):
-        event.remove(self.engine, "before_cursor_execute", self._note)
+        self.number = self._sent() - self._before
 
-    def _note(self, _connection, _cursor, statement, *_):
-        if not statement.startswith("BEGIN"):
-            self.sent.append(statement)
-
-
-@pytest.fixture
-def statements(units):
-    return lambda: Statements(units.engine)
+    @staticmethod
+    def _sent():
+        return registry.get_sample_value("freshly_sql_statements_total")
 
 
 @dataclass
@@ -47,20 +54,56 @@ async def home(kitchen):
 
 
 @pytest.mark.parametrize("path", HOT)
-async def test_a_cached_read_runs_no_sql_and_says_the_same(home, statements, path):
+async def test_a_cached_read_runs_no_sql_and_says_the_same(home, path):
     first = await home.alice.get(path)
-    with statements() as sent:
+    with Statements() as sent:
         second = await home.alice.get(path)
 
-    assert sent == []
+    assert sent.number == 0
     assert (second.status_code, second.content) == (200, first.content)
     assert second.headers["ETag"] == first.headers["ETag"]
+
+
+@pytest.fixture
+async def full(home, kitchen):
+    """Something of everything, with and without what may be missing."""
+    alice, family = home.alice, {"family_id": home.family["id"]}
+    await kitchen.stock(alice, "test rice", "1.5", "kg", expires_at="2030-01-01")
+    await kitchen.stock(alice, "test äpple", 3, None)
+    await kitchen.stock(alice, "test rice", 2, "kg", **family)
+    await kitchen.meal(alice, [("rice", "1 cup")], familyId=family["family_id"], notes="“good”")
+    await alice.made("/meal-plans/me", {"week_start": "2030-01-07"})
+    plan = {"week_start": "2030-01-07", "week_end": "2030-01-13", "title": "Our week", **family}
+    await alice.made("/meal-plans", plan)
+    for scope in ({"scope": "personal", "title": "Market"}, {"scope": "family", **family}):
+        made = await alice.made("/grocery-lists", scope)
+        lines = f"/grocery-lists/{made['id']}/items"
+        await alice.made(lines, {"ingredient_id": 1, "quantity": "0.25", "unit_id": 1})
+        await alice.made(lines, {"ingredient_id": 2, "note": "ripe"})
+    await alice.made("/grocery-lists", {"scope": "personal"})
+    return home
+
+
+@pytest.mark.parametrize(
+    ("path", "scope"),
+    [
+        *((path, "me") for path in HOT),
+        *((path, "family") for path in ("/pantry-items/me", "/grocery-lists/me", "/meal-plans/me")),
+    ],
+)
+async def test_a_list_is_exactly_what_its_schema_says(full, path, scope):
+    of_family = f"{path.removesuffix('/me')}/family/{full.family['id']}"
+    body = (await full.alice.get(path if scope == "me" else of_family)).content
+    schema = TypeAdapter(list[HOT[path]])
+
+    assert schema.validate_json(body)
+    assert schema.dump_json(schema.validate_json(body), by_alias=True) == body
 
 
 @pytest.mark.parametrize("rows", [1, 50, 500])
 @pytest.mark.parametrize("kind", ["pantry", "meals", "grocery"])
 async def test_an_uncached_read_takes_the_same_few_statements_for_any_number_of_rows(
-    home, kitchen, units, statements, kind, rows
+    home, kitchen, units, kind, rows
 ):
     alice = home.alice
     one = {
@@ -78,11 +121,11 @@ async def test_an_uncached_read_takes_the_same_few_statements_for_any_number_of_
     await multiplied(units, table, columns, rows)
     units.cache.__post_init__()  # forgets everything
 
-    with statements() as sent:
+    with Statements() as sent:
         found = await alice.read(path[kind])
 
     assert len(found[0]["items"] if kind == "grocery" else found) == rows
-    assert len(sent) == 3  # who is calling, their families, the rows
+    assert sent.number == 2  # who is calling, and the rows
 
 
 async def multiplied(units, table, columns, rows):
@@ -265,10 +308,10 @@ async def test_who_deleted_the_account_is_out_and_others_see_it(home):
     assert (await home.alice.read(lists))[0]["created_by_user_id"] is None
 
 
-async def test_what_fails_makes_nothing_stale(home, statements):
+async def test_what_fails_makes_nothing_stale(home):
     await home.alice.get("/pantry-items/me")
     refused = await home.alice.post("/pantry-items", {"ingredient_id": 10**6})
     assert refused.status_code == 404
-    with statements() as sent:
+    with Statements() as sent:
         await home.alice.get("/pantry-items/me")
-    assert sent == []
+    assert sent.number == 0

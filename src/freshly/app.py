@@ -32,11 +32,12 @@ from freshly.domains.account import endpoints as account
 from freshly.domains.auth import endpoints as auth
 from freshly.domains.auth.identity import TokenIdentity
 from freshly.domains.auth.passwords import Passwords
+from freshly.domains.auth.repository import StandingRepository
 from freshly.domains.auth.tokens import TokenSigner
 from freshly.domains.chat import endpoints as chat
 from freshly.domains.families import endpoints as families
-from freshly.domains.families.access import families_of
 from freshly.domains.families.events import MemberJoined
+from freshly.domains.families.models import Membership
 from freshly.domains.grocery import endpoints as grocery
 from freshly.domains.ingredients import endpoints as ingredients
 from freshly.domains.meal_plans import endpoints as meal_plans
@@ -130,6 +131,7 @@ def create_app(settings: Settings) -> FastAPI:
             statement_timeout=settings.database_statement_timeout,
         )
         tokens = TokenSigner(settings)
+        standings = StandingRepository(Membership.__table__)
         model = OpenAIModel(settings)
         count_statements(engine)
         shared = Shared.of(settings)
@@ -146,7 +148,7 @@ def create_app(settings: Settings) -> FastAPI:
                 "shared": shared,
                 "tokens": tokens,
                 "passwords": Passwords(),
-                "identity": TokenIdentity(tokens, families_of),
+                "identity": TokenIdentity(tokens, standings),
                 "limiter": Limiter(limits, shared.counts),
                 "listeners": LISTENERS,
                 "mailer": mailer_for(settings),

@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Row
+from pydantic_core import to_json
 
 from freshly.chassis.conditional import Kept, digest
 from freshly.chassis.pages import Slice
@@ -258,19 +258,20 @@ class Named(Protocol):
 
 Service = TypeVar("Service", bound=Reader)
 Owner = TypeVar("Owner", bound=Named)
-Read = Callable[Concatenate[Service, Owner, Arguments], Coroutine[Any, Any, Slice[Any]]]
+Read = Callable[Concatenate[Service, Owner, Arguments], Coroutine[Any, Any, Slice[dict[str, Any]]]]
 CachedRead = Callable[Concatenate[Service, Owner, Arguments], Coroutine[Any, Any, Kept]]
 
 
 def cached(
-    *topics: Topic, of: Any
+    *topics: Topic,
 ) -> Callable[[Read[Service, Owner, Arguments]], CachedRead[Service, Owner, Arguments]]:
-    """Keeps what a service's read gives for an Owner, as the bytes of a list of `of`.
+    """Keeps what a service's read gives for an Owner, as the bytes of its JSON.
 
-    The key is made of the owner and all other arguments, so whatever the answer depends on is
+    The read gives dicts that are on the wire as they are: a question to the database names its
+    columns as the schema names its fields, and validating thousands of values that come from
+    typed columns takes as long as reading them (tests hold the answers to their schemas). The key is made of the owner and all other arguments, so whatever the answer depends on is
     one of them. Each owner among them adds its tags.
     """
-    adapter: TypeAdapter[Any] = TypeAdapter(list[of])
 
     def decorate(
         read: Read[Service, Owner, Arguments],
@@ -281,8 +282,7 @@ def cached(
             self: Service, owner: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs
         ) -> Kept:
             async def load() -> Kept:
-                found = await read(self, owner, *args, **kwargs)
-                return encoded(adapter, found.items, found.next_cursor)
+                return written(await read(self, owner, *args, **kwargs))
 
             tags = [topic.of(tag) for tag in _owners(owner, args) for topic in topics]
             key = f"{name}({owner.tag},{_written(args)},{_written(kwargs)})"
@@ -305,13 +305,15 @@ def _written(arguments: tuple[Any, ...] | Mapping[str, Any]) -> str:
     return repr(arguments) if arguments else ""
 
 
-def encoded(adapter: TypeAdapter[Any], value: Any, next_cursor: str | None = None) -> Kept:
-    if isinstance(value, Sequence) and value and isinstance(value[0], Row):
-        # Four times as fast as reading the fields of a row one by one.
-        names = value[0]._fields
-        value = [dict(zip(names, row, strict=True)) for row in value]
+def encoded(adapter: TypeAdapter[Any], value: Any) -> Kept:
     body = adapter.dump_json(adapter.validate_python(value, from_attributes=True), by_alias=True)
-    return Kept(body, digest(body), next_cursor)
+    return Kept(body, digest(body))
+
+
+def written(found: Slice[dict[str, Any]]) -> Kept:
+    """Of dicts that have the schema's fields already, in the schema's order."""
+    body = to_json(found.items)
+    return Kept(body, digest(body), found.next_cursor)
 
 
 def packed(versions: Versions, kept: Kept) -> bytes:

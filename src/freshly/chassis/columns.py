@@ -1,10 +1,11 @@
 """Column types that mean the same on PostgreSQL and SQLite."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -29,6 +30,9 @@ from sqlalchemy.types import TypeEngine
 
 THOUSANDTH = Decimal("0.001")
 LARGEST_QUANTITY = Decimal("9999999.999")
+# What makes a value of what a driver gives. Types give theirs to SQLAlchemy themselves, because
+# through TypeDecorator each value of a long list takes three calls.
+FromDriver = Callable[[Any], Any] | None
 
 
 class Quantity(TypeDecorator[Decimal]):
@@ -48,10 +52,14 @@ class Quantity(TypeDecorator[Decimal]):
         rounded = value.quantize(THOUSANDTH, ROUND_HALF_UP)
         return int(rounded.scaleb(3)) if dialect.name == "sqlite" else rounded
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        if value is None or dialect.name != "sqlite":
-            return value  # type: ignore[no-any-return]  # asyncpg gives Decimal
-        return Decimal(value).scaleb(-3)
+    def result_processor(self, dialect: Dialect, coltype: Any) -> FromDriver:
+        del coltype
+        return _of_thousandths if dialect.name == "sqlite" else None  # asyncpg gives Decimal
+
+
+@lru_cache(maxsize=4096)
+def _of_thousandths(value: int | None) -> Decimal | None:
+    return None if value is None else Decimal(value).scaleb(-3)
 
 
 class ExactNumber(TypeDecorator[Decimal]):
@@ -83,11 +91,19 @@ class Instant(TypeDecorator[datetime]):
         in_utc = value.astimezone(UTC)
         return in_utc.replace(tzinfo=None) if dialect.name == "sqlite" else in_utc
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        del dialect
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    def result_processor(self, dialect: Dialect, coltype: Any) -> FromDriver:
+        del coltype
+        return _utc_of_text if dialect.name == "sqlite" else _utc
+
+
+def _utc_of_text(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(f"{value}+00:00")
+
+
+def _utc(value: datetime | None) -> datetime | None:
+    if value is None or value.tzinfo is UTC:  # as asyncpg gives them
+        return value
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class _List(TypeDecorator[list[Any]]):

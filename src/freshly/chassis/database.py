@@ -1,23 +1,25 @@
 """Tables and transactions. A unit of work is opened and committed here, nowhere else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from fastapi import Depends, Request
 from sqlalchemy import Index, MetaData, Table, UniqueConstraint, func
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
+from sqlalchemy.util import greenlet_spawn
 
 from freshly.chassis.cache import Cache, Off
 from freshly.chassis.columns import Instant, now
 from freshly.chassis.engine import LOCK_WAIT
 from freshly.chassis.errors import AppError, Unavailable
 from freshly.chassis.gate import Gate
+from freshly.chassis.questions import Found, Question
 from freshly.chassis.stale import Shows, stale_tags
 
 # As PostgreSQL names them by itself, because existing databases were named by it.
@@ -69,6 +71,7 @@ class UnitsOfWork:
         # without one there are two round trips fewer.
         one_by_one = {"reads": True} if alone else {"isolation_level": "AUTOCOMMIT"}
         self._reading = make(engine.execution_options(**one_by_one))
+        self._pool, self._dialect = engine.sync_engine.pool, engine.sync_engine.dialect
         # SQLite lets one write at a time; who waits here waits without asking again and again.
         self._turn = asyncio.Lock() if alone else None
 
@@ -129,6 +132,21 @@ class UnitsOfWork:
                 yield session
         finally:
             self.gate.leave(lane)
+
+    async def ask(self, question: Question, **asked: Any) -> Found:
+        """What one statement finds that is alone: a quarter of what it costs in a session."""
+        lane = await self.gate.enter()
+        try:
+            return await greenlet_spawn(self._ask, question, asked)
+        finally:
+            self.gate.leave(lane)
+
+    def _ask(self, question: Question, asked: Mapping[str, Any]) -> Found:
+        connection = self._pool.connect()
+        try:
+            return question.put(connection, self._dialect, asked)
+        finally:
+            connection.close()
 
 
 async def _units(request: Request) -> UnitsOfWork:

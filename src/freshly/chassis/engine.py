@@ -4,6 +4,7 @@ from time import monotonic
 from typing import Any
 from uuid import uuid4
 
+from pydantic_core import from_json
 from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import InvalidatePoolError
@@ -40,7 +41,8 @@ def create_engine(
     A pooler such as PgBouncer hands each transaction to another connection, so behind one
     (`past_pooler=False`) nothing is set for, or prepared on, a connection.
     """
-    sizes = {"pool_size": pool_size, "max_overflow": max_overflow}
+    sizes: dict[str, Any] = {"pool_size": pool_size, "max_overflow": max_overflow}
+    sizes["json_deserializer"] = from_json  # twice as fast as the standard library's
     if url.get_backend_name() == "sqlite":
         creator = {"async_creator_fn": sqlite.connect}
         engine = create_async_engine(url, connect_args=creator, **sizes)

@@ -259,5 +259,5 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_bad_input)
     app.add_exception_handler(IntegrityError, _on_broken_constraint)
     app.add_exception_handler(StaleDataError, _on_broken_constraint)
-    for cause in (DBAPIError, NoConnectionLeft, ConnectionError):
+    for cause in (DBAPIError, NoConnectionLeft, ConnectionError, TimeoutError):
         app.add_exception_handler(cause, _on_database_error)

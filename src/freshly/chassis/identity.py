@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from freshly.chassis.cache import encoded
 from freshly.chassis.conditional import Kept
-from freshly.chassis.database import Session, UnitsOfWork
+from freshly.chassis.database import UnitsOfWork
 from freshly.chassis.errors import AppError, Unauthenticated
 from freshly.chassis.stale import Topic
 
@@ -37,7 +37,7 @@ class Identity(Protocol):
     def claims(self, token: str) -> Claimed:
         """Raises an Unauthenticated when the token is not one of ours, or not any more."""
 
-    async def identify(self, claimed: Claimed, session: Session) -> Caller:
+    async def identify(self, claimed: Claimed, units: UnitsOfWork) -> Caller:
         """Raises an Unauthenticated when it holds no more."""
 
 
@@ -47,7 +47,7 @@ CALLER: TypeAdapter[Caller] = TypeAdapter(Caller)
 async def introduced(identity: Identity, units: UnitsOfWork, authorization: str) -> Caller:
     """Who is calling, by the value of the header `Authorization`. Raises an Unauthenticated.
 
-    Found out in a unit of work that is over before the endpoint starts.
+    Found out by a read that is over before the endpoint starts.
     """
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token:
@@ -55,8 +55,7 @@ async def introduced(identity: Identity, units: UnitsOfWork, authorization: str)
     claimed = identity.claims(token.strip())
 
     async def load() -> Kept:
-        async with units.reading() as session:
-            return encoded(CALLER, await identity.identify(claimed, session))
+        return encoded(CALLER, await identity.identify(claimed, units))
 
     tags = (IDENTITY.person(claimed.user_id),)
     key = f"caller({claimed.user_id},{claimed.session_id})"

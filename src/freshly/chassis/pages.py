@@ -3,21 +3,22 @@
 import base64
 import binascii
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sqlalchemy import ColumnElement, Select, and_, or_
+from sqlalchemy import ColumnElement, FromClause, Integer, Select, and_, bindparam, or_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from freshly.chassis.errors import Unprocessable
+from freshly.chassis.questions import Found, Question
 
 Item = TypeVar("Item")
 LONGEST_PAGE = 500
@@ -79,37 +80,76 @@ async def paginate(
     statement: Select[Any],
     keys: Sequence[Key],
     query: ListQuery | PageQuery,
-    *,
-    columns: bool = False,
-    within: Callable[[Select[Any]], Select[Any]] | None = None,
 ) -> Slice[Any]:
-    """Entities, or rows of `columns`; ascending by keys, the last of which is unique.
-
-    `within` makes of a page's statement one with several rows for each of it.
-    """
+    """Entities; ascending by keys, the last of which is unique."""
     statement = statement.order_by(*keys)
     if query.cursor:
         statement = statement.where(_after(keys, _decode(query.cursor, len(keys))))
     limit = query.limit or LONGEST_LIST
-    statement = statement.limit(limit + 1)
-    rows: Sequence[Any]
-    if columns:  # with which the session itself has nothing to do
-        connection = await session.connection()
-        rows = (await connection.execute(within(statement) if within else statement)).all()
-    else:
-        rows = (await session.scalars(statement)).all()
-    last = _end_of_page(rows, limit, keys[-1].key or "") if within else limit
-    if len(rows) <= last:
+    rows = (await session.scalars(statement.limit(limit + 1))).all()
+    if len(rows) <= limit:
         return Slice(rows, None)
-    items = rows[:last]
-    return Slice(items, _encode([getattr(items[-1], k.key or "") for k in keys]))
+    items = rows[:limit]
+    return Slice(items, _encode([getattr(items[-1], key.key or "") for key in keys]))
 
 
-def _end_of_page(rows: Sequence[Any], limit: int, key: str) -> int:
+class Asked(Protocol):
+    """Units of work."""
+
+    async def ask(self, question: Question, **asked: Any) -> Found: ...
+
+
+def shown(
+    schema: type[BaseModel], table: FromClause, *others: ColumnElement[Any]
+) -> list[ColumnElement[Any]]:
+    """The columns for the fields of a schema, in its order: of a table, or others by their label."""
+    known = {column.key: column for column in (*table.c, *others)}
+    return [known[name] for name in schema.model_fields]
+
+
+class Listing:
+    """A list of rows that is asked for so often that its statements are built once.
+
+    Ascending by keys, the last of which is unique. `within` makes of a page's statement one with
+    several rows for each of it.
+    """
+
+    def __init__(
+        self,
+        statement: Select[Any],
+        *keys: ColumnElement[Any],
+        within: Callable[[Select[Any]], Select[Any]] | None = None,
+    ) -> None:
+        self._keys = keys
+        self._has_parts = within is not None
+        finished = within or (lambda page: page)
+        page = statement.order_by(*keys).limit(bindparam("limit", type_=Integer))
+        last = [bindparam(f"last_{place}", type_=key.type) for place, key in enumerate(keys)]
+        self._first = Question(finished(page))
+        self._next = Question(finished(page.where(_after(keys, last))))
+
+    async def page(self, units: Asked, query: ListQuery, **asked: Any) -> Slice[dict[str, Any]]:
+        """By the statement's own parameters; raises BadCursor."""
+        limit = query.limit or LONGEST_LIST
+        question = self._first
+        if query.cursor:
+            question = self._next
+            last = _decode(query.cursor, len(self._keys))
+            asked |= {f"last_{place}": value for place, value in enumerate(last)}
+        rows = await units.ask(question, limit=limit + 1, **asked)
+        names = [key.key or "" for key in self._keys]
+        if self._has_parts and len(rows) > limit:
+            limit = _end_of_page(rows, limit, names[-1])
+        if len(rows) <= limit:
+            return Slice(rows, None)
+        return Slice(rows[:limit], _encode([rows[limit - 1][name] for name in names]))
+
+
+def _end_of_page(rows: Sequence[Mapping[str, Any]], limit: int, key: str) -> int:
     """How many rows the first `limit` values of the key have."""
     seen: set[Any] = set()
     for place, row in enumerate(rows):
-        seen.add(getattr(row, key))
+        seen.add(row[key])
         if len(seen) > limit:
             return place
     return len(rows)

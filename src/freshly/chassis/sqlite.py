@@ -57,6 +57,13 @@ class InlineConnection(aiosqlite.Connection):
             raise ValueError("Connection closed")
         return fn(*args, **options)
 
+    async def fetch(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """As asyncpg's connections have it."""
+        return self._conn.execute(sql, values).fetchall()
+
+    def is_closed(self) -> bool:
+        return self._connection is None
+
     async def commit(self) -> None:
         finish = self._conn.commit
         if self._conn.total_changes == self._changes:

@@ -1,24 +1,21 @@
 """Auth's side of `chassis.identity`."""
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
 from time import time
 
-from freshly.chassis.database import Session
+from freshly.chassis.database import UnitsOfWork
 from freshly.chassis.identity import Caller, Claimed
 from freshly.domains.auth.errors import InvalidToken, TokenRevoked, UserGone, WrongTokenType
-from freshly.domains.auth.repository import SignInRepository
+from freshly.domains.auth.repository import StandingRepository
 from freshly.domains.auth.tokens import TokenSigner
 
 MOST_TOKENS = 10_000
-# Families are a domain above this one, which says at start how to ask it.
-FamiliesOf = Callable[[int, Session], Awaitable[tuple[tuple[int, str], ...]]]
 
 
 class TokenIdentity:
-    def __init__(self, tokens: TokenSigner, families_of: FamiliesOf) -> None:
+    def __init__(self, tokens: TokenSigner, standings: StandingRepository) -> None:
         self.tokens = tokens
-        self.families_of = families_of
+        self.standings = standings
         # A signature that was right stays right, until the token expires: it is checked once.
         self._read: OrderedDict[str, tuple[Claimed, float]] = OrderedDict()
 
@@ -36,13 +33,10 @@ class TokenIdentity:
             self._read.popitem(last=False)
         return claimed
 
-    async def identify(self, claimed: Claimed, session: Session) -> Caller:
-        sign_ins = SignInRepository(session)
-        standing = await sign_ins.standing(claimed.user_id, claimed.session_id)
+    async def identify(self, claimed: Claimed, units: UnitsOfWork) -> Caller:
+        standing = await self.standings.of(claimed.user_id, claimed.session_id, units)
         if standing is None:
             raise UserGone
-        tier, stands = standing
-        if not stands:
+        if not standing.signed_in:
             raise TokenRevoked
-        families = await self.families_of(claimed.user_id, session)
-        return Caller(claimed.user_id, claimed.session_id, tier, families)
+        return Caller(claimed.user_id, claimed.session_id, standing.tier, standing.families)

@@ -1,25 +1,60 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, bindparam, delete, select, update
+from sqlalchemy import FromClause, and_, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from freshly.chassis.columns import now
-from freshly.chassis.database import DbSession
+from freshly.chassis.database import DbSession, UnitsOfWork
+from freshly.chassis.questions import Question
 from freshly.domains.auth.models import CodePurpose, EmailCode, OAuthAccount, RefreshToken, SignIn
 from freshly.domains.users.models import User
 
 users, sign_ins = User.__table__.c, SignIn.__table__.c
-# Asked at every request that finds nobody in the cache, so it is built once, and of columns.
-STANDING = (
-    select(users.tier, sign_ins.id, sign_ins.revoked_at)
-    .select_from(User.__table__)
-    .outerjoin(
-        SignIn.__table__,
-        and_(sign_ins.user_id == users.id, sign_ins.id == bindparam("sign_in_id")),
-    )
-    .where(users.id == bindparam("user_id"))
-)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A person's tier, whether a sign-in of theirs stands, and their families with the roles."""
+
+    tier: str
+    signed_in: bool
+    families: tuple[tuple[int, str], ...]
+
+
+class StandingRepository:
+    """Asked at every request that finds nobody in the cache, so it is one statement, built once.
+
+    Families are a domain above this one, so their table (`user_id`, `family_id`, `role`, and an
+    `id` that grows) is given to it.
+    """
+
+    def __init__(self, memberships: FromClause) -> None:
+        of = memberships.c
+        self._question = Question(
+            select(
+                users.tier,
+                (sign_ins.id.is_not(None) & sign_ins.revoked_at.is_(None)).label("signed_in"),
+                of.family_id,
+                of.role,
+            )
+            .select_from(User.__table__)
+            .outerjoin(
+                SignIn.__table__,
+                and_(sign_ins.user_id == users.id, sign_ins.id == bindparam("sign_in_id")),
+            )
+            .outerjoin(memberships, of.user_id == users.id)
+            .where(users.id == bindparam("user_id"))
+            .order_by(of.id)
+        )
+
+    async def of(self, user_id: int, sign_in_id: str, units: UnitsOfWork) -> Standing | None:
+        """None without such a person."""
+        rows = await units.ask(self._question, user_id=user_id, sign_in_id=sign_in_id)
+        if not rows:
+            return None
+        families = tuple((row["family_id"], row["role"]) for row in rows if row["family_id"])
+        return Standing(rows[0]["tier"], bool(rows[0]["signed_in"]), families)
 
 
 @dataclass
@@ -65,13 +100,6 @@ class SignInRepository:
             .where(SignIn.user_id == user_id, SignIn.revoked_at.is_(None))
             .values(revoked_at=now())
         )
-
-    async def standing(self, user_id: int, sign_in_id: str) -> tuple[str, bool] | None:
-        """The person's tier, and whether this sign-in of theirs stands; None without a person."""
-        connection = await self.session.connection()
-        asked = {"user_id": user_id, "sign_in_id": sign_in_id}
-        row = (await connection.execute(STANDING, asked)).one_or_none()
-        return (row[0], row[1] is not None and row[2] is None) if row else None
 
 
 @dataclass

@@ -43,6 +43,10 @@ class Owner:
     def tag(self) -> str:
         return f"f{self.family_id}" if self.family_id is not None else f"p{self.user_id}"
 
+    @property
+    def id(self) -> int | None:
+        return self.family_id if self.family_id is not None else self.user_id
+
     def __repr__(self) -> str:
         return self.tag
 
@@ -85,12 +89,6 @@ class Access:
     @property
     def first_family(self) -> int | None:
         return next(iter(self.roles), None)
-
-
-async def families_of(user_id: int, session: AsyncSession) -> tuple[tuple[int, str], ...]:
-    """For `Caller.families`."""
-    access = await Access.of(user_id, session)
-    return tuple((family_id, str(role)) for family_id, role in access.roles.items())
 
 
 async def _current_access(caller: CurrentCaller) -> Access:

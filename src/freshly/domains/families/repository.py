@@ -1,12 +1,14 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
-from freshly.chassis.database import DbSession, violated_constraint
+from freshly.chassis.database import DbSession, Units, violated_constraint
+from freshly.chassis.questions import Question
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.families.models import Family, Membership, Role
@@ -15,20 +17,30 @@ from freshly.domains.families.schemas import FamilyRead
 CODES = 10**6
 CODE_TRIES = 20
 families = Family.__table__.c
-FAMILIES_OF = (
-    select(
-        families.id,
-        families.display_name,
-        families.invite_code,
-        select(func.count())
-        .select_from(Membership.__table__)
-        .where(Membership.__table__.c.family_id == families.id)
-        .scalar_subquery()
-        .label("count"),
-    )
-    .where(families.id.in_(bindparam("ids", expanding=True)))
-    .order_by(families.id)
+memberships = Membership.__table__.c
+ROWS = select(
+    families.id,
+    families.display_name,
+    families.invite_code,
+    select(func.count())
+    .select_from(Membership.__table__)
+    .where(memberships.family_id == families.id)
+    .scalar_subquery()
+    .label("count"),
 )
+MINE = select(memberships.family_id).where(memberships.user_id == bindparam("person"))
+MY_FAMILIES = Question(ROWS.where(families.id.in_(MINE)).order_by(families.id))
+
+
+@dataclass
+class CircleRepository:
+    """The families of whoever is calling, as rows with the fields of FamilyRead."""
+
+    units: Units
+    access: CurrentAccess
+
+    async def mine(self) -> Sequence[Any]:
+        return await self.units.ask(MY_FAMILIES, person=self.access.user_id)
 
 
 @dataclass
@@ -38,21 +50,13 @@ class FamilyRepository:
     session: DbSession
     access: CurrentAccess
 
-    async def mine(self) -> list[FamilyRead]:
-        return await self._read(list(self.access.roles))
-
     async def read(self, family_id: int) -> FamilyRead:
         if not self.access.belongs_to(family_id):
             raise NotAFamilyMember
-        found = await self._read([family_id])
-        if not found:
+        found = (await self.session.execute(ROWS.where(families.id == family_id))).one_or_none()
+        if found is None:
             raise NotAFamilyMember
-        return found[0]
-
-    async def _read(self, ids: Sequence[int]) -> list[FamilyRead]:
-        connection = await self.session.connection()
-        rows = await connection.execute(FAMILIES_OF, {"ids": ids})
-        return [FamilyRead.model_validate(row) for row in rows]
+        return FamilyRead.model_validate(found)
 
     async def lock(self, family_id: int) -> Family | None:
         """Whoever changes who is in a family, and as what, waits here for his turn."""

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from freshly.chassis.cache import cached
 from freshly.chassis.conditional import Kept
@@ -20,7 +21,7 @@ from freshly.domains.families.errors import (
 )
 from freshly.domains.families.events import MemberJoined
 from freshly.domains.families.models import FAMILIES, Family, Membership, Role
-from freshly.domains.families.repository import FamilyRepository
+from freshly.domains.families.repository import CircleRepository, FamilyRepository
 from freshly.domains.families.schemas import FamilyCreate, FamilyRead, Kicked, Left
 
 
@@ -35,11 +36,10 @@ class MyFamilies:
         me = self.access.owner(None)
         return await self._page(me, self.access.families)
 
-    @cached(FAMILIES, of=FamilyRead)
-    async def _page(self, _me: Owner, families: tuple[Owner, ...]) -> Slice[FamilyRead]:
+    @cached(FAMILIES)
+    async def _page(self, _me: Owner, families: tuple[Owner, ...]) -> Slice[Any]:
         del families  # whose changes it follows
-        async with self.units.reading() as session:
-            return Slice(await FamilyRepository(session, self.access).mine(), None)
+        return Slice(await CircleRepository(self.units, self.access).mine(), None)
 
 
 @dataclass

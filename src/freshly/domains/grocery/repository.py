@@ -1,13 +1,15 @@
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ScalarSelect, Select, delete, select
+from sqlalchemy import ColumnElement, Select, bindparam, delete, select
 from sqlalchemy.orm import joinedload, selectinload
 
 from freshly.chassis.columns import now
-from freshly.chassis.pages import ListQuery, Slice, paginate
+from freshly.chassis.database import Units
+from freshly.chassis.pages import Listing, ListQuery, Slice
 from freshly.domains.families.access import GuardedRepository, OwnedRepository, Owner
 from freshly.domains.families.models import Membership, Role
 from freshly.domains.grocery.errors import ItemNotFound, ListAccessDenied, ListNotFound
@@ -19,39 +21,67 @@ from freshly.domains.grocery.models import (
 )
 from freshly.domains.ingredients.models import Ingredient, UnitRow
 
+lists, items = GroceryList.__table__.c, GroceryListItem.__table__.c
+memberships = Membership.__table__.c
 ITEM_COLUMNS = (
-    GroceryListItem.id.label("item_id"),
-    GroceryListItem.ingredient_id,
-    Ingredient.name.label("ingredient_name"),
-    GroceryListItem.quantity,
-    UnitRow.code.label("unit_code"),
-    *(GroceryListItem.checked, GroceryListItem.note),
-    *(GroceryListItem.is_purchased, GroceryListItem.is_manual),
-    *(GroceryListItem.canonical_quantity_needed, GroceryListItem.canonical_unit),
+    items.id.label("item_id"),
+    items.ingredient_id,
+    Ingredient.__table__.c.name.label("ingredient_name"),
+    items.quantity,
+    UnitRow.__table__.c.code.label("unit_code"),
+    *(items.checked, items.note, items.is_purchased, items.is_manual),
+    *(items.canonical_quantity_needed, items.canonical_unit),
+)
+# Of the list's family: the owner with the lowest membership id.
+LOWEST_OWNER = (
+    select(memberships.user_id)
+    .where(memberships.family_id == lists.family_id, memberships.role == Role.OWNER)
+    .order_by(memberships.id)
+    .limit(1)
+    .scalar_subquery()
+    .label("family_owner")
 )
 
 
-def _lowest_owner() -> ScalarSelect[int]:
-    """Of the list's family: the owner with the lowest membership id."""
-    return (
-        select(Membership.user_id)
-        .where(Membership.family_id == GroceryList.family_id, Membership.role == Role.OWNER)
-        .order_by(Membership.id)
-        .limit(1)
-        .scalar_subquery()
-    )
-
-
-def _with_items(lists: Select[Any]) -> Select[Any]:
+def _with_items(page: Select[Any]) -> Select[Any]:
     """One statement for the lists of a page and all that is on them."""
-    page = lists.subquery()
+    head = page.subquery()
     return (
-        select(*page.c, *ITEM_COLUMNS)
-        .outerjoin(GroceryListItem, GroceryListItem.grocery_list_id == page.c.id)
-        .outerjoin(Ingredient, Ingredient.id == GroceryListItem.ingredient_id)
-        .outerjoin(UnitRow, UnitRow.id == GroceryListItem.unit_id)
-        .order_by(page.c.created_at, page.c.id, GroceryListItem.id)
+        select(*head.c, *ITEM_COLUMNS)
+        .outerjoin_from(head, GroceryListItem.__table__, items.grocery_list_id == head.c.id)
+        .outerjoin(Ingredient.__table__, Ingredient.__table__.c.id == items.ingredient_id)
+        .outerjoin(UnitRow.__table__, UnitRow.__table__.c.id == items.unit_id)
+        .order_by(head.c.created_at, head.c.id, items.id)
     )
+
+
+def _lists(*where: ColumnElement[bool]) -> Listing:
+    rows = select(*lists, LOWEST_OWNER).where(*where)
+    return Listing(rows, lists.created_at, lists.id, within=_with_items)
+
+
+OF_FAMILY = lists.family_id == bindparam("owner")
+OF_PERSON = lists.owner_user_id == bindparam("owner")
+OF_STATUS = lists.status == bindparam("status")
+FAMILYS, FAMILYS_OF_STATUS = _lists(OF_FAMILY), _lists(OF_FAMILY, OF_STATUS)
+OWN, OWN_OF_STATUS = _lists(OF_PERSON), _lists(OF_PERSON, OF_STATUS)
+
+
+@dataclass
+class ShoppingRepository:
+    """Of each list its rows: one for each item, with the user id of the family's owner."""
+
+    units: Units
+
+    async def page(self, owner: Owner, status: str | None, query: ListQuery) -> Slice[Any]:
+        if owner.family_id is None:
+            listing = OWN if status is None else OWN_OF_STATUS
+        else:
+            listing = FAMILYS if status is None else FAMILYS_OF_STATUS
+        asked = {} if status is None else {"status": status}
+        found = await listing.page(self.units, query, owner=owner.id, **asked)
+        grouped = groupby(found.items, key=itemgetter("id"))
+        return Slice([list(rows) for _, rows in grouped], found.next_cursor)
 
 
 ITEM_PARTS = (joinedload(GroceryListItem.ingredient), joinedload(GroceryListItem.unit))
@@ -64,18 +94,6 @@ class ListRepository(OwnedRepository[GroceryList]):
 
     def visible(self) -> Select[Any]:
         return super().visible().options(selectinload(GroceryList.items).options(*ITEM_PARTS))
-
-    async def page(self, owner: Owner, status: str | None, query: ListQuery) -> Slice[Any]:
-        """Rows of lists, each with the user id of the family's owner and the rows of its items."""
-        lists = select(*GroceryList.__table__.columns, _lowest_owner().label("family_owner")).where(
-            self.is_owned_by(owner)
-        )
-        if status is not None:
-            lists = lists.where(GroceryList.status == status)
-        keys = (GroceryList.created_at, GroceryList.id)
-        found = await paginate(self.session, lists, keys, query, columns=True, within=_with_items)
-        grouped = groupby(found.items, key=attrgetter("id"))
-        return Slice([(rows[0], rows) for _, (*rows,) in grouped], found.next_cursor)
 
     async def refreshed(self, id: int) -> GroceryList:
         """As it is now in the database, items included."""

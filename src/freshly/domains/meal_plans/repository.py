@@ -1,30 +1,47 @@
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, delete, select
+from sqlalchemy import bindparam, delete, or_, select
 from sqlalchemy.orm import joinedload, selectinload
 
-from freshly.chassis.pages import ListQuery, Slice, paginate
+from freshly.chassis.database import Units
+from freshly.chassis.pages import Listing, ListQuery, Slice, shown
 from freshly.domains.families.access import GuardedRepository, Owner
+from freshly.domains.families.models import Membership
 from freshly.domains.meal_plans.errors import MealPlanNotFound, SlotNotFound
 from freshly.domains.meal_plans.models import MealPlan, MealSlot, SlotMeal
+from freshly.domains.meal_plans.schemas import MealPlanRead
+
+plans, memberships = MealPlan.__table__.c, Membership.__table__.c
+ROWS = select(*shown(MealPlanRead, MealPlan.__table__))
+FAMILYS = Listing(ROWS.where(plans.family_id == bindparam("family")), plans.id)
+# Who left a family sees its plans no more, not even those of their own making.
+MINE = select(memberships.family_id).where(memberships.user_id == bindparam("person"))
+OWN = Listing(
+    ROWS.where(
+        plans.created_by_user_id == bindparam("person"),
+        or_(plans.family_id.is_(None), plans.family_id.in_(MINE)),
+    ),
+    plans.id,
+)
+
+
+@dataclass
+class CalendarRepository:
+    """A family's plans, or those that a person made and may still see, as rows."""
+
+    units: Units
+
+    async def page(self, owner: Owner, query: ListQuery) -> Slice[Any]:
+        if owner.family_id is not None:
+            return await FAMILYS.page(self.units, query, family=owner.family_id)
+        return await OWN.page(self.units, query, person=owner.user_id)
 
 
 class MealPlanRepository(GuardedRepository[MealPlan]):
     model = MealPlan
     not_found = MealPlanNotFound
-
-    async def listed(self, owner: Owner, query: ListQuery) -> Slice[Any]:
-        """Rows of a family's plans, or of those that the caller made and may still see."""
-        theirs = (
-            MealPlan.family_id == owner.family_id
-            if owner.family_id is not None
-            else and_(
-                MealPlan.created_by_user_id == owner.user_id, MealPlan.visible_to(self.access)
-            )
-        )
-        rows = select(*MealPlan.__table__.columns).where(theirs)
-        return await paginate(self.session, rows, (MealPlan.id,), query, columns=True)
 
 
 class SlotRepository(GuardedRepository[MealSlot]):

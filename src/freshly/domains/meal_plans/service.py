@@ -17,10 +17,13 @@ from freshly.domains.meal_plans.errors import (
     WeekEndsBeforeItStarts,
 )
 from freshly.domains.meal_plans.models import PLANS, MealPlan, MealSlot, SlotMeal
-from freshly.domains.meal_plans.repository import MealPlanRepository, SlotRepository
+from freshly.domains.meal_plans.repository import (
+    CalendarRepository,
+    MealPlanRepository,
+    SlotRepository,
+)
 from freshly.domains.meal_plans.schemas import (
     MealPlanCreate,
-    MealPlanRead,
     MealPlanUpdate,
     PersonalMealPlanCreate,
     SlotMealRead,
@@ -41,12 +44,12 @@ class PlanLists:
     async def page(self, family_id: int | None, query: ListQuery) -> Kept:
         return await self._page(self.access.owner(family_id), query.limit, query.cursor)
 
-    @cached(PLANS, IDENTITY, of=MealPlanRead)
+    @cached(PLANS, IDENTITY)
     async def _page(self, owner: Owner, limit: int | None, cursor: str | None) -> Slice[Any]:
         """One's own follow one's memberships: who left a family sees its plans no more."""
-        async with self.units.reading() as session:
-            plans = MealPlanRepository(session, self.access)
-            return await plans.listed(owner, ListQuery(limit=limit, cursor=cursor))
+        return await CalendarRepository(self.units).page(
+            owner, ListQuery(limit=limit, cursor=cursor)
+        )
 
 
 @dataclass

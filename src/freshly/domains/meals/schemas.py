@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from operator import itemgetter
 from typing import Annotated, Any
 
 from pydantic import (
@@ -231,9 +232,11 @@ class MealBoth(BaseModel):
         )
 
 
-CAMEL = {name: to_camel(name) for name in (*MealRead.model_fields, "created_at", "updated_at")}
-EMPTY_WHERE_NULL = ("tags", "diet_compatibility", "goal_fit", "ingredients", "instructions",
-                    "cooking_tools")  # fmt: skip
+SNAKE = {to_camel(name): name for name in (*MealRead.model_fields, "created_at", "updated_at")}
+FIELDS = tuple(MealBoth.model_fields)
+OF_MEAL = itemgetter(*(SNAKE.get(name, name) for name in FIELDS))
+OF_MACROS = tuple(MacrosOut.model_fields)
+EMPTY_WHERE_NULL = ("tags", "diet_compatibility", "goal_fit", "instructions", "cooking_tools")
 
 
 def both_spellings(meal: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,6 +245,15 @@ def both_spellings(meal: Mapping[str, Any]) -> dict[str, Any]:
     for name in EMPTY_WHERE_NULL:
         if values[name] is None:
             values[name] = []
-    if values["macros"] is None:
-        values["macros"] = {}
-    return {**values, **{camel: values[name] for name, camel in CAMEL.items()}}
+    macros = values["macros"] or {}
+    values["macros"] = {name: macros.get(name) or 0 for name in OF_MACROS}
+    values["ingredients"] = [
+        {
+            "name": one["name"],
+            "amount": one["amount"],
+            "inPantry": (there := one.get("in_pantry") or False),
+            "in_pantry": there,
+        }
+        for one in values["ingredients"] or ()
+    ]
+    return dict(zip(FIELDS, OF_MEAL(values), strict=True))

@@ -18,8 +18,8 @@ from freshly.domains.meals.errors import (
     NotYoursToAttach,
 )
 from freshly.domains.meals.models import MEALS, Meal
-from freshly.domains.meals.repository import MealRepository
-from freshly.domains.meals.schemas import MealBoth, MealCreate, MealUpdate, both_spellings
+from freshly.domains.meals.repository import CookbookRepository, MealRepository
+from freshly.domains.meals.schemas import MealCreate, MealUpdate, both_spellings
 
 # Sent as null these stay as they are; only what the table lets be null can be cleared.
 NEVER_NULL = {
@@ -36,12 +36,11 @@ class MyMeals:
     async def page(self, query: ListQuery) -> Kept:
         return await self._page(self.access.owner(None), query.limit, query.cursor)
 
-    @cached(MEALS, of=MealBoth)
-    async def _page(self, _me: Owner, limit: int | None, cursor: str | None) -> Slice[Any]:
-        async with self.units.reading() as session:
-            meals = MealRepository(session, self.access)
-            found = await meals.own_page(ListQuery(limit=limit, cursor=cursor))
-        return Slice([both_spellings(row._asdict()) for row in found.items], found.next_cursor)
+    @cached(MEALS)
+    async def _page(self, me: Owner, limit: int | None, cursor: str | None) -> Slice[Any]:
+        meals = CookbookRepository(self.units)
+        found = await meals.page(me, ListQuery(limit=limit, cursor=cursor))
+        return Slice([both_spellings(row) for row in found.items], found.next_cursor)
 
 
 @dataclass

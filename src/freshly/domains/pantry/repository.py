@@ -1,14 +1,42 @@
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, case, or_, select
+from sqlalchemy import Select, bindparam, case, or_, select
 from sqlalchemy.orm import joinedload
 
-from freshly.chassis.pages import ListQuery, Slice, paginate
+from freshly.chassis.database import Units
+from freshly.chassis.pages import Listing, ListQuery, Slice, shown
 from freshly.domains.families.access import OwnedRepository, Owner
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.pantry.errors import NotYourPantry, PantryItemNotFound
 from freshly.domains.pantry.models import PantryItem
+from freshly.domains.pantry.schemas import PantryItemRead
+
+stocked, ingredients = PantryItem.__table__.c, Ingredient.__table__.c
+ROWS = select(
+    *shown(
+        PantryItemRead,
+        PantryItem.__table__,
+        ingredients.name.label("ingredient_name"),
+        case((stocked.family_id.is_(None), "personal"), else_="family").label("scope"),
+    )
+).outerjoin_from(
+    PantryItem.__table__, Ingredient.__table__, ingredients.id == stocked.ingredient_id
+)
+FAMILYS = Listing(ROWS.where(stocked.family_id == bindparam("owner")), stocked.id)
+OWN = Listing(ROWS.where(stocked.owner_user_id == bindparam("owner")), stocked.id)
+
+
+@dataclass
+class ShelfRepository:
+    """Rows with the fields of PantryItemRead."""
+
+    units: Units
+
+    async def page(self, owner: Owner, query: ListQuery) -> Slice[Any]:
+        listing = OWN if owner.family_id is None else FAMILYS
+        return await listing.page(self.units, query, owner=owner.id)
 
 
 class PantryRepository(OwnedRepository[PantryItem]):
@@ -18,20 +46,6 @@ class PantryRepository(OwnedRepository[PantryItem]):
 
     def visible(self) -> Select[Any]:
         return super().visible().options(joinedload(PantryItem.ingredient))
-
-    async def listed(self, owner: Owner, query: ListQuery) -> Slice[Any]:
-        """Rows with the fields of PantryItemRead."""
-        scope = case((PantryItem.family_id.is_(None), "personal"), else_="family")
-        rows = (
-            select(
-                *PantryItem.__table__.columns,
-                Ingredient.name.label("ingredient_name"),
-                scope.label("scope"),
-            )
-            .where(self.is_owned_by(owner))
-            .outerjoin(Ingredient, Ingredient.id == PantryItem.ingredient_id)
-        )
-        return await paginate(self.session, rows, (PantryItem.id,), query, columns=True)
 
     async def stock(
         self, owner: Owner, foods: Iterable[int], *, lock: bool = False

@@ -13,8 +13,8 @@ from freshly.domains.ingredients.service import IngredientService
 from freshly.domains.pantry.errors import PersonalItemsOnly
 from freshly.domains.pantry.models import PANTRY, PantryItem
 from freshly.domains.pantry.putting_away import Bought, add_to, good_first
-from freshly.domains.pantry.repository import PantryRepository
-from freshly.domains.pantry.schemas import PantryItemCreate, PantryItemRead, PantryItemUpdate
+from freshly.domains.pantry.repository import PantryRepository, ShelfRepository
+from freshly.domains.pantry.schemas import PantryItemCreate, PantryItemUpdate
 
 
 @dataclass
@@ -27,11 +27,10 @@ class PantryShelves:
     async def page(self, family_id: int | None, query: ListQuery) -> Kept:
         return await self._page(self.access.owner(family_id), query.limit, query.cursor)
 
-    @cached(PANTRY, of=PantryItemRead)
+    @cached(PANTRY)
     async def _page(self, owner: Owner, limit: int | None, cursor: str | None) -> Slice[Any]:
-        async with self.units.reading() as session:
-            items = PantryRepository(session, self.access)
-            return await items.listed(owner, ListQuery(limit=limit, cursor=cursor))
+        shelves = ShelfRepository(self.units)
+        return await shelves.page(owner, ListQuery(limit=limit, cursor=cursor))
 
 
 @dataclass

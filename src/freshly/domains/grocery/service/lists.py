@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from freshly.chassis.cache import cached
@@ -11,7 +12,7 @@ from freshly.domains.families.access import CurrentAccess, Owner
 from freshly.domains.families.models import FAMILIES
 from freshly.domains.families.service import FamilyService
 from freshly.domains.grocery.models import GROCERY, GroceryList
-from freshly.domains.grocery.repository import ListRepository
+from freshly.domains.grocery.repository import ListRepository, ShoppingRepository
 from freshly.domains.grocery.schemas import (
     GroceryListCreate,
     GroceryListQuery,
@@ -21,9 +22,10 @@ from freshly.domains.grocery.schemas import (
 )
 from freshly.domains.meal_plans.service import MealPlanService
 
-LIST_FIELDS = tuple(GroceryListRead.model_fields.keys() - {"owner_user_id", "scope", "items"})
-# As the repository lists the columns of an item, which come last.
+LIST_FIELDS = tuple(GroceryListRead.model_fields)
 ITEM_FIELDS = tuple(ItemSummary.model_fields)
+# As the repository names them.
+OF_ITEM = itemgetter("item_id", *ITEM_FIELDS[1:])
 
 
 @dataclass
@@ -39,7 +41,7 @@ class MyLists:
         reader = self.access.user_id if family_id else None
         return await self._page(owner, reader, query.status, query.limit, query.cursor)
 
-    @cached(GROCERY, FAMILIES, of=GroceryListRead)
+    @cached(GROCERY, FAMILIES)
     async def _page(
         self,
         owner: Owner,
@@ -48,11 +50,9 @@ class MyLists:
         limit: int | None,
         cursor: str | None,
     ) -> Slice[Any]:
-        async with self.units.reading() as session:
-            lists = ListRepository(session, self.access)
-            query = ListQuery(limit=limit, cursor=cursor)
-            found = await lists.page(owner, status, query)
-        return Slice([_read(head, rows, reader) for head, rows in found.items], found.next_cursor)
+        query = ListQuery(limit=limit, cursor=cursor)
+        found = await ShoppingRepository(self.units).page(owner, status, query)
+        return Slice([_read(rows, reader) for rows in found.items], found.next_cursor)
 
 
 @dataclass
@@ -131,18 +131,21 @@ class ListService:
         )
 
 
-def _read(head: Any, rows: Sequence[Any], reader: int | None) -> dict[str, Any]:
-    """From rows as the repository lists them."""
-    mine = head.created_by_user_id == reader
-    return {
-        **{name: getattr(head, name) for name in LIST_FIELDS},
-        "owner_user_id": head.owner_user_id
-        if head.family_id is None
-        else (reader if mine else head.family_owner),
-        "scope": "personal" if head.family_id is None else "family",
+def _read(rows: Sequence[dict[str, Any]], reader: int | None) -> dict[str, Any]:
+    """A list from its rows as the repository gives them, one for each item."""
+    head = rows[0]
+    personal = head["family_id"] is None
+    mine = head["created_by_user_id"] == reader
+    told = {
+        **head,
+        "owner_user_id": head["owner_user_id"]
+        if personal
+        else (reader if mine else head["family_owner"]),
+        "scope": "personal" if personal else "family",
         "items": [
-            dict(zip(ITEM_FIELDS, row[-len(ITEM_FIELDS) :], strict=True))
+            dict(zip(ITEM_FIELDS, OF_ITEM(row), strict=True))
             for row in rows
-            if row.item_id is not None
+            if row["item_id"] is not None
         ],
     }
+    return {name: told[name] for name in LIST_FIELDS}
