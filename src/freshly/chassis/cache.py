@@ -269,8 +269,10 @@ def cached(
 
     The read gives dicts that are on the wire as they are: a question to the database names its
     columns as the schema names its fields, and validating thousands of values that come from
-    typed columns takes as long as reading them (tests hold the answers to their schemas). The key is made of the owner and all other arguments, so whatever the answer depends on is
-    one of them. Each owner among them adds its tags.
+    typed columns takes as long as reading them (tests hold the answers to their schemas).
+
+    The key is made of the owner and all other arguments, so whatever the answer depends on is one
+    of them. Each owner among them adds its tags.
     """
 
     def decorate(

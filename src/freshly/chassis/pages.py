@@ -102,7 +102,7 @@ class Asked(Protocol):
 def shown(
     schema: type[BaseModel], table: FromClause, *others: ColumnElement[Any]
 ) -> list[ColumnElement[Any]]:
-    """The columns for the fields of a schema, in its order: of a table, or others by their label."""
+    """Columns for the fields of a schema, in its order: of a table, or others by their label."""
     known = {column.key: column for column in (*table.c, *others)}
     return [known[name] for name in schema.model_fields]
 

@@ -1,7 +1,7 @@
 """What is asked of the database so often that the way there must be short.
 
-SQLAlchemy writes the statement, once, and says how each type comes and goes. The statement is then
-put to the driver itself: the way through SQLAlchemy's execution takes longer than the database does.
+SQLAlchemy writes the statement, once, and says how each type comes and goes. Then it is put to the
+driver itself: the way through SQLAlchemy's execution takes longer than the database does.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -95,6 +95,18 @@ class ListRepository(OwnedRepository[GroceryList]):
     def visible(self) -> Select[Any]:
         return super().visible().options(selectinload(GroceryList.items).options(*ITEM_PARTS))
 
+    async def locked_with(self, item_id: int) -> GroceryList | None:
+        """The list that an item is on, its items not loaded: whoever changes one waits here."""
+        its_list = select(GroceryListItem.grocery_list_id).where(GroceryListItem.id == item_id)
+        found: GroceryList | None = await self.session.scalar(
+            super()
+            .visible()
+            .where(GroceryList.id == its_list.scalar_subquery())
+            .with_for_update(of=GroceryList)
+            .execution_options(populate_existing=True)
+        )
+        return found
+
     async def refreshed(self, id: int) -> GroceryList:
         """As it is now in the database, items included."""
         found: GroceryList | None = await self.session.scalar(
@@ -134,14 +146,6 @@ class ItemRepository(GuardedRepository[GroceryListItem]):
         if found is None:
             raise ItemNotFound
         return found
-
-    async def list_of(self, id: int) -> int | None:
-        """Which list an item is on, so that the list can be locked before the item is read."""
-        return await self.session.scalar(
-            self.visible()
-            .with_only_columns(GroceryListItem.grocery_list_id)
-            .where(GroceryListItem.id == id)
-        )
 
     async def add_all(self, items: Iterable[GroceryListItem]) -> None:
         self.session.add_all(items)

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import exists, func, not_, or_, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import joinedload, selectinload
 
 from freshly.chassis.columns import unicode_lower
 from freshly.chassis.database import Base, DbSession, violated_constraint
@@ -46,12 +46,15 @@ class IngredientRepository:
         return row
 
     async def with_measures(self, ids: Iterable[int]) -> Sequence[Ingredient]:
+        """They, and the foods that they are other names of."""
+        wanted = set(ids)
+        foods = select(Ingredient.food_id).where(Ingredient.id.in_(wanted))
         found = await self.session.scalars(
             select(Ingredient)
-            .where(Ingredient.id.in_(set(ids)))
-            .options(selectinload(Ingredient.measures))
+            .where(or_(Ingredient.id.in_(wanted), Ingredient.id.in_(foods)))
+            .options(joinedload(Ingredient.measures))
         )
-        return found.all()
+        return found.unique().all()
 
     async def named(self, name: str) -> Ingredient | None:
         """Whatever the case; the exact spelling first."""

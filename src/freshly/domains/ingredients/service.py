@@ -102,8 +102,7 @@ class IngredientService:
     async def facts(self, ids: Iterable[int]) -> Mapping[int, FoodFacts]:
         """What is known of each, for adding up; another name of a food has the food's measures."""
         rows = await self.ingredients.with_measures(ids)
-        foods = await self.ingredients.with_measures(row.food_id for row in rows if row.food_id)
-        measures = {food.id: food.facts().measures for food in foods}
+        measures = {row.id: row.facts().measures for row in rows}
         return {
             row.id: FoodFacts(
                 kind=(own := row.facts()).kind,

@@ -69,7 +69,8 @@ class PantryService:
         if update.ingredient_name is not None:
             item.ingredient_id = (await self.ingredients.named(update.ingredient_name)).id
         await self._measure(item)
-        return await self.items.refreshed(await self.items.save(item))
+        await self.items.save(item)
+        return item if update.ingredient_name is None else await self.items.refreshed(item)
 
     async def remove(self, id: int) -> None:
         await self.items.delete(await self.items.get(id, lock=True))

@@ -57,8 +57,7 @@ class ItemService:
     async def toggle(self, id: int) -> GroceryListItem:
         item, _ = await self._locked(id)
         item.checked = not item.checked
-        await self.items.save(item)
-        return await self.items.refreshed(id)
+        return await self.items.save(item)
 
     async def remove(self, id: int, list_id: int | None = None) -> None:
         item, grocery_list = await self._locked(id)
@@ -104,9 +103,8 @@ class ItemService:
 
     async def _locked(self, id: int) -> tuple[GroceryListItem, GroceryList]:
         """An item, with its list locked: changes of one list take turns."""
-        list_id = await self.items.list_of(id)
-        if list_id is None:
+        grocery_list = await self.lists.locked_with(id)
+        if grocery_list is None:
             await self.items.get(id)  # raises what is right: foreign or missing
             raise ItemNotFound
-        grocery_list = await self.lists.get(list_id, lock=True)
         return await self.items.refreshed(id), grocery_list
