@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from freshly.app import create_app
 from freshly.chassis.logging import configure_logging
 from freshly.chassis.shared import warn_if_apart
+from freshly.chassis.wire import OnePiece
 from freshly.limits import groups
 from freshly.migrate import migrate
 from freshly.settings import Settings, load
@@ -71,6 +72,7 @@ def _run(settings: Settings) -> int:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
+        http=OnePiece,
         log_config=None,
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE,

@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from freshly.chassis.injection import asks_for
+from freshly.chassis.injection import asks_for, without_framework
 
 COPIED = (
     *("response_model", "status_code", "tags", "summary", "description", "response_description"),
@@ -39,6 +39,11 @@ def add_routes(
         options["dependencies"] = [*added, *options["dependencies"]]
         options["responses"] = {**(responses or {}), **options["responses"]}
         to.add_api_route(route.path, route.endpoint, **options)
+        direct = without_framework(route.endpoint)
+        if direct is not None and not options["dependencies"]:
+            made = to.routes[-1]
+            assert isinstance(made, APIRoute), made
+            made.app = direct
 
 
 class BySection:
