@@ -22,14 +22,17 @@ from typing import Any
 
 import asyncpg
 import uvloop
+from httpx2 import AsyncClient
 from rich.console import Console
 from rich.progress import Progress
 
+from bench.consistency import Verdict, neighbours, watch
 from bench.household import HOT, Household, seeded, traffic
 from bench.load import Outcome, crowd, play, press, request
 from bench.profiling import profile
 from bench.report import Row, draw, show
 from bench.servers import Server, bare, freshly
+from tests.kitchen import Kitchen
 from tests.servers import postgres, redis
 
 RESULTS = Path(__file__).parent / "results"
@@ -48,12 +51,13 @@ class Size:
     users: int
     held: int
     crowd_seconds: float
+    watched: int  # operations, over four processes
 
 
-FULL = Size(
-    households=10, rounds=5, seconds=2, mixed=4000, users=1000, held=10_000, crowd_seconds=30
-)
-QUICK = Size(households=3, rounds=3, seconds=1, mixed=1000, users=200, held=1000, crowd_seconds=8)
+FULL = Size(10, 5, 2, mixed=4000, users=1000, held=10_000, crowd_seconds=30, watched=100_000)
+QUICK = Size(3, 3, 1, mixed=1000, users=200, held=1000, crowd_seconds=8, watched=4000)
+PROCESSES = 4
+NEIGHBOURS = 16
 
 
 @dataclass
@@ -89,11 +93,14 @@ def main() -> int:
     console = Console()
     rows: list[Row] = []
     with Progress(console=console) as progress:
-        steps = progress.add_task("measuring", total=len(setups) * (3 + size.rounds))
+        steps = progress.add_task("measuring", total=1 + len(setups) * (3 + size.rounds))
         advance = lambda what: progress.update(steps, advance=1, description=what)  # noqa: E731
         for begin in setups.values():
             with ExitStack() as stack:
                 rows += _measured(begin(stack, size), size, advance)
+        if "production" in setups:
+            rows.append(_consistency(size))
+            advance("four processes: watched")
     show(rows, console)
     RESULTS.mkdir(exist_ok=True)
     result = {
@@ -265,6 +272,31 @@ async def _crowd(setup: Setup, size: Size) -> Row:
     name = f"p99 of cached reads, {size.users} users"
     most = 100 if not outcome.errors else 0
     return Row(setup.name, name, slow, "ms", at_most=most, detail=detail)
+
+
+def _consistency(size: Size) -> Row:
+    """Four processes, each a server of its own, with one database and one Redis."""
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="freshly-bench-")))
+        shared = {
+            "DATABASE_URL": stack.enter_context(postgres()),
+            "REDIS_URL": stack.enter_context(redis()),
+        }
+        servers = [
+            stack.enter_context(freshly(home / str(number), 1, shared))
+            for number in range(PROCESSES)
+        ]
+        verdict = uvloop.run(_watched([server.port for server in servers], size.watched))
+    wrong = sum(verdict.wrong.values())
+    detail = f"{verdict.operations / verdict.seconds:.0f} operations/s; {verdict.examples or ''}"
+    name = f"wrong answers of {verdict.operations:,}, {PROCESSES} processes"
+    return Row("production", name, wrong, "answers", at_most=0, detail=detail)
+
+
+async def _watched(ports: list[int], operations: int) -> Verdict:
+    async with AsyncClient(base_url=f"http://127.0.0.1:{ports[0]}", timeout=60) as client:
+        households = await neighbours(Kitchen(client), NEIGHBOURS)
+    return await watch(ports, households, operations=operations)
 
 
 if __name__ == "__main__":

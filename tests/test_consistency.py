@@ -12,11 +12,14 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 import pytest
+from httpx2 import AsyncClient
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from pydantic import SecretStr
 
+from bench.consistency import neighbours, watch
+from bench.servers import freshly
 from freshly.chassis.redis import REST
 from tests.conftest import client_of, running, settings_for
 from tests.kitchen import Kitchen, Person
@@ -26,6 +29,7 @@ PROCESSES = 4
 PEOPLE = st.sampled_from(["alice", "bob", "mallory"])
 PROCESS = st.integers(0, PROCESSES - 1)
 STEPS = int(os.environ.get("CONSISTENCY_STEPS", "40"))
+OPERATIONS = 1000
 EXAMPLES = int(os.environ.get("CONSISTENCY_EXAMPLES", "5"))
 
 
@@ -35,7 +39,7 @@ class Replicas:
     def __init__(self, settings):
         self.settings = settings
         self.stack = AsyncExitStack()
-        self.clients = []
+        self.clients, self.ports = [], []
 
     async def start(self):
         for _ in range(PROCESSES):
@@ -51,6 +55,23 @@ class Replicas:
         home = await kitchen.family(made["alice"], made["bob"])
         next_door = await kitchen.family(made["mallory"])
         return made, {"alice": home["id"], "bob": home["id"], "mallory": next_door["id"]}, home
+
+
+class Processes(Replicas):
+    """Servers of their own."""
+
+    async def start(self):
+        shared = {
+            "DATABASE_URL": self.settings.database_url.get_secret_value(),
+            "REDIS_URL": self.settings.redis_url.get_secret_value(),
+        }
+        for number in range(PROCESSES):
+            folder = self.settings.data_dir / f"process{number}"
+            server = self.stack.enter_context(freshly(folder, 1, shared))
+            client = AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=30)
+            self.clients.append(await self.stack.enter_async_context(client))
+            self.ports.append(server.port)
+        self.kitchen = Kitchen(self.clients[0])
 
 
 class Households(RuleBasedStateMachine):
@@ -179,7 +200,7 @@ def redis_of_ones_own():
 
 def test_four_processes_never_tell_what_is_not_so(shared):
     loop = asyncio.new_event_loop()
-    replicas = Replicas(shared)
+    replicas = Processes(shared)
     loop.run_until_complete(replicas.start())
     Households.loop, Households.replicas = loop, replicas
     try:
@@ -189,9 +210,17 @@ def test_four_processes_never_tell_what_is_not_so(shared):
             suppress_health_check=list(HealthCheck),
         )
         Households.TestCase().runTest()
+        verdict = loop.run_until_complete(_crowd_watches(replicas))
+        assert (verdict.operations, dict(verdict.wrong)) == (OPERATIONS, {}), verdict.examples
     finally:
         loop.run_until_complete(replicas.stack.aclose())
         loop.close()
+
+
+async def _crowd_watches(replicas):
+    """Eight people at once; `./run bench` lets more do a hundred times as much."""
+    households = await neighbours(replicas.kitchen, 4)
+    return await watch(replicas.ports, households, operations=OPERATIONS)
 
 
 async def test_redis_may_come_after_the_start(shared, redis_of_ones_own):
