@@ -74,10 +74,10 @@ class Model:
         line = self.script.pop(0) if self.script else "Hello!"
         if isinstance(line, int):
             return JSONResponse({"error": {"message": "secret provider text"}}, line)
-        if asked.get("stream"):
-            return StreamingResponse(self._pieces(line), media_type="text/event-stream")
         if isinstance(line, dict):
             return JSONResponse(line)
+        if asked.get("stream"):
+            return StreamingResponse(self._pieces(line), media_type="text/event-stream")
         return JSONResponse(
             {
                 "id": "1",

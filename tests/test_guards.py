@@ -2,6 +2,7 @@
 
 import os
 import re
+from inspect import getsource
 from pathlib import Path
 from typing import get_args
 
@@ -16,8 +17,9 @@ from freshly.app import create_app
 from freshly.chassis.database import DbSession, _request_session
 from freshly.chassis.errors import Conflict
 from freshly.chassis.identity import current_caller
-from freshly.chassis.injection import is_made_of
+from freshly.chassis.injection import _built, is_made_of
 from freshly.chassis.schemas import Schema, _without_nul
+from freshly.domains.usage.service import Assistant
 from tests.conftest import client_of, running, settings_for
 
 SOURCE = Path(freshly.__file__).parent
@@ -113,6 +115,28 @@ def test_what_calls_out_holds_no_connection_meanwhile(bare_app):
     assert {r.path for r in routes} == CALLING_OUT
     assert [r.path for r in routes if holds_a_session(r.dependant)] == []
     assert any(holds_a_session(r.dependant) for r in routes_of(bare_app))
+
+
+def test_the_model_is_asked_on_somebodys_account_only():
+    asking = [
+        path.parent.name for path in sources() if 'from_lifespan("model")' in path.read_text()
+    ]
+
+    assert asking == ["usage"]
+
+
+def test_what_asks_the_model_ends_when_the_client_leaves(bare_app):
+    asking = [r for r in routes_of(bare_app) if asks_the_model(r.dependant)]
+    ending = {r.path for r in asking if "while_there(" in getsource(r.dependant.call)}
+
+    assert len(asking) == 7
+    assert {r.path for r in asking} - ending == {"/chat/stream"}  # the framework ends a stream
+
+
+def asks_the_model(dependant):
+    return is_made_of(dependant.call, _built(Assistant)) or any(
+        map(asks_the_model, dependant.dependencies)
+    )
 
 
 def test_nothing_commits_by_hand():

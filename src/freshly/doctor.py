@@ -144,4 +144,11 @@ async def _oauth(settings: Settings) -> str:
 async def _model(settings: Settings) -> str:
     if settings.openai_api_key is None and settings.openai_base_url is None:
         return "not set: no assistant (OPENAI_API_KEY, OPENAI_BASE_URL)"
-    return settings.openai_base_url or "set"
+    waits = (settings.openai_connect_timeout, settings.openai_first_byte_timeout)
+    tokens = (settings.chat_tokens_per_person, settings.chat_tokens_per_family)
+    person, family = (f"{most} tokens" if most else "no limit" for most in tokens)
+    return (
+        f"{settings.openai_base_url or 'set'}; waits {', '.join(f'{one:g}' for one in waits)},"
+        f" {settings.openai_timeout:g} s; {settings.openai_max_calls} calls at once;"
+        f" a day {person} for a person, {family} for a family"
+    )

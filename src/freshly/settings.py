@@ -34,6 +34,7 @@ LARGEST_BODY = 1_000_000  # bytes
 LARGEST_PICTURE_BODY = 8_000_000  # bytes; a picture of 5 MB in base64
 LARGEST_AVATAR = 5 * 2**20  # bytes
 LARGEST_SCAN = 2 * 2**20  # bytes
+LARGEST_COUNT = 10**9
 
 
 class BadSettings(Exception):
@@ -62,6 +63,7 @@ def _known_zone(name: str) -> str:
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Seconds = Annotated[int, Field(gt=0)]
+Patience = Annotated[float, Field(gt=0, le=3600)]  # seconds
 
 
 class _FileSecrets(EnvSettingsSource):
@@ -150,6 +152,17 @@ class Settings(BaseSettings):
     openai_image_model: str = "dall-e-3"
     openai_max_tokens: Annotated[int, Field(gt=0)] = 1000
     openai_temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    openai_connect_timeout: Patience = 3
+    openai_first_byte_timeout: Patience = 20
+    openai_timeout: Patience = 60
+    openai_retries: Annotated[int, Field(ge=0, le=5)] = 2
+    openai_max_calls: Annotated[int, Field(gt=0)] = 100
+    openai_queue_timeout: Patience = 2
+    openai_breaker_failures: Annotated[int, Field(gt=0)] = 5
+    openai_breaker_seconds: Patience = 30
+    # 0 is no limit. Fits what the free tier's fifty questions a day take.
+    chat_tokens_per_person: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = 300_000
+    chat_tokens_per_family: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = 1_000_000
 
     @classmethod
     def settings_customise_sources(

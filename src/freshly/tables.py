@@ -11,6 +11,7 @@ DOMAINS = (
     "preferences",
     "auth",
     "families",
+    "usage",
     "ingredients",
     "pantry",
     "recipes",

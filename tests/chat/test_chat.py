@@ -338,7 +338,12 @@ async def test_a_picture_is_drawn(alice, client, model):
     model.says({"b64_json": in_base64(picture())})
     kept = await alice.made("/chat/generate-image", {"prompt": "Soup"}, status=200)
     parts = urlsplit(kept["image_url"])
-    assert (await client.get(f"{parts.path}?{parts.query}")).content == picture()
+    seen = await client.get(f"{parts.path}?{parts.query}")
+    assert opened(seen.content).size == opened(picture()).size
+
+    model.says({"b64_json": in_base64(b"<script>secret provider text</script>")})
+    none = await alice.post("/chat/generate-image", {"prompt": "Soup"})
+    assert none.status_code == 502
 
     model.says(400)
     failed = await alice.post("/chat/generate-image", {"prompt": "Soup"})

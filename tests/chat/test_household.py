@@ -6,7 +6,8 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshly.domains.chat.household import BUDGET, Household, Stocked, described, tokens_in
+from freshly.chassis.model import tokens_in
+from freshly.domains.chat.household import BUDGET, Household, Stocked, described
 from freshly.domains.chat.proposals import Splitter
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)

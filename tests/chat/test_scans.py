@@ -137,7 +137,7 @@ async def test_bad_scans_are_refused_before_the_model_is_asked(alice, model):
 
 
 async def test_a_failing_model_is_502_and_tells_nothing(alice, model):
-    model.says(500, 500)
+    model.says(500, 500, 500)
 
     assert "secret provider text" not in str(await scan(alice, status=502))
 
@@ -162,5 +162,5 @@ async def test_a_written_line_is_understood(alice, model):
         assert (unread["confidence"], unread["category"]) == (0, "Other")
         assert unread["notes"]
     assert (await alice.post(path, {"raw_text": ""})).status_code == 422
-    model.says(500, 500)
+    model.says(500, 500, 500)
     assert (await alice.post(path, {"raw_text": "x"})).status_code == 502

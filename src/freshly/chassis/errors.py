@@ -17,15 +17,17 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 
+from freshly.chassis.leaving import ClientLeft
 from freshly.chassis.logging import correlation_id, get_logger
 
 logger = get_logger(__name__)
 
 OUT_OF_RANGE_ID = "id_out_of_range"
 MOST_ERRORS_TOLD = 3
+CLIENT_LEFT = 499  # as proxies have it; nobody reads the answer
 
 
 class AppError(Exception):
@@ -175,6 +177,10 @@ async def _on_app_error(_request: Request, error: Exception) -> JSONResponse:
     return answer(error)
 
 
+async def _on_client_left(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=CLIENT_LEFT)
+
+
 async def _on_framework_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -255,6 +261,7 @@ def _is_passing(error: Exception) -> bool:
 
 def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _on_app_error)
+    app.add_exception_handler(ClientLeft, _on_client_left)
     app.add_exception_handler(HTTPException, _on_framework_error)
     app.add_exception_handler(RequestValidationError, _on_bad_input)
     app.add_exception_handler(IntegrityError, _on_broken_constraint)

@@ -1,11 +1,17 @@
 """The language model: the port to any server that speaks Chat Completions."""
 
 import json
+import math
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from freshly.chassis.errors import BadGateway, Unavailable
+
+Kind = Literal["text", "vision", "image"]
+KINDS: tuple[Kind, ...] = ("text", "vision", "image")
+BYTES_PER_TOKEN = 3  # fewer than any model of today needs, so that estimates are never too low
+SHORTEST_WAIT, LONGEST_WAIT = 1, 300  # seconds that a caller is told to wait
 
 
 class ModelNotConfigured(Unavailable):
@@ -19,11 +25,28 @@ class ModelNotConfigured(Unavailable):
 
 class ModelUnavailable(Unavailable):
     code, detail = "model_unavailable", "The assistant does not answer just now. Try again."
-    headers = {"Retry-After": "5"}
+
+    def __init__(self, retry_after: float = 5) -> None:
+        super().__init__()
+        wait = min(max(math.ceil(retry_after), SHORTEST_WAIT), LONGEST_WAIT)
+        self.headers = {"Retry-After": str(wait)}
+
+
+class ModelBusy(ModelUnavailable):
+    """It is there, and has no time for this call."""
+
+    code, detail = "model_busy", "The assistant is busy just now. Try again."
 
 
 class ModelAnswerUnusable(BadGateway):
     code, detail = "model_answer_unusable", "The assistant could not answer that. Try again."
+
+
+class ModelFailing(ModelAnswerUnusable):
+    """Not this answer is at fault, but its server."""
+
+
+MODEL_ERRORS = (ModelNotConfigured, ModelUnavailable, ModelBusy, ModelAnswerUnusable)
 
 
 @dataclass(frozen=True)
@@ -43,26 +66,41 @@ class Manner:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """Tokens of the question and of the answer, as the server counted them."""
+
+    tokens: int
+
+
+@dataclass(frozen=True)
 class Drawn:
     """A drawn picture: its address, or itself."""
 
     url: str | None
     content: bytes | None
+    spent: Spent | None = None
 
 
 class LanguageModel(Protocol):
-    """Every method raises ModelNotConfigured, ModelUnavailable, ModelAnswerUnusable."""
+    """Every method raises one of MODEL_ERRORS, with texts of ours."""
 
-    def check(self) -> None:
-        """Raises ModelNotConfigured where no model is set."""
+    def check(self, kind: Kind) -> None:
+        """Raises what is known before anything is sent: not set up, or away."""
 
-    async def answer(self, said: Sequence[Said], manner: Manner) -> str: ...
-
-    def stream(self, said: Sequence[Said], manner: Manner) -> AsyncGenerator[str, None]:
+    def stream(self, said: Sequence[Said], manner: Manner) -> AsyncGenerator[str | Spent, None]:
         """The answer in pieces. Closed early, it closes the connection to the model."""
         ...
 
     async def draw(self, prompt: str, *, size: str, quality: str, style: str) -> Drawn: ...
+
+
+def kind_of(said: Sequence[Said]) -> Kind:
+    return "vision" if any(one.picture for one in said) else "text"
+
+
+def tokens_in(text: str) -> int:
+    """An upper bound for it."""
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)
 
 
 def parsed(answer: str) -> Any:

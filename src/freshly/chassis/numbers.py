@@ -44,6 +44,38 @@ kept = Gauge(
     registry=registry,
     multiprocess_mode="livesum",
 )
+model_calls = Counter(
+    "freshly_model_calls",
+    "Calls of the model by kind, and what came of them",
+    ("kind", "outcome"),
+    registry=registry,
+)
+model_seconds = Histogram(
+    "freshly_model_seconds",
+    "How long calls of the model took, its retries included",
+    ("kind",),
+    buckets=(0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60),
+    registry=registry,
+)
+model_in_flight = Gauge(
+    "freshly_model_in_flight",
+    "Calls of the model that are under way",
+    registry=registry,
+    multiprocess_mode="livesum",
+)
+model_breakers = Gauge(
+    "freshly_model_breaker",
+    "Whether the model is left in peace: 0 no, 1 it is being tried, 2 yes (as of the last call)",
+    ("kind",),
+    registry=registry,
+    multiprocess_mode="livemax",
+)
+model_tokens = Counter(
+    "freshly_model_tokens",
+    "Tokens charged to people, as the model counted them or as estimated",
+    ("counted_by",),
+    registry=registry,
+)
 
 
 @cache
@@ -54,6 +86,13 @@ def _of(method: str, route: str, status: int) -> Any:
 def observe(method: str, route: str, status: int, seconds: float) -> None:
     """`route` is a template, of which there are few; a path would be one of millions."""
     _of(method, route, status).observe(seconds)
+
+
+def model_called(kind: str, outcome: str, seconds: float | None = None) -> None:
+    """Without seconds it was refused before it was sent: `spared` or `full`."""
+    model_calls.labels(kind, outcome).inc()
+    if seconds is not None:
+        model_seconds.labels(kind).observe(seconds)
 
 
 def count_statements(engine: AsyncEngine) -> None:

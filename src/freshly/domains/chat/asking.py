@@ -1,7 +1,7 @@
 """One turn of a conversation: read, ask the model holding nothing, then keep what was said."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Annotated, Any
@@ -11,9 +11,10 @@ import anyio
 
 from freshly.chassis.clock import Today
 from freshly.chassis.database import Session, Units
-from freshly.chassis.injection import from_lifespan
+from freshly.chassis.errors import AppError
+from freshly.chassis.injection import Injected, from_lifespan
 from freshly.chassis.links import CurrentLinks
-from freshly.chassis.model import LanguageModel, Manner, Said
+from freshly.chassis.model import Manner, Said
 from freshly.chassis.objects import ObjectStore
 from freshly.domains.chat import pictures, policy
 from freshly.domains.chat.errors import ConversationNotFound, NotAFoodPicture
@@ -24,6 +25,7 @@ from freshly.domains.chat.repository import ConversationRepository, KitchenReade
 from freshly.domains.chat.schemas import ChatReply, ChatRequest, Delta, Done, ProposedMeal
 from freshly.domains.chat.service import picture_link
 from freshly.domains.families.access import Access, CurrentAccess
+from freshly.domains.usage.service import Assistant
 from freshly.settings import Settings
 
 REMEMBERED = 6  # of the person, and as many of the assistant
@@ -32,70 +34,73 @@ LONGEST_TITLE = 60  # characters of the first text
 
 @dataclass
 class Turn:
-    """What is known before the model is asked; `said` is what it is sent."""
+    """`said` is what the model is sent, `pieces` its answer, `reply` what is read of it so far."""
 
     asked: ChatRequest
     system: str
+    said: list[Said]
     picture: str | None = None  # its path
-    said: list[Said] = field(default_factory=list)
+    pieces: AsyncGenerator[str, None] = field(init=False)
+    reply: str = ""
+    is_over: bool = False  # it is kept, or nothing of it is
 
 
 @dataclass
 class AskService:
     access: CurrentAccess
     units: Units
-    model: Annotated[LanguageModel, from_lifespan("model")]
+    assistant: Injected[Assistant]
     objects: Annotated[ObjectStore, from_lifespan("objects")]
     settings: Annotated[Settings, from_lifespan("settings")]
     links: CurrentLinks
     today: Today
 
     async def answer(self, asked: ChatRequest) -> ChatReply:
-        turn = await self.begin(asked)
-        splitter = Splitter()
-        try:
-            answer = await self.model.answer(turn.said, Manner())
+        async with self.begun(asked) as turn:
+            splitter = Splitter()
+            answer = "".join([piece async for piece in turn.pieces])
             reply = splitter.feed(answer) + splitter.finish()
             conversation_id, message_id = await self._keep(turn, reply, interrupted=False)
-        except BaseException:
-            await self._drop_picture(turn)
-            raise
-        return ChatReply(
-            reply=reply,
-            conversation_id=conversation_id,
-            message_id=message_id,
-            image_url=picture_link(self.links, self.settings.chat_images_bucket, turn.picture),
-            meal=splitter.meal,
-        )
+            return ChatReply(
+                reply=reply,
+                conversation_id=conversation_id,
+                message_id=message_id,
+                image_url=picture_link(self.links, self.settings.chat_images_bucket, turn.picture),
+                meal=splitter.meal,
+            )
 
     async def stream(self, turn: Turn) -> AsyncGenerator[Delta | ProposedMeal | Done, None]:
-        """The answer as it comes. Whoever leaves early has the part so far kept."""
-        splitter, reply = Splitter(), ""
-        complete = kept = False
+        """The answer as it comes. Whoever leaves early has the part so far kept, by `begun`."""
+        splitter = Splitter()
         try:
-            async with aclosing(self.model.stream(turn.said, Manner())) as pieces:
-                async for piece in pieces:
-                    if text := splitter.feed(piece):
-                        reply += text
-                        yield Delta(text=text)
-            complete = True
-            if text := splitter.finish():
-                reply += text
-                yield Delta(text=text)
-            with anyio.CancelScope(shield=True):
-                conversation_id, message_id = await self._keep(turn, reply, interrupted=False)
-                kept = True
-        finally:
-            if not kept:
-                with anyio.CancelScope(shield=True):
-                    await self._keep_part(turn, reply, interrupted=not complete)
+            async for piece in turn.pieces:
+                if text := splitter.feed(piece):
+                    turn.reply += text
+                    yield Delta(text=text)
+        except AppError:
+            await self._end(turn)
+            raise
+        if text := splitter.finish():
+            turn.reply += text
+            yield Delta(text=text)
+        with anyio.CancelScope(shield=True):
+            conversation_id, message_id = await self._keep(turn, turn.reply, interrupted=False)
         if splitter.meal:
             yield splitter.meal
         yield Done(conversation_id=conversation_id, message_id=message_id, interrupted=False)
 
-    async def begin(self, asked: ChatRequest) -> Turn:
+    @asynccontextmanager
+    async def begun(self, asked: ChatRequest) -> AsyncIterator[Turn]:
         """Everything that can be refused is refused here, before the model is asked."""
-        self.model.check()
+        turn = await self._prepared(asked)
+        try:
+            async with self.assistant.asked(turn.said, Manner()) as turn.pieces:
+                yield turn
+        finally:
+            await self._end(turn)
+
+    async def _prepared(self, asked: ChatRequest) -> Turn:
+        self.assistant.check("vision" if asked.image else "text")
         if asked.image and not policy.mentions_food(asked.text):
             raise NotAFoodPicture
         picture = await pictures.from_text(asked.image, self.settings) if asked.image else None
@@ -120,8 +125,7 @@ class AskService:
             system = locked.content if locked else system
             earlier = await conversations.latest(asked.conversation_id, REMEMBERED)
         household = await household_of(self.access, session, self.today)
-        turn = Turn(asked, system)
-        turn.said = [
+        said = [
             Said("system", _system(system, household)),
             Said("system", policy.note_for(policy.mode_of(asked.text))),
             *(
@@ -129,7 +133,7 @@ class AskService:
                 for message in earlier
             ),
         ]
-        return turn
+        return Turn(asked, system, said)
 
     async def _keep(self, turn: Turn, reply: str, *, interrupted: bool) -> tuple[int, int]:
         """Both sides of the turn, together: neither is kept without the other."""
@@ -158,22 +162,27 @@ class AskService:
                 _message(conversation.id, "assistant", reply, interrupted=interrupted)
             )
             await conversations.touch(conversation.id)
-            return conversation.id, answer.id
+        turn.is_over = True
+        return conversation.id, answer.id
 
-    async def _keep_part(self, turn: Turn, reply: str, *, interrupted: bool) -> None:
-        if reply:
-            try:
-                await self._keep(turn, reply, interrupted=interrupted)
-            except ConversationNotFound:  # deleted meanwhile, and its pictures with it
+    async def _end(self, turn: Turn) -> None:
+        """Keeps what was streamed, if the turn was not kept; nothing else is left of it."""
+        if turn.is_over:
+            return
+        with anyio.CancelScope(shield=True):
+            if turn.reply:
+                try:
+                    await self._keep(turn, turn.reply, interrupted=True)
+                except ConversationNotFound:  # deleted meanwhile, and its pictures with it
+                    await self._drop_picture(turn)
+            else:
                 await self._drop_picture(turn)
-        else:
-            await self._drop_picture(turn)
+        turn.is_over = True
 
     async def _drop_picture(self, turn: Turn) -> None:
         if turn.picture is None:
             return
-        with anyio.CancelScope(shield=True):
-            await pictures.remove(self.objects, self.settings.chat_images_bucket, [turn.picture])
+        await pictures.remove(self.objects, self.settings.chat_images_bucket, [turn.picture])
 
 
 def _message(conversation_id: int, role: str, content: str, **more: Any) -> ChatMessage:

@@ -1,13 +1,15 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Depends, File, Form, Query, UploadFile
+from fastapi import APIRouter, BackgroundTasks, Depends, File, Form, Query, Request, UploadFile
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from freshly.chassis.errors import AppError, described, problems
 from freshly.chassis.injection import Injected, from_lifespan
-from freshly.chassis.model import ModelAnswerUnusable, ModelNotConfigured, ModelUnavailable
+from freshly.chassis.leaving import while_there
+from freshly.chassis.model import MODEL_ERRORS
 from freshly.chassis.objects import ObjectStore, StorageUnavailable
+from freshly.chassis.rate_limit import RateLimited
 from freshly.chassis.schemas import Id, Message
 from freshly.domains.chat import pictures
 from freshly.domains.chat.asking import AskService, Turn
@@ -41,30 +43,35 @@ from freshly.domains.chat.schemas import (
     StreamProblem,
 )
 from freshly.domains.chat.service import ConversationService, CurrentSettings
+from freshly.domains.usage.schemas import UsageRead
+from freshly.domains.usage.service import UsageService
 
 router = APIRouter(prefix="/chat", tags=["chat"])
 
 Conversations = Injected[ConversationService]
 Files = Annotated[ObjectStore, from_lifespan("objects")]
 Skip = Annotated[int, Query(ge=0, le=2**31 - 1)]
-MODEL_ERRORS = (ModelNotConfigured, ModelUnavailable, ModelAnswerUnusable)
+CALL_ERRORS = (RateLimited, *MODEL_ERRORS)
 PICTURE_ERRORS = (InvalidBase64, PictureTooLarge, UnsupportedPicture)
 ASK_ERRORS = (
     *(ConversationNotFound, NotAFoodPicture, StorageUnavailable),
     *PICTURE_ERRORS,
-    *MODEL_ERRORS,
+    *CALL_ERRORS,
 )
 EVENTS = {Delta: "delta", ProposedMeal: "meal", Done: "done"}
 
 
 @router.post("", responses=problems(*ASK_ERRORS), summary="Say something to the assistant")
-async def chat(asking: Injected[AskService], asked: ChatRequest) -> ChatReply:
-    return await asking.answer(asked)
+async def chat(request: Request, asking: Injected[AskService], asked: ChatRequest) -> ChatReply:
+    return await while_there(request, asking.answer(asked))
 
 
-async def _begun(asking: Injected[AskService], asked: ChatRequest) -> tuple[AskService, Turn]:
+async def _begun(
+    asking: Injected[AskService], asked: ChatRequest
+) -> AsyncIterator[tuple[AskService, Turn]]:
     """What is refused is refused with its own status, before the stream begins."""
-    return asking, await asking.begin(asked)
+    async with asking.begun(asked) as turn:
+        yield asking, turn
 
 
 @router.post(
@@ -82,6 +89,11 @@ async def stream_chat(
             yield ServerSentEvent(event=EVENTS[type(part)], data=part)
     except AppError as error:
         yield ServerSentEvent(event="error", data=StreamProblem(problem=described(error)))
+
+
+@router.get("/usage", summary="Tokens used today, by me and by my families")
+async def read_usage(usage: Injected[UsageService]) -> UsageRead:
+    return await usage.read()
 
 
 @router.get("/conversations", summary="My conversations, newest activity first")
@@ -155,38 +167,45 @@ async def rename_conversation(
 
 
 @router.post(
-    "/legacy", responses=problems(*MODEL_ERRORS), summary="One question, one answer, nothing kept"
+    "/legacy", responses=problems(*CALL_ERRORS), summary="One question, one answer, nothing kept"
 )
-async def ask_once(legacy: Injected[LegacyService], asked: LegacyRequest) -> LegacyReply:
-    return await legacy.answer(asked)
+async def ask_once(
+    request: Request, legacy: Injected[LegacyService], asked: LegacyRequest
+) -> LegacyReply:
+    return await while_there(request, legacy.answer(asked))
 
 
 @router.post(
     "/generate-image",
-    responses=problems(StorageUnavailable, *MODEL_ERRORS),
+    responses=problems(StorageUnavailable, *CALL_ERRORS),
     summary="Have a picture drawn",
 )
-async def generate_image(drawing: Injected[DrawService], wanted: ImageRequest) -> ImageReply:
-    return await drawing.draw(wanted)
+async def generate_image(
+    request: Request, drawing: Injected[DrawService], wanted: ImageRequest
+) -> ImageReply:
+    return await while_there(request, drawing.draw(wanted))
 
 
 @router.post(
     "/scan-grocery",
-    responses=problems(*PICTURE_ERRORS, *MODEL_ERRORS),
+    responses=problems(*PICTURE_ERRORS, *CALL_ERRORS),
     summary="What groceries are on a picture (base64)",
 )
-async def scan_picture(scanning: Injected[ScanService], given: ScanRequest) -> ScanReply:
-    return await scanning.scan_text(given.image_data, given.scan_type)
+async def scan_picture(
+    request: Request, scanning: Injected[ScanService], given: ScanRequest
+) -> ScanReply:
+    return await while_there(request, scanning.scan_text(given.image_data, given.scan_type))
 
 
 @router.post(
     "/scan-grocery-proxy",
-    responses=problems(BadScanType, NotAScan, PictureTooLarge, *MODEL_ERRORS),
+    responses=problems(BadScanType, NotAScan, PictureTooLarge, *CALL_ERRORS),
     summary="What groceries are on a picture, or goods on a receipt (file, 2 MB)",
 )
 async def scan_file(
+    request: Request,
     scanning: Injected[ScanService],
     file: Annotated[UploadFile, File()],
     scan_type: Annotated[str, Form(max_length=20)] = "groceries",
 ) -> ScanReply:
-    return await scanning.scan_file(await file.read(), scan_type)
+    return await while_there(request, scanning.scan_file(await file.read(), scan_type))

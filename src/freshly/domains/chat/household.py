@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from freshly.chassis.model import tokens_in
+
 BUDGET = 1500  # tokens
-BYTES_PER_TOKEN = 3  # fewer than any model of today needs, so the budget is never exceeded
 WIDEST_VALUE = 120  # characters of any one text
 
 
@@ -24,11 +25,6 @@ class Household:
 
     facts: dict[str, Any] = field(default_factory=dict)
     stock: Sequence[Stocked] = ()
-
-
-def tokens_in(text: str) -> int:
-    """An upper bound for it."""
-    return -(-len(text.encode()) // BYTES_PER_TOKEN)
 
 
 def described(household: Household, budget: int = BUDGET) -> str:

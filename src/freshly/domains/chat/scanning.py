@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from freshly.chassis.images import Picture
-from freshly.chassis.injection import from_lifespan
-from freshly.chassis.model import LanguageModel, Manner, Said, parsed
+from freshly.chassis.injection import Injected, from_lifespan
+from freshly.chassis.model import Manner, Said, parsed
 from freshly.domains.chat import pictures
 from freshly.domains.chat.errors import BadScanType, NotAScan, UnsupportedPicture
 from freshly.domains.chat.schemas import ScannedItem, ScanReply, ScanType
+from freshly.domains.usage.service import Assistant
 from freshly.settings import LARGEST_SCAN, Settings
 
 MANNER = Manner(max_tokens=1500, temperature=0.1, as_json=True)
@@ -109,17 +110,17 @@ KINDS: dict[ScanType, Kind] = {
 
 @dataclass
 class ScanService:
-    model: Annotated[LanguageModel, from_lifespan("model")]
+    assistant: Injected[Assistant]
     settings: Annotated[Settings, from_lifespan("settings")]
 
     async def scan_text(self, image: str, scan_type: ScanType) -> ScanReply:
-        self.model.check()
+        self.assistant.check("vision")
         return await self._scan(await pictures.from_text(image, self.settings), scan_type)
 
     async def scan_file(self, content: bytes, scan_type: str) -> ScanReply:
         if scan_type not in KINDS:
             raise BadScanType
-        self.model.check()
+        self.assistant.check("vision")
         try:
             picture = await pictures.checked(content, self.settings, LARGEST_SCAN)
         except UnsupportedPicture as error:
@@ -132,7 +133,7 @@ class ScanService:
             Said("system", kind.prompt),
             Said("user", f"What is on this picture of {scan_type}?", picture.data_url()),
         ]
-        answer = await validated(self.model, said, kind.answer.model_validate)
+        answer = await validated(self.assistant, said, kind.answer.model_validate)
         if answer is None:
             return ScanReply(items=[], total_items=0, analysis_notes=UNREADABLE)
         items = [item for one in answer.items[:MOST_ITEMS] if (item := _item(one, kind))]
@@ -141,10 +142,13 @@ class ScanService:
 
 
 async def validated(
-    model: LanguageModel, said: list[Said], check: Callable[[Any], _Answer], manner: Manner = MANNER
+    assistant: Assistant,
+    said: list[Said],
+    check: Callable[[Any], _Answer],
+    manner: Manner = MANNER,
 ) -> _Answer | None:
     """The answer as JSON that passes the check; asked once more where it does not, then None."""
-    answer = await model.answer(said, manner)
+    answer = await assistant.answer(said, manner)
     try:
         return check(parsed(answer))
     except ValueError as error:  # pydantic's is one, and so is json's
@@ -155,7 +159,7 @@ async def validated(
         Said("user", f"That was not the JSON object I asked for ({fault}). Answer with it alone."),
     ]
     try:
-        return check(parsed(await model.answer(again, manner)))
+        return check(parsed(await assistant.answer(again, manner)))
     except ValueError:
         return None
 

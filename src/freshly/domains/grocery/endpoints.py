@@ -5,8 +5,10 @@ from fastapi import APIRouter, Body, Depends, Request, Response
 from freshly.chassis.conditional import no_store
 from freshly.chassis.errors import problems
 from freshly.chassis.injection import Injected
-from freshly.chassis.model import ModelAnswerUnusable, ModelNotConfigured, ModelUnavailable
+from freshly.chassis.leaving import while_there
+from freshly.chassis.model import MODEL_ERRORS
 from freshly.chassis.pages import BadCursor, asked, documented
+from freshly.chassis.rate_limit import RateLimited
 from freshly.chassis.schemas import Id
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.grocery.errors import (
@@ -116,13 +118,13 @@ async def rebuild(rebuilding: Injected[RebuildService], plan_id: Id) -> Rebuilt:
 
 @router.post(
     "/ingredients/normalize",
-    responses=problems(ModelNotConfigured, ModelUnavailable, ModelAnswerUnusable),
+    responses=problems(RateLimited, *MODEL_ERRORS),
     summary="A written line, read by the assistant: which food, how much",
 )
 async def normalize(
-    normalizing: Injected[NormalizeService], given: NormalizeRequest
+    request: Request, normalizing: Injected[NormalizeService], given: NormalizeRequest
 ) -> NormalizedIngredient:
-    return await normalizing.normalize(given.raw_text)
+    return await while_there(request, normalizing.normalize(given.raw_text))
 
 
 @router.patch(

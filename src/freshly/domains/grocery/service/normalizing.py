@@ -1,12 +1,12 @@
 """What somebody wrote on a list, made into a food, an amount and a category by the model."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from freshly.chassis.identity import CurrentCaller
-from freshly.chassis.injection import from_lifespan
-from freshly.chassis.model import LanguageModel, Manner, Said, parsed
+from freshly.chassis.injection import Injected
+from freshly.chassis.model import Manner, Said, parsed
 from freshly.domains.grocery.schemas import NormalizedIngredient
+from freshly.domains.usage.service import Assistant
 
 MANNER = Manner(max_tokens=300, temperature=0.1, as_json=True)
 PROMPT = """\
@@ -20,12 +20,11 @@ UNREADABLE = "The line could not be understood"
 
 @dataclass
 class NormalizeService:
-    caller: CurrentCaller
-    model: Annotated[LanguageModel, from_lifespan("model")]
+    assistant: Injected[Assistant]
 
     async def normalize(self, raw_text: str) -> NormalizedIngredient:
         said = [Said("system", PROMPT), Said("user", raw_text)]
-        answer = await self.model.answer(said, MANNER)
+        answer = await self.assistant.answer(said, MANNER)
         try:
             return NormalizedIngredient.model_validate(_with_defaults(parsed(answer)))
         except ValueError:  # pydantic's is one too

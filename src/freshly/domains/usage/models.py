@@ -1,0 +1,28 @@
+from datetime import date
+
+from sqlalchemy import BigInteger, ColumnElement, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from freshly.domains.families.access import Access, Guarded, Owned, covers, exactly_one_owner
+
+
+class ModelUsage(Owned, Guarded):
+    """What a person, or a family, has used of the model on a day of UTC."""
+
+    __tablename__ = "model_usage"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    day: Mapped[date] = mapped_column(index=True)
+    # With what calls that are under way may come to take.
+    tokens: Mapped[int] = mapped_column(BigInteger, default=0)
+    calls: Mapped[int] = mapped_column(default=0)
+
+    __table_args__ = (
+        UniqueConstraint("owner_user_id", "day"),
+        UniqueConstraint("family_id", "day"),
+        exactly_one_owner("ck_model_usage_one_owner"),
+    )
+
+    @classmethod
+    def visible_to(cls, access: Access) -> ColumnElement[bool]:
+        return covers(access, cls.family_id, cls.owner_user_id)

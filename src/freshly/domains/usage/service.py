@@ -1,0 +1,111 @@
+"""The model on the account of whoever calls: the only way to it for any domain."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from freshly.chassis.database import DbSession
+from freshly.chassis.errors import AppError
+from freshly.chassis.injection import Injected, from_lifespan
+from freshly.chassis.model import (
+    BYTES_PER_TOKEN,
+    Drawn,
+    Kind,
+    LanguageModel,
+    Manner,
+    Said,
+    Spent,
+    kind_of,
+    tokens_in,
+)
+from freshly.domains.usage.allowance import Allowance, Bill
+from freshly.domains.usage.schemas import UsageRead
+from freshly.settings import Settings
+
+AROUND_A_MESSAGE = 8  # tokens
+PICTURE = 1_200  # tokens of one that is sent; gpt-4o counts 1105 for the largest
+# Of a drawn one, where its server counts none: as many of gpt-4o's as cost as much.
+DRAWING = {"standard": 4_000, "hd": 8_000}
+
+
+@dataclass
+class Assistant:
+    model: Annotated[LanguageModel, from_lifespan("model")]
+    allowance: Injected[Allowance]
+    settings: Annotated[Settings, from_lifespan("settings")]
+
+    def check(self, kind: Kind = "text") -> None:
+        """Raises what is known before a call is prepared: no model, or none that answers."""
+        self.model.check(kind)
+
+    async def answer(self, said: Sequence[Said], manner: Manner) -> str:
+        async with self.asked(said, manner) as pieces:
+            return "".join([piece async for piece in pieces])
+
+    @asynccontextmanager
+    async def asked(
+        self, said: Sequence[Said], manner: Manner
+    ) -> AsyncIterator[AsyncGenerator[str, None]]:
+        """The answer in pieces. Raises RateLimited before it begins; leaving ends it."""
+        self.check(kind_of(said))
+        question = sum(map(_tokens_of, said))
+        most = manner.max_tokens or self.settings.openai_max_tokens
+        bill = await self.allowance.reserve(question + most)
+        try:
+            heard = self._heard(said, manner, bill, question=question, most=most)
+            async with aclosing(heard) as pieces:
+                yield pieces
+        finally:
+            await self.allowance.settle(bill)
+
+    async def draw(self, prompt: str, *, size: str, quality: str, style: str) -> Drawn:
+        self.check("image")
+        price = DRAWING[quality]
+        bill = await self.allowance.reserve(price)
+        bill.estimated = price
+        try:
+            drawn = await self.model.draw(prompt, size=size, quality=quality, style=style)
+            bill.counted = drawn.spent.tokens if drawn.spent else None
+        except AppError:
+            bill.estimated = 0
+            raise
+        finally:
+            await self.allowance.settle(bill)
+        return drawn
+
+    async def _heard(
+        self, said: Sequence[Said], manner: Manner, bill: Bill, *, question: int, most: int
+    ) -> AsyncGenerator[str, None]:
+        """Charged is the question and what came of the answer, also to whoever leaves early;
+        nothing, where the model failed before it said anything."""
+        bill.estimated = question
+        heard = 0
+        try:
+            async with aclosing(self.model.stream(said, manner)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Spent):
+                        bill.counted = piece.tokens
+                    else:
+                        heard += len(piece.encode())
+                        bill.estimated = question + min(most, -(-heard // BYTES_PER_TOKEN))
+                        yield piece
+        except AppError:
+            if not heard:
+                bill.estimated = 0
+            raise
+        finally:
+            await self.allowance.settle(bill)
+
+
+def _tokens_of(said: Said) -> int:
+    return tokens_in(said.text) + AROUND_A_MESSAGE + (PICTURE if said.picture else 0)
+
+
+@dataclass
+class UsageService:
+    session: DbSession
+    allowance: Injected[Allowance]
+
+    async def read(self) -> UsageRead:
+        return await self.allowance.read(self.session)
