@@ -43,10 +43,10 @@ def serving(tmp_path):
     """Starts servers, and ends them."""
     started = []
 
-    def start(**changes):
+    def start(*command, **changes):
         port = free_port()
         process = subprocess.Popen(
-            [sys.executable, "-m", "freshly"],
+            [sys.executable, "-m", "freshly", *command],
             env=environment(tmp_path, PORT=str(port), **changes),
             stderr=subprocess.PIPE,
             text=True,
@@ -70,6 +70,13 @@ def answer(url):
         except OSError:
             time.sleep(0.05)
     raise AssertionError(f"{url} does not answer")
+
+
+def post(url, body):
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - ours
+    with urllib.request.urlopen(request, timeout=STARTS_WITHIN) as response:  # noqa: S310
+        return json.load(response)
 
 
 def test_an_empty_folder_becomes_a_server_and_says_where(serving, tmp_path):
@@ -115,6 +122,28 @@ def test_a_worker_leaves_an_embedded_database_to_its_server(tmp_path):
     assert said.returncode == 1
     assert len(said.stderr.splitlines()) == 1
     assert "JOBS" in said.stderr
+
+
+def test_a_worker_does_what_the_server_left_to_it(serving, tmp_path, database_url):
+    shared = {"DATABASE_URL": database_url, "JOBS": "worker"}
+    _, url = serving(**shared)
+    answer(f"{url}/ready")
+    account = {"email": "alice@example.com", "password": "correct horse battery"}
+    post(f"{url}/auth/register", account)
+    post(f"{url}/auth/send-code", {"email": account["email"]})
+    assert not (tmp_path / "data" / "outbox").exists()
+
+    worker, _ = serving("worker", **shared)
+    deadline = time.monotonic() + STARTS_WITHIN
+    while not (letters := list((tmp_path / "data" / "outbox").glob("*.eml"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    worker.send_signal(signal.SIGTERM)
+    _, said = worker.communicate(timeout=STARTS_WITHIN)
+
+    assert "Your Freshly code" in letters[0].read_text()
+    assert worker.returncode == 0
+    assert "Traceback" not in said
 
 
 def test_the_operator_lists_cancels_and_retries_jobs(tmp_path):
