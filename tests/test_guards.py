@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 import freshly
 from freshly.app import create_app
-from freshly.chassis.database import DbSession, _request_session
+from freshly.chassis.database import DbSession, request_session
 from freshly.chassis.errors import Conflict
 from freshly.chassis.identity import current_caller
 from freshly.chassis.injection import _built, is_made_of
@@ -106,7 +106,7 @@ CALLING_OUT = {
 
 
 def holds_a_session(dependant):
-    return dependant.call is _request_session or any(map(holds_a_session, dependant.dependencies))
+    return dependant.call is request_session or any(map(holds_a_session, dependant.dependencies))
 
 
 def test_what_calls_out_holds_no_connection_meanwhile(bare_app):

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from freshly.chassis.cache import encoded
 from freshly.chassis.conditional import Kept
-from freshly.chassis.database import UnitsOfWork
+from freshly.chassis.database import Session, UnitsOfWork
 from freshly.chassis.errors import AppError, Unauthenticated
 from freshly.chassis.stale import Topic
 
@@ -39,6 +39,12 @@ class Identity(Protocol):
 
     async def identify(self, claimed: Claimed, units: UnitsOfWork) -> Caller:
         """Raises an Unauthenticated when it holds no more."""
+
+    async def person(self, user_id: int, session: Session) -> Caller:
+        """Somebody for whom something is done while they are away, without a sign-in.
+
+        Raises an Unauthenticated when they have gone.
+        """
 
 
 CALLER: TypeAdapter[Caller] = TypeAdapter(Caller)

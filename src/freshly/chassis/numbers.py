@@ -38,6 +38,9 @@ connections = Gauge(
     registry=registry,
     multiprocess_mode="livesum",
 )
+job_runs = Counter(
+    "freshly_job_runs", "Runs of jobs, by what came of them", ("kind", "outcome"), registry=registry
+)
 kept = Gauge(
     "freshly_cache_bytes",
     "About what the process keeps of answers",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from operator import gt, lt
 from typing import Annotated, Any, Generic, Protocol, TypeVar
 from urllib.parse import urlencode
 
@@ -80,11 +81,14 @@ async def paginate(
     statement: Select[Any],
     keys: Sequence[Key],
     query: ListQuery | PageQuery,
+    *,
+    newest_first: bool = False,
 ) -> Slice[Any]:
-    """Entities; ascending by keys, the last of which is unique."""
-    statement = statement.order_by(*keys)
+    """Entities; ascending by keys (else descending), the last of which is unique."""
+    statement = statement.order_by(*(key.desc() if newest_first else key for key in keys))
     if query.cursor:
-        statement = statement.where(_after(keys, _decode(query.cursor, len(keys))))
+        values = _decode(query.cursor, len(keys))
+        statement = statement.where(_after(keys, values, newest_first=newest_first))
     limit = query.limit or LONGEST_LIST
     rows = (await session.scalars(statement.limit(limit + 1))).all()
     if len(rows) <= limit:
@@ -155,11 +159,14 @@ def _end_of_page(rows: Sequence[Mapping[str, Any]], limit: int, key: str) -> int
     return len(rows)
 
 
-def _after(keys: Sequence[Key], values: Sequence[Any]) -> ColumnElement[bool]:
+def _after(
+    keys: Sequence[Key], values: Sequence[Any], *, newest_first: bool = False
+) -> ColumnElement[bool]:
     """(a, b) > (x, y), written out: SQLite and PostgreSQL agree on this form."""
+    beyond = lt if newest_first else gt
     return or_(
         *(
-            and_(*(keys[j] == values[j] for j in range(i)), keys[i] > values[i])
+            and_(*(keys[j] == values[j] for j in range(i)), beyond(keys[i], values[i]))
             for i in range(len(keys))
         )
     )

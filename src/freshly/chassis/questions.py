@@ -63,7 +63,7 @@ class Question:
     """A statement with parameters. What it finds are dicts by the names of its columns."""
 
     def __init__(self, statement: Select[Any]) -> None:
-        self._statement = statement
+        self.statement = statement
         self._forms: dict[str, _Form] = {}
 
     def put(
@@ -72,7 +72,7 @@ class Question:
         """Within SQLAlchemy's greenlet; on its own, outside of any transaction."""
         form = self._forms.get(dialect.name)
         if form is None:
-            form = self._forms[dialect.name] = _Form.of(self._statement, dialect)
+            form = self._forms[dialect.name] = _Form.of(self.statement, dialect)
         values = form.values(asked)
         driver: Any = connection.driver_connection
         statements.inc()

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from time import time
 
-from freshly.chassis.database import UnitsOfWork
+from freshly.chassis.database import Session, UnitsOfWork
 from freshly.chassis.identity import Caller, Claimed
 from freshly.domains.auth.errors import InvalidToken, TokenRevoked, UserGone, WrongTokenType
 from freshly.domains.auth.repository import StandingRepository
@@ -40,3 +40,9 @@ class TokenIdentity:
         if not standing.signed_in:
             raise TokenRevoked
         return Caller(claimed.user_id, claimed.session_id, standing.tier, standing.families)
+
+    async def person(self, user_id: int, session: Session) -> Caller:
+        standing = await self.standings.within(user_id, session)
+        if standing is None:
+            raise UserGone
+        return Caller(user_id, "", standing.tier, standing.families)

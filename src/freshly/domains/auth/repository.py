@@ -1,8 +1,11 @@
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import FromClause, and_, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from freshly.chassis.columns import now
 from freshly.chassis.database import DbSession, UnitsOfWork
@@ -10,6 +13,8 @@ from freshly.chassis.questions import Question
 from freshly.domains.auth.models import CodePurpose, EmailCode, OAuthAccount, RefreshToken, SignIn
 from freshly.domains.users.models import User
 
+KEPT = timedelta(days=7)  # after it has expired
+AT_ONCE = 1000  # rows of one commit
 users, sign_ins = User.__table__.c, SignIn.__table__.c
 
 
@@ -50,11 +55,20 @@ class StandingRepository:
 
     async def of(self, user_id: int, sign_in_id: str, units: UnitsOfWork) -> Standing | None:
         """None without such a person."""
-        rows = await units.ask(self._question, user_id=user_id, sign_in_id=sign_in_id)
-        if not rows:
-            return None
-        families = tuple((row["family_id"], row["role"]) for row in rows if row["family_id"])
-        return Standing(rows[0]["tier"], bool(rows[0]["signed_in"]), families)
+        return _standing(await units.ask(self._question, user_id=user_id, sign_in_id=sign_in_id))
+
+    async def within(self, user_id: int, session: AsyncSession) -> Standing | None:
+        """Without a sign-in, in a unit of work that is open already."""
+        asked = {"user_id": user_id, "sign_in_id": ""}
+        rows = await session.execute(self._question.statement, asked)
+        return _standing(rows.mappings().all())
+
+
+def _standing(rows: Sequence[Mapping[Any, Any]]) -> Standing | None:
+    if not rows:
+        return None
+    families = tuple((row["family_id"], row["role"]) for row in rows if row["family_id"])
+    return Standing(rows[0]["tier"], bool(rows[0]["signed_in"]), families)
 
 
 @dataclass
@@ -136,11 +150,30 @@ class CodeRepository:
         await self.session.delete(code)
         await self.session.flush()
 
-    async def purge(self, at: datetime) -> None:
-        """Long expired ones, which nobody asks about any more."""
-        await self.session.execute(
-            delete(EmailCode).where(EmailCode.expires_at < at - timedelta(days=1))
+
+@dataclass
+class ExpiredRepository:
+    """What is of no use any more, and is kept a little longer for the answers that it gives."""
+
+    session: DbSession
+
+    async def purge(self) -> bool:
+        """Some rows of each kind; whether there may be more."""
+        at = (await self.session.execute(select(now()))).scalar_one()
+        old_codes = EmailCode.expires_at < at - timedelta(days=1)
+        await self.session.execute(delete(EmailCode).where(old_codes))
+        # Tokens go with their sign-in; those of one that lives on, once they can be used no more.
+        some = select(SignIn.id).where(SignIn.expires_at < at - KEPT).limit(AT_ONCE)
+        sign_ins = await self.session.scalars(
+            delete(SignIn).where(SignIn.id.in_(some.scalar_subquery())).returning(SignIn.id)
         )
+        some = select(RefreshToken.id).where(RefreshToken.expires_at < at - KEPT).limit(AT_ONCE)
+        tokens = await self.session.scalars(
+            delete(RefreshToken)
+            .where(RefreshToken.id.in_(some.scalar_subquery()))
+            .returning(RefreshToken.id)
+        )
+        return AT_ONCE in (len(sign_ins.all()), len(tokens.all()))
 
 
 @dataclass
