@@ -145,7 +145,7 @@ def start_postgres(home: Path) -> str:
     settings = [f"--{name}={value}" for name, value in POSTGRES_SETTINGS.items()]
     server = _spawn([programs / "postgres", "-D", data, "-p", port, *settings], home)
     state = data / "postmaster.pid"
-    _await(server, home, lambda: state.exists() and state.read_text().split()[-1] == "ready")
+    _await(server, home, lambda: state.exists() and state.read_text().split()[-1:] == ["ready"])
     return f"postgresql://postgres@127.0.0.1:{port}/postgres"
 
 
