@@ -23,9 +23,11 @@ from freshly.chassis.events import Event, Listener
 from freshly.chassis.gate import Gate
 from freshly.chassis.http import wrap
 from freshly.chassis.identity import require_caller
+from freshly.chassis.kept_answers import Seal
 from freshly.chassis.links import LinkSigner
 from freshly.chassis.numbers import count_reads, count_statements
 from freshly.chassis.rate_limit import Limiter
+from freshly.chassis.resources import relate
 from freshly.chassis.routing import BySection, add_routes
 from freshly.chassis.shared import Shared
 from freshly.domains.account import endpoints as account
@@ -112,6 +114,7 @@ def _routes() -> Sequence[BaseRoute]:
             dependencies=[require_caller],
             responses=problems(Unauthenticated),
         )
+    relate(built.router.routes)
     return tuple(built.router.routes)
 
 
@@ -153,6 +156,7 @@ def create_app(settings: Settings) -> FastAPI:
                 "oauth": SupabaseVerifier(settings),
                 "objects": store_for(settings),
                 "signer": LinkSigner(settings.secret_key.get_secret_value()),
+                "seal": Seal(settings.secret_key.get_secret_value()),
                 "model": model,
             }
         finally:

@@ -1,7 +1,7 @@
 """Tables and transactions. A unit of work is opened and committed here, nowhere else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -9,8 +9,14 @@ from typing import Annotated, ClassVar
 
 from fastapi import Depends, Request
 from sqlalchemy import Index, MetaData, Table, UniqueConstraint, func
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
 from freshly.chassis.cache import Cache, Off
@@ -29,6 +35,9 @@ NAMING = {
     "pk": "%(table_name)s_pkey",
 }
 Session = AsyncSession  # for signatures outside of the layers that know SQLAlchemy
+# What a request's unit of work begins with, by this name in the request's scope.
+FIRST = "freshly.first_in_unit_of_work"
+First = Callable[[AsyncSession], Awaitable[None]]
 
 
 class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False, repr=False):
@@ -131,6 +140,26 @@ class UnitsOfWork:
             self.gate.leave(lane)
 
 
+class Within(UnitsOfWork):
+    """Reads what a unit of work that is still going on would leave behind, in its transaction."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self.cache = Cache(Off())
+        self._session = session
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        # Its own session, which knows none of the rows that the other has loaded and changed.
+        connection = await self._session.connection()
+        async with AsyncSession(
+            connection,
+            expire_on_commit=False,
+            autoflush=False,
+            join_transaction_mode="rollback_only",
+        ) as session:
+            yield session
+
+
 async def _units(request: Request) -> UnitsOfWork:
     units: UnitsOfWork = request.state.units
     return units
@@ -142,12 +171,22 @@ Units = Annotated[UnitsOfWork, Depends(_units)]
 async def _request_session(request: Request, units: Units) -> AsyncIterator[AsyncSession]:
     reads = request.method in ("GET", "HEAD")
     async with units.reading() if reads else units.writing() as session:
+        for begin in request.scope.get(FIRST, ()):
+            await begin(session)
         yield session
 
 
 # scope="function": commit after the response is built and before it is sent, so nobody
 # is told "201" about a row that then fails to commit.
 DbSession = Annotated[AsyncSession, Depends(_request_session, scope="function")]
+
+
+def insert_into(
+    connection: AsyncConnection, model: type[Base]
+) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that knows ON CONFLICT, which both databases spell alike and SQL does not know."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    return insert(model)
 
 
 def violated_constraint(error: IntegrityError) -> str | None:

@@ -253,11 +253,17 @@ def _is_passing(error: Exception) -> bool:
     return state[:2] in {"08", "40", "53", "55", "57"}
 
 
+async def refusal(request: Request, error: AppError | RequestValidationError) -> JSONResponse:
+    """The answer that the error becomes."""
+    handler = _on_app_error if isinstance(error, AppError) else _on_bad_input
+    return await handler(request, error)
+
+
 def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _on_app_error)
     app.add_exception_handler(HTTPException, _on_framework_error)
     app.add_exception_handler(RequestValidationError, _on_bad_input)
     app.add_exception_handler(IntegrityError, _on_broken_constraint)
     app.add_exception_handler(StaleDataError, _on_broken_constraint)
-    for cause in (DBAPIError, NoConnectionLeft, ConnectionError):
+    for cause in (DBAPIError, NoConnectionLeft, ConnectionError, TimeoutError):
         app.add_exception_handler(cause, _on_database_error)

@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from freshly.chassis.injection import asks_for
+from freshly.chassis.resources import Route
 
 COPIED = (
     *("response_model", "status_code", "tags", "summary", "description", "response_description"),
@@ -38,7 +39,7 @@ def add_routes(
         added = [one for one in dependencies if not asks_for(route.endpoint, one.dependency)]
         options["dependencies"] = [*added, *options["dependencies"]]
         options["responses"] = {**(responses or {}), **options["responses"]}
-        to.add_api_route(route.path, route.endpoint, **options)
+        to.add_api_route(route.path, route.endpoint, route_class_override=Route, **options)
 
 
 class BySection:
