@@ -43,13 +43,28 @@ def test_every_operation_says_what_it_does_and_how_it_can_fail(document):
         signed_in = path not in {open_path.replace(":path}", "}") for open_path in PUBLIC}
         assert ("security" in operation) == signed_in, where
         assert not signed_in or "401" in operation["responses"], where
-        assert ("422" in operation["responses"]) or not (
-            operation.get("parameters") or operation.get("requestBody")
-        ), where
+        # Any text will do for If-Match: another than the right one is 412.
+        named = {one["name"] for one in operation.get("parameters", ())} - {"If-Match"}
+        assert ("422" in operation["responses"]) or not (named or operation.get("requestBody")), (
+            where
+        )
         for status, response in operation["responses"].items():
             if status == "default" or int(status) >= 400:
                 assert response["content"] == PROBLEM, f"{where} {status}"
                 assert response["description"], f"{where} {status}"
+
+
+def test_retries_and_states_are_described(document):
+    for path, method, operation in operations(document):
+        named = {one["name"] for one in operation.get("parameters", ())}
+        assert ("Idempotency-Key" in named) == (method == "post"), path
+        assert ("If-Match" in named) == ("412" in operation["responses"]), path
+        if "304" in operation["responses"]:
+            assert (method, "ETag" in operation["responses"]["200"]["headers"]) == ("get", True)
+    item = document["paths"]["/pantry-items/{id}"]
+    assert "ETag" in item["patch"]["responses"]["200"]["headers"]
+    assert "412" in item["delete"]["responses"]
+    assert "304" in item["get"]["responses"]
 
 
 def test_operations_have_names_of_their_own(document):

@@ -14,6 +14,7 @@ from freshly.chassis.errors import Unauthenticated, install_error_handlers, prob
 from freshly.chassis.http import wrap
 from freshly.chassis.identity import require_caller
 from freshly.chassis.jobs import endpoints as jobs
+from freshly.chassis.resources import relate
 from freshly.chassis.routing import BySection, add_routes
 from freshly.domains.account import endpoints as account
 from freshly.domains.auth import endpoints as auth
@@ -93,6 +94,7 @@ def _routes() -> Sequence[BaseRoute]:
             dependencies=[require_caller],
             responses=problems(Unauthenticated),
         )
+    relate(built.router.routes)
     return tuple(built.router.routes)
 
 

@@ -14,6 +14,7 @@ from freshly.chassis.database import UnitsOfWork
 from freshly.chassis.engine import create_engine
 from freshly.chassis.events import Event, Listener
 from freshly.chassis.gate import Gate
+from freshly.chassis.kept_answers import Seal
 from freshly.chassis.links import LinkSigner
 from freshly.chassis.numbers import count_reads, count_statements
 from freshly.chassis.rate_limit import Limiter
@@ -70,6 +71,7 @@ async def opened(settings: Settings) -> AsyncIterator[dict[str, Any]]:
             "oauth": SupabaseVerifier(settings),
             "objects": store_for(settings),
             "signer": LinkSigner(settings.secret_key.get_secret_value()),
+            "seal": Seal(settings.secret_key.get_secret_value()),
             "model": model,
         }
     finally:

@@ -26,6 +26,7 @@ DOMAINS = (
 
 def all_tables() -> MetaData:
     import_module("freshly.chassis.jobs.rows")
+    import_module("freshly.chassis.kept_answers")
     for domain in DOMAINS:
         import_module(f"freshly.domains.{domain}.models")
     return Base.metadata

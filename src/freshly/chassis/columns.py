@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    literal,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
@@ -161,6 +162,27 @@ def _now(_element: now, _compiler: SQLCompiler, **_: Any) -> str:
 @compiles(now, "sqlite")
 def _now_on_sqlite(_element: now, _compiler: SQLCompiler, **_: Any) -> str:
     return "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+
+
+class later(FunctionElement[datetime]):  # noqa: N801 - as above
+    """That many seconds from now, by the same clock."""
+
+    type = Instant()
+    inherit_cache = True
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(literal(seconds, Integer))
+
+
+@compiles(later)
+def _later(element: later, compiler: SQLCompiler, **options: Any) -> str:
+    return f"now() + make_interval(secs => {compiler.process(element.clauses, **options)})"
+
+
+@compiles(later, "sqlite")
+def _later_on_sqlite(element: later, compiler: SQLCompiler, **options: Any) -> str:
+    seconds = compiler.process(element.clauses, **options)
+    return f"strftime('%Y-%m-%d %H:%M:%f', 'now', {seconds} || ' seconds')"
 
 
 class empty_list(FunctionElement[Any]):  # noqa: N801 - as above

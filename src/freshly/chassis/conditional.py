@@ -1,4 +1,4 @@
-"""Answers that a client may keep: digest, `If-None-Match`, 304, `Cache-Control`."""
+"""Answers that a client may keep: digest, `If-None-Match`, 304, `Cache-Control`, `If-Match`."""
 
 import gzip
 import hashlib
@@ -7,12 +7,18 @@ from typing import Any
 from fastapi import Request, Response
 from pydantic import TypeAdapter
 
+from freshly.chassis.errors import AppError
 from freshly.chassis.pages import next_link
 
 NO_STORE = "no-store"
 JSON_BYTES = "application/json"
 WORTH_COMPRESSING = 1000  # bytes
 COMPRESSION = 5  # of 9
+
+
+class PreconditionFailed(AppError):
+    status, code = 412, "precondition_failed"
+    detail = "This has changed since it was read. Read it again, then decide."
 
 
 async def no_store(response: Response) -> None:
@@ -75,6 +81,25 @@ def conditional(request: Request, adapter: TypeAdapter[Any], value: Any, max_age
     """The value as JSON with an unquoted ETag (as the existing app has it), or 304."""
     body = adapter.dump_json(adapter.validate_python(value, from_attributes=True), by_alias=True)
     return Kept(body, digest(body)).answer(request, for_a_while(max_age), quoted=False)
+
+
+def named(response: Response, request: Request) -> Response:
+    """A whole answer under the name of its digest, or 304 for a client that has it."""
+    tag = digest(bytes(response.body))
+    response.raw_headers.append((b"etag", f'"{tag}"'.encode()))
+    if not _matches(request.headers.get("If-None-Match"), tag):
+        return response
+    known = Response(status_code=304)
+    known.raw_headers = [one for one in response.raw_headers if not one[0].startswith(b"content-")]
+    return known
+
+
+def is_one_of(tag: str | None, wanted: str) -> bool:
+    """Is it among those of `If-Match`? A weak one (`W/"..."`) is equal to nothing."""
+    if wanted.strip() == "*":
+        return tag is not None
+    strong = (part.strip() for part in wanted.split(",") if not part.strip().startswith("W/"))
+    return tag is not None and tag.strip('"') in {part.strip('"') for part in strong}
 
 
 def _matches(wanted: str | None, tag: str) -> bool:

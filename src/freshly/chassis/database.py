@@ -1,7 +1,7 @@
 """Tables and transactions. A unit of work is opened and committed here, nowhere else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -9,8 +9,14 @@ from typing import Annotated, Any, ClassVar
 
 from fastapi import Depends, Request
 from sqlalchemy import Index, MetaData, Table, UniqueConstraint, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 from sqlalchemy.util import greenlet_spawn
 
@@ -32,6 +38,9 @@ NAMING = {
 }
 ENQUEUED = "enqueued"  # in the `info` of a session that asks for work
 Session = AsyncSession  # for signatures outside of the layers that know SQLAlchemy
+# What a request's unit of work begins with, by this name in the request's scope.
+FIRST = "freshly.first_in_unit_of_work"
+First = Callable[[AsyncSession], Awaitable[None]]
 
 
 class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False, repr=False):
@@ -153,6 +162,31 @@ class UnitsOfWork:
             connection.close()
 
 
+class Within(UnitsOfWork):
+    """Reads what a unit of work that is still going on would leave behind, in its transaction."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self.cache = Cache(Off())
+        self._session = session
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        # Its own session, which knows none of the rows that the other has loaded and changed.
+        connection = await self._session.connection()
+        async with AsyncSession(
+            connection,
+            expire_on_commit=False,
+            autoflush=False,
+            join_transaction_mode="rollback_only",
+        ) as session:
+            yield session
+
+    async def ask(self, question: Question, **asked: Any) -> Found:
+        connection = await self._session.connection()
+        rows = await connection.execute(question.statement, asked)
+        return [dict(row) for row in rows.mappings()]
+
+
 async def _units(request: Request) -> UnitsOfWork:
     units: UnitsOfWork = request.state.units
     return units
@@ -164,6 +198,8 @@ Units = Annotated[UnitsOfWork, Depends(_units)]
 async def request_session(request: Request, units: Units) -> AsyncIterator[AsyncSession]:
     reads = request.method in ("GET", "HEAD")
     async with units.reading() if reads else units.writing() as session:
+        for begin in request.scope.get(FIRST, ()):
+            await begin(session)
         yield session
 
 
@@ -181,6 +217,14 @@ async def is_first(session: AsyncSession, lock: int) -> bool:
         return True
     taken = await session.execute(select(func.pg_try_advisory_xact_lock(lock)))
     return bool(taken.scalar_one())
+
+
+def insert_into(
+    connection: AsyncConnection, model: type[Base]
+) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that knows ON CONFLICT, which both databases spell alike and SQL does not know."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    return insert(model)
 
 
 def violated_constraint(error: IntegrityError) -> str | None:

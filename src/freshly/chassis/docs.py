@@ -1,6 +1,6 @@
 """The description of the API: /openapi.json for programs, /docs for people, without a network."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.responses import FileResponse, HTMLResponse
 
+from freshly.chassis.conditional import PreconditionFailed
 from freshly.chassis.errors import NotFound, Problem
 from freshly.chassis.identity import current_caller
-from freshly.chassis.injection import is_made_of
+from freshly.chassis.injection import depends_on
+from freshly.chassis.resources import Route
 
 ASSETS = Path(__file__).with_name("swagger")
 SERVED = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
@@ -29,7 +31,19 @@ Every call is known under `/api/v1` too. Errors have one shape, `Problem`, as \
 `application/problem+json`; besides the ones that an operation names, any may answer 413 (body too \
 large), 429 (too many calls) and 503 (busy; see `Retry-After`). Quantities leave as decimal \
 strings; numbers and strings are taken. Sign in with `POST /auth/login` and send the access token \
-as `Authorization: Bearer ...`."""
+as `Authorization: Bearer ...`. What can be read has an `ETag`; a write that says `If-Match` is \
+done only while that is how things are. A POST with an `Idempotency-Key` can be sent again: the \
+first answer comes again, with `Idempotency-Replayed: true`."""
+KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Sent again with it within 24 hours, the same request is answered the same.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]+$"},
+}
+KEY_REFUSED = "Idempotency-Key: cannot be one, or was sent with another request"
+ETAG = {"ETag": {"description": "Names this state.", "schema": {"type": "string"}}}
+NOT_MODIFIED = {"description": "It is as `If-None-Match` has it", "headers": ETAG}
 
 router = APIRouter(tags=["system"])
 
@@ -93,9 +107,13 @@ def _document(app: FastAPI, tags: Mapping[str, str], examples: Mapping[str, Any]
     for name, example in examples.items():
         schemas[name]["examples"] = [example]
     closed = set(_signed_in(app))
+    routes = [route for route in app.routes if isinstance(route, Route)]
+    ours = {(route.path_format, route.method.lower()): route for route in routes}
     for path, method, operation in _operations(document):
         if (path, method) in closed:
             operation["security"] = [{"bearer": []}]
+        if (path, method) in ours:
+            _describe_headers(ours[path, method], operation)
         _describe_errors(operation["responses"])
     return document
 
@@ -105,6 +123,27 @@ def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[st
         for method, operation in operations.items():
             if method in METHODS:
                 yield path, method, operation
+
+
+def _describe_headers(route: Route, operation: dict[str, Any]) -> None:
+    """Those that the framework does not see, because no endpoint asks for them."""
+    parameters, responses = operation.setdefault("parameters", []), operation["responses"]
+    if route.method == "POST":
+        parameters.append(KEY)
+        responses.setdefault("422", {"description": KEY_REFUSED})
+    if route.resource is not None:
+        about = f"An `ETag` of `GET {route.resource.path}`; or `*` for any."
+        one = {"name": "If-Match", "in": "header", "required": False, "description": about}
+        parameters.append({**one, "schema": {"type": "string"}})
+        refused = f"{PreconditionFailed.detail} (`{PreconditionFailed.code}`)"
+        responses["412"] = {"description": refused}
+    if route.tells_etag:
+        done = next(code for code in responses if code.startswith("2"))
+        responses[done]["headers"] = {**responses[done].get("headers", {}), **ETAG}
+        if route.method == "GET":
+            responses["304"] = NOT_MODIFIED
+    if not parameters:
+        del operation["parameters"]
 
 
 def _describe_errors(responses: dict[str, Any]) -> None:
@@ -121,12 +160,6 @@ def _describe_errors(responses: dict[str, Any]) -> None:
 def _signed_in(app: FastAPI) -> Iterator[tuple[str, str]]:
     for route in iter_route_contexts(app.routes):
         dependant = getattr(route, "dependant", None)
-        if dependant is not None and _asks(dependant, current_caller):
+        if dependant is not None and depends_on(dependant, current_caller):
             for method in route.methods or ():
                 yield str(route.path), method.lower()
-
-
-def _asks(dependant: Any, call: Callable[..., Any]) -> bool:
-    return is_made_of(dependant.call, call) or any(
-        _asks(one, call) for one in dependant.dependencies
-    )

@@ -259,6 +259,12 @@ def _is_passing(error: Exception) -> bool:
     return state[:2] in {"08", "40", "53", "55", "57"}
 
 
+async def refusal(request: Request, error: AppError | RequestValidationError) -> JSONResponse:
+    """The answer that the error becomes."""
+    handler = _on_app_error if isinstance(error, AppError) else _on_bad_input
+    return await handler(request, error)
+
+
 def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _on_app_error)
     app.add_exception_handler(ClientLeft, _on_client_left)

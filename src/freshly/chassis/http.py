@@ -259,7 +259,7 @@ def wrap(app: FastAPI, settings: Settings, group_of: Callable[[str, str], str]) 
         ),
         expose_headers=(
             *("X-Correlation-ID", "X-Process-Time", "ETag", "Cache-Control", "Link"),
-            *("RateLimit", "RateLimit-Policy", "Retry-After"),
+            *("RateLimit", "RateLimit-Policy", "Retry-After", "Idempotency-Replayed"),
         ),
     )
     app.add_middleware(Observed, only_https=not settings.is_local)

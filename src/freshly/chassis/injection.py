@@ -79,6 +79,13 @@ def is_made_of(built: Any, part: Any) -> bool:
     return built is part or part in getattr(built, "made_of", ())
 
 
+def depends_on(dependant: Any, part: Any) -> bool:
+    """Does anything that FastAPI calls for a route?"""
+    return is_made_of(dependant.call, part) or any(
+        depends_on(one, part) for one in dependant.dependencies
+    )
+
+
 def asks_for(endpoint: Callable[..., Any], part: Any) -> bool:
     """Does one of the endpoint's own parameters?"""
     wanted = map(_dependency, _parameters(endpoint).values())

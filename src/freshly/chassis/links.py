@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import math
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +14,8 @@ from fastapi import Depends, Request
 from freshly.settings import Settings
 
 READ, WRITE = "read", "write"
+HOUR = 3600  # seconds
+A_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ class Links:
     ) -> tuple[str, str]:
         """The link, and the signature in it."""
         expires = int(time.time() + lifetime.total_seconds())
+        if lifetime >= A_DAY:
+            # Ends with an hour, so that it stays the same within one, as does the ETag of what
+            # shows the picture.
+            expires = math.ceil(expires / HOUR) * HOUR
         signature = self.signer.sign(action, bucket, path, expires)
         query = urlencode({"expires": expires, "signature": signature})
         return f"{self.public(bucket, path)}?{query}", signature

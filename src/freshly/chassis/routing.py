@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from freshly.chassis.injection import asks_for, without_framework
+from freshly.chassis.resources import Route
 
 COPIED = (
     *("response_model", "status_code", "tags", "summary", "description", "response_description"),
@@ -38,9 +39,9 @@ def add_routes(
         added = [one for one in dependencies if not asks_for(route.endpoint, one.dependency)]
         options["dependencies"] = [*added, *options["dependencies"]]
         options["responses"] = {**(responses or {}), **options["responses"]}
-        to.add_api_route(route.path, route.endpoint, **options)
+        to.add_api_route(route.path, route.endpoint, route_class_override=Route, **options)
         direct = without_framework(route.endpoint)
-        if direct is not None and not options["dependencies"]:
+        if direct is not None and route.methods == {"GET"} and not options["dependencies"]:
             made = to.routes[-1]
             assert isinstance(made, APIRoute), made
             made.app = direct

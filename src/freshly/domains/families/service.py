@@ -101,6 +101,7 @@ class FamilyService:
     async def delete(self, family_id: int) -> None:
         if not self.access.owns(family_id):
             raise NotAllowed
+        await self.families.lock(family_id)
         await self.families.delete(family_id)
 
     async def remove_member(self, family_id: int, user_id: int) -> None:

@@ -127,6 +127,13 @@ async def normalize(
     return await while_there(request, normalizing.normalize(given.raw_text))
 
 
+@router.get(
+    "/items/{id}", response_model=ItemRead, responses=problems(*ITEM_ERRORS), summary="One line"
+)
+async def read_item(items: Items, id: Id) -> GroceryListItem:
+    return await items.get(id)
+
+
 @router.patch(
     "/items/{id}",
     response_model=ItemRead,

@@ -20,6 +20,9 @@ class ItemService:
     pantry: Injected[PantryService]
     today: Today
 
+    async def get(self, id: int) -> GroceryListItem:
+        return await self.items.get(id)
+
     async def add(self, list_id: int, new: ItemCreate) -> GroceryListItem:
         grocery_list = await self.lists.get(list_id, lock=True)
         ingredient = await self.ingredients.get(new.ingredient_id)

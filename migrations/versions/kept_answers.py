@@ -1,0 +1,27 @@
+"""First answers, kept under the keys of those who may ask again."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy import Column
+
+from freshly.chassis import columns
+
+revision = "kept_answers"
+down_revision = "jobs"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "idempotency_keys",
+        Column("id", sa.String(64), primary_key=True),
+        Column("user_id", sa.Integer(), sa.ForeignKey("users.id", ondelete="CASCADE"), index=True),
+        Column("fingerprint", sa.String(64), nullable=False),
+        Column("holder", sa.String(32), nullable=False),
+        Column("expires_at", columns.Instant(), nullable=False, index=True),
+        Column("status", sa.Integer()),
+        Column("sealed", sa.LargeBinary()),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("idempotency_keys")
