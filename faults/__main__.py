@@ -11,6 +11,7 @@ import time
 import traceback
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from faults.report import Report, written
@@ -23,12 +24,15 @@ from faults.scenarios import model as _model  # noqa: F401
 from faults.scenarios import redis as _redis  # noqa: F401
 from faults.scenarios import restart as _restart  # noqa: F401
 
+NUMBERS = ("degraded", "requests", "503", "longest answer")
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./run faults", description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="a few quick ones; nothing is written")
     parser.add_argument("--only", metavar="NAME", help="those whose name contains it")
     parser.add_argument("--list", action="store_true", help="the names, and what is tried")
+    parser.add_argument("--verbose", action="store_true", help="everything that was measured")
     options = parser.parse_args()
     chosen = [one for one in SCENARIOS.values() if one.short or not options.short]
     if options.only:
@@ -43,6 +47,10 @@ def main() -> int:
         began = time.monotonic()
         report = asyncio.run(played(one))
         console.print(f"{report.line()} ({time.monotonic() - began:.0f} s)", markup=False)
+        for row in report.rows:
+            if options.verbose or not row.is_met:
+                told = f"{row.value:,.4g} {row.unit} ({row.promise}) {row.verdict} {row.detail}"
+                console.print(f"    {row.name}: {told}", markup=False, highlight=False)
         reports.append(report)
     console.print(_table(reports))
     if not (options.short or options.only):
@@ -65,15 +73,17 @@ async def played(one: Scenario) -> Report:
 
 def _table(reports: list[Report]) -> Table:
     table = Table(title="Freshly, while things break")
-    for heading in ("scenario", "what", "measured", "promised", "", "detail"):
-        table.add_column(heading, justify="right" if heading == "measured" else "left")
+    for heading in ("scenario", "lost", "degraded", "requests", "503", "longest answer", "promise"):
+        table.add_column(heading, justify="right" if heading in NUMBERS else "left")
     for report in reports:
-        for place, row in enumerate(report.rows):
-            style = "green" if row.verdict == "met" else "red bold"
-            verdict = f"[{style}]{row.verdict}[/]" if row.verdict else ""
-            first = "" if place else report.name
-            measured = f"{row.value:,.4g} {row.unit}"
-            table.add_row(first, row.name, measured, row.promise, verdict, row.detail)
+        style = "green" if report.is_met and not report.not_run else "red bold"
+        table.add_row(
+            report.name,
+            report.lost,
+            f"{report.degraded:.1f} s",
+            *(report.measured(name) for name in ("requests", "503", "longest answer")),
+            f"[{style}]{escape(report.verdict)}[/]",
+        )
     return table
 
 

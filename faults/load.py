@@ -47,15 +47,16 @@ class Sample:
 class Client:
     """One person's kept connection; whatever breaks is made anew, and counted."""
 
-    def __init__(self, port: int, samples: list[Sample]) -> None:
+    def __init__(self, port: int, samples: list[Sample], patience: float = PATIENCE) -> None:
         self.port = port
         self.samples = samples
+        self.patience = patience
         self._connection: Connection | None = None
 
     async def ask(self, what: str, wanted: bytes) -> tuple[int, bytes]:
         sent, status, head, body = monotonic(), LOST_CONNECTION, b"", b""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self.patience):
                 if self._connection is None or self._connection.is_lost:
                     self._connection = await connect(self.port)
                 status = await self._connection.send(wanted)

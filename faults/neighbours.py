@@ -109,5 +109,3 @@ def _until(is_so: Callable[[], bool]) -> None:
         if time.monotonic() > until:
             raise TimeoutError("a server did not end")
         time.sleep(PAUSE)
-
-

@@ -66,6 +66,10 @@ class Report:
         missed = [f"{row.name} {row.value:.4g}" for row in self.rows if not row.is_met]
         return "kept" if not missed else f"MISSED: {', '.join(missed)}"
 
+    def measured(self, name: str) -> str:
+        """Of the row of that name, if there is one."""
+        return next((f"{row.value:,.4g} {row.unit}" for row in self.rows if row.name == name), "")
+
     def line(self) -> str:
         if self.not_run:
             return f"{self.name}: {self.verdict}"
@@ -129,8 +133,8 @@ def degraded(samples: Sequence[Sample]) -> float:
 
 
 def first_success(samples: Sequence[Sample], after: float) -> float:
-    """Seconds from then to the first answer without an error; for ever, if there was none."""
-    ends = [s.ended for s in samples if not s.failed and s.ended > after]
+    """Seconds from then to the first write that was kept; for ever, if there was none."""
+    ends = [s.ended for s in samples if s.what == "write" and not s.failed and s.ended > after]
     return min(ends) - after if ends else float("inf")
 
 

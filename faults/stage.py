@@ -4,10 +4,12 @@ import asyncio
 import json
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 
+import asyncpg
 from httpx2 import AsyncClient
 
 from bench.load import request
@@ -25,6 +27,7 @@ EVERY = 0.1  # seconds between two looks of the watch
 # Nobody meets a limit, except who signs in: each from an address of their own.
 COUNTED = {
     **{name: limit for name, limit in json.loads(LIMITS).items() if name != "auth-login"},
+    "auth-code": {"default": A_LOT},
     "chat": {"free": A_LOT},
 }
 SETTINGS = {"RATE_LIMIT_OVERRIDES": json.dumps(COUNTED), "TRUSTED_PROXIES": "127.0.0.1"}
@@ -59,16 +62,12 @@ class Watch:
 
     async def _measure(self) -> None:
         while True:
-            try:
+            with suppress(FileNotFoundError, ProcessLookupError):  # one ended between two looks
                 self.most_memory = max(self.most_memory, self.server.memory)
-            except FileNotFoundError:
-                pass  # a process ended between two looks
             if self.database is not None:
-                try:
+                with suppress(OSError, asyncpg.PostgresError):  # it is away, and nobody connected
                     found = await self.database.connections()
                     self.most_connections = max(self.most_connections, found)
-                except OSError:
-                    pass  # it is away: nobody is connected to it
             await asyncio.sleep(3 * EVERY)
 
     def of(self, path: str, since: float = 0.0, until: float = float("inf")) -> list[Sample]:
@@ -85,12 +84,16 @@ class Stage:
     database: Database | None = None
     redis: Redis | None = None
     between: Proxy | None = None  # Freshly and its database
+    warm_at: float = 0.0  # from then on the calm is a measure for what follows
+    measured_since: float | None = None
 
     @asynccontextmanager
-    async def busy(self, calm: float = 2.0, after: float = 4.0) -> AsyncIterator[None]:
+    async def busy(self, calm: float = 5.0, after: float = 4.0) -> AsyncIterator[None]:
         """People cook: for a while in peace, then while the scenario goes on, and afterwards."""
         async with self.watch.on(), self.load.on(self.server.port):
-            await asyncio.sleep(calm)
+            await asyncio.sleep(calm / 3)
+            self.warm_at = monotonic()
+            await asyncio.sleep(calm * 2 / 3)
             yield
             await asyncio.sleep(after)
 

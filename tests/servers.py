@@ -159,8 +159,8 @@ def run_postgres(home: Path, programs: Path, port: int, settings: Mapping[str, o
     data = home / "data"
     given = [f"--{name}={value}" for name, value in settings.items()]
     server = _spawn([programs / "postgres", "-D", data, "-p", port, *given], home)
-    state = data / "postmaster.pid"
-    _await(server, home, lambda: state.exists() and state.read_text().split()[-1] == "ready")
+    state = data / "postmaster.pid"  # which is empty for a moment
+    _await(server, home, lambda: state.exists() and state.read_text().split()[-1:] == ["ready"])
     return f"postgresql://postgres@127.0.0.1:{port}/postgres"
 
 

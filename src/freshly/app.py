@@ -25,6 +25,7 @@ from freshly.chassis.http import wrap
 from freshly.chassis.identity import require_caller
 from freshly.chassis.links import LinkSigner
 from freshly.chassis.numbers import count_reads, count_statements
+from freshly.chassis.pulse import Pulse
 from freshly.chassis.rate_limit import Limiter
 from freshly.chassis.routing import BySection, add_routes
 from freshly.chassis.shared import Shared
@@ -137,24 +138,26 @@ def create_app(settings: Settings) -> FastAPI:
         cache = Cache(shared.versions, shared.entries, settings.cache_memory, ttl, count_reads())
         capacity = settings.database_pool_size + settings.database_max_overflow
         gate = Gate(capacity, settings.database_pool_timeout)
-        units = UnitsOfWork(engine, cache, gate)
+        pulse = Pulse(engine)
+        units = UnitsOfWork(engine, cache, gate, pulse)
         try:
-            yield {
-                "settings": settings,
-                "units": units,
-                "gate": gate,
-                "shared": shared,
-                "tokens": tokens,
-                "passwords": Passwords(),
-                "identity": TokenIdentity(tokens, families_of),
-                "limiter": Limiter(limits, shared.counts),
-                "listeners": LISTENERS,
-                "mailer": mailer_for(settings),
-                "oauth": SupabaseVerifier(settings),
-                "objects": store_for(settings),
-                "signer": LinkSigner(settings.secret_key.get_secret_value()),
-                "model": model,
-            }
+            async with pulse.beating():
+                yield {
+                    "settings": settings,
+                    "units": units,
+                    "gate": gate,
+                    "shared": shared,
+                    "tokens": tokens,
+                    "passwords": Passwords(),
+                    "identity": TokenIdentity(tokens, families_of),
+                    "limiter": Limiter(limits, shared.counts),
+                    "listeners": LISTENERS,
+                    "mailer": mailer_for(settings),
+                    "oauth": SupabaseVerifier(settings),
+                    "objects": store_for(settings),
+                    "signer": LinkSigner(settings.secret_key.get_secret_value()),
+                    "model": model,
+                }
         finally:
             await model.close()
             await shared.close()

@@ -18,6 +18,7 @@ from freshly.chassis.columns import Instant, now
 from freshly.chassis.engine import LOCK_WAIT
 from freshly.chassis.errors import AppError, Unavailable
 from freshly.chassis.gate import Gate
+from freshly.chassis.pulse import Pulse
 from freshly.chassis.stale import Shows, stale_tags
 
 # As PostgreSQL names them by itself, because existing databases were named by it.
@@ -57,11 +58,16 @@ class UnitsOfWork:
     """Makes units of work. Endpoints that call out take this, never a request-long session."""
 
     def __init__(
-        self, engine: AsyncEngine, cache: Cache | None = None, gate: Gate | None = None
+        self,
+        engine: AsyncEngine,
+        cache: Cache | None = None,
+        gate: Gate | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
         self.engine = engine
         self.cache = cache or Cache(Off())
         self.gate = gate or Gate(capacity=1000, longest=1)
+        self.pulse = pulse or Pulse()
         make = partial(async_sessionmaker, expire_on_commit=False, autoflush=False)
         self._writing = make(engine.execution_options(writes=True))
         alone = engine.dialect.name == "sqlite"
@@ -78,8 +84,7 @@ class UnitsOfWork:
 
         An error rolls back, except one that is itself a fact to be kept (`AppError.keeps_work`).
         """
-        lane = await self.gate.enter()
-        try:
+        async with self._entered():
             if self._turn is None:
                 async with self._unit() as session:
                     yield session
@@ -94,6 +99,18 @@ class UnitsOfWork:
                     yield session
             finally:
                 self._turn.release()
+
+    @asynccontextmanager
+    async def _entered(self) -> AsyncIterator[None]:
+        """Inside the gate, and watched."""
+        self.pulse.check()
+        lane = await self.gate.enter()
+        try:
+            unit = self.pulse.begin()
+            try:
+                yield
+            finally:
+                self.pulse.end(unit)
         finally:
             self.gate.leave(lane)
 
@@ -123,12 +140,8 @@ class UnitsOfWork:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        lane = await self.gate.enter()
-        try:
-            async with self._reading() as session:
-                yield session
-        finally:
-            self.gate.leave(lane)
+        async with self._entered(), self._reading() as session:
+            yield session
 
 
 async def _units(request: Request) -> UnitsOfWork:
