@@ -19,10 +19,12 @@ from faults.scenarios import SCENARIOS, CannotRun, Scenario
 from faults.scenarios import clock as _clock  # noqa: F401 - listed by being imported
 from faults.scenarios import database as _database  # noqa: F401
 from faults.scenarios import disk as _disk  # noqa: F401
+from faults.scenarios import jobs as _jobs  # noqa: F401
 from faults.scenarios import mail as _mail  # noqa: F401
 from faults.scenarios import model as _model  # noqa: F401
 from faults.scenarios import redis as _redis  # noqa: F401
 from faults.scenarios import restart as _restart  # noqa: F401
+from faults.scenarios import retries as _retries  # noqa: F401
 
 NUMBERS = ("degraded", "requests", "503", "longest answer")
 

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Literal
 
@@ -28,6 +28,8 @@ class Proxy:
         self._plugged.set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._turn = 0
+        # Is told of each piece before it goes on: whether to the target, and what it is.
+        self.listener: Callable[[bool, bytes], None] | None = None
 
     def become(self, mode: Mode) -> None:
         self._mode = mode
@@ -50,7 +52,7 @@ class Proxy:
                 return
             self._writers.add(behind[1])
             try:
-                pumps = [self._pump(reader, behind[1]), self._pump(behind[0], writer)]
+                pumps = [self._pump(reader, behind[1], up=True), self._pump(behind[0], writer)]
                 await asyncio.gather(*pumps)
             finally:
                 self._close(behind[1])
@@ -65,13 +67,17 @@ class Proxy:
                 return await asyncio.open_connection("127.0.0.1", target)
         return None
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool = False
+    ) -> None:
         """Until one side hangs up, which the other is then told."""
         with suppress(OSError):
             while data := await reader.read(CHUNK):
                 await self._plugged.wait()
                 if self.delay:
                     await asyncio.sleep(self.delay)
+                if self.listener is not None:
+                    self.listener(up, data)
                 writer.write(data)
                 await writer.drain()
         await self._plugged.wait()

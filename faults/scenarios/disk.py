@@ -10,7 +10,7 @@ from pathlib import Path
 
 from httpx2 import AsyncClient
 
-from faults.load import OK, UNAVAILABLE
+from faults.load import UNAVAILABLE
 from faults.report import Report, first_success
 from faults.scenarios import CannotRun, scenario
 from faults.stage import Stage, embedded
@@ -20,6 +20,7 @@ SIZE = 24  # MB
 FULL_FOR = 6.0  # seconds
 BACK_WITHIN = 3.0
 TRIES = 5
+CREATED = 201
 
 
 @asynccontextmanager
@@ -74,10 +75,10 @@ async def disk_full(report: Report) -> None:
         report.expect(
             "back after", first_success(stage.load.samples, report.ended), "s", at_most=BACK_WITHIN
         )
-        wrong = sum(status not in (OK, UNAVAILABLE) for status in pictures)
+        wrong = sum(status not in (CREATED, UNAVAILABLE) for status in pictures)
         told = ", ".join(map(str, pictures))
         report.expect("pictures neither kept nor 503", wrong, at_most=0, detail=told)
-        report.expect("pictures kept again", await _avatar(stage) == OK, at_least=1)
+        report.expect("pictures kept again", await _avatar(stage) == CREATED, at_least=1)
 
 
 async def _avatar(stage: Stage) -> int:

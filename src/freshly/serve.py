@@ -18,6 +18,9 @@ from freshly.migrate import migrate
 from freshly.settings import Settings, load
 
 GRACE = 25  # seconds that requests have to finish when the server is told to stop
+# Until a worker is taken for stuck; a new one that is not ready then, as on a machine that has
+# much else to do, would end a restart half-way.
+STARTS_WITHIN = 30
 KEEP_ALIVE = 75  # seconds; longer than proxies keep theirs, so that they close first
 
 
@@ -75,6 +78,7 @@ def _run(settings: Settings) -> int:
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
+        timeout_worker_healthcheck=STARTS_WITHIN,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies) or None,
         server_header=False,
