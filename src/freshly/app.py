@@ -29,6 +29,7 @@ from freshly.chassis.pulse import Pulse
 from freshly.chassis.rate_limit import Limiter
 from freshly.chassis.routing import BySection, add_routes
 from freshly.chassis.shared import Shared
+from freshly.chassis.stopping import Stopping
 from freshly.domains.account import endpoints as account
 from freshly.domains.auth import endpoints as auth
 from freshly.domains.auth.identity import TokenIdentity
@@ -116,7 +117,7 @@ def _routes() -> Sequence[BaseRoute]:
     return tuple(built.router.routes)
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, stopping: Stopping | None = None) -> FastAPI:
     all_tables()
     limits = groups(settings)
 
@@ -150,6 +151,7 @@ def create_app(settings: Settings) -> FastAPI:
                     "tokens": tokens,
                     "passwords": Passwords(),
                     "identity": TokenIdentity(tokens, families_of),
+                    "stopping": stopping or Stopping(),
                     "limiter": Limiter(limits, shared.counts),
                     "listeners": LISTENERS,
                     "mailer": mailer_for(settings),

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from freshly.app import create_app
 from freshly.chassis.logging import configure_logging
 from freshly.chassis.shared import warn_if_apart
+from freshly.chassis.stopping import Stopping
 from freshly.limits import groups
 from freshly.migrate import migrate
 from freshly.settings import Settings, load
@@ -31,7 +32,9 @@ def application() -> FastAPI:
     """What each worker process builds for itself, from the same environment."""
     settings = load()
     configure_logging(settings.log_level)
-    app = create_app(settings)
+    stopping = Stopping()
+    stopping.listen()
+    app = create_app(settings, stopping)
     # What is there now stays: the garbage collector need not look at all of it again and again.
     gc.collect()
     gc.freeze()

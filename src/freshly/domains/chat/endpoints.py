@@ -9,6 +9,7 @@ from freshly.chassis.injection import Injected, from_lifespan
 from freshly.chassis.model import ModelAnswerUnusable, ModelNotConfigured, ModelUnavailable
 from freshly.chassis.objects import ObjectStore, StorageUnavailable
 from freshly.chassis.schemas import Id, Message
+from freshly.chassis.stopping import Stopping
 from freshly.domains.chat import pictures
 from freshly.domains.chat.asking import AskService, Turn
 from freshly.domains.chat.drawing import DrawService, LegacyService
@@ -75,10 +76,11 @@ async def _begun(asking: Injected[AskService], asked: ChatRequest) -> tuple[AskS
 )
 async def stream_chat(
     begun: Annotated[tuple[AskService, Turn], Depends(_begun)],
+    stopping: Annotated[Stopping, from_lifespan("stopping")],
 ) -> AsyncIterator[ServerSentEvent]:
     asking, turn = begun
     try:
-        async for part in asking.stream(turn):
+        async for part in stopping.in_time(asking.stream(turn)):
             yield ServerSentEvent(event=EVENTS[type(part)], data=part)
     except AppError as error:
         yield ServerSentEvent(event="error", data=StreamProblem(problem=described(error)))
