@@ -31,7 +31,9 @@ NUMBERS = ("degraded", "requests", "503", "longest answer")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./run faults", description=__doc__.splitlines()[0])
-    parser.add_argument("--short", action="store_true", help="a few quick ones; nothing is written")
+    parser.add_argument(
+        "--short", action="store_true", help="a few of them, briefly; nothing is written"
+    )
     parser.add_argument("--only", metavar="NAME", help="those whose name contains it")
     parser.add_argument("--list", action="store_true", help="the names, and what is tried")
     parser.add_argument("--verbose", action="store_true", help="everything that was measured")
@@ -47,7 +49,7 @@ def main() -> int:
     reports = []
     for one in chosen:
         began = time.monotonic()
-        report = asyncio.run(played(one))
+        report = asyncio.run(played(one, brief=options.short))
         console.print(f"{report.line()} ({time.monotonic() - began:.0f} s)", markup=False)
         for row in report.rows:
             if options.verbose or not row.is_met:
@@ -61,8 +63,8 @@ def main() -> int:
     return 0 if met else 1
 
 
-async def played(one: Scenario) -> Report:
-    report = Report(one.name, one.tried)
+async def played(one: Scenario, *, brief: bool = False) -> Report:
+    report = Report(one.name, one.tried, brief)
     try:
         await one.play(report)
     except CannotRun as error:

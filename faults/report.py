@@ -26,6 +26,7 @@ class Report:
 
     name: str
     tried: str
+    brief: bool = False  # a few seconds of it
     rows: list[Row] = field(default_factory=list)
     lost: str = "nothing"
     degraded: float = 0.0  # seconds from the first failure to the end of the last
@@ -45,6 +46,9 @@ class Report:
     ) -> None:
         bars = {"at_most": at_most, "at_least": at_least}
         self.rows.append(Row(self.name, name, value, unit, detail=detail, **bars))
+
+    def lasting(self, seconds: float) -> float:
+        return seconds / 4 if self.brief else seconds
 
     @contextmanager
     def fault(self) -> Iterator[None]:

@@ -22,6 +22,7 @@ from tests.kitchen import Kitchen
 from tests.servers import workplace
 
 WORKERS = 2
+FEW = 5  # people, in a brief one
 MOST_CONNECTIONS = 50  # of each process: 20 and 30 more
 EVERY = 0.1  # seconds between two looks of the watch
 # Nobody meets a limit, except who signs in: each from an address of their own.
@@ -90,6 +91,7 @@ class Stage:
     @asynccontextmanager
     async def busy(self, calm: float = 5.0, after: float = 4.0) -> AsyncIterator[None]:
         """People cook: for a while in peace, then while the scenario goes on, and afterwards."""
+        calm, after = self.report.lasting(calm), self.report.lasting(after)
         async with self.watch.on(), self.load.on(self.server.port):
             await asyncio.sleep(calm / 3)
             self.warm_at = monotonic()
@@ -149,7 +151,7 @@ async def production(
         given = {"DATABASE_URL": database.url(port), "REDIS_URL": redis.url, **SETTINGS}
         given |= settings or {}
         server = await started(stack, folder / "data", WORKERS, given)
-        load = Load(await at(server, people), rate)
+        load = Load(await at(server, min(people, FEW) if report.brief else people), rate)
         watch = Watch(server, database)
         yield Stage(report, server, load, watch, folder, database, redis, between)
 
@@ -161,7 +163,7 @@ async def embedded(
     """One process on SQLite."""
     async with AsyncExitStack() as stack:
         server = await started(stack, data, 1, SETTINGS)
-        load = Load(await at(server, people), rate)
+        load = Load(await at(server, min(people, FEW) if report.brief else people), rate)
         yield Stage(report, server, load, Watch(server), data)
 
 

@@ -25,7 +25,7 @@ async def database_stopped(report: Report) -> None:
         async with stage.busy():
             with report.fault():
                 await asyncio.to_thread(stage.database.stop_at_once)
-                await asyncio.sleep(AWAY)
+                await asyncio.sleep(report.lasting(AWAY))
                 await asyncio.to_thread(stage.database.start)
         await _judge(stage)
 
@@ -36,7 +36,7 @@ async def _through(report: Report, mode: Mode) -> None:
         async with stage.busy():
             with report.fault():
                 stage.between.become(mode)
-                await asyncio.sleep(AWAY)
+                await asyncio.sleep(report.lasting(AWAY))
             stage.between.become("pass")
         await _judge(stage)
 
@@ -56,7 +56,7 @@ async def _judge(stage: Stage) -> None:
     stage.not_ready(NOTICED_WITHIN)
 
 
-@scenario("PostgreSQL becomes read-only, as a standby is, and writable again", short=True)
+@scenario("PostgreSQL becomes read-only, as a standby is, and writable again")
 async def database_read_only(report: Report) -> None:
     async with production(report) as stage:
         assert stage.database is not None
@@ -64,7 +64,7 @@ async def database_read_only(report: Report) -> None:
             with report.fault():
                 await operator.execute("ALTER SYSTEM SET default_transaction_read_only = on")
                 await operator.execute("SELECT pg_reload_conf()")
-                await asyncio.sleep(AWAY)
+                await asyncio.sleep(report.lasting(AWAY))
             await operator.execute("SET default_transaction_read_only = off")
             await operator.execute("ALTER SYSTEM RESET default_transaction_read_only")
             await operator.execute("SELECT pg_reload_conf()")
@@ -90,7 +90,7 @@ async def database_out_of_connections(report: Report) -> None:
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE usename = 'freshly'"
                 )
-                await asyncio.sleep(AWAY)
+                await asyncio.sleep(report.lasting(AWAY))
             await operator.execute("ALTER ROLE freshly CONNECTION LIMIT -1")
         await _judge(stage)
 

@@ -75,7 +75,7 @@ async def redis_killed(report: Report) -> None:
             await _signed_out_stays_out(stage, client)
             await _sign_ins_are_counted(stage, client)
         stage.measured_since = monotonic()  # a sign-in takes a while, by intent
-        await asyncio.sleep(AWAY)
+        await asyncio.sleep(report.lasting(AWAY))
 
 
 async def _signed_out_stays_out(stage: Stage, client: AsyncClient) -> None:
@@ -106,7 +106,7 @@ async def _sign_ins_are_counted(stage: Stage, client: AsyncClient) -> None:
 @scenario("Redis stopped (SIGSTOP), so that it is silent, and continued")
 async def redis_stopped(report: Report) -> None:
     async with _without_redis(report, Redis.pause, Redis.go_on):
-        await asyncio.sleep(SILENT)
+        await asyncio.sleep(report.lasting(SILENT))
 
 
 @scenario("Redis killed and started again every second, ten times")
@@ -153,14 +153,14 @@ async def redis_full(report: Report) -> None:
                 await redis.config_set("maxmemory-policy", "noeviction")
                 await redis.set("somebody else's", b"x" * 2**21)
                 await redis.config_set("maxmemory", 2**20)
-                await asyncio.sleep(AWAY)
+                await asyncio.sleep(report.lasting(AWAY))
             await redis.config_set("maxmemory", 0)
             await _back(stage)
         await stage.judge(failures=0)
         _away(stage)
 
 
-@scenario("FLUSHALL twice a second, while everybody reads back what they wrote", short=True)
+@scenario("FLUSHALL twice a second, while everybody reads back what they wrote")
 async def redis_flushed(report: Report) -> None:
     async with production(report) as stage, _told(stage) as redis:
         async with stage.busy():

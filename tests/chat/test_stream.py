@@ -14,7 +14,7 @@ PAUSE = 0.02
 
 @pytest.fixture
 async def remote(app):
-    """A client of the same app by a real server: stopping is seen there."""
+    """A client of the same app by a real server: leaving is seen there."""
     async with serving(app) as url, AsyncClient(base_url=url, timeout=PATIENCE) as client:
         yield client
 
@@ -104,12 +104,12 @@ async def test_whoever_leaves_before_the_first_word_leaves_nothing(alice, model)
     model.says([5, "late"])
     body = {"message": "Hello"}
 
-    stopping = asyncio.create_task(
+    leaving = asyncio.create_task(
         alice.client.post("/chat/stream", json=body, headers=alice.headers)
     )
     async with asyncio.timeout(PATIENCE):
         await model.was_asked.wait()
-    stopping.cancel()
+    leaving.cancel()
     async with asyncio.timeout(1):
         await model.aborted.wait()
 
