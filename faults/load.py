@@ -160,7 +160,7 @@ class Load:
         """How many acknowledged writes are lost, and how many were done twice."""
         lost = twice = 0
         for cook in self.cooks:
-            client = Client(port, [])
+            client = Client(port, [], patience=3 * PATIENCE)
             for amounts_or_meals in ("/meals/me", "/pantry-items/me"):
                 wanted = request("GET", amounts_or_meals, cook.token)
                 status, body = await client.ask("count", wanted)

@@ -1,13 +1,18 @@
-"""A server that is told to stop gives answers that come in pieces a while, and then ends them.
+"""A server that is told to stop takes its leave: of connections, and of answers in pieces.
 
-Without that they would be cut off in the middle when its patience is at its end, and the client
-could not tell a restart from a broken line.
+For a moment it goes on, and says with each answer that the connection is to be closed: one that is
+closed without a word may have the next request on its way already. Answers that come in pieces
+have a while, and then end with an error that says so: cut off in the middle, they could not be told
+from a broken line.
 """
 
 import asyncio
+import os
 import signal
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
+from functools import partial
 from types import FrameType
 from typing import TypeVar
 
@@ -16,6 +21,7 @@ import anyio
 from freshly.chassis.errors import Unavailable
 
 Part = TypeVar("Part")
+FAREWELL = 1.0  # seconds in which every connection that is in use has an answer
 PATIENCE = 15.0  # seconds, of the 25 that the server waits for all of its answers
 NO_MORE = object()
 
@@ -31,16 +37,19 @@ class Stopping:
         self.told = asyncio.Event()
 
     def listen(self) -> None:
-        """Hears the signals that end the server, beside whoever handles them."""
+        """Hears the signals that end the server, ahead of whoever handles them."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            handler = signal.getsignal(number)
+            signal.signal(number, partial(self._heard, signal.getsignal(number)))
 
-            def heard(number: int, frame: FrameType | None, handler: object = handler) -> None:
-                self.told.set()
-                if callable(handler):
-                    handler(number, frame)
-
-            signal.signal(number, heard)
+    def _heard(self, handler: object, number: int, frame: FrameType | None) -> None:
+        first = not self.told.is_set()
+        self.told.set()
+        if first and number == signal.SIGTERM:  # a person at the keyboard does not want to wait
+            again = threading.Timer(FAREWELL, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+        elif callable(handler):
+            handler(number, frame)
 
     async def in_time(self, parts: AsyncGenerator[Part, None]) -> AsyncIterator[Part]:
         """Those parts. Raises Restarting when the server cannot wait for more of them."""
