@@ -57,8 +57,8 @@ def main() -> int:
                 console.print(f"    {row.name}: {told}", markup=False, highlight=False)
         reports.append(report)
     console.print(_table(reports))
-    if not (options.short or options.only):
-        written(reports, "./run faults")
+    if not options.short:
+        written(reports, SCENARIOS)
     met = all(one.is_met and (options.short or not one.not_run) for one in reports)
     return 0 if met else 1
 

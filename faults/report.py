@@ -1,15 +1,16 @@
 """What a scenario found, for people: rows with their bars, a table, a page of the documentation."""
 
 import json
-import platform
+import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from bench.report import Row
 from faults.load import LOST_CONNECTION, UNAVAILABLE, Load, Sample
@@ -17,6 +18,7 @@ from faults.load import LOST_CONNECTION, UNAVAILABLE, Load, Sample
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "faults" / "results" / "faults.json"
 PAGE = ROOT / "docs" / "RELIABILITY.md"
+COLUMNS = ("name", "tried", "lost", "degraded", "measured", "verdict", "at")
 BEGIN, END = "<!-- what ./run faults wrote -->", "<!-- until here -->"
 
 
@@ -142,52 +144,46 @@ def first_success(samples: Sequence[Sample], after: float) -> float:
     return min(ends) - after if ends else float("inf")
 
 
-def written(reports: Sequence[Report], command: str) -> None:
-    """Into the results, and the page between its markers."""
-    at = time.strftime("%Y-%m-%d", time.gmtime())
-    machine = f"{platform.machine()}, Python {platform.python_version()}"
+def written(reports: Sequence[Report], names: Iterable[str]) -> None:
+    """Into the results, in place of what was found earlier, and the page between its markers."""
     RESULTS.parent.mkdir(exist_ok=True)
-    found = {
-        "at": at,
-        "command": command,
-        "machine": machine,
-        "scenarios": [
-            {
-                "name": report.name,
-                "tried": report.tried,
-                "lost": report.lost,
-                "degraded": round(report.degraded, 2),
-                "verdict": report.verdict,
-                "rows": [_plain(row) for row in report.rows],
-            }
-            for report in reports
-        ],
-    }
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    found = (
+        {one["name"]: one for one in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
+    )
+    found |= {report.name: _entry(report) for report in reports}
+    entries = [found[name] for name in names if name in found]
+    RESULTS.write_text(json.dumps(entries, indent=1) + "\n")
     head, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, tail = rest.partition(END)
     lines = [
-        f"Written by `{command}` on {at}, two cores ({machine}).",
+        "Written by `./run faults`.",
         "",
-        "| scenario | what was tried | lost | degraded | measured | promise |",
-        "|---|---|---|---|---|---|",
-        *map(_line_of_the_page, reports),
+        "| scenario | what was tried | lost | degraded | measured | promise | when |",
+        "|---|---|---|---|---|---|---|",
+        *(f"| {' | '.join(entry[column] for column in COLUMNS)} |" for entry in entries),
     ]
     PAGE.write_text(f"{head}{BEGIN}\n{chr(10).join(lines)}\n{END}{tail}")
 
 
-def _plain(row: Row) -> dict[str, object]:
-    """JSON has no infinity."""
-    return {**vars(row), "value": row.value if isfinite(row.value) else None}
-
-
-def _line_of_the_page(report: Report) -> str:
-    if report.not_run:
-        return f"| {report.name} | {report.tried} | | | | {report.verdict} |"
+def _entry(report: Report) -> dict[str, Any]:
     bars = [
         f"{row.name} {row.value:.3g}{f' {row.unit}' if row.unit else ''} ({row.promise})"
         for row in report.rows
         if row.promise and row.at_most != 0
     ]
-    cells = (report.tried, report.lost, f"{report.degraded:.1f} s", "; ".join(bars))
-    return f"| {report.name} | {' | '.join(cells)} | {report.verdict} |"
+    machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}"
+    return {
+        "name": report.name,
+        "tried": report.tried,
+        "lost": "" if report.not_run else report.lost,
+        "degraded": "" if report.not_run else f"{report.degraded:.1f} s",
+        "measured": "; ".join(bars),
+        "verdict": report.verdict,
+        "at": f"{time.strftime('%Y-%m-%d', time.gmtime())}, {machine}",
+        "rows": [_plain(row) for row in report.rows],
+    }
+
+
+def _plain(row: Row) -> dict[str, object]:
+    """JSON has no infinity."""
+    return {**vars(row), "value": row.value if isfinite(row.value) else None}

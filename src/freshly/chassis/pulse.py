@@ -2,8 +2,8 @@
 
 A database that is stopped says so, and one whose network swallows everything says nothing: what
 was sent waits for minutes. A statement may well take a while, or wait for a lock; so when one does,
-the database is asked by a connection of its own. If that gets no answer either, all others are hung
-up on, and nobody waits any more until it answers.
+the database is asked by a connection of its own. If that gets no answer either, and nobody else has
+had one meanwhile, all others are hung up on, and nobody waits any more until it answers.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from freshly.chassis.logging import get_logger
 
 logger = get_logger(__name__)
 
-OVERDUE = 0.6  # seconds that a unit of work may take before anybody asks
-ANSWERS_WITHIN = 0.6
+OVERDUE = 0.5  # seconds that a unit of work may take before anybody asks
+ANSWERS_WITHIN = 1.1
 REST = 1.0  # seconds until it is asked again when it has answered
 LOOK = 0.1
 OURS_ONLY = ("prepared_statement_cache_size", "prepared_statement_name_func")
@@ -33,6 +33,7 @@ class Pulse:
         self._engine = engine
         self._units: dict[object, float] = {}  # when they began, the oldest first
         self._connections: set[Any] = set()  # the driver's, in use
+        self._answered_at = 0.0  # when somebody last had what he wanted of it
         self.is_gone = False
 
     def check(self) -> None:
@@ -70,6 +71,7 @@ class Pulse:
     def _on_checkin(self, connection: Any, _record: Any) -> None:
         if connection is not None:  # or it broke
             self._connections.discard(connection.driver_connection)
+            self._answered_at = monotonic()
 
     async def _beat(self, engine: AsyncEngine) -> None:
         while True:
@@ -79,16 +81,20 @@ class Pulse:
                 await self._ask(engine)
 
     async def _ask(self, engine: AsyncEngine) -> None:
+        asked_at = monotonic()
         try:
             await _connect(engine)
-        except (OSError, TimeoutError) as error:
-            if not self.is_gone:
-                logger.warning("the database is silent", error=repr(error))
-            self.is_gone = True
-            self._hang_up()
-            return
+        except TimeoutError:
+            if self.is_gone or self._answered_at < asked_at:
+                if not self.is_gone:
+                    logger.warning("the database is silent")
+                self.is_gone = True
+                self._hang_up()
+                return
+        except OSError as error:  # it does say something, and so it will to whoever needs it
+            logger.warning("the database is away", error=repr(error))
         if self.is_gone:
-            logger.warning("the database answers again")
+            logger.warning("the database is not silent any more")
         self.is_gone = False
         await asyncio.sleep(REST)
 
