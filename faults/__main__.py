@@ -71,7 +71,7 @@ async def played(one: Scenario, *, brief: bool = False) -> Report:
         report.not_run = str(error)
     except Exception as error:  # noqa: BLE001 - the others are to be played too
         traceback.print_exc()
-        report.expect(f"played to its end ({error!r})", 0, at_least=1)
+        report.expect(f"played to its end ({type(error).__name__})", 0, at_least=1)
     return report
 
 
