@@ -49,7 +49,7 @@ class Connection(asyncio.Protocol):
         self._answer: asyncio.Future[int] | None = None
         self._received = bytearray()
         self._wanted = -1
-        self.body = b""
+        self.head = self.body = b""
         self.is_lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -72,7 +72,9 @@ class Connection(asyncio.Protocol):
             return
         answer, self._answer = self._answer, None
         status = int(self._received[9:12])
-        self.body = bytes(self._received[self._received.find(b"\r\n\r\n") + 4 : self._wanted])
+        end = self._received.find(b"\r\n\r\n")
+        self.head = bytes(self._received[:end])
+        self.body = bytes(self._received[end + 4 : self._wanted])
         del self._received[:]
         self._wanted = -1
         if not answer.done():

@@ -79,8 +79,8 @@ def _running(
     command: Sequence[str], settings: Mapping[str, str], port: int, path: str
 ) -> Iterator[Server]:
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    log = Path(settings.get("DATA_DIR", "/tmp")) / f"bench-{port}.log"  # noqa: S108
-    log.parent.mkdir(exist_ok=True)
+    # Beside its data: the disk of the data may be full.
+    log = Path(settings.get("DATA_DIR", "/tmp/bare")).with_suffix(f".{port}.log")  # noqa: S108
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603
             command,

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
@@ -60,10 +60,7 @@ def redis() -> Iterator[str]:
 def redis_alone() -> Iterator[tuple[str, int]]:
     """The URL and the process id of a Redis that nobody else uses, to be stopped at will."""
     with workplace() as folder:
-        home = folder / "redis"
-        home.mkdir()
-        if NOBODY is not None:
-            os.chown(home, NOBODY, NOBODY)
+        home = home_in(folder, "redis")
         url = start_redis(home)
         pid = int((home / "pid").read_text())
         try:
@@ -129,22 +126,40 @@ def url_of(name: str, folder: Path) -> str:
         known = home / "url"
         if not known.exists():
             shutil.rmtree(home, ignore_errors=True)  # of a failed start
-            home.mkdir()
-            if NOBODY is not None:
-                os.chown(home, NOBODY, NOBODY)
-            known.write_text(STARTS[name](home))
+            known.write_text(STARTS[name](home_in(folder, name)))
         return known.read_text()
 
 
+def home_in(folder: Path, name: str) -> Path:
+    """A folder that belongs to whoever the server runs as."""
+    home = folder / name
+    home.mkdir()
+    if NOBODY is not None:
+        os.chown(home, NOBODY, NOBODY)
+    return home
+
+
 def start_postgres(home: Path) -> str:
-    programs, data, port = _postgres_programs(home), home / "data", _free_port()
-    initdb = (programs / "initdb", "--pgdata", data, "--username=postgres", "--auth=trust")
-    made = _spawn([*initdb, "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"], home)
+    return run_postgres(home, make_cluster(home), _free_port(), POSTGRES_SETTINGS)
+
+
+def make_cluster(home: Path) -> Path:
+    """An empty one below `home`; gives where PostgreSQL's programs are."""
+    programs = _postgres_programs(home)
+    initdb = (programs / "initdb", "--pgdata", home / "data", "--username=postgres")
+    made = _spawn(
+        [*initdb, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"], home
+    )
     if made.wait():
         raise RuntimeError(f"initdb failed:\n{(home / 'log').read_text()}")
-    settings = [f"--{name}={value}" for name, value in POSTGRES_SETTINGS.items()]
-    server = _spawn([programs / "postgres", "-D", data, "-p", port, *settings], home)
-    state = data / "postmaster.pid"
+    return programs
+
+
+def run_postgres(home: Path, programs: Path, port: int, settings: Mapping[str, object]) -> str:
+    data = home / "data"
+    given = [f"--{name}={value}" for name, value in settings.items()]
+    server = _spawn([programs / "postgres", "-D", data, "-p", port, *given], home)
+    state = data / "postmaster.pid"  # which is empty for a moment
     _await(server, home, lambda: state.exists() and state.read_text().split()[-1:] == ["ready"])
     return f"postgresql://postgres@127.0.0.1:{port}/postgres"
 
@@ -166,10 +181,13 @@ def _postgres_programs(home: Path) -> Path:
 
 
 def start_redis(home: Path) -> str:
-    port = _free_port()
+    return run_redis(home, _free_port())
+
+
+def run_redis(home: Path, port: int, *options: object) -> str:
     address = ("--bind", "127.0.0.1", "--port", port, "--pidfile", home / "pid")
     unsaved = ("--save", "", "--appendonly", "no", "--dir", home)
-    server = _spawn([_redis_program(home), *address, *unsaved], home)
+    server = _spawn([_redis_program(home), *address, *unsaved, *options], home)
     _await(server, home, lambda: _answers(port) and (home / "pid").exists())
     return f"redis://127.0.0.1:{port}/0"
 

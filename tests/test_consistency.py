@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from bench.consistency import neighbours, watch
 from bench.servers import freshly
@@ -283,3 +284,39 @@ async def test_without_redis_everything_works_and_nothing_old_is_told(shared, re
         assert ready == ["connected"] * PROCESSES
         for client in replicas.clients:
             assert (await Person(client, bob.user, tokens).get("/families")).status_code == 401
+
+
+GARBAGE = (b"garbage", b'{"versions": ["a"], "etag": "", "next": null}\nx', b"[" * 10_000)
+
+
+async def test_what_others_write_into_redis_is_neither_told_nor_an_error(shared, redis_url):
+    """The same garbage under the same keys again and again: it must not be taken for a version."""
+    settings = shared.model_copy(
+        update={
+            "rate_limit_enabled": True,
+            "rate_limit_overrides": {"families-read": {"default": "1/day"}},
+        }
+    )
+    replicas = Replicas(settings)
+    await replicas.start()
+    async with replicas.stack, Redis.from_url(redis_url) as redis:
+        made, _, _ = await replicas.people()
+        alice = Person(replicas.clients[0], made["alice"].user, made["alice"].tokens)
+        shelf = {"ingredient_name": "test rice", "quantity": 1}
+        item = await alice.made("/pantry-items", shelf)
+        keys = set()
+        for quantity in range(2, 14):
+            for client in replicas.clients:
+                one = Person(client, alice.user, alice.tokens)
+                assert float((await one.read("/pantry-items/me"))[0]["quantity"]) == quantity - 1
+                assert (await one.get("/families")).status_code in (200, 429)
+            keys |= {key async for key in redis.scan_iter("freshly:*")}
+            changed = await alice.patch(f"/pantry-items/{item['id']}", {"quantity": quantity})
+            assert changed.status_code == 200
+            for key in keys:
+                if quantity % 4 == 3:
+                    await redis.delete(key)
+                    await redis.rpush(key, "a list")
+                else:
+                    await redis.set(key, GARBAGE[quantity % 3])
+        assert len(keys) > 5

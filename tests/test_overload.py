@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
+from faults.proxy import proxy
 from freshly.chassis.engine import LOCK_WAIT
 from tests.conftest import client_of, running, settings_for
 from tests.kitchen import Kitchen
@@ -104,6 +106,51 @@ async def test_while_the_database_is_gone_it_says_so_and_goes_on_when_it_is_back
         status, seconds, _ = await timed(alice.get("/families"))
         assert (status, seconds < 3) == (200, True)
         assert (await client.get("/ready")).json()["pool"]["taken"] == 0
+
+
+async def test_whoever_waits_for_a_database_that_fell_silent_is_told_soon(settings):
+    """Its network swallows everything: no error comes, whatever was sent."""
+    url = make_url(settings.database_url.get_secret_value())
+    async with proxy(url.port) as between:
+        through = url.set(port=between.port).render_as_string(hide_password=False)
+        changed = settings.model_copy(update={"database_url": SecretStr(through)})
+        async with running(changed) as app, client_of(app) as client:
+            alice = await Kitchen(client).person()
+            between.become("swallow")
+
+            async with asyncio.timeout(20):  # they would wait for as long as it is silent
+                waiting = [alice.get("/families"), alice.post("/families", {"display_name": "Us"})]
+                for answer in await asyncio.gather(*waiting):
+                    assert answer.status_code == 503
+                    assert int(answer.headers["Retry-After"]) >= 1
+                assert (await client.get("/health")).status_code == 200
+                assert (await client.get("/ready")).status_code == 503
+
+            between.become("pass")
+            async with asyncio.timeout(20):
+                while (await alice.get("/families")).status_code != 200:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            assert app.state["gate"].taken == 0
+
+
+async def test_a_read_only_database_is_read_and_says_that_it_cannot_be_written(
+    kitchen, settings, postgres_url
+):
+    alice = await kitchen.person()
+    name = make_url(settings.database_url.get_secret_value()).database
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
+    async with connected(postgres_url) as server:
+        await server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        await server.execute(cut, name)
+
+        await asyncio.sleep(0.5)  # until the app has noticed that its connections are cut
+        assert (await alice.get("/families")).status_code == 200
+        assert (await alice.post("/families", {"display_name": "Us"})).status_code == 503
+
+        await server.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        await server.execute(cut, name)
+        await asyncio.sleep(0.5)
+        assert (await alice.post("/families", {"display_name": "Us"})).status_code == 200
 
 
 async def test_connections_never_exceed_the_pool_whoever_comes(kitchen, settings, postgres_url):

@@ -16,6 +16,7 @@ from freshly.chassis.identity import require_caller
 from freshly.chassis.jobs import endpoints as jobs
 from freshly.chassis.resources import relate
 from freshly.chassis.routing import BySection, add_routes
+from freshly.chassis.stopping import Stopping
 from freshly.domains.account import endpoints as account
 from freshly.domains.auth import endpoints as auth
 from freshly.domains.chat import endpoints as chat
@@ -98,12 +99,13 @@ def _routes() -> Sequence[BaseRoute]:
     return tuple(built.router.routes)
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, stopping: Stopping | None = None) -> FastAPI:
     groups(settings)  # refused here, not when the first request comes
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        async with opened(settings) as parts:
+        async with opened(settings) as found:
+            parts = {**found, "stopping": stopping or Stopping()}
             if settings.jobs == "worker":
                 yield parts
                 return

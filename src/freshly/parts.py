@@ -17,6 +17,7 @@ from freshly.chassis.gate import Gate
 from freshly.chassis.kept_answers import Seal
 from freshly.chassis.links import LinkSigner
 from freshly.chassis.numbers import count_reads, count_statements
+from freshly.chassis.pulse import Pulse
 from freshly.chassis.rate_limit import Limiter
 from freshly.chassis.shared import Shared
 from freshly.domains.auth.identity import TokenIdentity
@@ -55,25 +56,27 @@ async def opened(settings: Settings) -> AsyncIterator[dict[str, Any]]:
     cache = Cache(shared.versions, shared.entries, settings.cache_memory, ttl, count_reads())
     capacity = settings.database_pool_size + settings.database_max_overflow
     gate = Gate(capacity, settings.database_pool_timeout)
-    units = UnitsOfWork(engine, cache, gate)
+    pulse = Pulse(engine)
+    units = UnitsOfWork(engine, cache, gate, pulse)
     try:
-        yield {
-            "settings": settings,
-            "units": units,
-            "gate": gate,
-            "shared": shared,
-            "tokens": tokens,
-            "passwords": Passwords(),
-            "identity": TokenIdentity(tokens, standings),
-            "limiter": Limiter(groups(settings), shared.counts),
-            "listeners": LISTENERS,
-            "mailer": mailer_for(settings),
-            "oauth": SupabaseVerifier(settings),
-            "objects": store_for(settings),
-            "signer": LinkSigner(settings.secret_key.get_secret_value()),
-            "seal": Seal(settings.secret_key.get_secret_value()),
-            "model": model,
-        }
+        async with pulse.beating():
+            yield {
+                "settings": settings,
+                "units": units,
+                "gate": gate,
+                "shared": shared,
+                "tokens": tokens,
+                "passwords": Passwords(),
+                "identity": TokenIdentity(tokens, standings),
+                "limiter": Limiter(groups(settings), shared.counts),
+                "listeners": LISTENERS,
+                "mailer": mailer_for(settings),
+                "oauth": SupabaseVerifier(settings),
+                "objects": store_for(settings),
+                "signer": LinkSigner(settings.secret_key.get_secret_value()),
+                "seal": Seal(settings.secret_key.get_secret_value()),
+                "model": model,
+            }
     finally:
         await model.close()
         await shared.close()

@@ -13,12 +13,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from freshly.app import create_app
 from freshly.chassis.logging import configure_logging
 from freshly.chassis.shared import warn_if_apart
+from freshly.chassis.stopping import Stopping
 from freshly.chassis.wire import OnePiece
 from freshly.limits import groups
 from freshly.migrate import migrate
 from freshly.settings import Settings, load
 
 GRACE = 25  # seconds that requests have to finish when the server is told to stop
+# Until a worker is taken for stuck; a new one that is not ready then, as on a machine that has
+# much else to do, would end a restart half-way.
+STARTS_WITHIN = 30
 KEEP_ALIVE = 75  # seconds; longer than proxies keep theirs, so that they close first
 
 
@@ -29,7 +33,9 @@ def application() -> FastAPI:
     """What each worker process builds for itself, from the same environment."""
     settings = load()
     configure_logging(settings.log_level)
-    app = create_app(settings)
+    stopping = Stopping()
+    stopping.listen()
+    app = create_app(settings, stopping)
     # What is there now stays: the garbage collector need not look at all of it again and again.
     gc.collect()
     gc.freeze()
@@ -77,6 +83,7 @@ def _run(settings: Settings) -> int:
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
+        timeout_worker_healthcheck=STARTS_WITHIN,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies) or None,
         server_header=False,

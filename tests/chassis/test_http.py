@@ -182,3 +182,12 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(kitchen):
     ):
         answer = await alice.request(method, path)
         assert (answer.status_code, answer.headers["Allow"]) == (405, right)
+
+
+async def test_a_server_that_has_to_stop_says_that_the_connection_ends(app, client):
+    before = await client.get("/health")
+    app.state["stopping"].told.set()
+    after = await client.get("/health")
+
+    assert "connection" not in before.headers
+    assert (after.status_code, after.headers["connection"]) == (200, "close")

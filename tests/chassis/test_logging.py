@@ -1,9 +1,11 @@
 import json
 import logging
+import sys
+from contextlib import suppress
 
 import pytest
 
-from freshly.chassis.logging import configure_logging, get_logger, masked
+from freshly.chassis.logging import access_line, configure_logging, get_logger, masked
 
 
 @pytest.fixture
@@ -75,3 +77,16 @@ async def test_each_request_is_one_line_with_its_correlation_id(kitchen, logged)
     assert line["user_id"] == alice.id
     assert line["ms"] > 0
     assert "secret" not in json.dumps(line)
+
+
+async def test_an_answer_does_not_depend_on_room_for_its_line_in_the_log(client, monkeypatch):
+    configure_logging("INFO")
+    full = open("/dev/full", "w", buffering=1)  # noqa: ASYNC230, PTH123, SIM115 - as a full disk
+    monkeypatch.setattr(sys, "stderr", full)
+    try:
+        access_line({"path": "/health"})
+        assert (await client.get("/health")).status_code == 200
+    finally:
+        configure_logging("WARNING")
+        with suppress(OSError):
+            full.close()

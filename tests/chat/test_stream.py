@@ -155,3 +155,31 @@ async def test_a_conversation_that_is_deleted_meanwhile_is_an_event(alice, model
     name, data = (await streamed)[-1]
     assert (name, data["problem"]["status"]) == ("error", 404)
     assert await alice.read("/chat/conversations") == []
+
+
+async def test_a_server_that_has_to_stop_ends_the_stream_and_keeps_the_part(alice, app, model):
+    model.says(["Leek ", PATIENCE, "soup"])
+    app.state["stopping"].patience = 0.1
+    asking = asyncio.create_task(stream(alice))
+    await model.was_asked.wait()
+
+    app.state["stopping"].told.set()
+    told = await asking
+
+    assert [name for name, _ in told] == ["delta", "error"]
+    problem = told[-1][1]["problem"]
+    assert (problem["status"], problem["code"]) == (503, "restarting")
+    (conversation,) = await alice.read("/chat/conversations")
+    message = await last_message(alice, conversation["id"])
+    assert (message["content"], message["interrupted"]) == ("Leek", True)
+
+
+async def test_a_server_that_has_to_stop_lets_a_short_answer_be_finished(alice, app, model):
+    model.says(["Leek ", 0.3, "soup"])
+    asking = asyncio.create_task(stream(alice))
+    await model.was_asked.wait()
+
+    app.state["stopping"].told.set()
+    told = await asking
+
+    assert told[-1][0] == "done"

@@ -8,6 +8,7 @@ current ones. So a reader who is overtaken by a commit files an answer that nobo
 import asyncio
 import gzip
 import json
+import zlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -332,6 +333,6 @@ def unpacked(stored: bytes) -> tuple[Versions, Kept] | None:
         body = gzip.decompress(rest)
         versions = tuple(str(version) for version in head["versions"])
         kept = Kept(body, str(head["etag"]), head["next"])
-    except (ValueError, KeyError, TypeError, OSError, EOFError):
+    except (ValueError, KeyError, TypeError, OSError, EOFError, RecursionError, zlib.error):
         return None
     return (versions, kept) if digest(body) == kept.etag else None

@@ -25,6 +25,7 @@ from freshly.chassis.columns import Instant, now
 from freshly.chassis.engine import LOCK_WAIT
 from freshly.chassis.errors import AppError, Unavailable
 from freshly.chassis.gate import Gate
+from freshly.chassis.pulse import Pulse
 from freshly.chassis.questions import Found, Question
 from freshly.chassis.stale import Shows, stale_tags
 
@@ -69,11 +70,16 @@ class UnitsOfWork:
     """Makes units of work. Endpoints that call out take this, never a request-long session."""
 
     def __init__(
-        self, engine: AsyncEngine, cache: Cache | None = None, gate: Gate | None = None
+        self,
+        engine: AsyncEngine,
+        cache: Cache | None = None,
+        gate: Gate | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
         self.engine = engine
         self.cache = cache or Cache(Off())
         self.gate = gate or Gate(capacity=1000, longest=1)
+        self.pulse = pulse or Pulse()
         make = partial(async_sessionmaker, expire_on_commit=False, autoflush=False)
         self._writing = make(engine.execution_options(writes=True))
         alone = engine.dialect.name == "sqlite"
@@ -92,8 +98,7 @@ class UnitsOfWork:
 
         An error rolls back, except one that is itself a fact to be kept (`AppError.keeps_work`).
         """
-        lane = await self.gate.enter()
-        try:
+        async with self._entered():
             if self._turn is None:
                 async with self._unit() as session:
                     yield session
@@ -108,6 +113,18 @@ class UnitsOfWork:
                     yield session
             finally:
                 self._turn.release()
+
+    @asynccontextmanager
+    async def _entered(self) -> AsyncIterator[None]:
+        """Inside the gate, and watched."""
+        self.pulse.check()
+        lane = await self.gate.enter()
+        try:
+            unit = self.pulse.begin()
+            try:
+                yield
+            finally:
+                self.pulse.end(unit)
         finally:
             self.gate.leave(lane)
 
@@ -139,20 +156,13 @@ class UnitsOfWork:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        lane = await self.gate.enter()
-        try:
-            async with self._reading() as session:
-                yield session
-        finally:
-            self.gate.leave(lane)
+        async with self._entered(), self._reading() as session:
+            yield session
 
     async def ask(self, question: Question, **asked: Any) -> Found:
         """What one statement finds that is alone: a quarter of what it costs in a session."""
-        lane = await self.gate.enter()
-        try:
+        async with self._entered():
             return await greenlet_spawn(self._ask, question, asked)
-        finally:
-            self.gate.leave(lane)
 
     def _ask(self, question: Question, asked: Mapping[str, Any]) -> Found:
         connection = self._pool.connect()

@@ -14,6 +14,7 @@ from freshly.chassis import sqlite
 
 LOCK_WAIT = 3  # seconds until a locked table is a 503; with the wait at the gate, 5
 CONNECTS_WITHIN = 1.5  # seconds
+LATE = 5  # seconds that the end of a statement may be late
 LONG_UNUSED = 10  # seconds after which a connection is asked whether it still lives
 OLDEST = 1800  # seconds
 DIRECT = {
@@ -52,6 +53,8 @@ def create_engine(
     if past_pooler:
         limit = {"statement_timeout": f"{statement_timeout}s"} if statement_timeout else {}
         options = {"server_settings": {**DIRECT, **limit}}
+    if statement_timeout:  # the server ends it; who never hears of that gives up by himself
+        options = {**options, "command_timeout": statement_timeout + LATE}
     engine = create_async_engine(
         url,
         pool_recycle=OLDEST,

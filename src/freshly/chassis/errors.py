@@ -28,6 +28,15 @@ logger = get_logger(__name__)
 OUT_OF_RANGE_ID = "id_out_of_range"
 MOST_ERRORS_TOLD = 3
 CLIENT_LEFT = 499  # as proxies have it; nobody reads the answer
+# Of PostgreSQL's errors: connection, rollback, resources, not in this state, operator.
+PASSING_CLASSES = {"08", "40", "53", "55", "57"}
+READ_ONLY = "25006"  # it is a standby, until it is told otherwise
+PASSING_OF_SQLITE = (
+    "database is locked",
+    "database or disk is full",
+    "disk I/O error",
+    "attempt to write a readonly database",
+)
 
 
 class AppError(Exception):
@@ -250,13 +259,13 @@ async def _on_database_error(_request: Request, error: Exception) -> JSONRespons
 
 
 def _is_passing(error: Exception) -> bool:
-    """Does trying again later help: no connection, a lock, a deadlock, a time limit?"""
+    """Does trying again later help: no connection, a lock, a deadlock, a time limit, no room?"""
     if not isinstance(error, DBAPIError):
         return True
-    if error.connection_invalidated or "database is locked" in str(error.orig):
+    if error.connection_invalidated or any(text in str(error.orig) for text in PASSING_OF_SQLITE):
         return True
     state = str(getattr(error.orig, "sqlstate", None) or "")
-    return state[:2] in {"08", "40", "53", "55", "57"}
+    return state[:2] in PASSING_CLASSES or state == READ_ONLY
 
 
 async def refusal(request: Request, error: AppError | RequestValidationError) -> JSONResponse:

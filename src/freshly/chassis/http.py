@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from freshly.chassis.errors import internal_error, problem
 from freshly.chassis.logging import access_line, correlation_id, get_logger
 from freshly.chassis.numbers import observe
 from freshly.chassis.rate_limit import AtTheDoor
+from freshly.chassis.stopping import Stopping
 from freshly.settings import (
     LARGEST_AVATAR,
     LARGEST_BODY,
@@ -52,6 +53,8 @@ LARGEST_BODIES = {
 VARY = "Accept-Encoding, Origin"
 ONLY_HTTPS = "max-age=31536000; includeSubDomains"
 LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1)(:\d+)?"
+
+CLOSING = ((b"connection", b"close"),)
 
 
 class Observed:
@@ -95,6 +98,7 @@ class Observed:
     def _headers(
         self, scope: Scope, message: Message, assigned: str, started: float
     ) -> list[tuple[bytes, bytes]]:
+        state = scope.get("state", {})
         given = [one for one in message.get("headers", ()) if one[0] not in self.replaced]
         there = {name for name, _ in given}
         return [
@@ -102,7 +106,8 @@ class Observed:
             (b"x-correlation-id", assigned.encode()),
             (b"x-process-time", b"%.6f" % (perf_counter() - started)),
             *(one for one in self.headers if one[0] not in there),
-            *scope.get("state", {}).get("headers", ()),
+            *state.get("headers", ()),
+            *(CLOSING if _is_stopping(state) else ()),
         ]
 
     @staticmethod
@@ -117,6 +122,11 @@ class Observed:
         if user := scope.get("state", {}).get("user_id"):
             facts["user_id"] = user
         access_line(facts)
+
+
+def _is_stopping(state: Mapping[str, Any]) -> bool:
+    stopping: Stopping | None = state.get("stopping")
+    return stopping is not None and stopping.told.is_set()
 
 
 def _correlation_id(scope: Scope) -> str:

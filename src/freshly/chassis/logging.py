@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -70,7 +71,7 @@ class ToStandardError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            sys.stderr.write(self.format(record) + "\n")
+            _say(self.format(record))
         except Exception:  # noqa: BLE001 - a log line never breaks what it tells of
             self.handleError(record)
 
@@ -132,7 +133,13 @@ def access_line(facts: dict[str, Any]) -> None:
         "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         "correlation_id": correlation_id.get(),
     }
-    sys.stderr.write(json.dumps(line) + "\n")
+    _say(json.dumps(line))
+
+
+def _say(line: str) -> None:
+    """A line that finds no room on a full disk is lost; the answer that it tells of is not."""
+    with suppress(OSError):
+        sys.stderr.write(line + "\n")
 
 
 def get_logger(name: str) -> Any:

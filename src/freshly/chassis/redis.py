@@ -1,8 +1,9 @@
 """Redis: where several processes agree on what is current, share what is kept, and count.
 
 It is optional and may go at any time. A connection waits a tenth of a second at most, a call two
-tenths; when it has failed a few times, nobody asks for a while. Nothing here raises: without Redis
-every read is a miss, and calls are counted by each process for itself.
+tenths; when it has failed a few times, nobody asks any more, until it has answered a ping that no
+request waits for. Nothing here raises: without Redis every read is a miss, and calls are counted by
+each process for itself.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from freshly.chassis.cache import Versions, packed, unpacked
 from freshly.chassis.conditional import Kept
@@ -29,14 +30,16 @@ logger = get_logger(__name__)
 Result = TypeVar("Result")
 LONGEST_CALL = 0.1  # seconds
 FAILURES = 3  # in a row, until nobody asks any more
-REST = 0.5  # seconds until one call may try again
+REST = 0.5  # seconds between two looks for whether it is back
 CONNECTIONS = 8  # of each process; who finds none free waits for that without blaming Redis
 CHANGING = b"~"  # instead of a version, while a transaction is about to commit
 LONGEST_COMMIT = 30  # seconds until a mark is forgotten whose process died
+OURS = 16  # characters of a version; a mark has one more, and whatever else is there is not ours
 LARGEST_BUNCH = 200  # commands
 LIFETIME = 86400  # seconds a version is remembered
 POLL = 0.02  # seconds between two looks for what another process loads
 LONGEST_LOAD = 2.0  # seconds until one loads for himself
+FAILING = (RedisError, OSError, TimeoutError, ValueError)
 
 
 class RedisGone(Exception):
@@ -57,8 +60,7 @@ class Link:
         )
         self.client: Redis = Redis(connection_pool=pool)
         self._failures = 0
-        self._rests_until = 0.0
-        self._trying = False
+        self._return: asyncio.Task[None] | None = None
         self._free = asyncio.Semaphore(CONNECTIONS)
 
     @property
@@ -67,39 +69,46 @@ class Link:
 
     async def ask(self, call: Callable[[Redis], Awaitable[Result]]) -> Result:
         """Raises RedisGone, and nothing else that has to do with Redis."""
-        if self._rests():
+        if not self.is_well:
             raise RedisGone
         async with self._free:
             return await self._ask(call)
 
     async def _ask(self, call: Callable[[Redis], Awaitable[Result]]) -> Result:
-        if self._rests():  # since this call began to wait
+        if not self.is_well:  # since this call began to wait
             raise RedisGone
-        trying = self._trying = not self.is_well
         try:
             async with asyncio.timeout(2 * LONGEST_CALL):
                 answer = await call(self.client)
-        except (RedisError, OSError, TimeoutError, ValueError) as error:
+        except ResponseError as error:  # it is there and refuses: it is full, or holds garbage
+            raise RedisGone from error
+        except FAILING as error:
             self._failed(error)
             raise RedisGone from error
-        finally:
-            if trying:
-                self._trying = False
-        if not self.is_well:
-            logger.warning("redis is back")
         self._failures = 0
         return answer
 
-    def _rests(self) -> bool:
-        return not self.is_well and (self._trying or monotonic() < self._rests_until)
-
     def _failed(self, error: Exception) -> None:
         self._failures += 1
-        self._rests_until = monotonic() + REST
-        if self._failures == FAILURES:
+        if not self.is_well and (self._return is None or self._return.done()):
             logger.warning("redis is gone", error=repr(error))
+            self._return = asyncio.create_task(self._await_return())
+
+    async def _await_return(self) -> None:
+        """Apart from all requests: one that asked a silent Redis would be late for nothing."""
+        while not self.is_well:
+            await asyncio.sleep(REST)
+            with suppress(*FAILING):
+                async with asyncio.timeout(2 * LONGEST_CALL):
+                    await self.client.ping()
+                self._failures = 0
+        logger.warning("redis is back")
 
     async def close(self) -> None:
+        if self._return is not None:
+            self._return.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._return
         await self.client.aclose()
         await self.client.connection_pool.disconnect()
 
@@ -175,12 +184,14 @@ class RedisVersions:
             found = await self._courier.ask("MGET", *map(self._key, tags))
             if None in found:
                 found = await self._begin(tags)
+            versions = [version for version in found if version and len(version) == OURS]
+            if len(versions) == len(tags):
+                return tuple(version.decode("latin-1") for version in versions)
+            if spoilt := [tag for tag, one in zip(tags, found, strict=True) if not _is_known(one)]:
+                await self._forget(spoilt)
         except RedisGone:
-            return None
-        versions = [version for version in found if version and not version.startswith(CHANGING)]
-        if len(versions) < len(tags):
-            return None
-        return tuple(version.decode("latin-1") for version in versions)
+            pass
+        return None
 
     async def mark(self, tags: Iterable[str]) -> None:
         wanted = list(tags)
@@ -242,6 +253,14 @@ class RedisVersions:
             self._teller.cancel()
             with suppress(asyncio.CancelledError):
                 await self._teller
+
+
+def _is_known(version: bytes | None) -> bool:
+    """Or is it of another type, or what somebody else has written?
+
+    To take it for a version would be wrong: written twice, it would bring back what is stale.
+    """
+    return version is not None and len(version.removeprefix(CHANGING)) == OURS
 
 
 class RedisEntries:
@@ -309,13 +328,12 @@ class SharedCounts:
         try:
             count = await self._courier.ask("INCR", place)
             await expiring
-        except RedisGone:
+            return int(count)
+        except (RedisGone, ValueError):
             return await self._alone.incr(key, expiry)
-        return int(count)
 
     async def get(self, key: str) -> int:
         try:
-            count = await self._courier.ask("GET", self._prefix + key)
-        except RedisGone:
+            return int(await self._courier.ask("GET", self._prefix + key) or 0)
+        except (RedisGone, ValueError):
             return await self._alone.get(key)
-        return int(count or 0)

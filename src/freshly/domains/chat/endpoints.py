@@ -11,6 +11,7 @@ from freshly.chassis.model import MODEL_ERRORS
 from freshly.chassis.objects import ObjectStore, StorageUnavailable
 from freshly.chassis.rate_limit import RateLimited
 from freshly.chassis.schemas import Id, Message
+from freshly.chassis.stopping import Stopping
 from freshly.domains.chat import pictures
 from freshly.domains.chat.asking import AskService, Turn
 from freshly.domains.chat.drawing import DrawService, LegacyService
@@ -82,10 +83,11 @@ async def _begun(
 )
 async def stream_chat(
     begun: Annotated[tuple[AskService, Turn], Depends(_begun)],
+    stopping: Annotated[Stopping, from_lifespan("stopping")],
 ) -> AsyncIterator[ServerSentEvent]:
     asking, turn = begun
     try:
-        async for part in asking.stream(turn):
+        async for part in stopping.in_time(asking.stream(turn)):
             yield ServerSentEvent(event=EVENTS[type(part)], data=part)
     except AppError as error:
         yield ServerSentEvent(event="error", data=StreamProblem(problem=described(error)))

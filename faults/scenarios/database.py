@@ -1,0 +1,128 @@
+"""The database gone, silent, read-only, full, or with a table that somebody locked."""
+
+import asyncio
+
+from bench.load import request
+from faults.load import OK, SERVER_ERRORS, UNAVAILABLE, Client, Cook, Sample
+from faults.proxy import Mode
+from faults.report import Report, first_success, longest
+from faults.scenarios import scenario
+from faults.stage import Stage, production
+
+AWAY = 6.0  # seconds
+ANSWERED_WITHIN = 2.0
+BACK_WITHIN = 3.0
+NOTICED_WITHIN = 2.5  # until /ready says so
+LOCKED_WITHIN = 5.0
+HEALTHY_WITHIN = 0.1
+SLACK = 0.1  # seconds that the client's own part of a busy machine may take
+
+
+@scenario("PostgreSQL stopped at once under 100 requests/s, and started again", short=True)
+async def database_stopped(report: Report) -> None:
+    async with production(report) as stage:
+        assert stage.database is not None
+        async with stage.busy():
+            with report.fault():
+                await asyncio.to_thread(stage.database.stop_at_once)
+                await asyncio.sleep(report.lasting(AWAY))
+                await asyncio.to_thread(stage.database.start)
+        await _judge(stage)
+
+
+async def _through(report: Report, mode: Mode) -> None:
+    async with production(report, through_a_proxy=True) as stage:
+        assert stage.between is not None
+        async with stage.busy():
+            with report.fault():
+                stage.between.become(mode)
+                await asyncio.sleep(report.lasting(AWAY))
+            stage.between.become("pass")
+        await _judge(stage)
+
+
+@scenario("the network to PostgreSQL swallows everything for a while (a proxy)")
+async def database_black_holed(report: Report) -> None:
+    await _through(report, "swallow")
+
+
+@scenario("the network to PostgreSQL resets every connection, old and new (a proxy)")
+async def database_reset(report: Report) -> None:
+    await _through(report, "reset")
+
+
+async def _judge(stage: Stage) -> None:
+    await stage.judge(slowest=ANSWERED_WITHIN + SLACK, back=BACK_WITHIN)
+    stage.not_ready(NOTICED_WITHIN)
+
+
+@scenario("PostgreSQL becomes read-only, as a standby is, and writable again")
+async def database_read_only(report: Report) -> None:
+    async with production(report) as stage:
+        assert stage.database is not None
+        async with stage.busy(), stage.database.as_operator() as operator:
+            with report.fault():
+                await operator.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+                await operator.execute("SELECT pg_reload_conf()")
+                await asyncio.sleep(report.lasting(AWAY))
+            await operator.execute("SET default_transaction_read_only = off")
+            await operator.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            await operator.execute("SELECT pg_reload_conf()")
+        await stage.judge(slowest=ANSWERED_WITHIN + SLACK)
+        _reads_go_on(stage)
+        again = first_success(stage.load.samples, report.ended)
+        report.expect("writes again after", again, "s", at_most=BACK_WITHIN)
+
+
+def _reads_go_on(stage: Stage) -> None:
+    failed = sum(s.failed for s in stage.load.samples if s.what == "read")
+    stage.report.expect("reads that failed", failed, at_most=0)
+
+
+@scenario("PostgreSQL out of connections: others hold all of them, and Freshly's are cut")
+async def database_out_of_connections(report: Report) -> None:
+    async with production(report) as stage:
+        assert stage.database is not None
+        async with stage.busy(), stage.database.as_operator() as operator:
+            with report.fault():
+                await operator.execute("ALTER ROLE freshly CONNECTION LIMIT 0")
+                await operator.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE usename = 'freshly'"
+                )
+                await asyncio.sleep(report.lasting(AWAY))
+            await operator.execute("ALTER ROLE freshly CONNECTION LIMIT -1")
+        await _judge(stage)
+
+
+@scenario("a table locked for 12 s, while everybody goes on")
+async def table_locked(report: Report) -> None:
+    async with production(report) as stage:
+        assert stage.database is not None
+        others: list[Sample] = []
+        async with stage.busy(), stage.database.as_operator() as operator:
+            with report.fault():
+                async with operator.transaction():
+                    await operator.execute("LOCK TABLE pantry_items IN ACCESS EXCLUSIVE MODE")
+                    async with asyncio.timeout(2 * AWAY + 20):
+                        await _others(stage, stage.load.cooks[0], others)
+        await stage.judge(slowest=LOCKED_WITHIN + SLACK)
+        failed = sum(sample.failed for sample in others)
+        detail = f"of {len(others)}, the longest {longest(others):.2f} s"
+        report.expect("failed elsewhere", failed, at_most=0, detail=detail)
+        looks = [s for s in stage.watch.of("/health") if report.began <= s.sent <= report.ended]
+        report.expect("/health within", longest(looks), "s", at_most=HEALTHY_WITHIN)
+        stage.ready_throughout()
+
+
+async def _others(stage: Stage, cook: Cook, samples: list[Sample]) -> None:
+    """Somebody who needs none of the locked table."""
+    client = Client(stage.server.port, samples)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 2 * AWAY
+    while loop.time() < until:
+        for path in ("/families", "/meals/me", "/grocery-lists/me", "/notifications", "/units"):
+            status, body = await client.ask("other", request("GET", path, cook.token))
+            assert status in (OK, UNAVAILABLE) or status < SERVER_ERRORS, (status, body)
+            await asyncio.sleep(0.05)
+    client.hang_up()

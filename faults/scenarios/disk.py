@@ -1,0 +1,99 @@
+"""A disk that is full."""
+
+import asyncio
+import resource
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from httpx2 import AsyncClient
+
+from bench.servers import Server
+from faults.load import UNAVAILABLE
+from faults.report import Report, first_success
+from faults.scenarios import scenario
+from faults.stage import Stage, embedded
+from tests.pictures import picture
+
+SIZE = 24  # MB
+SHORT = 4096  # bytes
+FULL_FOR = 6.0  # seconds
+BACK_WITHIN = 3.0
+TRIES = 5
+CREATED = 201
+
+
+class SmallDisk:
+    """A tmpfs of a few megabytes; where none can be mounted, a limit of how long files may be."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        mount = ("mount", "-t", "tmpfs", "-o", f"size={SIZE}m", "tmpfs", str(folder))
+        mounted = subprocess.run(mount, capture_output=True, check=False)  # noqa: S603
+        self.is_mounted = mounted.returncode == 0
+
+    def fill(self, server: Server) -> None:
+        if not self.is_mounted:
+            resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (SHORT, resource.RLIM_INFINITY))
+            return
+        ballast = self.folder / f"ballast{len(list(self.folder.iterdir()))}"
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):  # which is intended
+            while True:
+                file.write(b"x" * SHORT)
+
+    def free(self, server: Server) -> None:
+        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, unlimited)
+        for file in self.folder.glob("ballast*"):
+            file.unlink()
+
+    def let_go(self) -> None:
+        if self.is_mounted:
+            subprocess.run(("umount", "--lazy", str(self.folder)), check=True)  # noqa: S603, S607
+
+
+@asynccontextmanager
+async def _small_disk() -> AsyncIterator[SmallDisk]:
+    with tempfile.TemporaryDirectory(prefix="freshly-faults-") as name:
+        disk = SmallDisk(Path(name))
+        try:
+            yield disk
+        finally:
+            disk.let_go()
+
+
+@scenario("the disk of SQLite and of the files full for 6 s (a small tmpfs)", short=True)
+async def disk_full(report: Report) -> None:
+    async with _small_disk() as disk, embedded(report, disk.folder / "data") as stage:
+        pictures: list[int] = []
+        async with stage.busy():
+            with report.fault():
+                for _ in range(TRIES):
+                    # Again: what SQLite has given back meanwhile.
+                    await asyncio.to_thread(disk.fill, stage.server)
+                    pictures.append(await _avatar(stage))
+                    await asyncio.sleep(report.lasting(FULL_FOR) / TRIES)
+            disk.free(stage.server)
+        await stage.judge()
+        failed = [s for s in stage.load.samples if s.what == "read" and s.failed]
+        report.expect("reads that failed", len(failed), at_most=0)
+        writes = [s for s in stage.load.samples if s.what == "write"]
+        refused = sum(s.failed for s in writes)
+        report.expect("writes refused", refused, f"of {len(writes)}", at_least=1)
+        again = first_success(stage.load.samples, report.ended)
+        report.expect("back after", again, "s", at_most=BACK_WITHIN)
+        wrong = sum(status not in (CREATED, UNAVAILABLE) for status in pictures)
+        told = ", ".join(map(str, pictures))
+        report.expect("pictures neither kept nor 503", wrong, at_most=0, detail=told)
+        report.expect("pictures kept again", await _avatar(stage) == CREATED, at_least=1)
+
+
+async def _avatar(stage: Stage) -> int:
+    headers = {"Authorization": f"Bearer {stage.load.cooks[0].token}"}
+    url = f"http://127.0.0.1:{stage.server.port}"
+    async with AsyncClient(base_url=url, headers=headers, timeout=20) as client:
+        files = {"file": ("me.png", picture("PNG", (600, 600)), "image/png")}
+        answer = await client.post("/storage/avatar/proxy", files=files)
+    return answer.status_code

@@ -1,0 +1,56 @@
+"""A mail server that takes nothing for a while."""
+
+import asyncio
+from time import monotonic
+
+from httpx2 import AsyncClient
+
+from faults.load import OK
+from faults.proxy import proxy
+from faults.report import Report
+from faults.scenarios import scenario
+from faults.stage import production
+from tests.neighbours import letterbox
+
+LETTERS = 10
+AWAY = 10.0  # seconds
+ARRIVES_WITHIN = 60.0
+
+
+@scenario("mail refused for 10 s while ten people ask for a code")
+async def mail_refused(report: Report) -> None:
+    with letterbox() as box:
+        async with proxy(box.port) as between:
+            told = {
+                "MAIL_SERVER": "127.0.0.1",
+                "MAIL_PORT": str(between.port),
+                "MAIL_STARTTLS": "false",
+                "MAIL_FROM": "kitchen@example.com",
+            }
+            async with production(report, settings=told, people=LETTERS, rate=50) as stage:
+                async with stage.busy(calm=2):
+                    with report.fault():
+                        between.become("reset")
+                        url = f"http://127.0.0.1:{stage.server.port}"
+                        async with AsyncClient(base_url=url, timeout=20) as client:
+                            asked = [
+                                await client.post(
+                                    "/auth/send-code", json={"email": f"cook{n}@example.com"}
+                                )
+                                for n in range(LETTERS)
+                            ]
+                        await asyncio.sleep(AWAY)
+                    between.become("pass")
+                    while len(box.letters) < LETTERS:
+                        if monotonic() - report.ended > ARRIVES_WITHIN:
+                            break
+                        await asyncio.sleep(0.1)
+                refused = sum(answer.status_code != OK for answer in asked)
+                report.expect("requests refused", refused, at_most=0)
+                addresses = {letter["To"] for letter in box.letters}
+                lost = LETTERS - len(addresses)
+                report.expect("letters lost", lost, f"of {LETTERS}", at_most=0)
+                report.expect("letters sent twice", len(box.letters) - len(addresses), at_most=0)
+                await stage.judge(failures=0)
+                if lost:
+                    report.lost = f"{lost} of {LETTERS} letters"

@@ -1,0 +1,38 @@
+"""`freshly worker` with two jobs more: one that leaves a mark in the database, one that cannot."""
+
+import asyncio
+import sys
+from datetime import timedelta
+from typing import ClassVar
+
+from sqlalchemy import text
+
+from freshly import work
+from freshly.chassis.jobs import Job, Run
+from freshly.cli import main
+
+
+class Mark(Job):
+    kind: ClassVar[str] = "faults.mark"
+    number: int
+    seconds: float  # that it takes
+
+
+class Poison(Job):
+    kind: ClassVar[str] = "faults.poison"
+    pause: ClassVar[timedelta] = timedelta(milliseconds=10)
+
+
+async def mark(job: Mark, run: Run) -> None:
+    await asyncio.sleep(job.seconds)
+    async with run.finishing() as session:
+        await session.execute(text("INSERT INTO marks VALUES (:number)"), {"number": job.number})
+
+
+async def fail(_job: Poison, _run: Run) -> None:
+    raise RuntimeError("this never works")
+
+
+if __name__ == "__main__":
+    work.HANDLERS = {**work.HANDLERS, Mark: mark, Poison: fail}
+    sys.exit(main(["worker"]))

@@ -1,0 +1,114 @@
+"""Is the database there at all? Whoever waits for one that fell silent is told soon.
+
+A database that is stopped says so, and one whose network swallows everything says nothing: what
+was sent waits for minutes. A statement may well take a while, or wait for a lock; so when one does,
+the database is asked by a connection of its own. If that gets no answer either, and nobody else has
+had one meanwhile, all others are hung up on, and nobody waits any more until it answers.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from time import monotonic
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped]  # it says nothing of its types
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from freshly.chassis.errors import Unavailable
+from freshly.chassis.logging import get_logger
+
+logger = get_logger(__name__)
+
+OVERDUE = 0.5  # seconds that a unit of work may take before anybody asks
+ANSWERS_WITHIN = 1.1
+REST = 1.0  # seconds until it is asked again when it has answered
+LOOK = 0.1
+OURS_ONLY = ("prepared_statement_cache_size", "prepared_statement_name_func")
+
+
+class Pulse:
+    def __init__(self, engine: AsyncEngine | None = None) -> None:
+        self._engine = engine
+        self._units: dict[object, float] = {}  # when they began, the oldest first
+        self._connections: set[Any] = set()  # the driver's, in use
+        self._answered_at = 0.0  # when somebody last had what he wanted of it
+        self.is_gone = False
+
+    def check(self) -> None:
+        if self.is_gone:
+            raise Unavailable
+
+    def begin(self) -> object:
+        """Gives a unit of work's place among those that are watched, to be given to `end`."""
+        self.check()
+        unit = object()
+        self._units[unit] = monotonic()
+        return unit
+
+    def end(self, unit: object) -> None:
+        del self._units[unit]
+
+    @asynccontextmanager
+    async def beating(self) -> AsyncIterator[None]:
+        if self._engine is None or self._engine.dialect.name == "sqlite":
+            yield
+            return
+        event.listen(self._engine.sync_engine, "checkout", self._on_checkout)
+        event.listen(self._engine.sync_engine, "checkin", self._on_checkin)
+        beat = asyncio.create_task(self._beat(self._engine))
+        try:
+            yield
+        finally:
+            beat.cancel()
+            with suppress(asyncio.CancelledError):
+                await beat
+
+    def _on_checkout(self, connection: Any, _record: Any, _proxy: Any) -> None:
+        self._connections.add(connection.driver_connection)
+
+    def _on_checkin(self, connection: Any, _record: Any) -> None:
+        if connection is not None:  # or it broke
+            self._connections.discard(connection.driver_connection)
+            self._answered_at = monotonic()
+
+    async def _beat(self, engine: AsyncEngine) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            began = next(iter(self._units.values()), None)
+            if self.is_gone or (began is not None and monotonic() - began > OVERDUE):
+                await self._ask(engine)
+
+    async def _ask(self, engine: AsyncEngine) -> None:
+        asked_at = monotonic()
+        try:
+            await _connect(engine)
+        except TimeoutError:
+            if self.is_gone or self._answered_at < asked_at:
+                if not self.is_gone:
+                    logger.warning("the database is silent")
+                self.is_gone = True
+                self._hang_up()
+                return
+        except OSError as error:  # it does say something, and so it will to whoever needs it
+            logger.warning("the database is away", error=repr(error))
+        if self.is_gone:
+            logger.warning("the database is not silent any more")
+        self.is_gone = False
+        await asyncio.sleep(REST)
+
+    def _hang_up(self) -> None:
+        """Whoever waits for an answer is told that there will be none."""
+        for connection in self._connections:
+            connection.terminate()
+        self._connections.clear()
+
+
+async def _connect(engine: AsyncEngine) -> None:
+    _, options = engine.dialect.create_connect_args(engine.url)
+    for name in OURS_ONLY:
+        options.pop(name, None)
+    with suppress(asyncpg.PostgresError):  # a refusal is an answer
+        connection = await asyncpg.connect(**options, timeout=ANSWERS_WITHIN)
+        await connection.close(timeout=ANSWERS_WITHIN)
