@@ -144,7 +144,8 @@ def _now(_element: now, _compiler: SQLCompiler, **_: Any) -> str:
 
 @compiles(now, "sqlite")
 def _now_on_sqlite(_element: now, _compiler: SQLCompiler, **_: Any) -> str:
-    return "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    # As values are bound, with six places: SQLite compares instants as texts.
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 
 
 class empty_list(FunctionElement[Any]):  # noqa: N801 - as above

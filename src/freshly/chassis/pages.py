@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from operator import gt, lt
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import urlencode
 
@@ -81,15 +82,18 @@ async def paginate(
     query: ListQuery | PageQuery,
     *,
     columns: bool = False,
+    newest_first: bool = False,
     within: Callable[[Select[Any]], Select[Any]] | None = None,
 ) -> Slice[Any]:
     """Entities, or rows of `columns`; ascending by keys, the last of which is unique.
 
-    `within` makes of a page's statement one with several rows for each of it.
+    `newest_first` is descending. `within` makes of a page's statement one with several rows for
+    each of it.
     """
-    statement = statement.order_by(*keys)
+    statement = statement.order_by(*(key.desc() if newest_first else key for key in keys))
     if query.cursor:
-        statement = statement.where(_after(keys, _decode(query.cursor, len(keys))))
+        values = _decode(query.cursor, len(keys))
+        statement = statement.where(_after(keys, values, newest_first=newest_first))
     limit = query.limit or LONGEST_LIST
     statement = statement.limit(limit + 1)
     rows: Sequence[Any]
@@ -115,11 +119,14 @@ def _end_of_page(rows: Sequence[Any], limit: int, key: str) -> int:
     return len(rows)
 
 
-def _after(keys: Sequence[Key], values: Sequence[Any]) -> ColumnElement[bool]:
+def _after(
+    keys: Sequence[Key], values: Sequence[Any], *, newest_first: bool
+) -> ColumnElement[bool]:
     """(a, b) > (x, y), written out: SQLite and PostgreSQL agree on this form."""
+    beyond = lt if newest_first else gt
     return or_(
         *(
-            and_(*(keys[j] == values[j] for j in range(i)), keys[i] > values[i])
+            and_(*(keys[j] == values[j] for j in range(i)), beyond(keys[i], values[i]))
             for i in range(len(keys))
         )
     )

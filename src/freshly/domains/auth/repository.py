@@ -1,11 +1,13 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from freshly.chassis.columns import now
 from freshly.chassis.database import DbSession
+from freshly.chassis.pages import PageQuery, Slice, paginate
 from freshly.domains.auth.models import CodePurpose, EmailCode, OAuthAccount, RefreshToken, SignIn
 from freshly.domains.users.models import User
 
@@ -59,6 +61,21 @@ class SignInRepository:
             .values(revoked_at=now())
         )
 
+    async def end(self, id: str, user_id: int) -> bool:
+        """Whether it is a standing one of this person, which it is no more."""
+        done: Any = await self.session.execute(
+            update(SignIn)
+            .where(SignIn.id == id, *_standing(user_id))
+            .values(revoked_at=now())
+            .execution_options(synchronize_session=False)
+        )
+        return bool(done.rowcount)
+
+    async def page(self, user_id: int, query: PageQuery) -> Slice[SignIn]:
+        found = select(SignIn).where(*_standing(user_id))
+        keys = (SignIn.created_at, SignIn.id)
+        return await paginate(self.session, found, keys, query, newest_first=True)
+
     async def revoke_all(self, user_id: int) -> None:
         await self.session.execute(
             update(SignIn)
@@ -72,6 +89,10 @@ class SignInRepository:
         asked = {"user_id": user_id, "sign_in_id": sign_in_id}
         row = (await connection.execute(STANDING, asked)).one_or_none()
         return (row[0], row[1] is not None and row[2] is None) if row else None
+
+
+def _standing(user_id: int) -> tuple[ColumnElement[bool], ...]:
+    return SignIn.user_id == user_id, SignIn.revoked_at.is_(None), SignIn.expires_at > now()
 
 
 @dataclass

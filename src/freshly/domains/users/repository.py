@@ -1,11 +1,15 @@
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
+from freshly.chassis.columns import now
 from freshly.chassis.database import DbSession, violated_constraint
+from freshly.chassis.pages import PageQuery, Slice, paginate
 from freshly.domains.users.errors import EmailTaken, UserNotFound
-from freshly.domains.users.models import User
+from freshly.domains.users.models import Activity, User
 from freshly.domains.users.schemas import normalized
 
 
@@ -46,3 +50,29 @@ class UserRepository:
     async def delete(self, user: User) -> None:
         await self.session.delete(user)
         await self.session.flush()
+
+
+@dataclass
+class ActivityRepository:
+    session: DbSession
+
+    async def add(self, activity: Activity, *, keep: bool = True) -> None:
+        """What is not kept costs the same time."""
+        async with self.session.begin_nested() as savepoint:
+            self.session.add(activity)
+            await self.session.flush()
+            if not keep:
+                await savepoint.rollback()
+
+    async def page(self, user_id: int, query: PageQuery) -> Slice[Activity]:
+        own = select(Activity).where(Activity.user_id == user_id)
+        return await paginate(self.session, own, (Activity.id,), query, newest_first=True)
+
+    async def purge(self, older_than: timedelta) -> int:
+        at = (await self.session.execute(select(now()))).scalar_one()
+        done: Any = await self.session.execute(
+            delete(Activity)
+            .where(Activity.created_at < at - older_than)
+            .execution_options(synchronize_session=False)
+        )
+        return int(done.rowcount)
