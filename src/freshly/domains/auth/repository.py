@@ -129,6 +129,9 @@ class CodeRepository:
         await self.session.delete(code)
         await self.session.flush()
 
+    async def forget(self, address: str) -> None:
+        await self.session.execute(delete(EmailCode).where(EmailCode.address == address))
+
     async def purge(self, at: datetime) -> None:
         """Long expired ones, which nobody asks about any more."""
         await self.session.execute(

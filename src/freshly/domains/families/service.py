@@ -146,8 +146,12 @@ class FamilyService:
         await self._set_role(membership, Role(wanted))
 
     async def leave_all(self) -> None:
-        """Before an account goes: a family keeps an owner, and goes when nobody is left."""
-        for family_id in self.access.roles:
+        """Before an account goes: a family keeps an owner, and goes when nobody is left.
+
+        Its longest-standing admin becomes the owner, else its longest-standing member. It can be
+        done again, for families that were joined meanwhile.
+        """
+        for family_id in await self.families.ids_of(self.access.user_id):
             await self.families.lock(family_id)
             members = await self.families.members(family_id)
             others = [member for member in members if member.user_id != self.access.user_id]

@@ -31,8 +31,11 @@ class UserService:
                 setattr(user, field, wanted[field])
         return await self.users.save(user)
 
+    async def locked_me(self) -> User:
+        return await self.users.get(self.caller.user_id, lock=True)
+
     async def delete_me(self) -> None:
-        await self.users.delete(await self.users.get(self.caller.user_id, lock=True))
+        await self.users.delete(await self.locked_me())
 
     async def _change_email(self, user: User, email: str) -> None:
         other = await self.users.by_email(email)
