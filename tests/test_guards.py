@@ -13,7 +13,7 @@ from sqlalchemy import event
 
 import freshly
 from freshly.app import create_app
-from freshly.chassis.database import DbSession, _request_session
+from freshly.chassis.database import DbSession, request_session
 from freshly.chassis.errors import Conflict
 from freshly.chassis.identity import current_caller
 from freshly.chassis.injection import is_made_of
@@ -104,7 +104,7 @@ CALLING_OUT = {
 
 
 def holds_a_session(dependant):
-    return dependant.call is _request_session or any(map(holds_a_session, dependant.dependencies))
+    return dependant.call is request_session or any(map(holds_a_session, dependant.dependencies))
 
 
 def test_what_calls_out_holds_no_connection_meanwhile(bare_app):

@@ -7,7 +7,7 @@ from sqlalchemy import Column
 from freshly.chassis import columns
 
 revision = "account"
-down_revision = "every_call"
+down_revision = "jobs"
 
 # A row of its person goes with them, or when it is a year old. It forgets the other person who is
 # gone. Nothing else can be done to it: PostgreSQL asks one function, SQLite has no functions.

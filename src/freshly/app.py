@@ -1,8 +1,7 @@
 """Builds the web app; the one list of routers."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -10,39 +9,21 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
 from freshly import __version__
-from freshly.adapters.mail import mailer_for
-from freshly.adapters.model import OpenAIModel
-from freshly.adapters.objects import store_for
-from freshly.adapters.supabase import SupabaseVerifier
 from freshly.chassis import docs, health, metrics
-from freshly.chassis.cache import Cache
-from freshly.chassis.database import UnitsOfWork
-from freshly.chassis.engine import create_engine
 from freshly.chassis.errors import Unauthenticated, install_error_handlers, problems
-from freshly.chassis.events import Event, Listener
-from freshly.chassis.gate import Gate
 from freshly.chassis.http import wrap
 from freshly.chassis.identity import require_caller
-from freshly.chassis.links import LinkSigner
-from freshly.chassis.numbers import count_reads, count_statements
-from freshly.chassis.rate_limit import Limiter
+from freshly.chassis.jobs import endpoints as jobs
 from freshly.chassis.routing import BySection, add_routes
-from freshly.chassis.shared import Shared
 from freshly.domains.account import endpoints as account
 from freshly.domains.auth import endpoints as auth
-from freshly.domains.auth.identity import TokenIdentity
-from freshly.domains.auth.passwords import Passwords
-from freshly.domains.auth.tokens import TokenSigner
 from freshly.domains.chat import endpoints as chat
 from freshly.domains.families import endpoints as families
-from freshly.domains.families.access import families_of
-from freshly.domains.families.events import MemberJoined
 from freshly.domains.grocery import endpoints as grocery
 from freshly.domains.ingredients import endpoints as ingredients
 from freshly.domains.meal_plans import endpoints as meal_plans
 from freshly.domains.meals import endpoints as meals
 from freshly.domains.notifications import endpoints as notifications
-from freshly.domains.notifications.listeners import tell_owners_of_new_member
 from freshly.domains.pantry import endpoints as pantry
 from freshly.domains.preferences import endpoints as preferences
 from freshly.domains.recipes import endpoints as recipes
@@ -51,8 +32,9 @@ from freshly.domains.storage import endpoints as storage
 from freshly.domains.users import endpoints as users
 from freshly.examples import EXAMPLES
 from freshly.limits import group_of, groups
+from freshly.parts import opened
 from freshly.settings import Settings
-from freshly.tables import all_tables
+from freshly.work import runner
 
 PUBLIC = (health.router, metrics.router, docs.router, auth.public, storage.public)
 SIGNED_IN = (
@@ -71,6 +53,7 @@ SIGNED_IN = (
     sharing.router,
     chat.router,
     account.router,
+    jobs.router,
 )
 TAGS = {
     "system": "Is it there, and is it well",
@@ -88,9 +71,7 @@ TAGS = {
     "notifications": "What a person is told",
     "sharing": "Offering a meal to somebody",
     "chat": "The assistant: conversations, scans, pictures",
-}
-LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
-    MemberJoined: (tell_owners_of_new_member,),
+    "jobs": "What takes longer",
 }
 
 
@@ -116,49 +97,16 @@ def _routes() -> Sequence[BaseRoute]:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    all_tables()
-    limits = groups(settings)
+    groups(settings)  # refused here, not when the first request comes
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        """Opens everything that lives as long as the process, and closes it again."""
-        engine = create_engine(
-            settings.pooled_database,
-            pool_size=settings.database_pool_size,
-            max_overflow=settings.database_max_overflow,
-            past_pooler=settings.database_url_pooler is None,
-            statement_timeout=settings.database_statement_timeout,
-        )
-        tokens = TokenSigner(settings)
-        model = OpenAIModel(settings)
-        count_statements(engine)
-        shared = Shared.of(settings)
-        ttl = timedelta(seconds=settings.cache_ttl_seconds)
-        cache = Cache(shared.versions, shared.entries, settings.cache_memory, ttl, count_reads())
-        capacity = settings.database_pool_size + settings.database_max_overflow
-        gate = Gate(capacity, settings.database_pool_timeout)
-        units = UnitsOfWork(engine, cache, gate)
-        try:
-            yield {
-                "settings": settings,
-                "units": units,
-                "gate": gate,
-                "shared": shared,
-                "tokens": tokens,
-                "passwords": Passwords(),
-                "identity": TokenIdentity(tokens, families_of),
-                "limiter": Limiter(limits, shared.counts),
-                "listeners": LISTENERS,
-                "mailer": mailer_for(settings),
-                "oauth": SupabaseVerifier(settings),
-                "objects": store_for(settings),
-                "signer": LinkSigner(settings.secret_key.get_secret_value()),
-                "model": model,
-            }
-        finally:
-            await model.close()
-            await shared.close()
-            await engine.dispose()
+        async with opened(settings) as parts:
+            if settings.jobs == "worker":
+                yield parts
+                return
+            async with runner(parts, dedicated=False).running():
+                yield parts
 
     app = FastAPI(
         title=settings.app_name,

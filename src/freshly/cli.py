@@ -48,12 +48,10 @@ def _serve(settings: Settings, _options: argparse.Namespace) -> int:
     return serve(settings)
 
 
-def _worker(_settings: Settings, _options: argparse.Namespace) -> int:
-    print(  # noqa: T201
-        "freshly: there is no work for a worker yet: this release runs no background jobs",
-        file=sys.stderr,
-    )
-    return 1
+def _worker(settings: Settings, _options: argparse.Namespace) -> int:
+    from freshly.worker import work
+
+    return work(settings)
 
 
 def _migrate(settings: Settings, options: argparse.Namespace) -> int:

@@ -118,6 +118,10 @@ class Settings(BaseSettings):
     cache_ttl_seconds: Seconds = 300
     cache_memory: Annotated[ByteSize, Field(gt=0)] = ByteSize(32 * 1024 * 1024)
 
+    jobs: Literal["auto", "inside", "worker"] = "auto"
+    jobs_at_once: Annotated[int, Field(gt=0, le=100)] = 4
+    jobs_worker_silence: Annotated[float, Field(ge=1)] = 15
+
     rate_limit_enabled: bool = True
     rate_limit_requests: Annotated[int, Field(gt=0)] = 100
     rate_limit_window: Seconds = 60

@@ -24,6 +24,7 @@ DOMAINS = (
 
 
 def all_tables() -> MetaData:
+    import_module("freshly.chassis.jobs.rows")
     for domain in DOMAINS:
         import_module(f"freshly.domains.{domain}.models")
     return Base.metadata

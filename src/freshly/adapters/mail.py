@@ -34,7 +34,9 @@ def _written(letter: Letter, settings: Settings) -> EmailMessage:
     message["To"] = letter.to
     message["Subject"] = letter.subject
     message["Date"] = formatdate(localtime=False)
-    message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2] or "localhost")
+    domain = sender.rpartition("@")[2] or "localhost"
+    number = f"<{letter.number}@{domain}>" if letter.number else make_msgid(domain=domain)
+    message["Message-ID"] = number
     message.set_content(letter.text)
     return message
 
@@ -68,7 +70,7 @@ class Outbox:
         self._settings, self._folder = settings, folder
 
     async def send(self, letter: Letter) -> None:
-        path = self._folder / f"{uuid4().hex}.eml"
+        path = self._folder / f"{letter.number or uuid4().hex}.eml"
         try:
             await to_thread.run_sync(self._write, path, _written(letter, self._settings))
         except OSError as error:

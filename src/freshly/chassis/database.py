@@ -8,7 +8,7 @@ from functools import partial
 from typing import Annotated, ClassVar
 
 from fastapi import Depends, Request
-from sqlalchemy import Index, MetaData, Table, UniqueConstraint, func
+from sqlalchemy import Index, MetaData, Table, UniqueConstraint, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
@@ -28,6 +28,7 @@ NAMING = {
     "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
     "pk": "%(table_name)s_pkey",
 }
+ENQUEUED = "enqueued"  # in the `info` of a session that asks for work
 Session = AsyncSession  # for signatures outside of the layers that know SQLAlchemy
 
 
@@ -69,6 +70,7 @@ class UnitsOfWork:
         # without one there are two round trips fewer.
         one_by_one = {"reads": True} if alone else {"isolation_level": "AUTOCOMMIT"}
         self._reading = make(engine.execution_options(**one_by_one))
+        self.enqueued = asyncio.Event()  # set when work that was asked for here is committed
         # SQLite lets one write at a time; who waits here waits without asking again and again.
         self._turn = asyncio.Lock() if alone else None
 
@@ -118,6 +120,8 @@ class UnitsOfWork:
         finally:
             if marked:
                 await self.cache.expire(marked)
+        if session.info.get(ENQUEUED):
+            self.enqueued.set()
         if kept:
             raise kept
 
@@ -139,7 +143,7 @@ async def _units(request: Request) -> UnitsOfWork:
 Units = Annotated[UnitsOfWork, Depends(_units)]
 
 
-async def _request_session(request: Request, units: Units) -> AsyncIterator[AsyncSession]:
+async def request_session(request: Request, units: Units) -> AsyncIterator[AsyncSession]:
     reads = request.method in ("GET", "HEAD")
     async with units.reading() if reads else units.writing() as session:
         yield session
@@ -147,7 +151,18 @@ async def _request_session(request: Request, units: Units) -> AsyncIterator[Asyn
 
 # scope="function": commit after the response is built and before it is sent, so nobody
 # is told "201" about a row that then fails to commit.
-DbSession = Annotated[AsyncSession, Depends(_request_session, scope="function")]
+DbSession = Annotated[AsyncSession, Depends(request_session, scope="function")]
+
+
+async def is_first(session: AsyncSession, lock: int) -> bool:
+    """Takes the lock of that number until the end of the unit of work, unless somebody has it.
+
+    On SQLite whoever writes is alone anyway.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return True
+    taken = await session.execute(select(func.pg_try_advisory_xact_lock(lock)))
+    return bool(taken.scalar_one())
 
 
 def violated_constraint(error: IntegrityError) -> str | None:

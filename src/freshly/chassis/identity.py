@@ -40,6 +40,12 @@ class Identity(Protocol):
     async def identify(self, claimed: Claimed, session: Session) -> Caller:
         """Raises an Unauthenticated when it holds no more."""
 
+    async def person(self, user_id: int, session: Session) -> Caller:
+        """Somebody for whom something is done while they are away, without a sign-in.
+
+        Raises an Unauthenticated when they have gone.
+        """
+
 
 CALLER: TypeAdapter[Caller] = TypeAdapter(Caller)
 

@@ -88,6 +88,14 @@ def _plan(call: Callable[..., Any]) -> Callable[[Request, dict[Any, Any]], Await
     return build
 
 
+async def build_with(wanted: Callable[..., Any], request: Any, known: Mapping[Any, Any]) -> Any:
+    """A thing and its parts where no request is: `request` stands in for it, with its `state`.
+
+    `known` are parts that are there already, by the function that would have made them.
+    """
+    return await _plan(wanted)(request, dict(known))
+
+
 def _is_simple(call: Callable[..., Any]) -> bool:
     """Is it made of nothing but the request, by way of classes and coroutines?
 

@@ -1,11 +1,7 @@
 """Letters, and the port to whoever carries them."""
 
-from dataclasses import dataclass
-from typing import Protocol
-
-from freshly.chassis.logging import get_logger
-
-logger = get_logger(__name__)
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 
 @dataclass(frozen=True)
@@ -13,6 +9,10 @@ class Letter:
     to: str
     subject: str
     text: str
+    number: str | None = None  # the same for each try to send it, so that twice is seen as once
+
+    def numbered(self, number: str) -> Self:
+        return replace(self, number=number)
 
 
 class MailFailed(Exception):
@@ -22,11 +22,3 @@ class MailFailed(Exception):
 class Mailer(Protocol):
     async def send(self, letter: Letter) -> None:
         """Raises MailFailed."""
-
-
-async def send_or_log(mailer: Mailer, letter: Letter) -> None:
-    """For letters that nobody waits for: a failure is the operator's to see."""
-    try:
-        await mailer.send(letter)
-    except MailFailed as error:
-        logger.error("mail failed", subject=letter.subject, reason=str(error))  # noqa: TRY400

@@ -85,7 +85,7 @@ async def paginate(
     newest_first: bool = False,
     within: Callable[[Select[Any]], Select[Any]] | None = None,
 ) -> Slice[Any]:
-    """Entities, or rows of `columns`; ascending by keys, the last of which is unique.
+    """Entities, or rows of `columns`; ascending by keys (else descending), the last is unique.
 
     `newest_first` is descending. `within` makes of a page's statement one with several rows for
     each of it.

@@ -14,6 +14,7 @@ SOMEBODY_ELSE = "tells of somebody else's doing, whose row it is"
 ANOTHERS_PLAN = "says that somebody planned the meal, on a plan that may not be the person's"
 ANOTHERS_NEED = "says why something is on a list, which may not be the person's"
 SECRET = "a secret"  # noqa: S105 - a reason
+MACHINERY = "says how the work is done, and nothing of the person"
 CATALOGUE = "the catalogue's, the same for everybody"
 
 
@@ -80,6 +81,29 @@ BELONGINGS: Mapping[str, Belonging] = {
         " correlation_id created_at",
         mine=("user_id",),
         other_keys={"other_user_id": SOMEBODY_ELSE},
+    ),
+    "jobs": Belonging(
+        "jobs",
+        "id user_id kind state progress error created_at updated_at finished_at",
+        mine=("user_id",),
+        left_out={
+            "result_url": "opens the file to anybody who has it",
+            **dict.fromkeys(
+                (
+                    *(
+                        "payload",
+                        "priority",
+                        "dedup_key",
+                        "correlation_id",
+                        "again",
+                        "attempts",
+                        "taken",
+                    ),
+                    *("worker_id", "run_after"),
+                ),
+                MACHINERY,
+            ),
+        },
     ),
     "family_memberships": Belonging(
         "memberships", "id family_id user_id role joined_at", mine=("user_id",)
@@ -206,4 +230,6 @@ NOT_EXPORTED: Mapping[str, str] = {
     "diet_tags": CATALOGUE,
     "foods": CATALOGUE,
     "ingredient_measures": CATALOGUE,
+    "job_workers": MACHINERY,
+    "job_schedules": MACHINERY,
 }

@@ -1,14 +1,23 @@
-from fastapi import APIRouter, BackgroundTasks
+from fastapi import APIRouter
 
 from freshly.chassis.injection import Injected
-from freshly.domains.account.files import PersonalFiles
+from freshly.chassis.jobs import JobRead
+from freshly.chassis.jobs.rows import JobRow
 from freshly.domains.account.service import AccountService
 
 router = APIRouter(prefix="/users", tags=["users"])
 
 
+@router.post(
+    "/me/export",
+    status_code=202,
+    response_model=JobRead,
+    summary="Have everything that is mine collected in a zip",
+)
+async def export_me(account: Injected[AccountService]) -> JobRow:
+    return await account.export()
+
+
 @router.delete("/me", status_code=204, summary="Delete my account and everything in it")
-async def delete_me(
-    account: Injected[AccountService], files: Injected[PersonalFiles], tasks: BackgroundTasks
-) -> None:
-    tasks.add_task(files.remove_all, await account.delete())
+async def delete_me(account: Injected[AccountService]) -> None:
+    await account.delete()

@@ -41,6 +41,9 @@ class PersonalFiles:
         await self.objects.put(self.settings.exports_bucket, path, file)
         return path
 
+    async def drop(self, export: str) -> None:
+        await self.objects.delete(self.settings.exports_bucket, [export])
+
     async def drop_exports(self, at: float) -> int:
         """Those whose links have expired; how many that were."""
         bucket = self.settings.exports_bucket

@@ -1,11 +1,15 @@
 from dataclasses import dataclass
 
 from freshly.chassis.injection import Injected
+from freshly.chassis.jobs import JobQueue
+from freshly.chassis.jobs.rows import JobRow
+from freshly.domains.account.jobs import Export, RemoveFiles
 from freshly.domains.account.repository import Remains
 from freshly.domains.auth.repository import CodeRepository
 from freshly.domains.families.service import FamilyService
 from freshly.domains.ingredients.repository import OwnAdditions
 from freshly.domains.users.activity import ActivityLog
+from freshly.domains.users.models import Happened, Outcome
 from freshly.domains.users.schemas import normalized
 from freshly.domains.users.service import UserService
 
@@ -18,11 +22,18 @@ class AccountService:
     remains: Injected[Remains]
     additions: Injected[OwnAdditions]
     log: Injected[ActivityLog]
+    jobs: Injected[JobQueue]
 
-    async def delete(self) -> int:
+    async def export(self) -> JobRow:
+        """Has everything of the caller collected; asked for twice, it is done once."""
+        user_id = self.users.caller.user_id
+        await self.log.note(Happened.EXPORT, user_id, outcome=Outcome.ASKED)
+        return await self.jobs.enqueue(Export(), user_id=user_id, key=f"export:{user_id}")
+
+    async def delete(self) -> None:
         """The person and every row of theirs; families stay owned.
 
-        The foreign keys take most along. Returns whose files are to be removed, once this is done.
+        The foreign keys take most along; files go once this is committed.
         """
         await self.families.leave_all()
         user = await self.users.locked_me()
@@ -33,4 +44,4 @@ class AccountService:
         await self.users.delete_me()
         await self.additions.drop_unused(added, user.id)
         await self.log.note_deletion()
-        return user.id
+        await self.jobs.enqueue(RemoveFiles(user_id=user.id))

@@ -1,13 +1,14 @@
 """Six digits by mail: to confirm an address, and to set a new password."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from hmac import compare_digest
 from typing import Annotated
 
 from freshly.chassis.injection import Injected, from_lifespan
+from freshly.chassis.jobs import JobQueue
 from freshly.chassis.mail import Letter
 from freshly.domains.auth import letters
 from freshly.domains.auth.errors import (
@@ -21,6 +22,7 @@ from freshly.domains.auth.errors import (
     WrongCode,
     WrongResetCode,
 )
+from freshly.domains.auth.jobs import SendCode
 from freshly.domains.auth.models import CodePurpose, EmailCode
 from freshly.domains.auth.passwords import Passwords
 from freshly.domains.auth.repository import CodeRepository, SignInRepository
@@ -36,19 +38,20 @@ MOST_TRIES = 5
 
 @dataclass(frozen=True)
 class Kind:
-    """One use of codes: what its letter says, and how its refusals read."""
+    """One use of codes: how its refusals read."""
 
     purpose: CodePurpose
-    letter: Callable[[str, str], Letter]
     none: type[NoActiveCode | NoActiveResetCode]
     expired: type[CodeExpired | ResetCodeExpired]
     wrong: type[WrongCode | WrongResetCode]
 
 
-VERIFY = Kind(CodePurpose.VERIFY, letters.verification, NoActiveCode, CodeExpired, WrongCode)
-RESET = Kind(
-    CodePurpose.RESET, letters.password_reset, NoActiveResetCode, ResetCodeExpired, WrongResetCode
-)
+VERIFY = Kind(CodePurpose.VERIFY, NoActiveCode, CodeExpired, WrongCode)
+RESET = Kind(CodePurpose.RESET, NoActiveResetCode, ResetCodeExpired, WrongResetCode)
+LETTERS: Mapping[CodePurpose, Callable[[str, str], Letter]] = {
+    CodePurpose.VERIFY: letters.verification,
+    CodePurpose.RESET: letters.password_reset,
+}
 
 
 @dataclass
@@ -57,14 +60,14 @@ class CodeService:
 
     codes: Injected[CodeRepository]
     users: Injected[UserRepository]
+    jobs: Injected[JobQueue]
 
-    async def ask(self, address: str, kind: Kind) -> Letter | None:
-        """The letter to send; None where there is nobody to send it to.
+    async def ask(self, address: str, kind: Kind) -> None:
+        """Has a letter sent, if there is somebody to send it to.
 
         Within its ten minutes a code stays the same, unless its tries are used up.
         """
         at = await self.codes.now()
-        await self.codes.purge(at)
         code = await self.codes.of(address, kind.purpose)
         if code is None:
             code = await self.codes.save(
@@ -78,8 +81,7 @@ class CodeService:
         elif code.expires_at <= at or code.tries >= MOST_TRIES:
             code.code, code.expires_at, code.tries = _six_digits(), at + LIFETIME, 0
             await self.codes.save(code)
-        user = await self.users.by_email(address)
-        return kind.letter(user.email, code.code) if user else None
+        await self.jobs.enqueue(SendCode(address=address, purpose=kind.purpose))
 
     async def use(self, given: EmailAndCode, kind: Kind) -> User:
         """Whose code it is. It works once."""
@@ -100,12 +102,28 @@ class CodeService:
 
 
 @dataclass
+class CodeLetters:
+    """For the worker, which sends them."""
+
+    codes: Injected[CodeRepository]
+    users: Injected[UserRepository]
+
+    async def of(self, address: str, purpose: CodePurpose) -> Letter | None:
+        """None where there is nobody at the address, or no code that still holds."""
+        code = await self.codes.of(address, purpose)
+        user = await self.users.by_email(address)
+        if code is None or user is None or code.expires_at <= await self.codes.now():
+            return None
+        return LETTERS[purpose](user.email, code.code)
+
+
+@dataclass
 class VerificationService:
     codes: Injected[CodeService]
     users: Injected[UserRepository]
 
-    async def ask(self, address: str) -> Letter | None:
-        return await self.codes.ask(address, VERIFY)
+    async def ask(self, address: str) -> None:
+        await self.codes.ask(address, VERIFY)
 
     async def verify(self, given: EmailAndCode) -> bool:
         user = await self.codes.use(given, VERIFY)
@@ -122,8 +140,8 @@ class PasswordResetService:
     passwords: Annotated[Passwords, from_lifespan("passwords")]
     tokens: Annotated[TokenSigner, from_lifespan("tokens")]
 
-    async def ask(self, address: str) -> Letter | None:
-        return await self.codes.ask(address, RESET)
+    async def ask(self, address: str) -> None:
+        await self.codes.ask(address, RESET)
 
     async def allow(self, given: EmailAndCode) -> str:
         """A token that allows one change of the password."""

@@ -1,10 +1,9 @@
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Body, Header, Query
+from fastapi import APIRouter, Body, Header, Query
 
 from freshly.chassis.errors import problems
-from freshly.chassis.injection import Injected, from_lifespan
-from freshly.chassis.mail import Letter, Mailer, send_or_log
+from freshly.chassis.injection import Injected
 from freshly.chassis.oauth import (
     OAuthNotConfigured,
     OAuthTokenExpired,
@@ -66,7 +65,6 @@ public = APIRouter(prefix="/auth", tags=["auth"])
 CODES = "auth-code"  # limited by e-mail address too, wherever it is asked from
 router = APIRouter(prefix="/auth", tags=["auth"])
 
-Postman = Annotated[Mailer, from_lifespan("mailer")]
 SENT = "If this address has an account, a code is on its way."
 OAUTH_ERRORS = (
     *(NoOAuthToken, OAuthTokenInvalid, OAuthTokenExpired),
@@ -135,8 +133,6 @@ async def read_me(users: Injected[UserService]) -> User:
 )
 async def send_code(
     verification: Injected[VerificationService],
-    mailer: Postman,
-    tasks: BackgroundTasks,
     limits: Injected[CallLimits],
     given: Annotated[EmailOnly | None, Body()] = None,
     email: Annotated[Email | None, Query(max_length=320)] = None,
@@ -145,7 +141,7 @@ async def send_code(
     if address is None:
         raise NoAddress
     await limits.count(CODES, address)
-    _post(await verification.ask(address), mailer, tasks)
+    await verification.ask(address)
     return Message(message=SENT)
 
 
@@ -165,13 +161,8 @@ async def verify_code(
 
 
 @public.post("/forgot-password", summary="Have a code sent, for a new password")
-async def forgot_password(
-    reset: Injected[PasswordResetService],
-    mailer: Postman,
-    tasks: BackgroundTasks,
-    given: EmailOnly,
-) -> Message:
-    _post(await reset.ask(given.email), mailer, tasks)
+async def forgot_password(reset: Injected[PasswordResetService], given: EmailOnly) -> Message:
+    await reset.ask(given.email)
     return Message(message=SENT)
 
 
@@ -224,9 +215,3 @@ async def login_by_oauth(
 def _bearer(authorization: str | None) -> str | None:
     scheme, _, token = (authorization or "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
-
-
-def _post(letter: Letter | None, mailer: Mailer, tasks: BackgroundTasks) -> None:
-    """After the answer, so that it tells nothing by its time, nor by the mail server's mood."""
-    if letter is not None:
-        tasks.add_task(send_or_log, mailer, letter)

@@ -46,3 +46,10 @@ class TokenIdentity:
             raise TokenRevoked
         families = await self.families_of(claimed.user_id, session)
         return Caller(claimed.user_id, claimed.session_id, tier, families)
+
+    async def person(self, user_id: int, session: Session) -> Caller:
+        standing = await SignInRepository(session).standing(user_id, "")
+        if standing is None:
+            raise UserGone
+        families = await self.families_of(user_id, session)
+        return Caller(user_id, "", standing[0], families)

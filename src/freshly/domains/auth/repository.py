@@ -7,10 +7,14 @@ from sqlalchemy.exc import IntegrityError
 
 from freshly.chassis.columns import now
 from freshly.chassis.database import DbSession
+from freshly.chassis.jobs.rows import JobRow
 from freshly.chassis.pages import PageQuery, Slice, paginate
+from freshly.domains.auth.jobs import SendCode
 from freshly.domains.auth.models import CodePurpose, EmailCode, OAuthAccount, RefreshToken, SignIn
 from freshly.domains.users.models import User
 
+KEPT = timedelta(days=7)  # after it has expired
+AT_ONCE = 1000  # rows of one commit
 users, sign_ins = User.__table__.c, SignIn.__table__.c
 # Asked at every request that finds nobody in the cache, so it is built once, and of columns.
 STANDING = (
@@ -130,13 +134,37 @@ class CodeRepository:
         await self.session.flush()
 
     async def forget(self, address: str) -> None:
+        """Of somebody who goes: their codes, and letters that were not sent."""
         await self.session.execute(delete(EmailCode).where(EmailCode.address == address))
-
-    async def purge(self, at: datetime) -> None:
-        """Long expired ones, which nobody asks about any more."""
+        letters = JobRow.kind == SendCode.kind, JobRow.payload["address"].as_string() == address
         await self.session.execute(
-            delete(EmailCode).where(EmailCode.expires_at < at - timedelta(days=1))
+            delete(JobRow).where(*letters).execution_options(synchronize_session=False)
         )
+
+
+@dataclass
+class ExpiredRepository:
+    """What is of no use any more, and is kept a little longer for the answers that it gives."""
+
+    session: DbSession
+
+    async def purge(self) -> bool:
+        """Some rows of each kind; whether there may be more."""
+        at = (await self.session.execute(select(now()))).scalar_one()
+        old_codes = EmailCode.expires_at < at - timedelta(days=1)
+        await self.session.execute(delete(EmailCode).where(old_codes))
+        # Tokens go with their sign-in; those of one that lives on, once they can be used no more.
+        some = select(SignIn.id).where(SignIn.expires_at < at - KEPT).limit(AT_ONCE)
+        sign_ins = await self.session.scalars(
+            delete(SignIn).where(SignIn.id.in_(some.scalar_subquery())).returning(SignIn.id)
+        )
+        some = select(RefreshToken.id).where(RefreshToken.expires_at < at - KEPT).limit(AT_ONCE)
+        tokens = await self.session.scalars(
+            delete(RefreshToken)
+            .where(RefreshToken.id.in_(some.scalar_subquery()))
+            .returning(RefreshToken.id)
+        )
+        return AT_ONCE in (len(sign_ins.all()), len(tokens.all()))
 
 
 @dataclass

@@ -72,6 +72,6 @@ class ActivityService:
         return await self.activities.page(self.caller.user_id, query)
 
 
-async def purge(session: DbSession) -> int:
-    """Drops what is older than a year; how many rows that were."""
+async def purge(session: DbSession) -> bool:
+    """Drops some of what is older than a year; whether there may be more."""
     return await ActivityRepository(session).purge(KEPT_FOR)

@@ -1,6 +1,5 @@
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
@@ -11,6 +10,8 @@ from freshly.chassis.pages import PageQuery, Slice, paginate
 from freshly.domains.users.errors import EmailTaken, UserNotFound
 from freshly.domains.users.models import Activity, User
 from freshly.domains.users.schemas import normalized
+
+AT_ONCE = 1000  # rows of one commit
 
 
 @dataclass
@@ -68,11 +69,12 @@ class ActivityRepository:
         own = select(Activity).where(Activity.user_id == user_id)
         return await paginate(self.session, own, (Activity.id,), query, newest_first=True)
 
-    async def purge(self, older_than: timedelta) -> int:
+    async def purge(self, older_than: timedelta) -> bool:
+        """Some rows; whether there may be more."""
         at = (await self.session.execute(select(now()))).scalar_one()
-        done: Any = await self.session.execute(
-            delete(Activity)
-            .where(Activity.created_at < at - older_than)
-            .execution_options(synchronize_session=False)
+        some = select(Activity.id).where(Activity.created_at < at - older_than).limit(AT_ONCE)
+        gone = await self.session.scalars(
+            delete(Activity).where(Activity.id.in_(some.scalar_subquery())).returning(Activity.id),
+            execution_options={"synchronize_session": False},
         )
-        return int(done.rowcount)
+        return len(gone.all()) == AT_ONCE

@@ -1,0 +1,76 @@
+"""What lives as long as a process: the server's, and a worker's."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from freshly.adapters.mail import mailer_for
+from freshly.adapters.model import OpenAIModel
+from freshly.adapters.objects import store_for
+from freshly.adapters.supabase import SupabaseVerifier
+from freshly.chassis.cache import Cache
+from freshly.chassis.database import UnitsOfWork
+from freshly.chassis.engine import create_engine
+from freshly.chassis.events import Event, Listener
+from freshly.chassis.gate import Gate
+from freshly.chassis.links import LinkSigner
+from freshly.chassis.numbers import count_reads, count_statements
+from freshly.chassis.rate_limit import Limiter
+from freshly.chassis.shared import Shared
+from freshly.domains.auth.identity import TokenIdentity
+from freshly.domains.auth.passwords import Passwords
+from freshly.domains.auth.tokens import TokenSigner
+from freshly.domains.families.access import families_of
+from freshly.domains.families.events import MemberJoined
+from freshly.domains.notifications.listeners import tell_owners_of_new_member
+from freshly.limits import groups
+from freshly.settings import Settings
+from freshly.tables import all_tables
+
+LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
+    MemberJoined: (tell_owners_of_new_member,),
+}
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[dict[str, Any]]:
+    """Opens everything, and closes it again."""
+    all_tables()
+    engine = create_engine(
+        settings.pooled_database,
+        pool_size=settings.database_pool_size,
+        max_overflow=settings.database_max_overflow,
+        past_pooler=settings.database_url_pooler is None,
+        statement_timeout=settings.database_statement_timeout,
+    )
+    tokens = TokenSigner(settings)
+    model = OpenAIModel(settings)
+    count_statements(engine)
+    shared = Shared.of(settings)
+    ttl = timedelta(seconds=settings.cache_ttl_seconds)
+    cache = Cache(shared.versions, shared.entries, settings.cache_memory, ttl, count_reads())
+    capacity = settings.database_pool_size + settings.database_max_overflow
+    gate = Gate(capacity, settings.database_pool_timeout)
+    units = UnitsOfWork(engine, cache, gate)
+    try:
+        yield {
+            "settings": settings,
+            "units": units,
+            "gate": gate,
+            "shared": shared,
+            "tokens": tokens,
+            "passwords": Passwords(),
+            "identity": TokenIdentity(tokens, families_of),
+            "limiter": Limiter(groups(settings), shared.counts),
+            "listeners": LISTENERS,
+            "mailer": mailer_for(settings),
+            "oauth": SupabaseVerifier(settings),
+            "objects": store_for(settings),
+            "signer": LinkSigner(settings.secret_key.get_secret_value()),
+            "model": model,
+        }
+    finally:
+        await model.close()
+        await shared.close()
+        await engine.dispose()

@@ -1,0 +1,45 @@
+"""Who does which job, and what comes round by the clock; the one list of both."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from freshly.chassis.jobs import Handlers, Schedule, every
+from freshly.chassis.jobs.purging import PurgeJobs, purge_jobs
+from freshly.chassis.jobs.runner import Runner
+from freshly.domains.account.handlers import export, purge_accounts, remove_files
+from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles
+from freshly.domains.auth.handlers import purge_expired, send_code
+from freshly.domains.auth.jobs import PurgeExpired, SendCode
+from freshly.settings import Settings
+
+HANDLERS: Handlers = {
+    SendCode: send_code,
+    PurgeExpired: purge_expired,
+    PurgeJobs: purge_jobs,
+    Export: export,
+    RemoveFiles: remove_files,
+    PurgeAccounts: purge_accounts,
+}
+SCHEDULES = (
+    Schedule(PurgeExpired(), every(timedelta(hours=1))),
+    Schedule(PurgeJobs(), every(timedelta(hours=1))),
+    Schedule(PurgeAccounts(), every(timedelta(hours=1))),
+)
+SERVERS_GRACE = 4  # seconds; requests had theirs before
+
+
+def runner(parts: Mapping[str, Any], *, dedicated: bool) -> Runner:
+    """`dedicated` is `freshly worker`; otherwise it runs inside the server."""
+    settings: Settings = parts["settings"]
+    stands_by = settings.jobs == "auto" and not dedicated
+    return Runner(
+        parts,
+        HANDLERS,
+        SCHEDULES,
+        at_once=settings.jobs_at_once,
+        silence=timedelta(seconds=settings.jobs_worker_silence),
+        dedicated=dedicated,
+        stands_by=stands_by,
+        **({} if dedicated else {"grace": SERVERS_GRACE}),
+    )

@@ -1,0 +1,37 @@
+"""`freshly worker`: runs jobs, in as many processes as wanted."""
+
+import asyncio
+import signal
+import sys
+
+from freshly.chassis.logging import configure_logging, get_logger
+from freshly.parts import opened
+from freshly.settings import Settings
+from freshly.work import runner
+
+logger = get_logger(__name__)
+
+
+def work(settings: Settings) -> int:
+    configure_logging(settings.log_level)
+    if settings.database.get_backend_name() == "sqlite" and settings.jobs != "worker":
+        print(  # noqa: T201
+            "freshly: JOBS: the server runs the jobs of an embedded database itself; "
+            "set JOBS=worker for both, to have it leave them to this command",
+            file=sys.stderr,
+        )
+        return 1
+    asyncio.run(_work(settings))
+    return 0
+
+
+async def _work(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for wanted in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(wanted, stop.set)
+    async with opened(settings) as parts:
+        running = runner(parts, dedicated=True)
+        logger.info("worker started", worker=running.name)
+        await running.run(stop)
+        logger.info("worker stopped", worker=running.name)
