@@ -88,6 +88,8 @@ def upgrade() -> None:
     )
     op.create_index("ix_activities_created_at", "activities", ["created_at"])
     on_sqlite = op.get_context().dialect.name == "sqlite"
+    if on_sqlite:
+        _count_people(on=True)
     for statement in ON_SQLITE if on_sqlite else ON_POSTGRESQL:
         op.execute(statement)
     for name, kind in OF_SIGN_INS.items():
@@ -98,5 +100,20 @@ def downgrade() -> None:
     for name in reversed(OF_SIGN_INS):
         op.drop_column("sign_ins", name)
     op.drop_table("activities")  # and its triggers
-    if op.get_context().dialect.name != "sqlite":
+    if op.get_context().dialect.name == "sqlite":
+        _count_people(on=False)
+    else:
         op.execute("DROP FUNCTION keep_activities()")
+
+
+def _count_people(*, on: bool) -> None:
+    """SQLite gives the last id again when its row is gone, unless it is told to count.
+
+    Nobody may find in their folder, or by a link that still holds, what was somebody else's.
+    """
+    op.drop_index("ix_users_email_lower", "users")  # which is forgotten with the copying
+    with op.batch_alter_table(
+        "users", recreate="always", table_kwargs={"sqlite_autoincrement": on}
+    ):
+        pass
+    op.create_index("ix_users_email_lower", "users", [sa.text("lower(email)")])

@@ -9,6 +9,7 @@ from freshly.domains.users.models import Activity
 from freshly.tables import all_tables
 from tests.account.conftest import UNMISTAKABLE
 from tests.kitchen import PASSWORD
+from tests.pictures import picture
 
 
 async def everything(units):
@@ -40,16 +41,49 @@ def traces(texts):
     return [text for text in texts if any(mark in text.lower() for mark in MARKS)]
 
 
-async def test_neither_row_nor_file_tells_of_somebody_who_is_gone(home, units, settings):
+async def test_neither_row_nor_file_tells_of_somebody_who_is_gone(home, units, settings, jobs):
     folder = settings.data_dir / "files"
+    await home.zora.made("/users/me/export", status=202)
+    await jobs.run_due()
+    await home.zora.made("/users/me/export", status=202)  # and one that waits
     before = {line.partition(":")[0] for line in traces(await everything(units))}
     assert len(before) > 15  # there was something to be found
-    assert len(traces(files_in(folder))) == 2
+    assert len(traces(files_in(folder))) == 3
 
     assert (await home.zora.delete("/users/me")).status_code == 204
+    await jobs.run_due()
 
-    assert traces(await everything(units)) == []
+    # One job waits, to look once more.
+    [waiting] = traces(await everything(units))
+    assert "account.remove_files" in waiting
     assert traces(files_in(folder)) == []
+    await jobs.hasten()
+    await jobs.run_due()
+    assert traces(await everything(units)) == []
+
+
+async def test_what_is_uploaded_after_its_person_is_gone_goes_too(kitchen, client, settings, jobs):
+    alice = await kitchen.person("Alice")
+    link = (await alice.made("/storage/avatar/signed_url", status=200))["signedUrl"]
+    await alice.delete("/users/me")
+    await jobs.run_due()
+
+    late = await client.put(link, content=picture())
+    assert late.status_code == 204
+    assert len(files_in(settings.data_dir / "files")) == 1
+    await jobs.hasten()
+    await jobs.run_due()
+
+    assert files_in(settings.data_dir / "files") == []
+
+
+async def test_an_id_is_never_given_again(kitchen):
+    """Or the next person would find what was uploaded late, and lose what they upload."""
+    alice = await kitchen.person("Alice")
+
+    await alice.delete("/users/me")
+
+    assert (await kitchen.person("Bob")).id > alice.id
 
 
 async def test_nothing_is_left_that_was_nobody_elses(home, units):
@@ -118,7 +152,7 @@ async def test_somebody_who_is_gone_is_out_and_may_come_again(kitchen, client):
     account = {"email": "alice@example.com", "password": PASSWORD}
     assert (await client.post("/auth/login", json=account)).status_code == 401
     again = await kitchen.person("Alice", email="alice@example.com")
-    assert again.id != alice.id or await again.read("/meals/me") == []
+    assert await again.read("/meals/me") == []
 
 
 async def members_of(family, person):

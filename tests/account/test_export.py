@@ -3,15 +3,22 @@
 import json
 import time
 import tracemalloc
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from urllib.parse import parse_qs
 from zipfile import ZipFile
 
 import pytest
+from sqlalchemy import insert
 
+from freshly.chassis.jobs import Run, TakenOver
+from freshly.chassis.objects import StorageUnavailable
 from freshly.domains.account.belongings import BELONGINGS
-from freshly.domains.account.exporting import Exporter
 from freshly.domains.account.files import EXPORTS_LIVE, PersonalFiles
-from freshly.domains.account.repository import BelongingsRepository
+from freshly.domains.account.handlers import export
+from freshly.domains.account.jobs import Export, PurgeAccounts
+from freshly.domains.users.activity import KEPT_FOR
+from freshly.domains.users.models import Activity
 from tests.account.conftest import UNMISTAKABLE
 from tests.kitchen import PASSWORD
 
@@ -22,11 +29,19 @@ def files(app, settings):
 
 
 @pytest.fixture
-def exported(units, files, tmp_path):
+def exported(jobs, client):
+    """Asks for it, lets the worker work, and follows the link."""
+
     async def export(person):
-        target = tmp_path / f"{person.id}.zip"
-        await Exporter(BelongingsRepository(units), files).write(person.id, target)
-        with ZipFile(target) as archive:
+        asked = await person.made("/users/me/export", status=202)
+        assert (asked["kind"], asked["state"]) == ("account.export", "queued")
+        await jobs.run_due()
+        job = await person.read(f"/jobs/{asked['id']}")
+        assert (job["state"], job["progress"], job["error"]) == ("done", 1, None)
+        answer = await client.get(job["result_url"])  # without a token: the link is the key
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"] == "application/zip"
+        with ZipFile(BytesIO(answer.content)) as archive:
             assert archive.testzip() is None
             return {name: archive.read(name) for name in archive.namelist()}
 
@@ -143,5 +158,83 @@ async def test_an_empty_account_has_a_zip_too(kitchen, exported):
     archive = await exported(alice)
 
     assert len(rows_of(archive, "profile")) == 1
-    assert rows_of(archive, "meals") == []
-    assert BytesIO(archive["data/meals.json"]).read() == b"[]\n"
+    assert archive["data/meals.json"] == b"[]\n"
+
+
+async def test_asked_for_twice_it_is_made_once(kitchen, jobs):
+    alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
+
+    first, second = [await alice.made("/users/me/export", status=202) for _ in range(2)]
+    other = await bob.made("/users/me/export", status=202)
+    await jobs.run_due()
+
+    assert first["id"] == second["id"] != other["id"]
+    assert [row.state for row in await jobs.rows("account.export")] == ["done", "done"]
+    told = (await alice.read("/users/me/activity"))["items"]
+    outcomes = [one["outcome"] for one in told if one["kind"] == "export"]
+    assert outcomes == ["done", "asked", "asked"]
+
+
+async def test_the_link_is_ones_own_and_expires(kitchen, jobs, client, files):
+    alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
+    asked = await alice.made("/users/me/export", status=202)
+    await jobs.run_due()
+    link = (await alice.read(f"/jobs/{asked['id']}"))["result_url"]
+
+    assert (await bob.get(f"/jobs/{asked['id']}")).status_code == 404
+    path, _, query = link.partition("?")
+    assert (await client.get(path)).status_code == 403
+    expires = parse_qs(query)["expires"][0]
+    later = query.replace(expires, str(int(expires) + 1))
+    assert (await client.get(f"{path}?{later}")).status_code == 403
+    assert int(expires) <= time.time() + EXPORTS_LIVE.total_seconds()
+    await files.drop_exports(int(expires) + 1)
+    assert (await client.get(link)).status_code == 404
+
+
+async def test_who_is_gone_before_it_was_made_leaves_no_zip(kitchen, jobs, files, app):
+    alice = await kitchen.person("Alice")
+    asked = await alice.made("/users/me/export", status=202)
+    row = await jobs.row(asked["id"])
+
+    await alice.delete("/users/me")
+    with pytest.raises(TakenOver):
+        await export(Export(), Run(row.id, alice.id, row.taken, app.state))
+
+    assert await jobs.rows("account.export") == []
+    assert await files.objects.paths("exports", "") == []
+
+
+async def test_an_object_store_that_is_away_is_tried_again(kitchen, jobs, app):
+    alice = await kitchen.person("Alice")
+    asked = await alice.made("/users/me/export", status=202)
+    folder = app.state["settings"].data_dir / "files"
+    (folder / "exports").write_text("in the way")
+
+    await jobs.run_due()
+    waiting = await alice.read(f"/jobs/{asked['id']}")
+    (folder / "exports").unlink()
+    await jobs.hasten()
+    await jobs.run_due()
+
+    assert (waiting["state"], waiting["result_url"]) == ("queued", None)
+    assert waiting["error"] == StorageUnavailable.detail
+    assert (await alice.read(f"/jobs/{asked['id']}"))["state"] == "done"
+
+
+async def test_the_hourly_purge_drops_old_exports_and_old_activities(kitchen, jobs, files, units):
+    alice = await kitchen.person("Alice")
+    await files.objects.put("exports", f"{alice.id}/1000-long-ago.zip", b"zip")
+    async with units.writing() as session:
+        facts = {"user_id": alice.id, "kind": "sign_out", "outcome": "done"}
+        old = datetime.now(UTC) - timedelta(days=KEPT_FOR.days + 1)
+        await session.execute(
+            insert(Activity).values(**facts, created_at=old, correlation_id="long-ago")
+        )
+
+    await jobs.enqueue(PurgeAccounts())
+    await jobs.run_due()
+
+    assert await files.objects.paths("exports", "") == []
+    told = (await alice.read("/users/me/activity"))["items"]
+    assert [one["kind"] for one in told] == ["sign_in"]

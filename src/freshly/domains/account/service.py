@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from datetime import timedelta
 
 from freshly.chassis.injection import Injected
 from freshly.chassis.jobs import JobQueue
@@ -12,6 +13,10 @@ from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.models import Happened, Outcome
 from freshly.domains.users.schemas import normalized
 from freshly.domains.users.service import UserService
+
+# A link to upload by holds for ten minutes, and a picture that is being drawn arrives when it is
+# done: what comes after the person is gone is removed too.
+LAST_UPLOADS = timedelta(hours=1)
 
 
 @dataclass
@@ -44,4 +49,5 @@ class AccountService:
         await self.users.delete_me()
         await self.additions.drop_unused(added, user.id)
         await self.log.note_deletion()
-        await self.jobs.enqueue(RemoveFiles(user_id=user.id))
+        for delay in (None, LAST_UPLOADS):
+            await self.jobs.enqueue(RemoveFiles(user_id=user.id), delay=delay)

@@ -38,7 +38,8 @@ class User(Created, Updated, Base):
     verification_expires_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
 
     __stale__ = (Shows(IDENTITY, person="id"),)
-    __table_args__ = (Index("ix_users_created_at", "created_at"),)
+    # An id is never given again: folders, links and logs go by it.
+    __table_args__ = (Index("ix_users_created_at", "created_at"), {"sqlite_autoincrement": True})
 
     @property
     def display_name(self) -> str:
