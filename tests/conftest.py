@@ -10,6 +10,7 @@ import sqlite3
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncpg
@@ -17,11 +18,16 @@ import hypothesis
 import pytest
 from httpx2 import ASGITransport, AsyncClient
 from pydantic import SecretStr
+from sqlalchemy import select, update
 
 from freshly.app import create_app
+from freshly.chassis.jobs import JobQueue
+from freshly.chassis.jobs.rows import JobRow
+from freshly.chassis.jobs.runner import Runner
 from freshly.chassis.logging import configure_logging
 from freshly.migrate import migrate
 from freshly.settings import Settings
+from freshly.work import HANDLERS, SCHEDULES
 from tests.kitchen import Kitchen
 
 pytest_plugins = ["tests.servers"]
@@ -50,7 +56,8 @@ def settings_for(database_url, data_dir, **changes):
         data_dir=data_dir,
         secret_key=SECRET,
         jwt_secret=SECRET,
-        **{"rate_limit_enabled": False, "cache": "memory", **changes},
+        # Jobs run when a test says so (`jobs.run_due()`), or inside, where it asks for that.
+        **{"rate_limit_enabled": False, "cache": "memory", "jobs": "worker", **changes},
     )
 
 
@@ -157,3 +164,42 @@ def kitchen(client):
 def units(app):
     """For looking into the database, where the API does not show a row."""
     return app.state["units"]
+
+
+@dataclass
+class Jobs:
+    """The worker of a test: works when it is told to."""
+
+    app: object
+    extra: dict = field(default_factory=dict)  # handlers of kinds that only the test has
+
+    def runner(self, **options):
+        handlers = {**HANDLERS, **self.extra}
+        return Runner(self.app.state, handlers, **{"schedules": SCHEDULES, **options})
+
+    async def run_due(self, **options):
+        """All that is due now, and what comes of it; not what waits for its next try."""
+        await self.runner(**options).drain()
+
+    async def enqueue(self, job, **options):
+        async with self.app.state["units"].writing() as session:
+            return (await JobQueue(session).enqueue(job, **options)).id
+
+    async def row(self, id):
+        async with self.app.state["units"].reading() as session:
+            return await session.get(JobRow, id)
+
+    async def rows(self, *kinds):
+        async with self.app.state["units"].reading() as session:
+            rows = await session.scalars(select(JobRow).order_by(JobRow.id))
+            return [row for row in rows if not kinds or row.kind in kinds]
+
+    async def hasten(self):
+        """As if every pause were over."""
+        async with self.app.state["units"].writing() as session:
+            await session.execute(update(JobRow).values(run_after=JobRow.created_at))
+
+
+@pytest.fixture
+def jobs(app):
+    return Jobs(app)

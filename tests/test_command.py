@@ -4,10 +4,12 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import closing
 
 import pytest
 
@@ -107,11 +109,38 @@ def test_the_doctor_tells_what_is_wrong(tmp_path, redis_url):
     assert "answers" in after.stdout
 
 
-def test_there_is_no_worker_yet_and_it_says_so(tmp_path):
+def test_a_worker_leaves_an_embedded_database_to_its_server(tmp_path):
     said = freshly(tmp_path, "worker")
 
     assert said.returncode == 1
     assert len(said.stderr.splitlines()) == 1
+    assert "JOBS" in said.stderr
+
+
+def test_the_operator_lists_cancels_and_retries_jobs(tmp_path):
+    assert freshly(tmp_path, "migrate").returncode == 0
+    path = tmp_path / "data" / "freshly.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "INSERT INTO jobs (id, kind, payload, state, progress, error, priority, again,"
+            " attempts, deaths, taken, correlation_id, run_after) VALUES ('a1', 'auth.send_code',"
+            " '{}', 'failed', 0, 'It took too long.', 0, 0, 5, 0, 5, '-', '2026-01-01 00:00:00')"
+        )
+
+    parked = freshly(tmp_path, "jobs", "list", "--state", "failed", COLUMNS="200")
+    retried = freshly(tmp_path, "jobs", "retry", "a1")
+    doctor = freshly(tmp_path, "doctor", COLUMNS="200")
+    cancelled = freshly(tmp_path, "jobs", "cancel", "a1", "nothing")
+    with closing(sqlite3.connect(path)) as connection:
+        state = connection.execute("SELECT state FROM jobs").fetchall()
+
+    assert parked.returncode == 0, parked.stderr
+    assert "It took too long." in parked.stdout
+    assert "0 queued, 0 running, 1 failed; 0 working" in parked.stdout
+    assert retried.returncode == 0
+    assert "1 waiting" in doctor.stdout
+    assert (cancelled.returncode, cancelled.stderr) == (1, "freshly: there is no job nothing\n")
+    assert state == [("cancelled",)]
 
 
 def test_a_database_that_is_not_there_is_one_clear_line(tmp_path):

@@ -36,6 +36,7 @@ def upgrade() -> None:
         Column("dedup_key", sa.String(200), nullable=True),
         Column("again", sa.Boolean(), nullable=False),
         Column("attempts", sa.Integer(), nullable=False),
+        Column("deaths", sa.Integer(), nullable=False),
         Column("taken", sa.Integer(), nullable=False),
         Column("worker_id", sa.String(32), nullable=True),
         Column("correlation_id", sa.String(64), nullable=False),

@@ -30,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(run=_serve)
     worker = commands.add_parser("worker", help="run background jobs")
     worker.set_defaults(run=_worker)
+    _add_jobs(commands.add_parser("jobs", help="what waits, runs or is parked; retry, cancel"))
     migrate = commands.add_parser("migrate", help="bring the database to this release's schema")
     migrate.add_argument("--dry-run", action="store_true", help="print the SQL, run nothing")
     migrate.set_defaults(run=_migrate)
@@ -39,6 +40,23 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--url", help="a running server (default: a temporary one)")
     demo.set_defaults(run=_demo, needs_data=False)
     return parser
+
+
+def _add_jobs(jobs: argparse.ArgumentParser) -> None:
+    actions = jobs.add_subparsers(title="actions", metavar="", required=True)
+    listing = actions.add_parser("list", help="the newest first")
+    states = ("queued", "running", "done", "failed", "cancelled")
+    listing.add_argument("--state", action="append", choices=states, default=[])
+    listing.add_argument("--kind")
+    listing.add_argument("--limit", type=int, default=50)
+    listing.set_defaults(run=_list_jobs)
+    for action, what in (
+        ("retry", "have what failed or was cancelled done once more"),
+        ("cancel", "end what waits or runs"),
+    ):
+        acting = actions.add_parser(action, help=what)
+        acting.add_argument("ids", nargs="+", metavar="ID")
+        acting.set_defaults(run=_change_jobs, action=action)
 
 
 # Each command imports what it needs itself, so that the others start without it.
@@ -52,6 +70,18 @@ def _worker(settings: Settings, _options: argparse.Namespace) -> int:
     from freshly.worker import work
 
     return work(settings)
+
+
+def _list_jobs(settings: Settings, options: argparse.Namespace) -> int:
+    from freshly.jobs import show
+
+    return show(settings, options.state, options.kind, options.limit)
+
+
+def _change_jobs(settings: Settings, options: argparse.Namespace) -> int:
+    from freshly.jobs import change
+
+    return change(settings, options.action, options.ids)
 
 
 def _migrate(settings: Settings, options: argparse.Namespace) -> int:

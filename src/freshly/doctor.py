@@ -12,11 +12,14 @@ from rich.table import Table
 from sqlalchemy import text
 
 from freshly.adapters.objects import store_for
+from freshly.chassis.database import UnitsOfWork
 from freshly.chassis.engine import create_engine
+from freshly.chassis.jobs.operating import load_of
 from freshly.migrate import current_revision, newest_revision
 from freshly.settings import WEAKEST_SECRET, Settings
 
 WAITS = 5  # seconds for a server to answer
+LONG_WAIT = 60  # seconds that a job may be due
 Check = Callable[[Settings], Awaitable[str]]
 
 
@@ -47,6 +50,7 @@ async def _findings(settings: Settings) -> list[Finding]:
         "secrets": _secrets,
         "database": _database,
         "schema": _schema,
+        "jobs": _jobs,
         "redis": _redis,
         "files": _files,
         "mail": _mail,
@@ -104,6 +108,23 @@ async def _schema(settings: Settings) -> str:
     if found != wanted:
         raise Ailment(f"is at {found or 'nothing'}, wanted is {wanted}: run `freshly migrate`")
     return f"at {found}, the newest"
+
+
+async def _jobs(settings: Settings) -> str:
+    engine = create_engine(settings.database)
+    try:
+        async with UnitsOfWork(engine).reading() as session:
+            load = await load_of(session)
+    finally:
+        await engine.dispose()
+    parked = load.count("failed")
+    if not load.workers and load.lag > LONG_WAIT:
+        start = "`freshly worker`" if settings.jobs == "worker" else "the server"
+        raise Ailment(f"{load.count('queued')} wait and nobody works: start {start}")
+    if load.lag > LONG_WAIT:
+        raise Ailment(f"the oldest waits for {load.lag:.0f} s: start more workers")
+    told = f"{load.workers} working, {load.count('queued')} waiting"
+    return f"{told}, {parked} parked: `freshly jobs list --state failed`" if parked else told
 
 
 async def _redis(settings: Settings) -> str:

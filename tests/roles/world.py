@@ -140,6 +140,7 @@ async def build(client):
         "invite_code": family["invite_code"],
         "memberships": memberships[tom.id],
         "user": tom.id,
+        "owner": owner.id,
         "email": owner.user["email"],
         "sessions": (await owner.read("/auth/sessions"))["items"][0]["id"],
         "day": 0,

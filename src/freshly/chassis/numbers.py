@@ -54,6 +54,12 @@ job_lag = Gauge(
     registry=registry,
     multiprocess_mode="mostrecent",
 )
+job_workers = Gauge(
+    "freshly_job_workers",
+    "Processes that run jobs",
+    registry=registry,
+    multiprocess_mode="mostrecent",
+)
 kept = Gauge(
     "freshly_cache_bytes",
     "About what the process keeps of answers",

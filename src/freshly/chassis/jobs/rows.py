@@ -33,6 +33,7 @@ class JobRow(Created, Updated, Base):
     # Asked for once more while it was running: what it has read may be old already.
     again: Mapped[bool] = mapped_column(default=False)
     attempts: Mapped[int] = mapped_column(default=0)  # that failed; a killed worker is none
+    deaths: Mapped[int] = mapped_column(default=0)  # of workers that had it
     # How often it was taken. Whoever took it earlier has lost it, and commits nothing any more.
     taken: Mapped[int] = mapped_column(default=0)
     worker_id: Mapped[str | None] = mapped_column(String(32), default=None)

@@ -124,7 +124,8 @@ def finish(row: JobRow, at: datetime, result_url: str | None = None) -> None:
     """Done; or waiting again, where it was asked for once more meanwhile."""
     row.error = row.worker_id = None
     if row.again:
-        row.state, row.again, row.attempts, row.progress = JobState.QUEUED, False, 0, 0.0
+        row.state, row.again, row.progress = JobState.QUEUED, False, 0.0
+        row.attempts = row.deaths = 0
         return
     row.state, row.progress, row.result_url, row.finished_at = JobState.DONE, 1.0, result_url, at
     row.payload = {}

@@ -193,7 +193,7 @@ class Runner:
         correlation_id.set(row.correlation_id)
         job_type, handler = self.jobs[row.kind]
         run = Run(row.id, row.user_id, row.taken, self.parts)
-        began, outcome = monotonic(), "given_back"
+        began, outcome = monotonic(), "stopped"
         limit = asyncio.timeout(job_type.time_limit.total_seconds())
         try:
             async with limit:

@@ -14,7 +14,7 @@ from freshly.chassis.jobs.records import JobState
 from freshly.chassis.jobs.rows import JobRow, ScheduleRow, WorkerRow
 
 HEALING = 0x46524553  # names the advisory lock; any number that nobody else uses
-MOST_DEATHS = 25  # workers that a job may take with it
+MOST_DEATHS = 25  # workers that a job may take with it: not one that is killed now and then
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ async def heal(session: AsyncSession, silence: timedelta) -> Sequence[str]:
     )
     given_back = []
     for row in orphans.all():
-        row.worker_id = None
-        if row.taken - row.attempts < MOST_DEATHS:
+        row.worker_id, row.deaths = None, row.deaths + 1
+        if row.deaths < MOST_DEATHS:
             row.state = JobState.QUEUED
         else:
             row.state, row.finished_at = JobState.FAILED, await clock(session)

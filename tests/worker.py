@@ -1,0 +1,61 @@
+"""A worker with jobs of its own, as a process that a test may kill: `python -m tests.worker`.
+
+What a job does is seen in the table `marks`: written with the job's end, or not at all.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from datetime import timedelta
+from typing import ClassVar
+
+from sqlalchemy import text
+
+from freshly.chassis.jobs import Job, Schedule, every
+from freshly.chassis.jobs.runner import Runner
+from freshly.chassis.logging import configure_logging
+from freshly.parts import opened
+from freshly.settings import load
+
+SILENCE = timedelta(seconds=1)
+
+
+class Mark(Job):
+    kind: ClassVar[str] = "test.mark"
+
+    number: int
+    seconds: float = 0
+
+
+class Tick(Job):
+    kind: ClassVar[str] = "test.tick"
+
+
+async def mark(job, run):
+    print(f"began {job.number}", flush=True)
+    await asyncio.sleep(job.seconds)
+    async with run.finishing() as session:
+        await session.execute(text("INSERT INTO marks (number) VALUES (:n)"), {"n": job.number})
+
+
+async def tick(_job, run):
+    async with run.finishing() as session:
+        await session.execute(text("INSERT INTO marks (number) VALUES (-1)"))
+
+
+async def main():
+    configure_logging("INFO")
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    schedules = [Schedule(Tick(), every(timedelta(seconds=2)))] if "tick" in sys.argv else []
+    async with opened(load()) as parts:
+        handlers = {Mark: mark, Tick: tick}
+        grace = float(os.environ.get("GRACE", "5"))
+        runner = Runner(parts, handlers, schedules, silence=SILENCE, dedicated=True, grace=grace)
+        print("ready", flush=True)
+        await runner.run(stop)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
