@@ -1,5 +1,7 @@
 """What a person is told of what happened to their account, and that it stays as it was."""
 
+import json
+from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -187,8 +189,18 @@ async def test_the_list_comes_in_pages_the_newest_first(alice, client):
     assert first["items"] + second["items"] == whole
     assert second["next_cursor"] is None
     assert (await alice.get("/users/me/activity", params={"kind": "x"})).status_code == 422
-    bad = await alice.get("/users/me/activity", params={"cursor": "x"})
-    assert bad.json()["code"] == "bad_cursor"
+
+
+FORGED = ["x", ["x"], [True], [1, 2], [{"at": "2030-01-01T00:00:00"}], [{"number": "1"}], [2**31]]
+
+
+@pytest.mark.parametrize("cursor", FORGED, ids=str)
+async def test_a_cursor_that_the_list_did_not_give_out_is_refused(alice, cursor):
+    forged = urlsafe_b64encode(json.dumps(cursor).encode()).decode()
+
+    for path in ("/users/me/activity", "/auth/sessions"):
+        refused = await alice.get(path, params={"cursor": forged})
+        assert (refused.status_code, refused.json()["code"]) == (422, "bad_cursor")
 
 
 CHANGES = [

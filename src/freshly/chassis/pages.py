@@ -5,7 +5,7 @@ import binascii
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from operator import gt, lt
 from typing import Annotated, Any, Generic, TypeVar
@@ -92,7 +92,7 @@ async def paginate(
     """
     statement = statement.order_by(*(key.desc() if newest_first else key for key in keys))
     if query.cursor:
-        values = _decode(query.cursor, len(keys))
+        values = _decode(query.cursor, keys)
         statement = statement.where(_after(keys, values, newest_first=newest_first))
     limit = query.limit or LONGEST_LIST
     statement = statement.limit(limit + 1)
@@ -146,14 +146,15 @@ def _encode(values: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(tagged).encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str, length: int) -> list[Any]:
+def _decode(cursor: str, keys: Sequence[Key]) -> list[Any]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         values = json.loads(base64.urlsafe_b64decode(padded.encode()))
         plain = [_untagged(value) for value in values]
     except (binascii.Error, ValueError, TypeError, KeyError, ArithmeticError) as error:
         raise BadCursor from error
-    if len(plain) != length:
+    kinds = [key.type.python_type for key in keys]
+    if [type(value) for value in plain] != kinds:
         raise BadCursor
     return plain
 
@@ -164,7 +165,7 @@ def _untagged(value: Any) -> Any:
             raise BadCursor
         return value
     if "at" in value:
-        return datetime.fromisoformat(value["at"])
+        return datetime.fromisoformat(value["at"]).astimezone(UTC)
     if "on" in value:
         return date.fromisoformat(value["on"])
     return Decimal(value["number"])

@@ -90,16 +90,8 @@ BELONGINGS: Mapping[str, Belonging] = {
             "result_url": "opens the file to anybody who has it",
             **dict.fromkeys(
                 (
-                    *(
-                        "payload",
-                        "priority",
-                        "dedup_key",
-                        "correlation_id",
-                        "again",
-                        "attempts",
-                        "taken",
-                    ),
-                    *("worker_id", "run_after"),
+                    *("payload", "priority", "dedup_key", "correlation_id", "again", "attempts"),
+                    *("taken", "deaths", "worker_id", "run_after"),
                 ),
                 MACHINERY,
             ),

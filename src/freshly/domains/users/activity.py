@@ -27,40 +27,33 @@ class ActivityLog:
 
     async def note(self, kind: Happened, user_id: int, **facts: Any) -> None:
         """What this person did, from where, and in which session."""
-        known = {
-            "address": self.origin.address,
-            "user_agent": self.origin.user_agent,
-            "session_id": self.origin.session_id,
-        }
-        await self._add(kind, user_id, **{**known, **facts})
+        known = {**self._from_where(), "session_id": self.origin.session_id}
+        await self._log.add(_activity(kind, user_id, **{**known, **facts}))
 
-    async def note_of(self, kind: Happened, user_id: int, by: int | None, **facts: Any) -> None:
+    async def note_of(self, kind: Happened, user_id: int, by: int, **facts: Any) -> None:
         """What somebody else did to this person, whom it tells nothing of where that one was."""
-        await self._add(kind, user_id, other_user_id=by, **facts)
+        await self._log.add(_activity(kind, user_id, other_user_id=by, **facts))
 
     async def note_refused(self, kind: Happened, user_id: int | None, **facts: Any) -> None:
         """Of an account that there is not nothing is kept, which takes the same time."""
-        await self._add(
-            kind,
-            user_id,
-            keep=user_id is not None,
-            outcome=Outcome.REFUSED,
-            address=self.origin.address,
-            user_agent=self.origin.user_agent,
-            **facts,
-        )
+        known = {**self._from_where(), "outcome": Outcome.REFUSED}
+        refused = _activity(kind, user_id, **known, **facts)
+        await self._log.add_alike(refused, keep=user_id is not None)
 
     async def note_deletion(self) -> None:
         """For the operator: that there was one, by the correlation id; nothing says whose."""
-        await self._add(Happened.ACCOUNT_DELETED, None)
+        await self._log.add(_activity(Happened.ACCOUNT_DELETED, None))
 
-    async def _add(
-        self, kind: Happened, user_id: int | None, *, keep: bool = True, **facts: Any
-    ) -> None:
-        activity = Activity(
-            kind=kind, user_id=user_id, correlation_id=correlation_id.get(), **facts
-        )
-        await ActivityRepository(self.session).add(activity, keep=keep)
+    @property
+    def _log(self) -> ActivityRepository:
+        return ActivityRepository(self.session)
+
+    def _from_where(self) -> dict[str, Any]:
+        return {"address": self.origin.address, "user_agent": self.origin.user_agent}
+
+
+def _activity(kind: Happened, user_id: int | None, **facts: Any) -> Activity:
+    return Activity(kind=kind, user_id=user_id, correlation_id=correlation_id.get(), **facts)
 
 
 @dataclass

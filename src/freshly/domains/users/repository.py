@@ -1,3 +1,4 @@
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -57,13 +58,17 @@ class UserRepository:
 class ActivityRepository:
     session: DbSession
 
-    async def add(self, activity: Activity, *, keep: bool = True) -> None:
-        """What is not kept costs the same time."""
-        async with self.session.begin_nested() as savepoint:
-            self.session.add(activity)
-            await self.session.flush()
-            if not keep:
-                await savepoint.rollback()
+    async def add(self, activity: Activity) -> None:
+        self.session.add(activity)
+        await self.session.flush()
+
+    async def add_alike(self, activity: Activity, *, keep: bool) -> None:
+        """What is not kept takes the same time; nor is what belongs to somebody just gone."""
+        with suppress(IntegrityError):
+            async with self.session.begin_nested() as savepoint:
+                await self.add(activity)
+                if not keep:
+                    await savepoint.rollback()
 
     async def page(self, user_id: int, query: PageQuery) -> Slice[Activity]:
         own = select(Activity).where(Activity.user_id == user_id)
