@@ -5,6 +5,7 @@ what a new installation has, sees nobody else's rows, and may commit as it likes
 """
 
 import asyncio
+import inspect
 import shutil
 import sqlite3
 import uuid
@@ -164,6 +165,16 @@ def kitchen(client):
 def units(app):
     """For looking into the database, where the API does not show a row."""
     return app.state["units"]
+
+
+async def until(condition, within=60):
+    """Waits for what another task or process does; a bound against hanging, no measurement."""
+    async with asyncio.timeout(within):
+        while True:
+            met = condition()
+            if await met if inspect.isawaitable(met) else met:
+                return
+            await asyncio.sleep(0.02)
 
 
 @dataclass

@@ -33,7 +33,8 @@ class Tick(Job):
 
 
 async def mark(job, run):
-    print(f"began {job.number}", flush=True)
+    sys.stdout.write(f"began {job.number}\n")
+    sys.stdout.flush()
     await asyncio.sleep(job.seconds)
     async with run.finishing() as session:
         await session.execute(text("INSERT INTO marks (number) VALUES (:n)"), {"n": job.number})
@@ -53,7 +54,8 @@ async def main():
         handlers = {Mark: mark, Tick: tick}
         grace = float(os.environ.get("GRACE", "5"))
         runner = Runner(parts, handlers, schedules, silence=SILENCE, dedicated=True, grace=grace)
-        print("ready", flush=True)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         await runner.run(stop)
 
 

@@ -26,7 +26,8 @@ SCHEDULES = (
     Schedule(PurgeJobs(), every(timedelta(hours=1))),
     Schedule(PurgeAccounts(), every(timedelta(hours=1))),
 )
-SERVERS_GRACE = 4  # seconds; requests had theirs before
+# In a server: requests had their time to finish before; and it knows what it enqueues itself.
+SERVERS = {"grace": 4, "poll": 1}  # seconds
 
 
 def runner(parts: Mapping[str, Any], *, dedicated: bool) -> Runner:
@@ -41,5 +42,5 @@ def runner(parts: Mapping[str, Any], *, dedicated: bool) -> Runner:
         silence=timedelta(seconds=settings.jobs_worker_silence),
         dedicated=dedicated,
         stands_by=stands_by,
-        **({} if dedicated else {"grace": SERVERS_GRACE}),
+        **({} if dedicated else SERVERS),
     )

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from freshly.chassis.columns import now
 from freshly.domains.auth.models import EmailCode
 from freshly.domains.users.models import User
-from tests.conftest import Jobs, client_of, running, settings_for
+from tests.conftest import Jobs, client_of, running, settings_for, until
 from tests.kitchen import PASSWORD, Kitchen
 from tests.neighbours import free_port, letterbox
 
@@ -55,9 +55,10 @@ async def expire(client):
 
 
 async def all_is_done(client):
-    async with asyncio.timeout(10):
-        while {row.state for row in await Jobs(client.app).rows("auth.send_code")} != {"done"}:
-            await asyncio.sleep(0.01)
+    async def is_over():
+        return {row.state for row in await Jobs(client.app).rows("auth.send_code")} == {"done"}
+
+    await until(is_over)
 
 
 async def test_an_address_is_confirmed_by_the_code_that_came_by_mail(mailed):

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections import Counter
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy import select, text
 
 from freshly.chassis.jobs import JobQueue
 from freshly.chassis.jobs.rows import JobRow, WorkerRow
+from tests.conftest import until
 from tests.worker import Mark
 
 PATIENCE = 60  # seconds; a bound against hanging, not a measurement
@@ -42,65 +44,60 @@ class Worker:
         return self.process.returncode
 
 
+class Bench:
+    """Starts workers, and shows what they have done."""
+
+    def __init__(self, units, settings):
+        self.units, self.settings, self.started = units, settings, []
+
+    async def worker(self, *arguments, **environment):
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.worker", *arguments),
+            cwd=REPOSITORY,
+            env={
+                **kept,
+                "DATABASE_URL": self.settings.database_url.get_secret_value(),
+                "DATA_DIR": str(self.settings.data_dir),
+                **environment,
+            },
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        worker = Worker(process)
+        self.started.append(worker)
+        await worker.says(b"ready")
+        return worker
+
+    async def enqueue(self, count, **fields):
+        async with self.units.writing() as session:
+            for number in range(count):
+                await JobQueue(session).enqueue(Mark(number=number, **fields))
+
+    async def marks(self):
+        async with self.units.reading() as session:
+            return Counter(await session.scalars(text("SELECT number FROM marks")))
+
+    async def rows(self):
+        async with self.units.reading() as session:
+            return (await session.scalars(select(JobRow).order_by(JobRow.id))).all()
+
+    async def workers(self):
+        async with self.units.reading() as session:
+            return (await session.scalars(select(WorkerRow.id))).all()
+
+    async def are_done(self):
+        return {row.state for row in await self.rows()} == {"done"}
+
+
 @pytest.fixture
 async def bench(app, settings):
-    """Starts workers, and shows what they have done."""
     units = app.state["units"]
     async with units.writing() as session:
         await session.execute(text("CREATE TABLE marks (number INTEGER)"))
-    started = []
-
-    class Bench:
-        @staticmethod
-        async def worker(*arguments, **environment):
-            kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.worker", *arguments),
-                cwd=REPOSITORY,
-                env={
-                    **kept,
-                    "DATABASE_URL": settings.database_url.get_secret_value(),
-                    "DATA_DIR": str(settings.data_dir),
-                    **environment,
-                },
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-            worker = Worker(process)
-            started.append(worker)
-            await worker.says(b"ready")
-            return worker
-
-        @staticmethod
-        async def enqueue(count, **fields):
-            async with units.writing() as session:
-                queue = JobQueue(session)
-                for number in range(count):
-                    await queue.enqueue(Mark(number=number, **fields))
-
-        @staticmethod
-        async def marks():
-            async with units.reading() as session:
-                return Counter(await session.scalars(text("SELECT number FROM marks")))
-
-        @staticmethod
-        async def rows():
-            async with units.reading() as session:
-                return (await session.scalars(select(JobRow).order_by(JobRow.id))).all()
-
-        @staticmethod
-        async def workers():
-            async with units.reading() as session:
-                return (await session.scalars(select(WorkerRow.id))).all()
-
-        @classmethod
-        async def all_done(cls):
-            async with asyncio.timeout(PATIENCE):
-                while {row.state for row in await cls.rows()} != {"done"}:
-                    await asyncio.sleep(0.05)
-
-    yield Bench
-    for worker in started:
+    made = Bench(units, settings)
+    yield made
+    for worker in made.started:
         if worker.process.returncode is None:
             worker.signal(signal.SIGCONT)
             await worker.ended(signal.SIGKILL)
@@ -129,7 +126,7 @@ async def test_workers_that_are_killed_lose_no_job_and_do_none_twice(bench):
     workers = [await bench.worker() for _ in range(2)]
     await bench.enqueue(60, seconds=0.2)
     async with killing(bench, workers):
-        await bench.all_done()
+        await until(bench.are_done)
 
     rows = await bench.rows()
     assert await bench.marks() == Counter(range(60))
@@ -144,7 +141,7 @@ async def test_a_paused_worker_that_wakes_up_does_nothing_a_second_time(bench):
     sleeper.signal(signal.SIGSTOP)
     other = await bench.worker()
     await other.says(b"began 0")
-    await bench.all_done()
+    await until(bench.are_done)
 
     sleeper.signal(signal.SIGCONT)
     await sleeper.says(b'"outcome"')
@@ -178,15 +175,14 @@ async def test_what_takes_longer_than_it_may_is_given_back_at_once(bench):
 async def test_a_schedule_fires_once_over_several_workers(bench):
     for _ in range(3):
         await bench.worker("tick")
-    async with asyncio.timeout(PATIENCE):
-        while len(await bench.rows()) < 2:
-            await asyncio.sleep(0.05)
-    await bench.all_done()
+
+    async def came_round_twice():
+        return len(await bench.rows()) >= 2
+
+    await until(came_round_twice)
+    await until(bench.are_done)
 
     rows = await bench.rows()
-    apart = [
-        (later.created_at - row.created_at).total_seconds()
-        for row, later in zip(rows, rows[1:], strict=False)
-    ]
+    apart = [(later.created_at - row.created_at).total_seconds() for row, later in pairwise(rows)]
     assert min(apart) > 0.5
     assert await bench.marks() == Counter({-1: len(rows)})

@@ -5,12 +5,14 @@ adds them up (`PROMETHEUS_MULTIPROC_DIR`, which `serve` sets).
 """
 
 import asyncio
-import math
 import os
+from collections.abc import Iterable
 from ipaddress import ip_address
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from freshly.chassis.cache import Cache
@@ -19,14 +21,7 @@ from freshly.chassis.errors import AppError, NotFound, problems
 from freshly.chassis.gate import Gate
 from freshly.chassis.jobs.operating import load_of
 from freshly.chassis.logging import get_logger
-from freshly.chassis.numbers import (
-    connections,
-    job_lag,
-    job_workers,
-    jobs_waiting,
-    kept,
-    registry,
-)
+from freshly.chassis.numbers import connections, kept, registry
 
 logger = get_logger(__name__)
 router = APIRouter(tags=["system"])
@@ -50,24 +45,43 @@ async def read_metrics(request: Request) -> Response:
         connections.labels(state).set(getattr(gate, state))
     answer_cache: Cache = request.state.units.cache
     kept.set(answer_cache.size)
-    await _count_jobs(request.state.units)
-    return Response(generate_latest(_collected()), media_type=CONTENT_TYPE_LATEST)
+    numbers = generate_latest(_collected()) + await _numbers_of_jobs(request.state.units)
+    return Response(numbers, media_type=CONTENT_TYPE_LATEST)
 
 
-async def _count_jobs(units: UnitsOfWork) -> None:
-    """Of all processes, so they are asked of the database; without it the other numbers come."""
-    jobs_waiting.clear()
+async def _numbers_of_jobs(units: UnitsOfWork) -> bytes:
+    """Those of all processes, asked of the database; without it the other numbers come alone."""
     try:
         async with asyncio.timeout(COUNTS_WITHIN), units.reading() as session:
             load = await load_of(session)
-    except (SQLAlchemyError, OSError, TimeoutError, AppError) as error:
+    except (SQLAlchemyError, OSError, AppError) as error:
         logger.warning("jobs not counted", error=repr(error))
-        job_lag.set(math.nan)
-        return
+        return b""
+    depth = GaugeMetricFamily(
+        "freshly_jobs", "Jobs that are not done, by kind and state", labels=("kind", "state")
+    )
     for (kind, state), number in load.depth.items():
-        jobs_waiting.labels(kind, state).set(number)
-    job_lag.set(load.lag)
-    job_workers.set(load.workers)
+        depth.add_metric((kind, state), number)
+    lag = "How long the job that is due longest has waited to be taken"
+    found = CollectorRegistry()
+    found.register(
+        _Found(
+            depth,
+            GaugeMetricFamily("freshly_jobs_lag_seconds", lag, value=load.lag),
+            GaugeMetricFamily("freshly_job_workers", "Processes that run jobs", load.workers),
+        )
+    )
+    return generate_latest(found)
+
+
+class _Found(Collector):
+    """Numbers as they were found now; no process keeps them."""
+
+    def __init__(self, *numbers: Metric) -> None:
+        self.numbers = numbers
+
+    def collect(self) -> Iterable[Metric]:
+        return self.numbers
 
 
 def _collected() -> CollectorRegistry:

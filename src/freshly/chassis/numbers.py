@@ -41,25 +41,6 @@ connections = Gauge(
 job_runs = Counter(
     "freshly_job_runs", "Runs of jobs, by what came of them", ("kind", "outcome"), registry=registry
 )
-jobs_waiting = Gauge(
-    "freshly_jobs",
-    "Jobs that are not done, by kind and state",
-    ("kind", "state"),
-    registry=registry,
-    multiprocess_mode="mostrecent",
-)
-job_lag = Gauge(
-    "freshly_jobs_lag_seconds",
-    "How long the job that is due longest has waited to be taken",
-    registry=registry,
-    multiprocess_mode="mostrecent",
-)
-job_workers = Gauge(
-    "freshly_job_workers",
-    "Processes that run jobs",
-    registry=registry,
-    multiprocess_mode="mostrecent",
-)
 kept = Gauge(
     "freshly_cache_bytes",
     "About what the process keeps of answers",

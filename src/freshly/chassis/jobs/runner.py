@@ -29,7 +29,6 @@ from freshly.chassis.numbers import job_runs
 
 logger = get_logger(__name__)
 
-POLL = 0.5  # seconds between two looks, where nothing says that there is work
 BEATS = 4  # of the heart within the silence that counts as death
 LONGEST_PAUSE = timedelta(hours=1)
 AWAY = (SQLAlchemyError, OSError, AppError)  # the database cannot be asked now
@@ -51,6 +50,7 @@ class Runner:
         dedicated: bool = False,
         stands_by: bool = False,
         grace: float = 20,
+        poll: float = 0.5,
     ) -> None:
         self.parts = parts
         self.units: UnitsOfWork = parts["units"]
@@ -62,6 +62,7 @@ class Runner:
         self.dedicated = dedicated
         self.stands_by = stands_by  # as long as a dedicated worker lives
         self.grace = grace  # seconds that running jobs have to finish when this is told to stop
+        self.poll = poll  # seconds between two looks, where nothing says that there is work
         self.id = uuid4().hex
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._joined = False
@@ -147,7 +148,7 @@ class Runner:
     async def _wait(self, asked_to_stop: asyncio.Task[Any]) -> None:
         """Until there may be something to do."""
         enqueued = asyncio.create_task(self.units.enqueued.wait())
-        pause = POLL * random.uniform(0.8, 1.2)  # noqa: S311 - so that workers do not look in step
+        pause = self.poll * random.uniform(0.8, 1.2)  # noqa: S311 - so that workers do not look in step
         await asyncio.wait(
             (asked_to_stop, enqueued, *self._tasks),
             timeout=pause,
@@ -222,7 +223,8 @@ class Runner:
             row.error, row.worker_id = reason, None
             parked = hopeless or row.attempts >= job.tries
             if not parked:
-                row.state, row.run_after = JobState.QUEUED, at + pause_before(row.attempts, job)
+                row.state, row.again = JobState.QUEUED, False  # it will read everything anew
+                row.run_after = at + pause_before(row.attempts, job)
             elif row.again:  # by whoever asked meanwhile, and may have mended what was wrong
                 row.state, row.again, row.attempts = JobState.QUEUED, False, 0
             else:

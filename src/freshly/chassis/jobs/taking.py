@@ -48,10 +48,11 @@ async def take(
         .order_by(JobRow.priority, JobRow.run_after, JobRow.id)
         .limit(most)
         .with_for_update(skip_locked=True)
+        .cte("due")  # so that PostgreSQL picks them once
     )
     taken = await session.scalars(
         update(JobRow)
-        .where(JobRow.id.in_(due.scalar_subquery()), JobRow.state == JobState.QUEUED)
+        .where(JobRow.id.in_(select(due.c.id)), JobRow.state == JobState.QUEUED)
         .values(state=JobState.RUNNING, taken=JobRow.taken + 1, worker_id=worker_id)
         .returning(JobRow),
         execution_options={"synchronize_session": False},
@@ -118,7 +119,7 @@ async def heal(session: AsyncSession, silence: timedelta) -> Sequence[str]:
     )
     given_back = []
     for row in orphans.all():
-        row.worker_id, row.deaths = None, row.deaths + 1
+        row.worker_id, row.again, row.deaths = None, False, row.deaths + 1
         if row.deaths < MOST_DEATHS:
             row.state = JobState.QUEUED
         else:
