@@ -29,7 +29,7 @@ def upgrade() -> None:
             index=True,
         ),
         Column("state", sa.String(16), nullable=False),
-        Column("progress", sa.Float(), nullable=False),
+        Column("progress", sa.Double(), nullable=False),
         Column("result_url", sa.Text(), nullable=True),
         Column("error", sa.Text(), nullable=True),
         Column("priority", sa.Integer(), nullable=False),
