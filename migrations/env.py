@@ -20,6 +20,8 @@ def run(connection: Connection) -> None:
     if on_sqlite:
         # Changing a table means copying it, and dropping the old one must not cascade.
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        # Nor may triggers that ask for that table be looked at while it is not there.
+        connection.exec_driver_sql("PRAGMA legacy_alter_table=ON")
         connection.rollback()
     context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
     with context.begin_transaction():

@@ -7,7 +7,7 @@ from sqlalchemy import Column
 from freshly.chassis import columns
 
 revision = "kept_answers"
-down_revision = "jobs"
+down_revision = "account"
 
 
 def upgrade() -> None:

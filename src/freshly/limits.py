@@ -24,6 +24,7 @@ EXACT = {
     "GET /notifications": "notifications",
     "GET /notifications/unread-count": "notifications",
     "POST /families/join": "join",
+    "POST /users/me/export": "export",
 }
 # The first part of the path, and whether it is read.
 PARTS = {
@@ -68,6 +69,7 @@ def groups(settings: Settings) -> dict[str, Group]:
             _group("families-read", "600/minute"),
             Group("join", {"default": "20/hour"}, ("user", "address")),
             _group("notifications", "20/minute"),
+            _group("export", "5/day"),
         ),
         settings.rate_limit_overrides,
     )

@@ -135,6 +135,7 @@ class Settings(BaseSettings):
     storage_url: SecretStr | None = None
     avatars_bucket: str = "users"
     chat_images_bucket: str = "chat-images"
+    exports_bucket: str = "exports"
 
     mail_username: str | None = None
     mail_password: SecretStr | None = None
@@ -202,6 +203,8 @@ class Settings(BaseSettings):
                         f"{name.upper()}: is too weak for {self.app_env}: "
                         f"give {WEAKEST_SECRET} characters or more"
                     )
+        if self.avatars_bucket in (self.chat_images_bucket, self.exports_bucket):
+            raise ValueError("AVATARS_BUCKET: is open to everybody: give it a name of its own")
         if self.workers > 1 and self.database.get_backend_name() == "sqlite":
             raise ValueError("WORKERS: more than one needs PostgreSQL: give DATABASE_URL")
         if self.workers > 1 and self.cache == "memory":

@@ -5,20 +5,32 @@ from datetime import timedelta
 from typing import Any
 
 from freshly.chassis.jobs import Handlers, Schedule, every
-from freshly.chassis.jobs.purging import PurgeJobs, purge_jobs
+from freshly.chassis.jobs.purging import PurgeAnswers, PurgeJobs, purge_answers, purge_jobs
 from freshly.chassis.jobs.runner import Runner
+from freshly.domains.account.handlers import export, purge_accounts, remove_files
+from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles
 from freshly.domains.auth.handlers import purge_expired, send_code
 from freshly.domains.auth.jobs import PurgeExpired, SendCode
+from freshly.domains.usage.handlers import purge as purge_usage
+from freshly.domains.usage.jobs import PurgeUsage
 from freshly.settings import Settings
 
 HANDLERS: Handlers = {
     SendCode: send_code,
     PurgeExpired: purge_expired,
     PurgeJobs: purge_jobs,
+    PurgeAnswers: purge_answers,
+    PurgeUsage: purge_usage,
+    Export: export,
+    RemoveFiles: remove_files,
+    PurgeAccounts: purge_accounts,
 }
 SCHEDULES = (
     Schedule(PurgeExpired(), every(timedelta(hours=1))),
     Schedule(PurgeJobs(), every(timedelta(hours=1))),
+    Schedule(PurgeAnswers(), every(timedelta(hours=1))),
+    Schedule(PurgeUsage(), every(timedelta(days=1))),
+    Schedule(PurgeAccounts(), every(timedelta(hours=1))),
 )
 # In a server: requests had their time to finish before; and it knows what it enqueues itself.
 SERVERS = {"grace": 4, "poll": 1}  # seconds

@@ -207,7 +207,11 @@ async def test_a_new_password_ends_every_sign_in_and_its_token_works_once(mailed
     assert (await client.post("/auth/refresh", json=refresh)).status_code == 401
     old = await client.post("/auth/login", json={"email": email, "password": PASSWORD})
     assert old.status_code == 401
-    await kitchen.sign_in(email, NEW_PASSWORD)
+    tokens = await kitchen.sign_in(email, NEW_PASSWORD)
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    told = (await client.get("/users/me/activity", headers=headers)).json()["items"]
+    kinds = [(one["kind"], one["outcome"]) for one in told[:3]]
+    assert kinds == [("sign_in", "done"), ("sign_in", "refused"), ("password_reset", "done")]
 
 
 async def test_no_other_token_resets_a_password_and_a_reset_token_opens_nothing(mailed):

@@ -156,6 +156,20 @@ async def test_refusals_of_sign_up_name_the_reason(oauth):
     )
 
 
+async def test_a_person_is_told_of_sign_ins_by_the_wrong_provider(oauth):
+    supabase, client = oauth
+    signed_up = (await post(client, "signup", supabase.token())).json()
+
+    assert (await post(client, "login", supabase.token(provider="apple"))).status_code == 400
+
+    headers = {"Authorization": f"Bearer {signed_up['access_token']}"}
+    told = (await client.get("/users/me/activity", headers=headers)).json()["items"]
+    assert [(one["kind"], one["outcome"], one["detail"]) for one in told] == [
+        ("sign_in", "refused", "apple"),
+        ("sign_in", "done", "google"),
+    ]
+
+
 async def test_an_address_alone_opens_nobodys_account(oauth):
     supabase, client = oauth
     await Kitchen(client).person("Bob", email="bob@example.com")

@@ -31,6 +31,7 @@ def environment(monkeypatch, tmp_path):
         ("RATE_LIMIT_OVERRIDES", "{not json"),
         ("JWT_ALG", "none"),
         ("JWT_SECRET_FILE", "/nowhere/secret"),
+        ("AVATARS_BUCKET", "exports"),  # which would be open to everybody
     ],
 )
 def test_a_bad_value_stops_the_start_with_one_line_that_names_it(environment, capsys, name, value):

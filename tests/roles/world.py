@@ -39,7 +39,7 @@ class World:
                 "{path:path}": "path",
                 "{day}": "day",
                 "{slot}": "slot",
-                "{id}": before if before in ("items", "conversations") else parts[0],
+                "{id}": before if before in ("items", "conversations", "sessions") else parts[0],
             }
             key = named.get(part)
             if part == "{id}" and before == "me":
@@ -142,6 +142,7 @@ async def build(client):
         "user": tom.id,
         "owner": owner.id,
         "email": owner.user["email"],
+        "sessions": (await owner.read("/auth/sessions"))["items"][0]["id"],
         "day": 0,
         "slot": "dinner",
         "bucket": "users",

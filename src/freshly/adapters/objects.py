@@ -1,6 +1,6 @@
 """Files in a local folder, or in anything that speaks S3."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ logger = get_logger(__name__)
 
 TIMEOUT = timedelta(seconds=20)
 RETRIES = 2
+PIECE = 256 * 1024  # bytes
 
 
 def store_for(settings: Settings) -> "Objects":
@@ -64,13 +65,18 @@ class Objects:
     def __init__(self, store: Any) -> None:
         self._store = store
 
-    async def put(self, bucket: str, path: str, content: bytes) -> None:
+    async def put(self, bucket: str, path: str, content: bytes | Path) -> None:
         with _named_errors():
             await to_thread.run_sync(self._store.put, f"{bucket}/{path}", content)
 
     async def get(self, bucket: str, path: str) -> bytes | None:
         with _named_errors():
             return await to_thread.run_sync(self._read, f"{bucket}/{path}")
+
+    async def pieces(self, bucket: str, path: str) -> AsyncIterator[bytes] | None:
+        with _named_errors():
+            found = await to_thread.run_sync(self._open, f"{bucket}/{path}")
+        return None if found is None else _read_on(found)
 
     async def delete(self, bucket: str, paths: Sequence[str]) -> None:
         with _named_errors():
@@ -87,6 +93,13 @@ class Objects:
         except (FileNotFoundError, NotFoundError):
             return None
 
+    def _open(self, path: str) -> Iterator[Any] | None:
+        try:
+            pieces: Iterator[Any] = iter(self._store.get(path).stream(min_chunk_size=PIECE))
+        except (FileNotFoundError, NotFoundError):
+            return None
+        return pieces
+
     def _remove(self, paths: Sequence[str]) -> None:
         for path in paths:
             with suppress(FileNotFoundError, NotFoundError):
@@ -94,6 +107,15 @@ class Objects:
 
     def _list(self, prefix: str) -> list[str]:
         return [meta["path"] for chunk in self._store.list(prefix=prefix) for meta in chunk]
+
+
+async def _read_on(pieces: Iterator[Any]) -> AsyncIterator[bytes]:
+    while True:
+        with _named_errors():
+            piece = await to_thread.run_sync(next, pieces, None)
+        if piece is None:
+            return
+        yield bytes(piece)
 
 
 @contextmanager

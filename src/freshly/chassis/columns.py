@@ -86,6 +86,10 @@ class Instant(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
+    @property
+    def python_type(self) -> type[datetime]:
+        return datetime
+
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
@@ -161,7 +165,8 @@ def _now(_element: now, _compiler: SQLCompiler, **_: Any) -> str:
 
 @compiles(now, "sqlite")
 def _now_on_sqlite(_element: now, _compiler: SQLCompiler, **_: Any) -> str:
-    return "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    # As values are bound, with six places: SQLite compares instants as texts.
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 
 
 class later(FunctionElement[datetime]):  # noqa: N801 - as above

@@ -5,7 +5,7 @@ import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from operator import gt, lt
 from typing import Annotated, Any, Generic, Protocol, TypeVar
@@ -82,15 +82,20 @@ async def paginate(
     keys: Sequence[Key],
     query: ListQuery | PageQuery,
     *,
+    columns: bool = False,
     newest_first: bool = False,
 ) -> Slice[Any]:
-    """Entities; ascending by keys (else descending), the last of which is unique."""
+    """Entities, or rows of `columns`; ascending by keys, the last of which is unique.
+
+    `newest_first` is descending.
+    """
     statement = statement.order_by(*(key.desc() if newest_first else key for key in keys))
     if query.cursor:
-        values = _decode(query.cursor, len(keys))
+        values = _decode(query.cursor, keys)
         statement = statement.where(_after(keys, values, newest_first=newest_first))
     limit = query.limit or LONGEST_LIST
-    rows = (await session.scalars(statement.limit(limit + 1))).all()
+    found = await session.execute(statement.limit(limit + 1))
+    rows: Sequence[Any] = found.all() if columns else found.scalars().all()
     if len(rows) <= limit:
         return Slice(rows, None)
     items = rows[:limit]
@@ -138,7 +143,7 @@ class Listing:
         question = self._first
         if query.cursor:
             question = self._next
-            last = _decode(query.cursor, len(self._keys))
+            last = _decode(query.cursor, self._keys)
             asked |= {f"last_{place}": value for place, value in enumerate(last)}
         rows = await units.ask(question, limit=limit + 1, **asked)
         names = [key.key or "" for key in self._keys]
@@ -186,14 +191,15 @@ def _encode(values: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(tagged).encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str, length: int) -> list[Any]:
+def _decode(cursor: str, keys: Sequence[Key]) -> list[Any]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         values = json.loads(base64.urlsafe_b64decode(padded.encode()))
         plain = [_untagged(value) for value in values]
     except (binascii.Error, ValueError, TypeError, KeyError, ArithmeticError) as error:
         raise BadCursor from error
-    if len(plain) != length:
+    kinds = [key.type.python_type for key in keys]
+    if [type(value) for value in plain] != kinds:
         raise BadCursor
     return plain
 
@@ -204,7 +210,7 @@ def _untagged(value: Any) -> Any:
             raise BadCursor
         return value
     if "at" in value:
-        return datetime.fromisoformat(value["at"])
+        return datetime.fromisoformat(value["at"]).astimezone(UTC)
     if "on" in value:
         return date.fromisoformat(value["on"])
     return Decimal(value["number"])

@@ -9,6 +9,7 @@ from freshly.chassis.jobs.queue import clock
 from freshly.chassis.jobs.records import Job, JobState, Priority
 from freshly.chassis.jobs.rows import JobRow
 from freshly.chassis.jobs.run import Run
+from freshly.chassis.kept_answers import KeptAnswers
 
 KEPT = timedelta(days=7)
 KEPT_PARKED = timedelta(days=30)  # somebody should have looked at it by then
@@ -37,3 +38,15 @@ async def purge_jobs(_job: PurgeJobs, run: Run) -> None:
                 execution_options={"synchronize_session": False},
             )
             more = len(gone.all()) == AT_ONCE
+
+
+class PurgeAnswers(Job):
+    """Those to an Idempotency-Key that nobody can ask for any more."""
+
+    kind: ClassVar[str] = "answers.purge"
+    priority: ClassVar[Priority] = Priority.LATER
+
+
+async def purge_answers(_job: PurgeAnswers, run: Run) -> None:
+    async with run.writing() as session:
+        await KeptAnswers(session).purge()

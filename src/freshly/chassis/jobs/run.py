@@ -16,6 +16,7 @@ from freshly.chassis.injection import build_with
 from freshly.chassis.jobs.queue import clock
 from freshly.chassis.jobs.records import JobState
 from freshly.chassis.jobs.rows import JobRow
+from freshly.chassis.origin import Origin, current_origin
 
 T = TypeVar("T")
 
@@ -110,7 +111,7 @@ class Run:
         Give `user_id` for another person's. Without either it can be one that asks for nobody.
         """
         person = self.user_id if user_id is None else user_id
-        known: dict[Any, Any] = {request_session: session}
+        known: dict[Any, Any] = {request_session: session, current_origin: Origin()}
         if person is not None:
             identity: Identity = self.parts["identity"]
             known[current_caller] = await identity.person(person, session)

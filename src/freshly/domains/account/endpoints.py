@@ -1,9 +1,21 @@
 from fastapi import APIRouter
 
 from freshly.chassis.injection import Injected
+from freshly.chassis.jobs import JobRead
+from freshly.chassis.jobs.rows import JobRow
 from freshly.domains.account.service import AccountService
 
 router = APIRouter(prefix="/users", tags=["users"])
+
+
+@router.post(
+    "/me/export",
+    status_code=202,
+    response_model=JobRead,
+    summary="Have everything that is mine collected in a zip",
+)
+async def export_me(account: Injected[AccountService]) -> JobRow:
+    return await account.export()
 
 
 @router.delete("/me", status_code=204, summary="Delete my account and everything in it")

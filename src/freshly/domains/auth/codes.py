@@ -28,7 +28,8 @@ from freshly.domains.auth.passwords import Passwords
 from freshly.domains.auth.repository import CodeRepository, SignInRepository
 from freshly.domains.auth.schemas import SHORTEST_PASSWORD, EmailAndCode, PasswordReset
 from freshly.domains.auth.tokens import TokenSigner
-from freshly.domains.users.models import User
+from freshly.domains.users.activity import ActivityLog
+from freshly.domains.users.models import Happened, User
 from freshly.domains.users.repository import UserRepository
 
 LIFETIME = timedelta(minutes=letters.GOOD_FOR)
@@ -135,6 +136,7 @@ class PasswordResetService:
     codes: Injected[CodeService]
     users: Injected[UserRepository]
     sign_ins: Injected[SignInRepository]
+    log: Injected[ActivityLog]
     passwords: Annotated[Passwords, from_lifespan("passwords")]
     tokens: Annotated[TokenSigner, from_lifespan("tokens")]
 
@@ -159,6 +161,7 @@ class PasswordResetService:
         user.hashed_password = hashed
         await self.users.save(user)
         await self.sign_ins.revoke_all(user.id)
+        await self.log.note(Happened.PASSWORD_RESET, user.id)
 
 
 def _six_digits() -> str:

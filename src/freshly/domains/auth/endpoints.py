@@ -10,6 +10,7 @@ from freshly.chassis.oauth import (
     OAuthTokenInvalid,
     OAuthUnreachable,
 )
+from freshly.chassis.pages import BadCursor, Page, PageQuery
 from freshly.chassis.rate_limit import CallLimits, RateLimited
 from freshly.chassis.schemas import Message
 from freshly.domains.auth.codes import PasswordResetService, VerificationService
@@ -31,6 +32,7 @@ from freshly.domains.auth.errors import (
     ProviderMismatch,
     RefreshTokenRevoked,
     ResetCodeExpired,
+    SessionNotFound,
     TooManyTries,
     UnsupportedProvider,
     WrongCode,
@@ -48,10 +50,12 @@ from freshly.domains.auth.schemas import (
     Refresh,
     Register,
     ResetAllowed,
+    SessionId,
+    SessionRead,
     Tokens,
     Verified,
 )
-from freshly.domains.auth.service import RegistrationService, SignInService, SignOutService
+from freshly.domains.auth.service import RegistrationService, SessionService, SignInService
 from freshly.domains.users.errors import UserNotFound
 from freshly.domains.users.models import User
 from freshly.domains.users.schemas import Email, UserRead
@@ -93,9 +97,28 @@ async def refresh(sign_in: Injected[SignInService], given: Refresh) -> Tokens:
 
 
 @router.post("/logout", summary="End this sign-in")
-async def logout(sign_out: Injected[SignOutService]) -> Message:
-    await sign_out.logout()
+async def logout(sessions: Injected[SessionService]) -> Message:
+    await sessions.logout()
     return Message(message="Successfully logged out")
+
+
+@router.get(
+    "/sessions", responses=problems(BadCursor), summary="Where I am signed in, the latest first"
+)
+async def list_sessions(
+    sessions: Injected[SessionService], query: Annotated[PageQuery, Query()]
+) -> Page[SessionRead]:
+    return await sessions.page(query)
+
+
+@router.delete(
+    "/sessions/{id}",
+    status_code=204,
+    responses=problems(SessionNotFound),
+    summary="Sign a device out",
+)
+async def revoke_session(sessions: Injected[SessionService], id: SessionId) -> None:
+    await sessions.revoke(id)
 
 
 @router.get("/me", response_model=UserRead, summary="Who I am")

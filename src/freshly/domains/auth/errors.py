@@ -48,6 +48,10 @@ class RefreshTokenReplayed(RefreshTokenRevoked):
     keeps_work = True
 
 
+class SessionNotFound(NotFound):
+    code, detail = "session_not_found", "No such session"
+
+
 class EmailAlreadyRegistered(BadRequest):
     code, detail = "email_already_registered", "Email already registered"
 
@@ -113,6 +117,7 @@ class UnsupportedProvider(BadRequest):
 
 class ProviderMismatch(BadRequest):
     code, detail = "provider_mismatch", "Authentication provider mismatch."
+    keeps_work = True  # that it was tried
 
 
 class NotRegistered(NotFound):

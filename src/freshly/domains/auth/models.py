@@ -7,6 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from freshly.chassis.columns import Instant
 from freshly.chassis.database import Base, Created
 from freshly.chassis.identity import IDENTITY
+from freshly.chassis.origin import LONGEST_ADDRESS, LONGEST_USER_AGENT
 from freshly.chassis.stale import Shows
 
 
@@ -19,6 +20,10 @@ class SignIn(Created, Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     expires_at: Mapped[datetime] = mapped_column(Instant(), index=True)
     revoked_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
+    # When its tokens were last renewed, if ever.
+    last_used_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
+    address: Mapped[str | None] = mapped_column(String(LONGEST_ADDRESS), default=None)
+    user_agent: Mapped[str | None] = mapped_column(String(LONGEST_USER_AGENT), default=None)
 
     __stale__ = (Shows(IDENTITY, person="user_id"),)
 

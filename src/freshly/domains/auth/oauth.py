@@ -6,7 +6,7 @@ from typing import Annotated, Literal, cast
 
 from email_validator import EmailNotValidError, validate_email
 
-from freshly.chassis.database import Units
+from freshly.chassis.database import Session, Units
 from freshly.chassis.injection import Injected, from_lifespan
 from freshly.chassis.oauth import OAuthProfile, OAuthVerifier
 from freshly.domains.auth.errors import (
@@ -21,13 +21,14 @@ from freshly.domains.auth.errors import (
 )
 from freshly.domains.auth.models import OAuthAccount
 from freshly.domains.auth.passwords import Passwords
-from freshly.domains.auth.repository import OAuthAccountRepository, SignInRepository
+from freshly.domains.auth.repository import OAuthAccountRepository
 from freshly.domains.auth.schemas import OAuthTokens, OAuthUserRead
 from freshly.domains.auth.service import SignInService
 from freshly.domains.preferences.repository import PreferenceRepository
 from freshly.domains.preferences.service import PreferenceService
+from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken
-from freshly.domains.users.models import User
+from freshly.domains.users.models import Happened, User
 from freshly.domains.users.repository import UserRepository
 from freshly.domains.users.schemas import normalized
 
@@ -73,7 +74,7 @@ class OAuthService:
                     supabase_user_id=profile.subject,
                 )
             )
-            return await self._signed_in(user, account, SignInRepository(session))
+            return await self._signed_in(user, account, session)
 
     async def login(self, token: str | None) -> OAuthTokens:
         """By the other side's id of the person: an address can change hands."""
@@ -90,11 +91,13 @@ class OAuthService:
                 other = await accounts.of_user(known.id) if known else None
                 if other is None or other.provider == provider:
                     raise NotRegistered
+                await self._note_mismatch(other, provider, session)
                 raise ProviderMismatch
             if account.provider != provider:
+                await self._note_mismatch(account, provider, session)
                 raise ProviderMismatch
             user = await users.get(account.user_id)
-            return await self._signed_in(user, account, SignInRepository(session))
+            return await self._signed_in(user, account, session)
 
     async def _verified(self, token: str | None) -> OAuthProfile:
         if not token:
@@ -113,10 +116,14 @@ class OAuthService:
             raise OAuthEmailTakenByProvider(provider=account.provider)
         raise OAuthEmailTaken
 
-    async def _signed_in(
-        self, user: User, account: OAuthAccount, sign_ins: SignInRepository
-    ) -> OAuthTokens:
-        tokens = await self.sign_in.begin(user.id, sign_ins)
+    async def _note_mismatch(
+        self, account: OAuthAccount, provider: Provider, session: Session
+    ) -> None:
+        log = ActivityLog(session, self.sign_in.origin)
+        await log.note_refused(Happened.SIGN_IN, account.user_id, detail=provider)
+
+    async def _signed_in(self, user: User, account: OAuthAccount, session: Session) -> OAuthTokens:
+        tokens = await self.sign_in.begin(user.id, account.provider, session)
         read = OAuthUserRead(
             id=user.id,
             email=user.email,

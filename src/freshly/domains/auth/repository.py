@@ -1,15 +1,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
-from sqlalchemy import FromClause, and_, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, FromClause, and_, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from freshly.chassis.columns import now
 from freshly.chassis.database import DbSession, UnitsOfWork
+from freshly.chassis.jobs.rows import JobRow
+from freshly.chassis.pages import PageQuery, Slice, paginate
 from freshly.chassis.questions import Question
+from freshly.domains.auth.jobs import SendCode
 from freshly.domains.auth.models import CodePurpose, EmailCode, OAuthAccount, RefreshToken, SignIn
 from freshly.domains.users.models import User
 
@@ -25,6 +28,14 @@ class Standing:
     tier: str
     signed_in: bool
     families: tuple[tuple[int, str], ...]
+
+    @classmethod
+    def told(cls, rows: Sequence[Mapping[Any, Any]]) -> Self | None:
+        """By the rows of a person, one for each family; None without a person."""
+        if not rows:
+            return None
+        families = tuple((row["family_id"], row["role"]) for row in rows if row["family_id"])
+        return cls(rows[0]["tier"], bool(rows[0]["signed_in"]), families)
 
 
 class StandingRepository:
@@ -55,20 +66,14 @@ class StandingRepository:
 
     async def of(self, user_id: int, sign_in_id: str, units: UnitsOfWork) -> Standing | None:
         """None without such a person."""
-        return _standing(await units.ask(self._question, user_id=user_id, sign_in_id=sign_in_id))
+        rows = await units.ask(self._question, user_id=user_id, sign_in_id=sign_in_id)
+        return Standing.told(rows)
 
     async def within(self, user_id: int, session: AsyncSession) -> Standing | None:
         """Without a sign-in, in a unit of work that is open already."""
         asked = {"user_id": user_id, "sign_in_id": ""}
         rows = await session.execute(self._question.statement, asked)
-        return _standing(rows.mappings().all())
-
-
-def _standing(rows: Sequence[Mapping[Any, Any]]) -> Standing | None:
-    if not rows:
-        return None
-    families = tuple((row["family_id"], row["role"]) for row in rows if row["family_id"])
-    return Standing(rows[0]["tier"], bool(rows[0]["signed_in"]), families)
+        return Standing.told(rows.mappings().all())
 
 
 @dataclass
@@ -108,12 +113,31 @@ class SignInRepository:
             .values(revoked_at=now())
         )
 
+    async def end(self, id: str, user_id: int) -> bool:
+        """Whether it is a standing one of this person, which it is no more."""
+        done: Any = await self.session.execute(
+            update(SignIn)
+            .where(SignIn.id == id, *_standing(user_id))
+            .values(revoked_at=now())
+            .execution_options(synchronize_session=False)
+        )
+        return bool(done.rowcount)
+
+    async def page(self, user_id: int, query: PageQuery) -> Slice[SignIn]:
+        found = select(SignIn).where(*_standing(user_id))
+        keys = (SignIn.created_at, SignIn.id)
+        return await paginate(self.session, found, keys, query, newest_first=True)
+
     async def revoke_all(self, user_id: int) -> None:
         await self.session.execute(
             update(SignIn)
             .where(SignIn.user_id == user_id, SignIn.revoked_at.is_(None))
             .values(revoked_at=now())
         )
+
+
+def _standing(user_id: int) -> tuple[ColumnElement[bool], ...]:
+    return SignIn.user_id == user_id, SignIn.revoked_at.is_(None), SignIn.expires_at > now()
 
 
 @dataclass
@@ -149,6 +173,14 @@ class CodeRepository:
     async def delete(self, code: EmailCode) -> None:
         await self.session.delete(code)
         await self.session.flush()
+
+    async def forget(self, address: str) -> None:
+        """Of somebody who goes: their codes, and letters that were not sent."""
+        await self.session.execute(delete(EmailCode).where(EmailCode.address == address))
+        letters = JobRow.kind == SendCode.kind, JobRow.payload["address"].as_string() == address
+        await self.session.execute(
+            delete(JobRow).where(*letters).execution_options(synchronize_session=False)
+        )
 
 
 @dataclass

@@ -1,13 +1,27 @@
+import re
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
+from pydantic_core import PydanticCustomError
 
+from freshly.chassis.errors import OUT_OF_RANGE_ID
 from freshly.chassis.schemas import AnyText, Line, LongText, Message, Nullable, Schema, ShortText
 from freshly.domains.preferences.schemas import PreferenceCreate
 from freshly.domains.users.schemas import Email
 
 SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 72
+
+
+def _as_ours_are(id: str) -> str:
+    if not re.fullmatch("[0-9a-f]{32}", id):
+        raise PydanticCustomError(OUT_OF_RANGE_ID, "No session has this id")
+    return id
+
+
+# Another one belongs to no session: 404, like any other unknown id.
+SessionId = Annotated[str, AfterValidator(_as_ours_are)]
 
 
 class Register(Schema):
@@ -33,6 +47,18 @@ class Tokens(BaseModel):
     access_token: str
     refresh_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the scheme's name
+
+
+class SessionRead(BaseModel):
+    """A sign-in on a device. `last_used_at` is when it last renewed its tokens."""
+
+    id: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    address: str | None
+    user_agent: str | None
+    current: bool
 
 
 class EmailOnly(Schema):

@@ -3,9 +3,11 @@ from datetime import datetime, timedelta
 from hmac import compare_digest
 from typing import Annotated
 
-from freshly.chassis.database import Units
+from freshly.chassis.database import Session, Units
 from freshly.chassis.identity import CurrentCaller
 from freshly.chassis.injection import Injected, from_lifespan
+from freshly.chassis.origin import CurrentOrigin
+from freshly.chassis.pages import Page, PageQuery
 from freshly.domains.auth.errors import (
     EmailAlreadyRegistered,
     InvalidCredentials,
@@ -13,20 +15,23 @@ from freshly.domains.auth.errors import (
     InvalidToken,
     RefreshTokenReplayed,
     RefreshTokenRevoked,
+    SessionNotFound,
     TokenExpired,
     UserGone,
 )
 from freshly.domains.auth.models import RefreshToken, SignIn
 from freshly.domains.auth.passwords import Passwords
 from freshly.domains.auth.repository import SignInRepository
-from freshly.domains.auth.schemas import Login, Register, Tokens
+from freshly.domains.auth.schemas import Login, Register, SessionRead, Tokens
 from freshly.domains.auth.tokens import Claims, TokenSigner, digest, fresh_id
 from freshly.domains.preferences.service import PreferenceService
+from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken, UserNotFound
-from freshly.domains.users.models import User
+from freshly.domains.users.models import Happened, User
 from freshly.domains.users.repository import UserRepository
 
 GRACE = timedelta(seconds=10)
+PASSWORD = "password"  # noqa: S105 - how somebody signed in
 
 CurrentPasswords = Annotated[Passwords, from_lifespan("passwords")]
 CurrentSigner = Annotated[TokenSigner, from_lifespan("tokens")]
@@ -62,6 +67,7 @@ class SignInService:
     units: Units
     passwords: CurrentPasswords
     tokens: CurrentSigner
+    origin: CurrentOrigin
 
     async def login(self, given: Login) -> Tokens:
         """The password is checked between two units of work, holding no connection and no lock."""
@@ -70,6 +76,9 @@ class SignInService:
         known = user.hashed_password if user else None
         matches, better_hash = await self.passwords.verify(given.password, known)
         if user is None or not matches:
+            async with self.units.writing() as session:
+                log = ActivityLog(session, self.origin)
+                await log.note_refused(Happened.SIGN_IN, user.id if user else None, detail=PASSWORD)
             raise InvalidCredentials
         async with self.units.writing() as session:
             try:
@@ -81,14 +90,23 @@ class SignInService:
             if better_hash:
                 current.hashed_password = better_hash
                 await UserRepository(session).save(current)
-            return await self.begin(user.id, SignInRepository(session))
+            return await self.begin(user.id, PASSWORD, session)
 
-    async def begin(self, user_id: int, sign_ins: SignInRepository) -> Tokens:
+    async def begin(self, user_id: int, how: str, session: Session) -> Tokens:
+        sign_ins = SignInRepository(session)
         at = await sign_ins.now()
         token = self._new_refresh_token(fresh_id(), at)
         signed = self._seal(user_id, token)
-        sign_in = SignIn(id=token.sign_in_id, user_id=user_id, expires_at=token.expires_at)
+        sign_in = SignIn(
+            id=token.sign_in_id,
+            user_id=user_id,
+            expires_at=token.expires_at,
+            address=self.origin.address,
+            user_agent=self.origin.user_agent,
+        )
         await sign_ins.begin(sign_in, token)
+        log = ActivityLog(session, self.origin)
+        await log.note(Happened.SIGN_IN, user_id, session_id=sign_in.id, detail=how)
         return self._pair(user_id, sign_in.id, signed, at)
 
     async def refresh(self, given: str | None) -> Tokens:
@@ -112,6 +130,8 @@ class SignInService:
             live = await self._live_successor(presented, at, sign_ins)
             if live is None:
                 await sign_ins.revoke(sign_in.id)
+                log = ActivityLog(session, self.origin)
+                await log.note_refused(Happened.REFRESH, sign_in.user_id, session_id=sign_in.id)
                 raise RefreshTokenReplayed
             if live is presented:
                 live = await self._rotate(presented, sign_in, at, sign_ins)
@@ -143,7 +163,7 @@ class SignInService:
         self._seal(sign_in.user_id, successor)
         await sign_ins.add(successor)
         used.used_at, used.successor_id = at, successor.id
-        sign_in.expires_at = successor.expires_at
+        sign_in.expires_at, sign_in.last_used_at = successor.expires_at, at
         await sign_ins.save()
         return successor
 
@@ -168,10 +188,36 @@ class SignInService:
 
 
 @dataclass
-class SignOutService:
+class SessionService:
+    """The sign-ins of the caller that stand."""
+
     caller: CurrentCaller
     sign_ins: Injected[SignInRepository]
+    log: Injected[ActivityLog]
 
     async def logout(self) -> None:
         """Ends this sign-in: its access tokens and its refresh token, in every process."""
         await self.sign_ins.revoke(self.caller.session_id)
+        await self.log.note(Happened.SIGN_OUT, self.caller.user_id)
+
+    async def page(self, query: PageQuery) -> Page[SessionRead]:
+        found = await self.sign_ins.page(self.caller.user_id, query)
+        items = [self._read(sign_in) for sign_in in found.items]
+        return Page(items=items, next_cursor=found.next_cursor)
+
+    async def revoke(self, id: str) -> None:
+        """Ends one of them, wherever it is."""
+        if not await self.sign_ins.end(id, self.caller.user_id):
+            raise SessionNotFound
+        await self.log.note(Happened.SESSION_REVOKED, self.caller.user_id, detail=id)
+
+    def _read(self, sign_in: SignIn) -> SessionRead:
+        return SessionRead(
+            id=sign_in.id,
+            created_at=sign_in.created_at,
+            last_used_at=sign_in.last_used_at or sign_in.created_at,
+            expires_at=sign_in.expires_at,
+            address=sign_in.address,
+            user_agent=sign_in.user_agent,
+            current=sign_in.id == self.caller.session_id,
+        )

@@ -108,6 +108,11 @@ class FamilyRepository:
     async def membership(self, id: int) -> Membership | None:
         return await self.session.get(Membership, id)
 
+    async def ids_of(self, user_id: int) -> Sequence[int]:
+        """As they are now; always in the same order, in which they are locked."""
+        found = select(Membership.family_id).where(Membership.user_id == user_id)
+        return (await self.session.scalars(found.order_by(Membership.family_id))).all()
+
     async def owners(self, family_id: int) -> int:
         return (
             await self.session.execute(

@@ -23,6 +23,8 @@ from freshly.domains.families.events import MemberJoined
 from freshly.domains.families.models import FAMILIES, Family, Membership, Role
 from freshly.domains.families.repository import CircleRepository, FamilyRepository
 from freshly.domains.families.schemas import FamilyCreate, FamilyRead, Kicked, Left
+from freshly.domains.users.activity import ActivityLog
+from freshly.domains.users.models import Happened
 
 
 @dataclass
@@ -47,6 +49,7 @@ class FamilyService:
     access: CurrentAccess
     families: Injected[FamilyRepository]
     events: Injected[EventBus]
+    log: Injected[ActivityLog]
 
     async def read(self, family_id: int) -> FamilyRead:
         return await self.families.read(family_id)
@@ -69,6 +72,7 @@ class FamilyService:
             await self.families.save_member(
                 Membership(family_id=family.id, user_id=user_id, role=Role.MEMBER)
             )
+            await self.log.note(Happened.FAMILY_JOINED, user_id, family_id=family.id)
             await self.events.publish(MemberJoined(family_id=family.id, user_id=user_id))
         return await self._member(family.id, user_id)
 
@@ -96,6 +100,7 @@ class FamilyService:
         if family is None:
             raise NotAllowed
         await self.families.save_with_code(family)
+        await self._note(Happened.INVITE_REGENERATED, family_id)
         return await self.families.read(family_id)
 
     async def delete(self, family_id: int) -> None:
@@ -103,6 +108,7 @@ class FamilyService:
             raise NotAllowed
         await self.families.lock(family_id)
         await self.families.delete(family_id)
+        await self._note(Happened.FAMILY_DELETED, family_id)
 
     async def remove_member(self, family_id: int, user_id: int) -> None:
         await self.families.lock(family_id)
@@ -140,8 +146,12 @@ class FamilyService:
         await self._set_role(membership, Role(wanted))
 
     async def leave_all(self) -> None:
-        """Before an account goes: a family keeps an owner, and goes when nobody is left."""
-        for family_id in self.access.roles:
+        """Before an account goes: a family keeps an owner, and goes when nobody is left.
+
+        Its longest-standing admin becomes the owner, else its longest-standing member. It can be
+        done again, for families that were joined meanwhile.
+        """
+        for family_id in await self.families.ids_of(self.access.user_id):
             await self.families.lock(family_id)
             members = await self.families.members(family_id)
             others = [member for member in members if member.user_id != self.access.user_id]
@@ -151,6 +161,7 @@ class FamilyService:
                 heir = max(others, key=lambda member: (Role(member.role).rank, -member.id))
                 heir.role = Role.OWNER
                 await self.families.save_member(heir)
+                await self._note_of(Happened.ROLE_GIVEN, heir, detail=heir.role)
 
     async def _remove(self, membership: Membership) -> None:
         leaving = membership.user_id == self.access.user_id
@@ -162,12 +173,36 @@ class FamilyService:
                 raise NotAllowed
         await self._keep_an_owner(membership)
         await self.families.remove_member(membership)
+        if leaving:
+            await self._note(Happened.FAMILY_LEFT, membership.family_id)
+            return
+        other = membership.user_id
+        await self._note(Happened.MEMBER_REMOVED, membership.family_id, other_user_id=other)
+        await self._note_of(Happened.REMOVED_FROM_FAMILY, membership)
 
     async def _set_role(self, membership: Membership, role: Role) -> None:
         if role is not Role.OWNER:
             await self._keep_an_owner(membership)
+        if membership.role == role:
+            return
         membership.role = role
         await self.families.save_member(membership)
+        if membership.user_id == self.access.user_id:
+            await self._note(Happened.ROLE_CHANGED, membership.family_id, detail=role)
+            return
+        other = membership.user_id
+        await self._note(
+            Happened.ROLE_CHANGED, membership.family_id, other_user_id=other, detail=role
+        )
+        await self._note_of(Happened.ROLE_GIVEN, membership, detail=role)
+
+    async def _note(self, kind: Happened, family_id: int, **facts: Any) -> None:
+        await self.log.note(kind, self.access.user_id, family_id=family_id, **facts)
+
+    async def _note_of(self, kind: Happened, member: Membership, **facts: Any) -> None:
+        """What the caller did to somebody else."""
+        by, family_id = self.access.user_id, member.family_id
+        await self.log.note_of(kind, member.user_id, by, family_id=family_id, **facts)
 
     async def _keep_an_owner(self, membership: Membership) -> None:
         """The family is locked, so that two owners cannot both be the second last."""

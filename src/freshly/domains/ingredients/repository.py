@@ -2,9 +2,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import exists, func, not_, or_, select
+from sqlalchemy import delete, exists, func, not_, or_, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm import aliased, joinedload, selectinload
 
 from freshly.chassis.columns import unicode_lower
 from freshly.chassis.database import Base, DbSession, violated_constraint
@@ -147,6 +147,37 @@ class IngredientUsage:
         if await self.session.scalar(select(or_(other_names, *rows))):
             return True
         return await self.preferences.mentioned_by_others(ingredient_id, self.access.user_id)
+
+
+@dataclass
+class OwnAdditions:
+    """What a person who goes had added to the catalogue: it stays where somebody else uses it."""
+
+    session: DbSession
+    preferences: Injected[PreferenceService]
+
+    async def of(self, user_id: int) -> Sequence[int]:
+        own = select(Ingredient.id).where(Ingredient.created_by_user_id == user_id)
+        return (await self.session.scalars(own)).all()
+
+    async def drop_unused(self, ids: Sequence[int], user_id: int) -> None:
+        """Once the person's own rows are gone, so that every row that is left is another's."""
+        rows = [exists().where(column == Ingredient.id) for _, column in _referring()]
+        other = aliased(Ingredient)
+        rows.append(exists().where(other.food_id == Ingredient.id, other.id.not_in(ids)))
+        found = await self.session.scalars(
+            select(Ingredient.id).where(Ingredient.id.in_(ids), not_(or_(*rows)))
+        )
+        unused = [
+            one
+            for one in found.all()
+            if not await self.preferences.mentioned_by_others(one, user_id)
+        ]
+        await self.session.execute(
+            delete(Ingredient)
+            .where(Ingredient.id.in_(unused))
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _referring() -> list[tuple[type[Guarded], Any]]:

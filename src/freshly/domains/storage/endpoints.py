@@ -2,6 +2,7 @@ import mimetypes
 from typing import Annotated
 
 from fastapi import APIRouter, File, Path, Query, Request, Response, UploadFile
+from fastapi.responses import StreamingResponse
 
 from freshly.chassis.errors import problems
 from freshly.chassis.injection import Injected
@@ -60,7 +61,7 @@ async def read_file(
     content = await files.read(bucket, path, expires, signature)
     kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
     cache = FOREVER if files.is_public(bucket) else BRIEFLY
-    return Response(content, media_type=kind, headers={"Cache-Control": cache})
+    return StreamingResponse(content, media_type=kind, headers={"Cache-Control": cache})
 
 
 @public.put(

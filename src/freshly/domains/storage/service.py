@@ -1,4 +1,5 @@
 import secrets
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
@@ -62,7 +63,10 @@ class FileService:
     def is_public(self, bucket: str) -> bool:
         return bucket == self.settings.avatars_bucket
 
-    async def read(self, bucket: str, path: str, expires: int, signature: str) -> bytes:
+    async def read(
+        self, bucket: str, path: str, expires: int, signature: str
+    ) -> AsyncIterator[bytes]:
+        """In pieces: an export may be large."""
         allowed = self.is_public(bucket) or self.signer.holds(
             READ, bucket, path, expires, signature
         )
@@ -71,7 +75,7 @@ class FileService:
         # Neither folders above, nor hidden files.
         if any(not part or part.startswith(".") for part in path.split("/")):
             raise FileMissing
-        content = await self.objects.get(bucket, path)
+        content = await self.objects.pieces(bucket, path)
         if content is None:
             raise FileMissing
         return content

@@ -1,13 +1,17 @@
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
+from freshly.chassis.columns import now
+from freshly.chassis.database import Session
 from freshly.domains.families.access import OwnedRepository, Owner
 from freshly.domains.families.models import Family
 from freshly.domains.usage.models import ModelUsage
+
+KEPT = timedelta(days=90)
 
 
 class UsageRepository(OwnedRepository[ModelUsage]):
@@ -74,3 +78,9 @@ class UsageRepository(OwnedRepository[ModelUsage]):
             if await self.session.scalar(there) is None:  # not that another call was first
                 raise
         return True
+
+
+async def purge_usage(session: Session) -> None:
+    """Of days that are long over; whoever runs this is nobody in particular."""
+    at = (await session.execute(select(now()))).scalar_one()
+    await session.execute(delete(ModelUsage).where(ModelUsage.day < (at - KEPT).date()))

@@ -1,10 +1,14 @@
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from freshly.chassis.errors import problems
 from freshly.chassis.injection import Injected
+from freshly.chassis.pages import BadCursor, Page, PageQuery, Slice
+from freshly.domains.users.activity import ActivityService
 from freshly.domains.users.errors import EmailTaken
-from freshly.domains.users.models import User
-from freshly.domains.users.schemas import UserRead, UserUpdate
+from freshly.domains.users.models import Activity, User
+from freshly.domains.users.schemas import ActivityRead, UserRead, UserUpdate
 from freshly.domains.users.service import UserService
 
 router = APIRouter(prefix="/users", tags=["users"])
@@ -20,3 +24,15 @@ async def read_me(users: Injected[UserService]) -> User:
 )
 async def update_me(users: Injected[UserService], update: UserUpdate) -> User:
     return await users.update_me(update)
+
+
+@router.get(
+    "/me/activity",
+    response_model=Page[ActivityRead],
+    responses=problems(BadCursor),
+    summary="What happened to my account, newest first",
+)
+async def list_activity(
+    activity: Injected[ActivityService], query: Annotated[PageQuery, Query()]
+) -> Slice[Activity]:
+    return await activity.page(query)

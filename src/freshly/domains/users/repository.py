@@ -1,12 +1,18 @@
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
+from freshly.chassis.columns import now
 from freshly.chassis.database import DbSession, violated_constraint
+from freshly.chassis.pages import PageQuery, Slice, paginate
 from freshly.domains.users.errors import EmailTaken, UserNotFound
-from freshly.domains.users.models import User
+from freshly.domains.users.models import Activity, User
 from freshly.domains.users.schemas import normalized
+
+AT_ONCE = 1000  # rows of one commit
 
 
 @dataclass
@@ -46,3 +52,34 @@ class UserRepository:
     async def delete(self, user: User) -> None:
         await self.session.delete(user)
         await self.session.flush()
+
+
+@dataclass
+class ActivityRepository:
+    session: DbSession
+
+    async def add(self, activity: Activity) -> None:
+        self.session.add(activity)
+        await self.session.flush()
+
+    async def add_alike(self, activity: Activity, *, keep: bool) -> None:
+        """What is not kept takes the same time; nor is what belongs to somebody just gone."""
+        with suppress(IntegrityError):
+            async with self.session.begin_nested() as savepoint:
+                await self.add(activity)
+                if not keep:
+                    await savepoint.rollback()
+
+    async def page(self, user_id: int, query: PageQuery) -> Slice[Activity]:
+        own = select(Activity).where(Activity.user_id == user_id)
+        return await paginate(self.session, own, (Activity.id,), query, newest_first=True)
+
+    async def purge(self, older_than: timedelta) -> bool:
+        """Some rows; whether there may be more."""
+        at = (await self.session.execute(select(now()))).scalar_one()
+        some = select(Activity.id).where(Activity.created_at < at - older_than).limit(AT_ONCE)
+        gone = await self.session.scalars(
+            delete(Activity).where(Activity.id.in_(some.scalar_subquery())).returning(Activity.id),
+            execution_options={"synchronize_session": False},
+        )
+        return len(gone.all()) == AT_ONCE

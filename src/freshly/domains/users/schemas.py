@@ -4,6 +4,7 @@ from typing import Annotated
 from pydantic import AfterValidator, EmailStr, Field
 
 from freshly.chassis.schemas import LARGEST_INT, AnyText, Line, Nullable, ReadSchema, Schema
+from freshly.domains.users.models import Happened, Outcome
 
 
 def normalized(email: str) -> str:
@@ -52,3 +53,19 @@ class UserRead(ReadSchema):
     calories: float | None
     created_at: datetime
     updated_at: datetime
+
+
+class ActivityRead(ReadSchema):
+    """`detail` is the role that was given, how somebody signed in, which session was revoked."""
+
+    id: int
+    kind: Happened
+    outcome: Outcome
+    other_user_id: int | None
+    family_id: int | None
+    detail: str | None
+    address: str | None
+    user_agent: str | None
+    session_id: str | None
+    correlation_id: str
+    created_at: datetime

@@ -3,8 +3,9 @@ from dataclasses import dataclass
 from freshly.chassis.identity import CurrentCaller
 from freshly.chassis.injection import Injected
 from freshly.chassis.schemas import changes
+from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken
-from freshly.domains.users.models import User
+from freshly.domains.users.models import Happened, User
 from freshly.domains.users.repository import UserRepository
 from freshly.domains.users.schemas import UserUpdate
 
@@ -15,6 +16,7 @@ NEVER_ONES_OWN_CHOICE = {"status", "tier"}
 class UserService:
     caller: CurrentCaller
     users: Injected[UserRepository]
+    log: Injected[ActivityLog]
 
     async def me(self) -> User:
         return await self.users.get(self.caller.user_id)
@@ -29,8 +31,11 @@ class UserService:
                 setattr(user, field, wanted[field])
         return await self.users.save(user)
 
+    async def locked_me(self) -> User:
+        return await self.users.get(self.caller.user_id, lock=True)
+
     async def delete_me(self) -> None:
-        await self.users.delete(await self.users.get(self.caller.user_id, lock=True))
+        await self.users.delete(await self.locked_me())
 
     async def _change_email(self, user: User, email: str) -> None:
         other = await self.users.by_email(email)
@@ -38,3 +43,4 @@ class UserService:
             raise EmailTaken
         if user.email != email:
             user.email, user.is_verified = email, False
+            await self.log.note(Happened.EMAIL_CHANGE, user.id)

@@ -1,0 +1,62 @@
+"""A person's files: whatever lies in their folder of a bucket."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from freshly.chassis.injection import from_lifespan
+from freshly.chassis.objects import ObjectStore
+from freshly.settings import Settings
+
+EXPORTS_LIVE = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class PersonalFiles:
+    objects: Annotated[ObjectStore, from_lifespan("objects")]
+    settings: Annotated[Settings, from_lifespan("settings")]
+
+    @property
+    def _pictures(self) -> dict[str, str]:
+        """Buckets, by what is in them."""
+        known = self.settings
+        return {"avatar": known.avatars_bucket, "chat_pictures": known.chat_images_bucket}
+
+    async def pictures(self, user_id: int) -> AsyncIterator[tuple[str, AsyncIterator[bytes]]]:
+        """By a name that says what they are: `chat_pictures/12/3f2a.jpg`."""
+        for name, bucket in self._pictures.items():
+            for path in await self.objects.paths(bucket, f"{user_id}/"):
+                content = await self.objects.pieces(bucket, path)
+                if content is not None:  # else it was removed meanwhile
+                    yield f"{name}/{path.partition('/')[2]}", content
+
+    async def keep_export(self, user_id: int, file: Path) -> str:
+        """Its path, in which stands when it may be dropped."""
+        until = int(time.time() + EXPORTS_LIVE.total_seconds())
+        path = f"{user_id}/{until}-{secrets.token_urlsafe(16)}.zip"
+        await self.objects.put(self.settings.exports_bucket, path, file)
+        return path
+
+    async def drop(self, export: str) -> None:
+        await self.objects.delete(self.settings.exports_bucket, [export])
+
+    async def drop_exports(self, at: float) -> int:
+        """Those whose links have expired; how many that were."""
+        bucket = self.settings.exports_bucket
+        found = await self.objects.paths(bucket, "")
+        old = [path for path in found if _until(path) < at]
+        await self.objects.delete(bucket, old)
+        return len(old)
+
+    async def remove_all(self, user_id: int) -> None:
+        """For somebody who is gone. It can be done again."""
+        for bucket in (*self._pictures.values(), self.settings.exports_bucket):
+            await self.objects.delete(bucket, await self.objects.paths(bucket, f"{user_id}/"))
+
+
+def _until(path: str) -> int:
+    return int(path.rpartition("/")[2].partition("-")[0])
