@@ -166,7 +166,7 @@ async def trickles(_request, out):
     await out.send(_head(200, "text/event-stream"))
     for byte in event("A word that takes its time") * 100:
         await out.send(bytes([byte]))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)  # a word takes longer than a call may
 
 
 async def resets(_request, out):

@@ -46,7 +46,7 @@ MAKING = {
     *("/meal-plans", "/meal-plans/me", "/grocery-lists", "/meal-share-requests"),
     *("/chat", "/chat/stream", "/chat/conversations", "/chat/legacy", "/chat/generate-image"),
     *("/chat/scan-grocery", "/chat/scan-grocery-proxy", "/grocery-lists/ingredients/normalize"),
-    *("/storage/avatar/proxy", "/storage/avatar/signed_url"),
+    *("/storage/avatar/proxy", "/storage/avatar/signed_url", "/users/me/export"),
 }
 
 
@@ -139,6 +139,7 @@ async def fresh(built, tmp_path):
         engine = create_engine(make_url(f"sqlite+aiosqlite:///{path}"))
         app.state["units"] = UnitsOfWork(engine)
         client.headers.update(world.headers["owner"])
+        world.ids["jobs"] = (await client.post("/users/me/export")).json()["id"]
         yield world, client
         await engine.dispose()
 

@@ -180,7 +180,7 @@ async def test_the_model_is_asked_once_for_fifty_sends(alice, model):
 
 
 async def test_a_model_that_failed_is_asked_again(alice, model):
-    model.says(400, "Hello!")
+    model.says(400, 400, "Hello!")  # the second is to the same, asked for with fewer options
 
     answers = [await alice.post("/chat", {"message": "Hi"}, headers=keyed("a")) for _ in range(3)]
 

@@ -148,7 +148,7 @@ async def test_exports_are_dropped_when_their_links_have_expired(files, tmp_path
     soon = time.time() + EXPORTS_LIVE.total_seconds()
     assert await files.drop_exports(soon - 60) == 0
     assert await files.objects.get("exports", path) == b"zip"
-    assert await files.drop_exports(soon + 60) == 1
+    assert await files.drop_exports(soon + 3660) == 1
     assert await files.objects.get("exports", path) is None
 
 
@@ -187,8 +187,10 @@ async def test_the_link_is_ones_own_and_expires(kitchen, jobs, client, files):
     expires = parse_qs(query)["expires"][0]
     later = query.replace(expires, str(int(expires) + 1))
     assert (await client.get(f"{path}?{later}")).status_code == 403
-    assert int(expires) <= time.time() + EXPORTS_LIVE.total_seconds()
-    await files.drop_exports(int(expires) + 1)
+    assert 0 <= int(expires) - time.time() - EXPORTS_LIVE.total_seconds() <= 3600
+    await files.drop_exports(int(expires) - 1)
+    assert (await client.get(link)).status_code == 200
+    await files.drop_exports(int(expires) + 3601)
     assert (await client.get(link)).status_code == 404
 
 

@@ -33,8 +33,8 @@ from tests.neighbours import PATIENCE
 from tests.pictures import in_base64, picture
 
 SHORT = {
-    "openai_connect_timeout": 0.3,
-    "openai_first_byte_timeout": 1.5,
+    "openai_connect_timeout": 1,
+    "openai_first_byte_timeout": 2.5,
     "openai_timeout": 5,
     "openai_queue_timeout": 0.05,
 }

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from fastapi import Depends, Request
 from sqlalchemy import Index, MetaData, Table, UniqueConstraint, func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -165,7 +165,10 @@ class UnitsOfWork:
             return await greenlet_spawn(self._ask, question, asked)
 
     def _ask(self, question: Question, asked: Mapping[str, Any]) -> Found:
-        connection = self._pool.connect()
+        try:
+            connection = self._pool.connect()
+        except self._dialect.loaded_dbapi.Error as error:
+            raise OperationalError(None, None, error, connection_invalidated=True) from error
         try:
             return question.put(connection, self._dialect, asked)
         finally:

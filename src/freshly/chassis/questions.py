@@ -4,6 +4,7 @@ SQLAlchemy writes the statement, once, and says how each type comes and goes. Th
 driver itself: the way through SQLAlchemy's execution takes longer than the database does.
 """
 
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,9 +80,11 @@ class Question:
         try:
             rows = await_only(driver.fetch(form.sql, *values))
         except Exception as error:
-            closed = driver.is_closed()
             connection.invalidate(error)
-            raise OperationalError(form.sql, None, error, connection_invalidated=closed) from error
+            refused = isinstance(error, sqlite3.Error) or hasattr(error, "sqlstate")
+            raise OperationalError(
+                form.sql, None, error, connection_invalidated=not refused or driver.is_closed()
+            ) from error
         except BaseException:  # whoever asked has gone: what comes now is nobody's answer
             connection.invalidate()
             raise

@@ -13,6 +13,7 @@ from freshly.chassis.objects import ObjectStore
 from freshly.settings import Settings
 
 EXPORTS_LIVE = timedelta(days=7)
+LINKS_END_WITHIN = timedelta(hours=1)  # of that: with a full hour
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class PersonalFiles:
 
     async def keep_export(self, user_id: int, file: Path) -> str:
         """Its path, in which stands when it may be dropped."""
-        until = int(time.time() + EXPORTS_LIVE.total_seconds())
+        until = int(time.time() + (EXPORTS_LIVE + LINKS_END_WITHIN).total_seconds())
         path = f"{user_id}/{until}-{secrets.token_urlsafe(16)}.zip"
         await self.objects.put(self.settings.exports_bucket, path, file)
         return path

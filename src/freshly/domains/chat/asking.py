@@ -11,7 +11,6 @@ import anyio
 
 from freshly.chassis.clock import Today
 from freshly.chassis.database import Session, Units
-from freshly.chassis.errors import AppError
 from freshly.chassis.injection import Injected, from_lifespan
 from freshly.chassis.links import CurrentLinks
 from freshly.chassis.model import Manner, Said
@@ -72,14 +71,10 @@ class AskService:
     async def stream(self, turn: Turn) -> AsyncGenerator[Delta | ProposedMeal | Done, None]:
         """The answer as it comes. Whoever leaves early has the part so far kept, by `begun`."""
         splitter = Splitter()
-        try:
-            async for piece in turn.pieces:
-                if text := splitter.feed(piece):
-                    turn.reply += text
-                    yield Delta(text=text)
-        except AppError:
-            await self._end(turn)
-            raise
+        async for piece in turn.pieces:
+            if text := splitter.feed(piece):
+                turn.reply += text
+                yield Delta(text=text)
         if text := splitter.finish():
             turn.reply += text
             yield Delta(text=text)
@@ -97,7 +92,7 @@ class AskService:
             async with self.assistant.asked(turn.said, Manner()) as turn.pieces:
                 yield turn
         finally:
-            await self._end(turn)
+            await self.end(turn)
 
     async def _prepared(self, asked: ChatRequest) -> Turn:
         self.assistant.check("vision" if asked.image else "text")
@@ -165,7 +160,7 @@ class AskService:
         turn.is_over = True
         return conversation.id, answer.id
 
-    async def _end(self, turn: Turn) -> None:
+    async def end(self, turn: Turn) -> None:
         """Keeps what was streamed, if the turn was not kept; nothing else is left of it."""
         if turn.is_over:
             return

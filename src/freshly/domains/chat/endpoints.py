@@ -90,6 +90,7 @@ async def stream_chat(
         async for part in stopping.in_time(asking.stream(turn)):
             yield ServerSentEvent(event=EVENTS[type(part)], data=part)
     except AppError as error:
+        await asking.end(turn)  # what was said is kept before anybody is told that this was all
         yield ServerSentEvent(event="error", data=StreamProblem(problem=described(error)))
 
 

@@ -22,10 +22,11 @@ class UsageRepository(OwnedRepository[ModelUsage]):
 
         In one statement, which waits for others that change the row: so it is exact.
         """
-        taken = await self._added(owner, day, tokens, limit)
-        if not taken and await self._begins(owner, day):
-            taken = await self._added(owner, day, tokens, limit)
-        return taken
+        if await self._added(owner, day, tokens, limit):
+            return True
+        # Too much, or the day's first call: which of the two is known when there is a row.
+        await self._begin(owner, day)
+        return await self._added(owner, day, tokens, limit)
 
     async def _added(self, owner: Owner, day: date, tokens: int, limit: int) -> bool:
         u = ModelUsage
@@ -63,11 +64,11 @@ class UsageRepository(OwnedRepository[ModelUsage]):
         )
         return [(row.id, row.display_name) for row in rows]
 
-    async def _begins(self, owner: Owner, day: date) -> bool:
-        """Makes the row of a new day; False where there was one already."""
+    async def _begin(self, owner: Owner, day: date) -> None:
+        """Makes the row of a new day, where there is none."""
         there = select(ModelUsage.id).where(self.is_owned_by(owner), ModelUsage.day == day)
         if await self.session.scalar(there) is not None:
-            return False
+            return
         try:
             async with self.session.begin_nested():
                 self.session.add(
@@ -77,7 +78,6 @@ class UsageRepository(OwnedRepository[ModelUsage]):
         except IntegrityError:
             if await self.session.scalar(there) is None:  # not that another call was first
                 raise
-        return True
 
 
 async def purge_usage(session: Session) -> None:
