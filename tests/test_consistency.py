@@ -10,6 +10,7 @@ import os
 import signal
 from contextlib import AsyncExitStack
 from functools import partial
+from urllib.parse import urlsplit
 
 import pytest
 from httpx2 import AsyncClient
@@ -21,7 +22,8 @@ from redis.asyncio import Redis
 
 from bench.consistency import neighbours, watch
 from bench.servers import freshly
-from freshly.chassis.redis import REST
+from faults.proxy import proxy
+from freshly.chassis.redis import CHANGING, REST
 from tests.conftest import client_of, running, settings_for
 from tests.kitchen import Kitchen, Person
 from tests.servers import redis_alone
@@ -320,3 +322,33 @@ async def test_what_others_write_into_redis_is_neither_told_nor_an_error(shared,
                 else:
                     await redis.set(key, GARBAGE[quantity % 3])
         assert len(keys) > 5
+
+
+async def test_a_writer_whose_words_to_redis_are_lost_says_them_again(shared, redis_url):
+    """Only the writer's way there is broken: others go on serving what they have."""
+    async with AsyncExitStack() as stack:
+        between = await stack.enter_async_context(proxy(urlsplit(redis_url).port))
+        far = shared.model_copy(
+            update={"redis_url": SecretStr(f"redis://127.0.0.1:{between.port}/0")}
+        )
+        clients = []
+        for settings in (far, shared):
+            app = await stack.enter_async_context(running(settings))
+            clients.append(await stack.enter_async_context(client_of(app)))
+        alice = await Kitchen(clients[1]).person("Alice")
+        writer = Person(clients[0], alice.user, alice.tokens)
+        item = await writer.made("/pantry-items", {"ingredient_name": "test rice", "quantity": 1})
+        assert float((await alice.read("/pantry-items/me"))[0]["quantity"]) == 1
+
+        lost = {CHANGING, b"DEL"}  # that it will change, and that it has: each on its first way
+
+        def lose(up, data):
+            for word in [word for word in lost if up and word in data]:
+                lost.remove(word)
+                raise ConnectionResetError
+
+        between.listener = lose
+        changed = await writer.patch(f"/pantry-items/{item['id']}", {"quantity": 2})
+
+        assert (changed.status_code, lost) == (200, set())
+        assert float((await alice.read("/pantry-items/me"))[0]["quantity"]) == 2

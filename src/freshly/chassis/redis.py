@@ -60,6 +60,7 @@ class Link:
         )
         self.client: Redis = Redis(connection_pool=pool)
         self._failures = 0
+        self._failed_at = 0.0
         self._return: asyncio.Task[None] | None = None
         self._free = asyncio.Semaphore(CONNECTIONS)
 
@@ -89,6 +90,10 @@ class Link:
         return answer
 
     def _failed(self, error: Exception) -> None:
+        """What fails at the same moment is one failure: maybe it was this process that dozed."""
+        if monotonic() - self._failed_at < LONGEST_CALL:
+            return
+        self._failed_at = monotonic()
         self._failures += 1
         if not self.is_well and (self._return is None or self._return.done()):
             logger.warning("redis is gone", error=repr(error))
@@ -203,8 +208,12 @@ class RedisVersions:
                 pipeline.set(self._key(tag), mark, ex=LONGEST_COMMIT)
             await pipeline.execute()
 
-        with suppress(RedisGone):
-            await self._link.ask(call)
+        # Others go on serving what they have until they see the mark. One call may be late without
+        # Redis being gone, so only when it is taken for gone by all is there nobody to be told.
+        while self._link.is_well:
+            with suppress(RedisGone):
+                await self._link.ask(call)
+                return
 
     async def expire(self, tags: Iterable[str]) -> None:
         wanted = set(tags)
