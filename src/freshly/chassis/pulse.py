@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Any
 
-import asyncpg  # type: ignore[import-untyped]  # it says nothing of its types
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -106,6 +105,8 @@ class Pulse:
 
 
 async def _connect(engine: AsyncEngine) -> None:
+    import asyncpg  # type: ignore[import-untyped] # noqa: PLC0415 - it has no types; SQLite needs none
+
     _, options = engine.dialect.create_connect_args(engine.url)
     for name in OURS_ONLY:
         options.pop(name, None)
