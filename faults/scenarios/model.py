@@ -157,7 +157,8 @@ async def _misbehaving(report: Report, manner: Manner | None, statuses: set[int]
 
 @scenario("a model whose connections are reset (a proxy)")
 async def model_resets(report: Report) -> None:
-    await _misbehaving(report, None, {UNAVAILABLE})
+    # One that is cut in the middle of its body is a bad answer.
+    await _misbehaving(report, None, {BAD_GATEWAY, UNAVAILABLE})
 
 
 @scenario("a model that answers with 10 MB, ten times at once")

@@ -19,6 +19,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from freshly.chassis.cache import Versions, packed, unpacked
 from freshly.chassis.conditional import Kept
@@ -29,7 +30,8 @@ logger = get_logger(__name__)
 
 Result = TypeVar("Result")
 LONGEST_CALL = 0.1  # seconds
-FAILURES = 3  # in a row, until nobody asks any more
+FAILURES = 2  # in a row, until nobody asks any more
+SUSPICIOUS = 0.02  # seconds that an answer is out, until readers do without it
 REST = 0.5  # seconds between two looks for whether it is back
 CONNECTIONS = 8  # of each process; who finds none free waits for that without blaming Redis
 CHANGING = b"~"  # instead of a version, while a transaction is about to commit
@@ -44,6 +46,10 @@ FAILING = (RedisError, OSError, TimeoutError, ValueError)
 
 class RedisGone(Exception):
     """It did not answer, or is given a rest."""
+
+
+class RedisRefused(RedisGone):
+    """It answered, with an error: it is full, or holds garbage."""
 
 
 class Link:
@@ -81,8 +87,8 @@ class Link:
         try:
             async with asyncio.timeout(2 * LONGEST_CALL):
                 answer = await call(self.client)
-        except ResponseError as error:  # it is there and refuses: it is full, or holds garbage
-            raise RedisGone from error
+        except ResponseError as error:
+            raise RedisRefused from error
         except FAILING as error:
             self._failed(error)
             raise RedisGone from error
@@ -90,8 +96,9 @@ class Link:
         return answer
 
     def _failed(self, error: Exception) -> None:
-        """What fails at the same moment is one failure: maybe it was this process that dozed."""
-        if monotonic() - self._failed_at < LONGEST_CALL:
+        """What is late at the same moment is one failure: maybe it was this process that dozed."""
+        is_late = isinstance(error, TimeoutError | RedisTimeoutError)
+        if is_late and monotonic() - self._failed_at < LONGEST_CALL:
             return
         self._failed_at = monotonic()
         self._failures += 1
@@ -129,6 +136,12 @@ class Courier:
         self._link = link
         self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[Any]]] = []
         self._journey: asyncio.Task[None] | None = None
+        self._left_at = 0.0  # when the present journey began, while there is one
+
+    @property
+    def is_late(self) -> bool:
+        """Have those who asked before been waiting for suspiciously long?"""
+        return self._left_at > 0 and monotonic() - self._left_at > SUSPICIOUS
 
     def ask(self, *command: Any) -> asyncio.Future[Any]:
         """The answer to a command, such as `"GET", key`. Raises RedisGone."""
@@ -143,10 +156,13 @@ class Courier:
         while self._waiting:
             bunch, self._waiting = self._waiting[:LARGEST_BUNCH], self._waiting[LARGEST_BUNCH:]
             commands = [command for command, _ in bunch]
+            self._left_at = monotonic()
             try:
                 found = await self._link.ask(partial(_together, commands))
             except Exception as error:  # noqa: BLE001 - it is for those who asked
                 found = [error] * len(bunch)
+            finally:
+                self._left_at = 0.0
             for (_, answer), result in zip(bunch, found, strict=True):
                 if answer.done():  # who asked has left
                     continue
@@ -185,6 +201,8 @@ class RedisVersions:
     async def of(self, tags: Sequence[str]) -> Versions | None:
         if self._unsaid or self._telling:
             return None  # others may be served from there; we know better
+        if self._courier.is_late:
+            return None  # the database is nearer
         try:
             found = await self._courier.ask("MGET", *map(self._key, tags))
             if None in found:
@@ -211,9 +229,14 @@ class RedisVersions:
         # Others go on serving what they have until they see the mark. One call may be late without
         # Redis being gone, so only when it is taken for gone by all is there nobody to be told.
         while self._link.is_well:
-            with suppress(RedisGone):
+            try:
                 await self._link.ask(call)
-                return
+            except RedisRefused:  # a full one takes no mark, but forgets
+                with suppress(RedisGone):
+                    await self._forget(wanted)
+            except RedisGone:
+                continue
+            return
 
     async def expire(self, tags: Iterable[str]) -> None:
         wanted = set(tags)
