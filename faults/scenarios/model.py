@@ -44,40 +44,41 @@ def _question(stage: Stage, number: int = 0) -> bytes:
 
 @scenario("200 chats at once with a model that is silent for 60 s, and the pantry meanwhile")
 async def model_silent(report: Report) -> None:
-    async with _kitchen(report) as (stage, model, _), stage.busy(calm=1):
-        await _looks(stage, 3)
-        idle = await _looks(stage, IDLE)
-        model.manner = "silent"
-        with report.fault():
-            chats: list[Sample] = []
-            leavers = [await connect(stage.server.port) for _ in range(CHATS // 2)]
-            waiting = [leaver.send(_question(stage, n)) for n, leaver in enumerate(leavers)]
-            stayers = [
-                asyncio.create_task(_chat(stage, number, chats)) for number in range(CHATS // 2)
-            ]
-            await asyncio.sleep(2)
-            meanwhile = await _looks(stage, MEANWHILE)
-            held = await _held(stage)
-            before = model.inside
-            for leaver in leavers:
-                leaver.close()
-            left = monotonic()
-            while model.inside > before - len(leavers) and monotonic() - left < ANSWERED_WITHIN:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-            aborted = monotonic() - left
-            await asyncio.gather(*waiting, return_exceptions=True)
-            await asyncio.gather(*stayers)
-        model.manner = "well"
-        again = await _until_well(stage)
-    report.expect("chats with the model at once", before, at_least=1)
-    slow, calm = quantile(meanwhile, 0.99), quantile(idle, 0.99)
-    detail = f"p99 {calm * 1e3:.1f} ms idle, {slow * 1e3:.1f} ms meanwhile"
-    report.expect("/pantry-items/me", slow / calm, "x idle", at_most=SLOWER, detail=detail)
-    report.expect("connections held by chats", held, at_most=0)
-    report.expect("aborted after the client left", aborted, "s", at_most=ABORTED_WITHIN)
-    _answered(report, chats, {UNAVAILABLE})
-    report.expect("answers again after", again, "s", at_most=OPEN_FOR + 5)
-    await stage.judge(failures=0)
+    async with _kitchen(report) as (stage, model, _):
+        async with stage.busy(calm=1):
+            await _looks(stage, 3)
+            idle = await _looks(stage, IDLE)
+            model.manner = "silent"
+            with report.fault():
+                chats: list[Sample] = []
+                leavers = [await connect(stage.server.port) for _ in range(CHATS // 2)]
+                waiting = [leaver.send(_question(stage, n)) for n, leaver in enumerate(leavers)]
+                stayers = [
+                    asyncio.create_task(_chat(stage, number, chats)) for number in range(CHATS // 2)
+                ]
+                await asyncio.sleep(2)
+                meanwhile = await _looks(stage, MEANWHILE)
+                held = await _held(stage)
+                before = model.inside
+                for leaver in leavers:
+                    leaver.close()
+                left = monotonic()
+                while model.inside > before - len(leavers) and monotonic() - left < ANSWERED_WITHIN:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+                aborted = monotonic() - left
+                await asyncio.gather(*waiting, return_exceptions=True)
+                await asyncio.gather(*stayers)
+            model.manner = "well"
+            again = await _until_well(stage)
+        report.expect("chats with the model at once", before, at_least=1)
+        slow, calm = quantile(meanwhile, 0.99), quantile(idle, 0.99)
+        detail = f"p99 {calm * 1e3:.1f} ms idle, {slow * 1e3:.1f} ms meanwhile"
+        report.expect("/pantry-items/me", slow / calm, "x idle", at_most=SLOWER, detail=detail)
+        report.expect("connections held by chats", held, at_most=0)
+        report.expect("aborted after the client left", aborted, "s", at_most=ABORTED_WITHIN)
+        _answered(report, chats, {UNAVAILABLE})
+        report.expect("answers again after", again, "s", at_most=OPEN_FOR + 5)
+        await stage.judge(failures=0)
 
 
 async def _looks(stage: Stage, seconds: float) -> list[Sample]:
