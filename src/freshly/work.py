@@ -11,6 +11,8 @@ from freshly.domains.account.handlers import export, purge_accounts, remove_file
 from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles
 from freshly.domains.auth.handlers import purge_expired, send_code
 from freshly.domains.auth.jobs import PurgeExpired, SendCode
+from freshly.domains.grocery.handlers import recompute
+from freshly.domains.grocery.jobs import Recompute
 from freshly.domains.usage.handlers import purge as purge_usage
 from freshly.domains.usage.jobs import PurgeUsage
 from freshly.settings import Settings
@@ -22,6 +24,7 @@ HANDLERS: Handlers = {
     PurgeAnswers: purge_answers,
     PurgeUsage: purge_usage,
     Export: export,
+    Recompute: recompute,
     RemoveFiles: remove_files,
     PurgeAccounts: purge_accounts,
 }
