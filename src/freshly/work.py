@@ -1,10 +1,10 @@
 """Who does which job, and what comes round by the clock; the one list of both."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Any
 
-from freshly.chassis.jobs import Handlers, Schedule, every
+from freshly.chassis.jobs import Handlers, Schedule, daily, every
 from freshly.chassis.jobs.purging import PurgeAnswers, PurgeJobs, purge_answers, purge_jobs
 from freshly.chassis.jobs.runner import Runner
 from freshly.domains.account.handlers import export, purge_accounts, remove_files
@@ -13,6 +13,12 @@ from freshly.domains.auth.handlers import purge_expired, send_code
 from freshly.domains.auth.jobs import PurgeExpired, SendCode
 from freshly.domains.grocery.handlers import recompute
 from freshly.domains.grocery.jobs import Recompute
+from freshly.domains.notifications.handlers import (
+    digest_for_all,
+    mail_what_expires,
+    tell_what_expires,
+)
+from freshly.domains.notifications.jobs import DigestForAll, MailWhatExpires, TellWhatExpires
 from freshly.domains.usage.handlers import purge as purge_usage
 from freshly.domains.usage.jobs import PurgeUsage
 from freshly.settings import Settings
@@ -25,6 +31,9 @@ HANDLERS: Handlers = {
     PurgeUsage: purge_usage,
     Export: export,
     Recompute: recompute,
+    DigestForAll: digest_for_all,
+    TellWhatExpires: tell_what_expires,
+    MailWhatExpires: mail_what_expires,
     RemoveFiles: remove_files,
     PurgeAccounts: purge_accounts,
 }
@@ -33,6 +42,7 @@ SCHEDULES = (
     Schedule(PurgeJobs(), every(timedelta(hours=1))),
     Schedule(PurgeAnswers(), every(timedelta(hours=1))),
     Schedule(PurgeUsage(), every(timedelta(days=1))),
+    Schedule(DigestForAll(), daily(time(7))),
     Schedule(PurgeAccounts(), every(timedelta(hours=1))),
 )
 # In a server: requests had their time to finish before; and it knows what it enqueues itself.

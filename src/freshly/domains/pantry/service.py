@@ -118,7 +118,7 @@ class PantryService:
         await self._tell(item)
 
     async def _tell(self, item: PantryItem, before: int | None = None) -> None:
-        foods = frozenset(id for id in (item.ingredient_id, before) if id is not None)
+        foods = frozenset(food for food in (item.ingredient_id, before) if food is not None)
         await self.events.publish(StockChanged(item.family_id, item.owner_user_id, foods))
 
     async def _ingredient(self, new: PantryItemCreate) -> Ingredient:
