@@ -1,4 +1,4 @@
-"""What people want to be told, and how."""
+"""What people want to be told, and how; how many pictures of pantry items were drawn in a day."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,7 +22,11 @@ def upgrade() -> None:
         Column("digest", sa.String(16), nullable=False),
         Column("digest_on", sa.Date()),
     )
+    op.add_column(
+        "model_usage", Column("pictures", sa.Integer(), nullable=False, server_default="0")
+    )
 
 
 def downgrade() -> None:
+    op.drop_column("model_usage", "pictures")
     op.drop_table("notice_choices")

@@ -19,6 +19,8 @@ from freshly.domains.notifications.handlers import (
     tell_what_expires,
 )
 from freshly.domains.notifications.jobs import DigestForAll, MailWhatExpires, TellWhatExpires
+from freshly.domains.pantry.handlers import draw_picture, remove_picture, sweep_pictures
+from freshly.domains.pantry.jobs import DrawPicture, RemovePicture, SweepPictures
 from freshly.domains.usage.handlers import purge as purge_usage
 from freshly.domains.usage.jobs import PurgeUsage
 from freshly.settings import Settings
@@ -31,6 +33,9 @@ HANDLERS: Handlers = {
     PurgeUsage: purge_usage,
     Export: export,
     Recompute: recompute,
+    DrawPicture: draw_picture,
+    RemovePicture: remove_picture,
+    SweepPictures: sweep_pictures,
     DigestForAll: digest_for_all,
     TellWhatExpires: tell_what_expires,
     MailWhatExpires: mail_what_expires,
@@ -43,6 +48,7 @@ SCHEDULES = (
     Schedule(PurgeAnswers(), every(timedelta(hours=1))),
     Schedule(PurgeUsage(), every(timedelta(days=1))),
     Schedule(DigestForAll(), daily(time(7))),
+    Schedule(SweepPictures(), daily(time(4))),
     Schedule(PurgeAccounts(), every(timedelta(hours=1))),
 )
 # In a server: requests had their time to finish before; and it knows what it enqueues itself.

@@ -210,7 +210,7 @@ BELONGINGS: Mapping[str, Belonging] = {
     ),
     "model_usage": Belonging(
         "assistant_usage",
-        "id family_id owner_user_id day tokens calls",
+        "id family_id owner_user_id day tokens calls pictures",
         mine=("owner_user_id",),
     ),
     "chat_messages": Belonging(

@@ -188,7 +188,7 @@ class DigestRepository:
             .where(PantryItem.visible_to(access), _expires(day))
             .order_by(PantryItem.expires_at, Ingredient.name, PantryItem.id)
         )
-        return [ToUse(name, expires_at) for name, expires_at in rows]
+        return [ToUse(name, expires_at) for name, expires_at in rows if expires_at is not None]
 
     async def addressee(self, person_id: int) -> User | None:
         """Who still wants letters, at an address that is theirs."""

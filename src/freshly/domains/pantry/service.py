@@ -7,12 +7,14 @@ from freshly.chassis.conditional import Kept
 from freshly.chassis.database import Units
 from freshly.chassis.events import EventBus
 from freshly.chassis.injection import Injected
+from freshly.chassis.jobs import JobQueue
 from freshly.chassis.pages import ListQuery, Slice
 from freshly.domains.families.access import CurrentAccess, Owner
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.ingredients.service import IngredientService
 from freshly.domains.pantry.errors import PersonalItemsOnly
 from freshly.domains.pantry.events import StockChanged
+from freshly.domains.pantry.jobs import RemovePicture
 from freshly.domains.pantry.models import PANTRY, PantryItem
 from freshly.domains.pantry.putting_away import Bought, add_to, good_first
 from freshly.domains.pantry.repository import PantryRepository, ShelfRepository
@@ -41,6 +43,7 @@ class PantryService:
     items: Injected[PantryRepository]
     ingredients: Injected[IngredientService]
     events: Injected[EventBus]
+    jobs: Injected[JobQueue]
 
     async def get(self, id: int) -> PantryItem:
         return await self.items.get(id)
@@ -83,6 +86,8 @@ class PantryService:
     async def remove(self, id: int) -> None:
         item = await self.items.get(id, lock=True)
         await self.items.delete(item)
+        if item.image_url is not None:
+            await self.jobs.enqueue(RemovePicture(url=item.image_url))
         await self._tell(item)
 
     async def stock(
