@@ -9,8 +9,8 @@ from freshly.chassis.jobs.purging import PurgeAnswers, PurgeJobs, purge_answers,
 from freshly.chassis.jobs.runner import Runner
 from freshly.domains.account.handlers import export, purge_accounts, remove_files
 from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles
-from freshly.domains.auth.handlers import purge_expired, send_code
-from freshly.domains.auth.jobs import PurgeExpired, SendCode
+from freshly.domains.auth.handlers import purge_expired, send_code, send_notice
+from freshly.domains.auth.jobs import PurgeExpired, SendCode, SendNotice
 from freshly.domains.grocery.handlers import recompute
 from freshly.domains.grocery.jobs import Recompute
 from freshly.domains.notifications.handlers import (
@@ -27,6 +27,7 @@ from freshly.settings import Settings
 
 HANDLERS: Handlers = {
     SendCode: send_code,
+    SendNotice: send_notice,
     PurgeExpired: purge_expired,
     PurgeJobs: purge_jobs,
     PurgeAnswers: purge_answers,
