@@ -26,13 +26,18 @@ from freshly.domains.auth.repository import StandingRepository
 from freshly.domains.auth.tokens import TokenSigner
 from freshly.domains.families.events import MemberJoined
 from freshly.domains.families.models import Membership
+from freshly.domains.grocery.listeners import recompute_for_plan, recompute_for_stock
+from freshly.domains.meal_plans.events import SlotsChanged
 from freshly.domains.notifications.listeners import tell_owners_of_new_member
+from freshly.domains.pantry.events import StockChanged
 from freshly.limits import groups
 from freshly.settings import Settings
 from freshly.tables import all_tables
 
 LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
     MemberJoined: (tell_owners_of_new_member,),
+    StockChanged: (recompute_for_stock,),
+    SlotsChanged: (recompute_for_plan,),
 }
 
 

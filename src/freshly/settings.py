@@ -136,6 +136,7 @@ class Settings(BaseSettings):
     avatars_bucket: str = "users"
     chat_images_bucket: str = "chat-images"
     exports_bucket: str = "exports"
+    pantry_images_bucket: str = "pantry_items"
 
     mail_username: str | None = None
     mail_password: SecretStr | None = None
@@ -168,6 +169,8 @@ class Settings(BaseSettings):
     # 0 is no limit. Fits what the free tier's fifty questions a day take.
     chat_tokens_per_person: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = 300_000
     chat_tokens_per_family: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = 1_000_000
+    # 0 is none at all.
+    pantry_pictures_per_day: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = 20
 
     @classmethod
     def settings_customise_sources(
@@ -203,8 +206,13 @@ class Settings(BaseSettings):
                         f"{name.upper()}: is too weak for {self.app_env}: "
                         f"give {WEAKEST_SECRET} characters or more"
                     )
-        if self.avatars_bucket in (self.chat_images_bucket, self.exports_bucket):
+        closed = (self.chat_images_bucket, self.exports_bucket)
+        if self.avatars_bucket in (*closed, self.pantry_images_bucket):
             raise ValueError("AVATARS_BUCKET: is open to everybody: give it a name of its own")
+        if self.pantry_images_bucket in closed:
+            raise ValueError(
+                "PANTRY_IMAGES_BUCKET: is open to everybody: give it a name of its own"
+            )
         if self.workers > 1 and self.database.get_backend_name() == "sqlite":
             raise ValueError("WORKERS: more than one needs PostgreSQL: give DATABASE_URL")
         if self.workers > 1 and self.cache == "memory":
@@ -226,6 +234,11 @@ class Settings(BaseSettings):
         """May answers be kept in memory? Only by the one process that writes."""
         alone = self.database.get_backend_name() == "sqlite"
         return self.cache == "memory" or (self.cache == "auto" and alone)
+
+    @property
+    def draws_pantry(self) -> bool:
+        """A server without a key is one's own, and seldom draws."""
+        return self.openai_api_key is not None and self.pantry_pictures_per_day > 0
 
     @property
     def pooled_database(self) -> URL:

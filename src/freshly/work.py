@@ -1,27 +1,45 @@
 """Who does which job, and what comes round by the clock; the one list of both."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Any
 
-from freshly.chassis.jobs import Handlers, Schedule, every
+from freshly.chassis.jobs import Handlers, Schedule, daily, every
 from freshly.chassis.jobs.purging import PurgeAnswers, PurgeJobs, purge_answers, purge_jobs
 from freshly.chassis.jobs.runner import Runner
 from freshly.domains.account.handlers import export, purge_accounts, remove_files
 from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles
-from freshly.domains.auth.handlers import purge_expired, send_code
-from freshly.domains.auth.jobs import PurgeExpired, SendCode
+from freshly.domains.auth.handlers import purge_expired, send_code, send_notice
+from freshly.domains.auth.jobs import PurgeExpired, SendCode, SendNotice
+from freshly.domains.grocery.handlers import recompute
+from freshly.domains.grocery.jobs import Recompute
+from freshly.domains.notifications.handlers import (
+    digest_for_all,
+    mail_what_expires,
+    tell_what_expires,
+)
+from freshly.domains.notifications.jobs import DigestForAll, MailWhatExpires, TellWhatExpires
+from freshly.domains.pantry.handlers import draw_picture, remove_picture, sweep_pictures
+from freshly.domains.pantry.jobs import DrawPicture, RemovePicture, SweepPictures
 from freshly.domains.usage.handlers import purge as purge_usage
 from freshly.domains.usage.jobs import PurgeUsage
 from freshly.settings import Settings
 
 HANDLERS: Handlers = {
     SendCode: send_code,
+    SendNotice: send_notice,
     PurgeExpired: purge_expired,
     PurgeJobs: purge_jobs,
     PurgeAnswers: purge_answers,
     PurgeUsage: purge_usage,
     Export: export,
+    Recompute: recompute,
+    DrawPicture: draw_picture,
+    RemovePicture: remove_picture,
+    SweepPictures: sweep_pictures,
+    DigestForAll: digest_for_all,
+    TellWhatExpires: tell_what_expires,
+    MailWhatExpires: mail_what_expires,
     RemoveFiles: remove_files,
     PurgeAccounts: purge_accounts,
 }
@@ -30,6 +48,8 @@ SCHEDULES = (
     Schedule(PurgeJobs(), every(timedelta(hours=1))),
     Schedule(PurgeAnswers(), every(timedelta(hours=1))),
     Schedule(PurgeUsage(), every(timedelta(days=1))),
+    Schedule(DigestForAll(), daily(time(7))),
+    Schedule(SweepPictures(), daily(time(4))),
     Schedule(PurgeAccounts(), every(timedelta(hours=1))),
 )
 # In a server: requests had their time to finish before; and it knows what it enqueues itself.

@@ -79,6 +79,7 @@ async def furnish(kitchen, zora, bob, home):
         answer = {"action": "accept"}
         await recipient.made(f"/meal-share-requests/{made['id']}/respond", answer, status=200)
     await zora.patch("/preferences/me", {"calorie_target": 2222})
+    await zora.patch("/notifications/choices", {"digest": "none"})
     avatar = {"files": {"file": ("me.png", picture())}}
     assert (await zora.post("/storage/avatar/proxy", **avatar)).status_code == 201
     asked = {"message": "What can I cook with this food?", "image": in_base64(picture())}

@@ -34,7 +34,7 @@ def files_in(folder):
     return [str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()]
 
 
-MARKS = (str(UNMISTAKABLE), "zoraida", "0199")
+MARKS = (str(UNMISTAKABLE), "zoraida", "555 0199")
 
 
 def traces(texts):

@@ -32,6 +32,8 @@ def environment(monkeypatch, tmp_path):
         ("JWT_ALG", "none"),
         ("JWT_SECRET_FILE", "/nowhere/secret"),
         ("AVATARS_BUCKET", "exports"),  # which would be open to everybody
+        ("AVATARS_BUCKET", "pantry_items"),  # where a new avatar would remove the pictures
+        ("PANTRY_IMAGES_BUCKET", "exports"),
     ],
 )
 def test_a_bad_value_stops_the_start_with_one_line_that_names_it(environment, capsys, name, value):

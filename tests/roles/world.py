@@ -61,6 +61,7 @@ class World:
             "POST /auth/reset-password": {"json": {"reset_token": "x", "new_password": PASSWORD}},
             "PATCH /users/me": {"json": {"name": "New"}},
             "POST /preferences/me": {"json": {"goal": "balanced"}},
+            "PATCH /notifications/choices": {"json": {"digest": "none"}},
             "PATCH /preferences/me": {"json": {"calorie_target": 2100}},
             "POST /families": {"json": {"display_name": "New"}},
             "POST /families/join": {"json": {"invite_code": ids["invite_code"]}},

@@ -158,11 +158,15 @@ class OpenAIModel:
         self._counts_streams = False
         return begun
 
-    async def draw(self, prompt: str, *, size: str, quality: str, style: str) -> Drawn:
+    async def draw(
+        self, prompt: str, *, size: str, quality: str, style: str, as_bytes: bool = False
+    ) -> Drawn:
         self.check("image")
         await self._prepared()
         total = self._settings.openai_timeout
         asked: dict[str, Any] = {"size": size, "quality": quality, "style": style}
+        if as_bytes and self._settings.openai_image_model.startswith("dall-e"):
+            asked["response_format"] = "b64_json"  # later models know no other, and not the word
         async with self.guard.call("image"):
             until = asyncio.get_running_loop().time() + total
             with _named_errors():
@@ -179,7 +183,7 @@ class OpenAIModel:
                 first = (drawn.data or [])[0]
                 content = base64.b64decode(first.b64_json) if first.b64_json else None
                 url = first.url if content is None else None
-            if not content and not _is_address(url):
+            if not content and (as_bytes or not _is_address(url)):
                 raise ModelAnswerUnusable
             return Drawn(url=url, content=content, spent=_spent(drawn.usage))
 

@@ -9,9 +9,12 @@ from fastapi import Depends, Request
 from freshly.settings import Settings
 
 
-async def _today(request: Request) -> date:
-    settings: Settings = request.state.settings
+def today_in(settings: Settings) -> date:
     return datetime.now(ZoneInfo(settings.timezone)).date()
+
+
+async def _today(request: Request) -> date:
+    return today_in(request.state.settings)
 
 
 Today = Annotated[date, Depends(_today)]

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 T = TypeVar("T")
 Build = Callable[..., Awaitable[Any]]
+Plan = Callable[[Request, dict[Any, Any]], Awaitable[Any]]
 
 # Injected[PantryService] reads as a plain PantryService everywhere but in a signature
 # that FastAPI calls; there it is built from its own constructor's annotations.
@@ -48,6 +49,7 @@ def _at_once(call: Callable[..., Any]) -> Build:
         return await build(request, {})
 
     build_from.made_of = frozenset(_leaves(call))  # type: ignore[attr-defined]
+    build_from.plan = build  # type: ignore[attr-defined]  # as part of another: what is known stays
     return build_from
 
 
@@ -92,7 +94,10 @@ def asks_for(endpoint: Callable[..., Any], part: Any) -> bool:
     return any(is_made_of(one, part) for one in wanted if one is not None)
 
 
-def _plan(call: Callable[..., Any]) -> Callable[[Request, dict[Any, Any]], Awaitable[Any]]:
+def _plan(call: Callable[..., Any]) -> Plan:
+    planned: Plan | None = getattr(call, "plan", None)
+    if planned is not None:
+        return planned
     parts = {
         name: _plan(wanted) if (wanted := _dependency(parameter)) else None
         for name, parameter in _parameters(call).items()

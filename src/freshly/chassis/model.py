@@ -91,7 +91,10 @@ class LanguageModel(Protocol):
         """The answer in pieces. Closed early, it closes the connection to the model."""
         ...
 
-    async def draw(self, prompt: str, *, size: str, quality: str, style: str) -> Drawn: ...
+    async def draw(
+        self, prompt: str, *, size: str, quality: str, style: str, as_bytes: bool = False
+    ) -> Drawn:
+        """`as_bytes`: never an address, from which the picture would have to be fetched."""
 
 
 def kind_of(said: Sequence[Said]) -> Kind:

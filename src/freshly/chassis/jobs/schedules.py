@@ -1,11 +1,13 @@
 """Work that comes round by the clock, asked for once however many workers look at it."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from freshly.chassis.jobs.queue import JobQueue, clock
@@ -71,6 +73,8 @@ async def note_new(session: AsyncSession, schedules: Iterable[Schedule], zone: Z
     at = await clock(session)
     for schedule in schedules:
         if schedule.job.kind not in known:
-            next_at = schedule.next_after(at, zone)
-            session.add(ScheduleRow(kind=schedule.job.kind, next_at=next_at))
-    await session.flush()
+            row = ScheduleRow(kind=schedule.job.kind, next_at=schedule.next_after(at, zone))
+            with suppress(IntegrityError):  # another that started at the same time was first
+                async with session.begin_nested():
+                    session.add(row)
+                    await session.flush()

@@ -195,6 +195,7 @@ BELONGINGS: Mapping[str, Belonging] = {
             ("related_user_id", "related_meal_id", "related_share_request_id"), SOMEBODY_ELSE
         ),
     ),
+    "notice_choices": Belonging("notice_choices", "id user_id digest digest_on", mine=("user_id",)),
     "meal_share_requests": Belonging(
         "offered_meals",
         "id meal_id sender_user_id recipient_user_id family_id accepted_meal_id status message"
@@ -209,7 +210,7 @@ BELONGINGS: Mapping[str, Belonging] = {
     ),
     "model_usage": Belonging(
         "assistant_usage",
-        "id family_id owner_user_id day tokens calls",
+        "id family_id owner_user_id day tokens calls pictures",
         mine=("owner_user_id",),
     ),
     "chat_messages": Belonging(

@@ -25,7 +25,11 @@ class PersonalFiles:
     def _pictures(self) -> dict[str, str]:
         """Buckets, by what is in them."""
         known = self.settings
-        return {"avatar": known.avatars_bucket, "chat_pictures": known.chat_images_bucket}
+        return {
+            "avatar": known.avatars_bucket,
+            "chat_pictures": known.chat_images_bucket,
+            "pantry_pictures": known.pantry_images_bucket,
+        }
 
     async def pictures(self, user_id: int) -> AsyncIterator[tuple[str, AsyncIterator[bytes]]]:
         """By a name that says what they are: `chat_pictures/12/3f2a.jpg`."""

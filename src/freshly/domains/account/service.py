@@ -6,6 +6,7 @@ from freshly.chassis.jobs import JobQueue
 from freshly.chassis.jobs.rows import JobRow
 from freshly.domains.account.jobs import Export, RemoveFiles
 from freshly.domains.account.repository import Remains
+from freshly.domains.auth.jobs import SendNotice
 from freshly.domains.auth.repository import CodeRepository
 from freshly.domains.families.service import FamilyService
 from freshly.domains.ingredients.repository import OwnAdditions
@@ -49,5 +50,7 @@ class AccountService:
         await self.users.delete_me()
         await self.additions.drop_unused(added, user.id)
         await self.log.note_deletion()
+        if user.is_verified:
+            await self.jobs.enqueue(SendNotice(address=user.email, about="account_deleted"))
         for delay in (None, LAST_UPLOADS):
             await self.jobs.enqueue(RemoveFiles(user_id=user.id), delay=delay)

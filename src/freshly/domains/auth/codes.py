@@ -22,7 +22,7 @@ from freshly.domains.auth.errors import (
     WrongCode,
     WrongResetCode,
 )
-from freshly.domains.auth.jobs import SendCode
+from freshly.domains.auth.jobs import SendCode, SendNotice
 from freshly.domains.auth.models import CodePurpose, EmailCode
 from freshly.domains.auth.passwords import Passwords
 from freshly.domains.auth.repository import CodeRepository, SignInRepository
@@ -137,6 +137,7 @@ class PasswordResetService:
     users: Injected[UserRepository]
     sign_ins: Injected[SignInRepository]
     log: Injected[ActivityLog]
+    jobs: Injected[JobQueue]
     passwords: Annotated[Passwords, from_lifespan("passwords")]
     tokens: Annotated[TokenSigner, from_lifespan("tokens")]
 
@@ -162,6 +163,7 @@ class PasswordResetService:
         await self.users.save(user)
         await self.sign_ins.revoke_all(user.id)
         await self.log.note(Happened.PASSWORD_RESET, user.id)
+        await self.jobs.enqueue(SendNotice(address=user.email, about="password_changed"))
 
 
 def _six_digits() -> str:

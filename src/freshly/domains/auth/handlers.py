@@ -1,19 +1,32 @@
+from collections.abc import Callable, Mapping
+
 from freshly.chassis.jobs import Run
-from freshly.chassis.mail import Mailer
+from freshly.chassis.mail import Letter, Mailer
+from freshly.domains.auth import letters
 from freshly.domains.auth.codes import CodeLetters
-from freshly.domains.auth.jobs import PurgeExpired, SendCode
+from freshly.domains.auth.jobs import PurgeExpired, SendCode, SendNotice
 from freshly.domains.auth.repository import ExpiredRepository
+
+NOTICES: Mapping[str, Callable[[str], Letter]] = {
+    "password_changed": letters.password_changed,
+    "account_deleted": letters.account_deleted,
+}
 
 
 async def send_code(job: SendCode, run: Run) -> None:
     """Nothing is sent where there is nobody, or no code that still holds."""
     async with run.reading() as session:
-        letters = await run.service(CodeLetters, session)
-        letter = await letters.of(job.address, job.purpose)
+        letter = await (await run.service(CodeLetters, session)).of(job.address, job.purpose)
     if letter is not None:
         mailer: Mailer = run.parts["mailer"]
         await run.still_mine()
         await mailer.send(letter.numbered(run.id))
+
+
+async def send_notice(job: SendNotice, run: Run) -> None:
+    mailer: Mailer = run.parts["mailer"]
+    await run.still_mine()
+    await mailer.send(NOTICES[job.about](job.address).numbered(run.id))
 
 
 async def purge_expired(_job: PurgeExpired, run: Run) -> None:

@@ -1,7 +1,7 @@
 """Work that auth asks for later."""
 
 from datetime import timedelta
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from freshly.chassis.jobs import Job, Priority
 from freshly.domains.auth.models import CodePurpose
@@ -15,6 +15,15 @@ class SendCode(Job):
 
     address: str
     purpose: CodePurpose
+
+
+class SendNotice(Job):
+    """A letter about what happened to an account, which may be gone by then."""
+
+    kind: ClassVar[str] = "auth.send_notice"
+
+    address: str
+    about: Literal["password_changed", "account_deleted"]
 
 
 class PurgeExpired(Job):

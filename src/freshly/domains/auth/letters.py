@@ -27,3 +27,27 @@ def password_reset(to: str, code: str) -> Letter:
             "your password stays as it is.\n"
         ),
     )
+
+
+def password_changed(to: str) -> Letter:
+    return Letter(
+        to=to,
+        subject="Your Freshly password was changed",
+        text=(
+            "Your password was changed just now, and every device was signed out.\n\n"
+            "If that was you, all is well. If not, ask for a new password in the app at once, and"
+            " change the password of this mailbox too: whoever did it can read your letters.\n"
+        ),
+    )
+
+
+def account_deleted(to: str) -> Letter:
+    return Letter(
+        to=to,
+        subject="Your Freshly account is deleted",
+        text=(
+            "Your account and what was yours in it are deleted, as you wished. "
+            "This is our last letter to you.\n\n"
+            "Thank you for having cooked with us.\n"
+        ),
+    )

@@ -1,14 +1,15 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, or_, select
 from sqlalchemy.orm import joinedload, selectinload
 
 from freshly.chassis.columns import now
-from freshly.chassis.database import Units
+from freshly.chassis.database import Session, Units
 from freshly.chassis.pages import Listing, ListQuery, Slice
 from freshly.domains.families.access import GuardedRepository, OwnedRepository, Owner
 from freshly.domains.families.models import Membership, Role
@@ -18,8 +19,10 @@ from freshly.domains.grocery.models import (
     GroceryListItem,
     GroceryNeed,
     GroceryReservation,
+    ListStatus,
 )
 from freshly.domains.ingredients.models import Ingredient, UnitRow
+from freshly.domains.meal_plans.models import MealPlan
 
 lists, items = GroceryList.__table__.c, GroceryListItem.__table__.c
 memberships = Membership.__table__.c
@@ -84,6 +87,10 @@ class ShoppingRepository:
         return Slice([list(rows) for _, rows in grouped], found.next_cursor)
 
 
+REMADE = (
+    *("quantity", "unit_id", "canonical_quantity_needed", "note"),
+    *("needed_quantity", "needed_unit"),
+)
 ITEM_PARTS = (joinedload(GroceryListItem.ingredient), joinedload(GroceryListItem.unit))
 
 
@@ -131,6 +138,10 @@ class ListRepository(OwnedRepository[GroceryList]):
         await self.session.flush()
 
 
+def _same(item: GroceryListItem) -> tuple[int, str | None]:
+    return item.ingredient_id, item.canonical_unit
+
+
 class ItemRepository(GuardedRepository[GroceryListItem]):
     model = GroceryListItem
     not_found = ItemNotFound
@@ -150,6 +161,31 @@ class ItemRepository(GuardedRepository[GroceryListItem]):
     async def add_all(self, items: Iterable[GroceryListItem]) -> None:
         self.session.add_all(items)
         await self.session.flush()
+
+    async def replace(
+        self, former: Sequence[GroceryListItem], made: Iterable[GroceryListItem]
+    ) -> bool:
+        """Whether anything is another now.
+
+        A line of the same food and unit stays the row that it is, as somebody may be in the shop
+        with it; and ticked off, as long as no more of it is needed.
+        """
+        gone = {item.id: item for item in former}
+        same = {_same(item): item.id for item in former}
+        added, changed = [], False
+        for new in made:
+            old = gone.pop(same.get(_same(new), 0), None)
+            if old is None:
+                added.append(new)
+                continue
+            less = (old.canonical_quantity_needed or 0) < (new.canonical_quantity_needed or 0)
+            old.checked = old.checked and not less
+            for column in REMADE:
+                setattr(old, column, getattr(new, column))
+            changed = changed or self.session.is_modified(old)
+        await self.remove(gone.values())
+        await self.add_all(added)
+        return bool(gone or added or changed)
 
     async def remove(self, items: Iterable[GroceryListItem]) -> int:
         gone = [item.id for item in items]
@@ -208,3 +244,79 @@ class ReasonRepository(GuardedRepository[GroceryNeed]):
         )
         self.session.add_all(reservations)
         await self.session.flush()
+
+
+@dataclass
+class PlannedListRepository:
+    """Lists of meal plans that follow what is in the kitchen and what is planned.
+
+    No Access: it is asked for whoever owns them, whatever person has changed something.
+    """
+
+    session: Session
+
+    async def need(
+        self,
+        ingredient_ids: Iterable[int],
+        day: date,
+        *,
+        family_id: int | None,
+        person_id: int | None,
+    ) -> bool:
+        foods = select(func.coalesce(Ingredient.food_id, Ingredient.id)).where(
+            Ingredient.id.in_(list(ingredient_ids))
+        )
+        needs = (
+            self._current(day)
+            .join(GroceryNeed, GroceryNeed.grocery_list_id == GroceryList.id)
+            .where(_owned(family_id, person_id), GroceryNeed.ingredient_id.in_(foods))
+        )
+        return bool(await self.session.scalar(select(needs.exists())))
+
+    async def owners(self, plan_id: int, day: date) -> Sequence[tuple[int | None, int | None]]:
+        """Of the list of a plan, if there is one: a family or a person."""
+        found = await self.session.execute(
+            self._current(day)
+            .with_only_columns(GroceryList.family_id, GroceryList.owner_user_id)
+            .where(MealPlan.id == plan_id)
+            .distinct()
+        )
+        return [(row[0], row[1]) for row in found]
+
+    async def plans(
+        self, day: date, *, family_id: int | None, person_id: int | None
+    ) -> Sequence[int]:
+        found = await self.session.scalars(
+            self._current(day).where(_owned(family_id, person_id)).distinct().order_by(MealPlan.id)
+        )
+        return found.all()
+
+    async def member(self, family_id: int) -> int | None:
+        found: int | None = await self.session.scalar(
+            select(Membership.user_id)
+            .where(Membership.family_id == family_id)
+            .order_by(Membership.id)
+            .limit(1)
+        )
+        return found
+
+    def _current(self, day: date) -> Select[Any]:
+        """Not yet shopped, for a week that is not over, and owned by who owns the plan."""
+        of_a_person = and_(
+            MealPlan.family_id.is_(None), MealPlan.created_by_user_id == GroceryList.owner_user_id
+        )
+        return (
+            select(MealPlan.id)
+            .join(GroceryList, GroceryList.meal_plan_id == MealPlan.id)
+            .where(
+                GroceryList.status != ListStatus.PURCHASED,
+                or_(MealPlan.family_id == GroceryList.family_id, of_a_person),
+                or_(MealPlan.week_start > day - timedelta(days=7), MealPlan.week_end >= day),
+            )
+        )
+
+
+def _owned(family_id: int | None, person_id: int | None) -> ColumnElement[bool]:
+    if family_id is not None:
+        return GroceryList.family_id == family_id
+    return GroceryList.owner_user_id == person_id

@@ -5,6 +5,7 @@ from typing import Any
 from freshly.chassis.cache import cached
 from freshly.chassis.conditional import Kept
 from freshly.chassis.database import Units
+from freshly.chassis.events import EventBus
 from freshly.chassis.identity import IDENTITY
 from freshly.chassis.injection import Injected
 from freshly.chassis.pages import ListQuery, Slice
@@ -16,6 +17,7 @@ from freshly.domains.meal_plans.errors import (
     SlotNotFound,
     WeekEndsBeforeItStarts,
 )
+from freshly.domains.meal_plans.events import SlotsChanged
 from freshly.domains.meal_plans.models import PLANS, MealPlan, MealSlot, SlotMeal
 from freshly.domains.meal_plans.repository import (
     CalendarRepository,
@@ -58,6 +60,7 @@ class MealPlanService:
     plans: Injected[MealPlanRepository]
     slots: Injected[SlotRepository]
     meals: Injected[MealService]
+    events: Injected[EventBus]
 
     async def get(self, id: int, *, lock: bool = False) -> MealPlan:
         return await self.plans.get(id, lock=lock)
@@ -106,6 +109,7 @@ class MealPlanService:
                 meals=[SlotMeal(meal_id=m.meal_id, portions=m.portions) for m in new.meals],
             )
         )
+        await self.events.publish(SlotsChanged(plan.id))
         slots = await self.slots.of(plan)
         return next(_read(found) for found in slots if (found.day, found.slot) == (day, slot))
 
@@ -113,6 +117,7 @@ class MealPlanService:
         plan = await self.plans.get(plan_id, lock=True)
         if not await self.slots.clear(plan, day, slot):
             raise SlotNotFound
+        await self.events.publish(SlotsChanged(plan.id))
 
     async def _check_meals(self, plan: MealPlan, day: int, slot: str, new: SlotWrite) -> None:
         """One's own, of the plan's family, or there already."""

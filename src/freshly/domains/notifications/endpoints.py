@@ -7,15 +7,22 @@ from freshly.chassis.conditional import conditional
 from freshly.chassis.errors import problems
 from freshly.chassis.injection import Injected
 from freshly.chassis.schemas import Id
-from freshly.domains.notifications.errors import NotificationNotFound, NotYourNotification
+from freshly.domains.notifications.errors import (
+    EmailNotConfirmed,
+    NotificationNotFound,
+    NotYourNotification,
+)
+from freshly.domains.notifications.models import NoticeChoices
 from freshly.domains.notifications.schemas import (
     Counted,
+    NoticeChoicesRead,
+    NoticeChoicesUpdate,
     NotificationQuery,
     NotificationRead,
     NotificationStats,
     UnreadCount,
 )
-from freshly.domains.notifications.service import NotificationService
+from freshly.domains.notifications.service import ChoicesService, NotificationService
 
 router = APIRouter(prefix="/notifications", tags=["notifications"])
 
@@ -59,6 +66,23 @@ async def delete_read(notifications: Notifications) -> Counted:
 @router.delete("/all", summary="Delete everything")
 async def delete_all(notifications: Notifications) -> Counted:
     return await notifications.delete_all(only_read=False)
+
+
+@router.get("/choices", response_model=NoticeChoicesRead, summary="What I want to be told, and how")
+async def read_choices(choices: Injected[ChoicesService]) -> NoticeChoices:
+    return await choices.read()
+
+
+@router.patch(
+    "/choices",
+    response_model=NoticeChoicesRead,
+    responses=problems(EmailNotConfirmed),
+    summary="Choose what I am told, and how",
+)
+async def update_choices(
+    choices: Injected[ChoicesService], update: NoticeChoicesUpdate
+) -> NoticeChoices:
+    return await choices.update(update)
 
 
 @router.get("/{id}", responses=ERRORS, summary="One notification")

@@ -1,4 +1,4 @@
-from freshly.chassis.errors import Forbidden, NotFound
+from freshly.chassis.errors import Conflict, Forbidden, NotFound
 
 
 class NotificationNotFound(NotFound):
@@ -7,3 +7,8 @@ class NotificationNotFound(NotFound):
 
 class NotYourNotification(Forbidden):
     code, detail = "not_your_notification", "This notification is somebody else's"
+
+
+class EmailNotConfirmed(Conflict):
+    code = "email_not_confirmed"
+    detail = "Confirm your e-mail address first, so that letters reach you and nobody else."

@@ -1,4 +1,4 @@
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,23 @@ class NotificationType(StrEnum):
     FAMILY_INVITE = "family_invite"
     FAMILY_MEMBER_JOINED = "family_member_joined"
     SYSTEM = "system"
+
+
+class Digest(StrEnum):
+    """How somebody is told each morning what is to be used soon."""
+
+    NONE = "none"
+    NOTIFICATION = "notification"
+    EMAIL = "email"
+    BOTH = "both"
+
+    @property
+    def by_mail(self) -> bool:
+        return self in (Digest.EMAIL, Digest.BOTH)
+
+    @property
+    def in_app(self) -> bool:
+        return self in (Digest.NOTIFICATION, Digest.BOTH)
 
 
 def _related(column: str, *, index: bool = False) -> Any:
@@ -45,6 +62,21 @@ class Notification(Created, Guarded):
         Index("idx_notif_user_read_created", "user_id", "is_read", "created_at"),
         Index("ix_notifications_created_at", "created_at"),
     )
+
+    @classmethod
+    def visible_to(cls, access: Access) -> ColumnElement[bool]:
+        return cls.user_id == access.user_id
+
+
+class NoticeChoices(Guarded):
+    """What a person wants to be told; without a row, what most want."""
+
+    __tablename__ = "notice_choices"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), unique=True)
+    digest: Mapped[str] = mapped_column(String(16), default=Digest.NOTIFICATION)
+    digest_on: Mapped[date | None] = mapped_column(default=None)  # the last day of one
 
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:

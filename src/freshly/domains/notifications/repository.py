@@ -1,18 +1,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, or_, select, update
 
 from freshly.chassis.columns import now
 from freshly.chassis.database import Session
-from freshly.domains.families.access import GuardedRepository
+from freshly.domains.families.access import Access, GuardedRepository
 from freshly.domains.families.models import Family, Membership, Role
+from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.meals.models import Meal
+from freshly.domains.notifications.digest import SOON, ToUse
 from freshly.domains.notifications.errors import NotificationNotFound, NotYourNotification
-from freshly.domains.notifications.models import Notification
+from freshly.domains.notifications.models import Digest, NoticeChoices, Notification
 from freshly.domains.notifications.schemas import NotificationQuery
+from freshly.domains.pantry.models import PantryItem
 from freshly.domains.users.models import User
 
 
@@ -120,6 +124,110 @@ class NotificationRepository(GuardedRepository[Notification]):
 
     def _own(self) -> ColumnElement[bool]:
         return Notification.visible_to(self.access)
+
+
+class ChoicesRepository(GuardedRepository[NoticeChoices]):
+    """The caller's own."""
+
+    model = NoticeChoices
+    not_found = NotificationNotFound  # never: it is made where it is missing
+
+    async def mine(self, *, lock: bool = False) -> NoticeChoices:
+        """One that is not kept, where nothing was chosen; locked it will be."""
+        if lock:
+            kept = await _kept(self.session, self.access.user_id)
+        else:
+            kept = await self.session.scalar(self.visible())
+        return kept or NoticeChoices(user_id=self.access.user_id)
+
+    async def is_confirmed(self) -> bool:
+        """Is the address the caller's?"""
+        me = select(User.is_verified).where(User.id == self.access.user_id)
+        return bool(await self.session.scalar(me))
+
+
+@dataclass
+class DigestRepository:
+    """Who is to be told what is to be used soon; no Access, because it is for everybody in turn."""
+
+    session: Session
+
+    async def people(self, day: date, *, after: int, limit: int) -> Sequence[int]:
+        its = Membership.user_id == User.id
+        mine = select(Membership.family_id).where(its).correlate(User)
+        theirs = or_(PantryItem.owner_user_id == User.id, PantryItem.family_id.in_(mine))
+        found = await self.session.scalars(
+            select(User.id)
+            .outerjoin(NoticeChoices, NoticeChoices.user_id == User.id)
+            .where(
+                User.id > after,
+                or_(
+                    NoticeChoices.user_id.is_(None),
+                    and_(NoticeChoices.digest != Digest.NONE, _not_told(day)),
+                ),
+                select(PantryItem.id).where(theirs, _expires(day)).exists(),
+            )
+            .order_by(User.id)
+            .limit(limit)
+        )
+        return found.all()
+
+    async def begin(self, person_id: int, day: date) -> Digest | None:
+        """What the person wants, if they were not told that day yet; then they were."""
+        choices = await _kept(self.session, person_id)
+        if choices is None or (choices.digest_on is not None and choices.digest_on >= day):
+            return None
+        choices.digest_on = day
+        return Digest(choices.digest)
+
+    async def to_use(self, person_id: int, day: date) -> Sequence[ToUse]:
+        access = await Access.of(person_id, self.session)
+        rows = await self.session.execute(
+            select(Ingredient.name, PantryItem.expires_at)
+            .join(Ingredient, Ingredient.id == PantryItem.ingredient_id)
+            .where(PantryItem.visible_to(access), _expires(day))
+            .order_by(PantryItem.expires_at, Ingredient.name, PantryItem.id)
+        )
+        return [ToUse(name, expires_at) for name, expires_at in rows if expires_at is not None]
+
+    async def addressee(self, person_id: int) -> User | None:
+        """Who still wants letters, at an address that is theirs."""
+        found: User | None = await self.session.scalar(
+            select(User)
+            .join(NoticeChoices, NoticeChoices.user_id == User.id)
+            .where(
+                User.id == person_id,
+                User.is_verified.is_(True),
+                NoticeChoices.digest.in_([one for one in Digest if one.by_mail]),
+            )
+        )
+        return found
+
+    async def tell(self, notification: Notification) -> None:
+        self.session.add(notification)
+        await self.session.flush()
+
+
+def _expires(day: date) -> ColumnElement[bool]:
+    """Soon, and there is some of it."""
+    some = or_(PantryItem.quantity.is_(None), PantryItem.quantity > Decimal(0))
+    return and_(PantryItem.expires_at.between(day, day + SOON), some)
+
+
+def _not_told(day: date) -> ColumnElement[bool]:
+    return or_(NoticeChoices.digest_on.is_(None), NoticeChoices.digest_on < day)
+
+
+async def _kept(session: Session, user_id: int) -> NoticeChoices | None:
+    """The person's, made where there is none; None if they are gone. Others wait for the person."""
+    person = select(User.id).where(User.id == user_id).with_for_update(key_share=True)
+    if await session.scalar(person) is None:
+        return None
+    found = await session.scalar(select(NoticeChoices).where(NoticeChoices.user_id == user_id))
+    if found is None:
+        found = NoticeChoices(user_id=user_id)
+        session.add(found)
+    return found
 
 
 def _rows_of(done: Any) -> int:

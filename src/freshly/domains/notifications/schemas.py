@@ -4,7 +4,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from freshly.domains.notifications.models import NotificationType
+from freshly.chassis.schemas import ReadSchema, Schema
+from freshly.domains.notifications.models import Digest, NotificationType
 
 LONGEST_PAGE = 100
 
@@ -51,3 +52,15 @@ class NotificationStats(BaseModel):
 class Counted(BaseModel):
     message: str
     count: int
+
+
+class NoticeChoicesRead(ReadSchema):
+    digest: Annotated[
+        Digest, Field(description="Each morning, what is to be used within three days.")
+    ]
+
+
+class NoticeChoicesUpdate(Schema):
+    """PATCH: only what is sent changes."""
+
+    digest: Digest | None = None

@@ -2,10 +2,16 @@ from dataclasses import dataclass
 
 from freshly.chassis.database import DbSession
 from freshly.chassis.injection import Injected
-from freshly.domains.notifications.models import Notification
-from freshly.domains.notifications.repository import NotificationRepository, NotificationWriter
+from freshly.domains.notifications.errors import EmailNotConfirmed
+from freshly.domains.notifications.models import Digest, NoticeChoices, Notification
+from freshly.domains.notifications.repository import (
+    ChoicesRepository,
+    NotificationRepository,
+    NotificationWriter,
+)
 from freshly.domains.notifications.schemas import (
     Counted,
+    NoticeChoicesUpdate,
     NotificationQuery,
     NotificationRead,
     NotificationStats,
@@ -64,3 +70,19 @@ class NotificationService:
     async def delete_all(self, *, only_read: bool) -> Counted:
         count = await self.notifications.delete_all(only_read=only_read)
         return Counted(message=f"Deleted {count} notifications", count=count)
+
+
+@dataclass
+class ChoicesService:
+    choices: Injected[ChoicesRepository]
+
+    async def read(self) -> NoticeChoices:
+        return await self.choices.mine()
+
+    async def update(self, update: NoticeChoicesUpdate) -> NoticeChoices:
+        choices = await self.choices.mine(lock=True)
+        if update.digest is not None:
+            if Digest(update.digest).by_mail and not await self.choices.is_confirmed():
+                raise EmailNotConfirmed
+            choices.digest = update.digest
+        return await self.choices.save(choices)

@@ -8,6 +8,7 @@ from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.ingredients.errors import IngredientNotFound, QuantityTooLarge
 from freshly.domains.pantry.errors import NotYourPantry, PantryItemNotFound, PersonalItemsOnly
 from freshly.domains.pantry.models import PantryItem
+from freshly.domains.pantry.pictures import PicturedPantry
 from freshly.domains.pantry.schemas import PantryItemCreate, PantryItemRead, PantryItemUpdate
 from freshly.domains.pantry.service import PantryService, PantryShelves
 
@@ -56,7 +57,7 @@ async def read_item(pantry: Pantry, id: Id) -> PantryItem:
     responses=problems(NotAFamilyMember, IngredientNotFound, QuantityTooLarge),
     summary="Put something into the kitchen",
 )
-async def add_item(pantry: Pantry, new: PantryItemCreate) -> PantryItem:
+async def add_item(pantry: Injected[PicturedPantry], new: PantryItemCreate) -> PantryItem:
     return await pantry.add(new)
 
 

@@ -5,9 +5,9 @@ from typing import Any
 from sqlalchemy import Select, bindparam, case, or_, select
 from sqlalchemy.orm import joinedload
 
-from freshly.chassis.database import Units
+from freshly.chassis.database import Session, Units
 from freshly.chassis.pages import Listing, ListQuery, Slice, shown
-from freshly.domains.families.access import OwnedRepository, Owner
+from freshly.domains.families.access import Access, OwnedRepository, Owner
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.pantry.errors import NotYourPantry, PantryItemNotFound
 from freshly.domains.pantry.models import PantryItem
@@ -72,3 +72,37 @@ class PantryRepository(OwnedRepository[PantryItem]):
         if found is None:
             raise PantryItemNotFound
         return found  # type: ignore[no-any-return]  # Select[Any] of this model
+
+
+@dataclass
+class PictureRepository:
+    """For the worker, which draws them; no Access, because items may be anybody's."""
+
+    session: Session
+
+    async def wanted(self, item_id: int, person_id: int) -> str | None:
+        """The name of an item without a picture that the person still sees."""
+        access = await Access.of(person_id, self.session)
+        name: str | None = await self.session.scalar(
+            select(Ingredient.name)
+            .join(PantryItem, PantryItem.ingredient_id == Ingredient.id)
+            .where(
+                PantryItem.id == item_id,
+                PantryItem.image_url.is_(None),
+                PantryItem.visible_to(access),
+            )
+        )
+        return name
+
+    async def show(self, item_id: int, url: str) -> bool:
+        """Whether the item is there still."""
+        item = await self.session.get(PantryItem, item_id, with_for_update=True)
+        if item is None:
+            return False
+        item.image_url = url
+        await self.session.flush()
+        return True
+
+    async def there(self, item_ids: Iterable[int]) -> set[int]:
+        found = select(PantryItem.id).where(PantryItem.id.in_(list(item_ids)))
+        return set(await self.session.scalars(found))

@@ -5,12 +5,16 @@ from typing import Any
 from freshly.chassis.cache import cached
 from freshly.chassis.conditional import Kept
 from freshly.chassis.database import Units
+from freshly.chassis.events import EventBus
 from freshly.chassis.injection import Injected
+from freshly.chassis.jobs import JobQueue
 from freshly.chassis.pages import ListQuery, Slice
 from freshly.domains.families.access import CurrentAccess, Owner
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.ingredients.service import IngredientService
 from freshly.domains.pantry.errors import PersonalItemsOnly
+from freshly.domains.pantry.events import StockChanged
+from freshly.domains.pantry.jobs import RemovePicture
 from freshly.domains.pantry.models import PANTRY, PantryItem
 from freshly.domains.pantry.putting_away import Bought, add_to, good_first
 from freshly.domains.pantry.repository import PantryRepository, ShelfRepository
@@ -38,6 +42,8 @@ class PantryService:
     access: CurrentAccess
     items: Injected[PantryRepository]
     ingredients: Injected[IngredientService]
+    events: Injected[EventBus]
+    jobs: Injected[JobQueue]
 
     async def get(self, id: int) -> PantryItem:
         return await self.items.get(id)
@@ -55,7 +61,9 @@ class PantryService:
             category=new.category,
         )
         await self._measure(item)
-        return await self.items.refreshed(await self.items.save(item))
+        await self.items.save(item)
+        await self._tell(item)
+        return await self.items.refreshed(item)
 
     async def add_personal(self, new: PantryItemCreate) -> PantryItem:
         if new.family_id is not None:
@@ -64,16 +72,23 @@ class PantryService:
 
     async def update(self, id: int, update: PantryItemUpdate) -> PantryItem:
         item = await self.items.get(id, lock=True)
+        before = item.ingredient_id
         for field in update.model_fields_set - {"ingredient_name"}:
             setattr(item, field, getattr(update, field))
         if update.ingredient_name is not None:
             item.ingredient_id = (await self.ingredients.named(update.ingredient_name)).id
         await self._measure(item)
         await self.items.save(item)
+        if update.model_fields_set != {"category"}:
+            await self._tell(item, before)
         return item if update.ingredient_name is None else await self.items.refreshed(item)
 
     async def remove(self, id: int) -> None:
-        await self.items.delete(await self.items.get(id, lock=True))
+        item = await self.items.get(id, lock=True)
+        await self.items.delete(item)
+        if item.image_url is not None:
+            await self.jobs.enqueue(RemovePicture(url=item.image_url))
+        await self._tell(item)
 
     async def stock(
         self, family_id: int | None, foods: Iterable[int], *, lock: bool = False
@@ -91,8 +106,9 @@ class PantryService:
         for item in good_first(stock, bought.on):
             if add_to(item, bought.amount, facts[item.ingredient_id or 0]):
                 await self.items.save(item)
+                await self._tell(item)
                 return
-        await self.items.save(
+        item = await self.items.save(
             PantryItem(
                 family_id=owner.family_id,
                 owner_user_id=owner.user_id,
@@ -104,6 +120,11 @@ class PantryService:
                 canonical_unit=bought.amount.unit if bought.amount else None,
             )
         )
+        await self._tell(item)
+
+    async def _tell(self, item: PantryItem, before: int | None = None) -> None:
+        foods = frozenset(food for food in (item.ingredient_id, before) if food is not None)
+        await self.events.publish(StockChanged(item.family_id, item.owner_user_id, foods))
 
     async def _ingredient(self, new: PantryItemCreate) -> Ingredient:
         """By id where one is given, else by name."""

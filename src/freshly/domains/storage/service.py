@@ -54,14 +54,14 @@ class AvatarService:
 
 @dataclass
 class FileService:
-    """For whoever has the link: of an avatar, which is public, or a signed one."""
+    """For whoever has the link: of a public bucket, whose names nobody guesses, or a signed one."""
 
     objects: CurrentObjects
     signer: CurrentLinkSigner
     settings: CurrentSettings
 
     def is_public(self, bucket: str) -> bool:
-        return bucket == self.settings.avatars_bucket
+        return bucket in (self.settings.avatars_bucket, self.settings.pantry_images_bucket)
 
     async def read(
         self, bucket: str, path: str, expires: int, signature: str

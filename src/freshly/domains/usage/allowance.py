@@ -55,7 +55,7 @@ class Allowance:
 
         More than a day's limit is taken for all of it, so that waiting for the next day helps.
         """
-        bill = Bill(self._day())
+        bill = Bill(self.day())
         async with self.units.writing() as session:
             usage = UsageRepository(session, self.access)
             for owner, limit in self._payers():
@@ -83,7 +83,7 @@ class Allowance:
 
     async def read(self, session: Session) -> UsageRead:
         usage = UsageRepository(session, self.access)
-        used = await usage.of_day(self._day())
+        used = await usage.of_day(self.day())
         limits = self.settings
         return UsageRead(
             person=TokensRead(**self._numbers(used.get(None, 0), limits.chat_tokens_per_person)),
@@ -111,10 +111,10 @@ class Allowance:
         resets_in = window.ends_in(self.limiter.clock())
         return Verdict(group, self.caller.tier, "", window, 0, resets_in, allowed=False)
 
-    def _day(self) -> date:
+    def day(self) -> date:
         return datetime.fromtimestamp(self.limiter.clock(), UTC).date()
 
     def _numbers(self, used: int, limit: int) -> dict[str, Any]:
-        next_day = self._day() + timedelta(days=1)
+        next_day = self.day() + timedelta(days=1)
         midnight = datetime(next_day.year, next_day.month, next_day.day, tzinfo=UTC)
         return {"used": used, "limit": limit or None, "resets_at": midnight}

@@ -16,6 +16,7 @@ class ModelUsage(Owned, Guarded):
     # With what calls that are under way may come to take.
     tokens: Mapped[int] = mapped_column(BigInteger, default=0)
     calls: Mapped[int] = mapped_column(default=0)
+    pictures: Mapped[int] = mapped_column(server_default="0", default=0)  # of pantry items
 
     __table_args__ = (
         UniqueConstraint("owner_user_id", "day"),

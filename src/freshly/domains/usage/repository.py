@@ -39,6 +39,18 @@ class UsageRepository(OwnedRepository[ModelUsage]):
         )
         return cast("CursorResult[Any]", added).rowcount == 1
 
+    async def take_picture(self, owner: Owner, day: date, limit: int) -> bool:
+        """Counts one more, as exactly as tokens, unless the limit is reached."""
+        await self._begin(owner, day)
+        u = ModelUsage
+        taken = await self.session.execute(
+            update(u)
+            .where(self.is_owned_by(owner), u.day == day, u.pictures < limit)
+            .values(pictures=u.pictures + 1)
+            .execution_options(synchronize_session=False)
+        )
+        return cast("CursorResult[Any]", taken).rowcount == 1
+
     async def correct(self, owner: Owner, day: date, difference: int) -> None:
         await self.session.execute(
             update(ModelUsage)

@@ -19,7 +19,9 @@ from freshly.chassis.model import (
     kind_of,
     tokens_in,
 )
+from freshly.domains.families.access import Owner
 from freshly.domains.usage.allowance import Allowance, Bill
+from freshly.domains.usage.repository import UsageRepository
 from freshly.domains.usage.schemas import UsageRead
 from freshly.settings import Settings
 
@@ -59,13 +61,17 @@ class Assistant:
         finally:
             await self.allowance.settle(bill)
 
-    async def draw(self, prompt: str, *, size: str, quality: str, style: str) -> Drawn:
+    async def draw(
+        self, prompt: str, *, size: str, quality: str, style: str, as_bytes: bool = False
+    ) -> Drawn:
         self.check("image")
         price = DRAWING[quality]
         bill = await self.allowance.reserve(price)
         bill.estimated = price
         try:
-            drawn = await self.model.draw(prompt, size=size, quality=quality, style=style)
+            drawn = await self.model.draw(
+                prompt, size=size, quality=quality, style=style, as_bytes=as_bytes
+            )
             bill.counted = drawn.spent.tokens if drawn.spent else None
         except AppError:
             bill.estimated = 0
@@ -100,6 +106,20 @@ class Assistant:
 
 def _tokens_of(said: Said) -> int:
     return tokens_in(said.text) + AROUND_A_MESSAGE + (PICTURE if said.picture else 0)
+
+
+@dataclass
+class PictureAllowance:
+    """Pictures that nobody asked for by name are few, however many people fill a kitchen."""
+
+    allowance: Injected[Allowance]
+    usage: Injected[UsageRepository]
+    settings: Annotated[Settings, from_lifespan("settings")]
+
+    async def take(self, owner: Owner) -> bool:
+        """Whether there is one left today. It is taken, whatever becomes of it."""
+        limit = self.settings.pantry_pictures_per_day
+        return await self.usage.take_picture(owner, self.allowance.day(), limit)
 
 
 @dataclass

@@ -68,11 +68,28 @@ class RebuildService:
             plan = await self.plans.get(plan_id, lock=True)
         except MealPlanNotFound as error:
             raise PlanToShopNotFound(id=plan_id) from error
-        grocery_list = await self._list(plan)
+        grocery_list, items_count = await self._rebuild(plan, await self._list(plan))
+        return Rebuilt(
+            grocery_list=await self.lists.reread(grocery_list.id),
+            items_count=items_count,
+            message=f"{items_count} items to buy for {plan.title or UNTITLED}",
+        )
+
+    async def recompute(self, plan_id: int) -> None:
+        """Where there is a list of the plan; one that somebody has removed stays away."""
+        plan = await self.plans.get(plan_id, lock=True)
+        found = await self.rows.of_plan(plan.id, self.access.owner(plan.family_id))
+        if found is not None:
+            await self._rebuild(plan, found)
+
+    async def _rebuild(self, plan: MealPlan, found: GroceryList) -> tuple[GroceryList, int]:
+        """The list, and how many lines the plan has on it."""
+        locked = await self.rows.get(found.id, lock=True)
+        grocery_list = await self.rows.refreshed(locked.id)
         wanted = _wanted(plan, await self.plans.planned(plan))
         foods = await self.ingredients.find_or_make(w.name for w in wanted)
         needs = await self._needs(grocery_list, wanted, foods)
-        kept, was_checked = await self._clear(grocery_list, plan)
+        kept, former = _parted(grocery_list.items, plan)
         lines = await self._net(plan, needs)
         await self.reasons.replace_needs(grocery_list, needs)
         await self.reasons.replace_reservations(
@@ -84,18 +101,9 @@ class RebuildService:
             ],
         )
         made = await self._make_items(grocery_list, plan, lines, needs, kept)
-        for item in made:
-            before = was_checked.get((item.ingredient_id, item.canonical_unit))
-            item.checked = before is not None and before >= (
-                item.canonical_quantity_needed or NOTHING
-            )
-        await self.items.add_all(made)
-        await self.rows.touch(grocery_list)
-        return Rebuilt(
-            grocery_list=await self.lists.reread(grocery_list.id),
-            items_count=len(made),
-            message=f"{len(made)} items to buy for {plan.title or UNTITLED}",
-        )
+        if await self.items.replace(former, made):
+            await self.rows.touch(grocery_list)
+        return grocery_list, len(made)
 
     async def rebuild_list(self, list_id: int, plan_id: int | None) -> Rebuilt:
         """By the list, as some code of the existing app calls it."""
@@ -107,10 +115,7 @@ class RebuildService:
     async def _list(self, plan: MealPlan) -> GroceryList:
         owner = self.access.owner(plan.family_id)
         found = await self.rows.of_plan(plan.id, owner)
-        if found is None:
-            found = await self.lists.make(plan.family_id, plan.title or UNTITLED, plan.id)
-        locked = await self.rows.get(found.id, lock=True)
-        return await self.rows.refreshed(locked.id)
+        return found or await self.lists.make(plan.family_id, plan.title or UNTITLED, plan.id)
 
     async def _needs(
         self,
@@ -152,26 +157,6 @@ class RebuildService:
             ),
             facts.lots(lots),
         )
-
-    async def _clear(
-        self, grocery_list: GroceryList, plan: MealPlan
-    ) -> tuple[list[GroceryListItem], dict[tuple[int, str | None], Decimal]]:
-        """Removes what the last rebuild made; what people did on the list stays.
-
-        Returns the items that stay, and the amounts of those that went ticked off.
-        """
-        gone: list[GroceryListItem] = []
-        kept: list[GroceryListItem] = []
-        for item in grocery_list.items:
-            made_here = item.source_meal_plan_id == plan.id
-            stays = not made_here or item.is_manual or item.is_purchased
-            (kept if stays else gone).append(item)
-        await self.items.remove(gone)
-        return kept, {
-            (item.ingredient_id, item.canonical_unit): item.canonical_quantity_needed or NOTHING
-            for item in gone
-            if item.checked
-        }
 
     async def _make_items(
         self,
@@ -232,6 +217,19 @@ class RebuildService:
                 key = Key(food, amount.unit)
                 found.amounts[key] = found.amounts.get(key, NOTHING) + amount.quantity
         return found
+
+
+def _parted(
+    items: Sequence[GroceryListItem], plan: MealPlan
+) -> tuple[list[GroceryListItem], list[GroceryListItem]]:
+    """What people did on the list, which stays; and what the last rebuild made."""
+    kept: list[GroceryListItem] = []
+    former: list[GroceryListItem] = []
+    for item in items:
+        made_here = item.source_meal_plan_id == plan.id
+        stays = not made_here or item.is_manual or item.is_purchased
+        (kept if stays else former).append(item)
+    return kept, former
 
 
 def _wanted(plan: MealPlan, slots: Sequence[MealSlot]) -> list[Wanted]:

@@ -1,0 +1,10 @@
+from dataclasses import dataclass
+
+from freshly.chassis.events import Event
+
+
+@dataclass(frozen=True)
+class SlotsChanged(Event):
+    """Something else is planned in a week."""
+
+    plan_id: int

@@ -1,0 +1,63 @@
+from freshly.chassis.clock import today_in
+from freshly.chassis.jobs import JobQueue, Run
+from freshly.chassis.mail import Mailer
+from freshly.domains.notifications import digest
+from freshly.domains.notifications.jobs import DigestForAll, MailWhatExpires, TellWhatExpires
+from freshly.domains.notifications.models import Notification, NotificationType
+from freshly.domains.notifications.repository import DigestRepository
+
+AT_ONCE = 100  # people to a unit of work
+
+
+async def digest_for_all(_job: DigestForAll, run: Run) -> None:
+    day = today_in(run.parts["settings"])
+    last = 0
+    while True:
+        async with run.writing() as session:
+            people = await DigestRepository(session).people(day, after=last, limit=AT_ONCE)
+            jobs = JobQueue(session)
+            for person_id in people:
+                await jobs.enqueue(
+                    TellWhatExpires(person_id=person_id, day=day), key=f"digest:{person_id}"
+                )
+        if len(people) < AT_ONCE:
+            return
+        last = people[-1]
+
+
+async def tell_what_expires(job: TellWhatExpires, run: Run) -> None:
+    """At most once a day: that it was done is one commit with it."""
+    async with run.finishing() as session:
+        digests = DigestRepository(session)
+        wanted = await digests.begin(job.person_id, job.day)
+        if wanted is None:
+            return
+        found = await digests.to_use(job.person_id, job.day)
+        if found and wanted.in_app:
+            await digests.tell(
+                Notification(
+                    user_id=job.person_id,
+                    type=NotificationType.SYSTEM,
+                    title=digest.title(found),
+                    message=digest.told(found, job.day),
+                )
+            )
+        if found and wanted.by_mail:
+            letter = MailWhatExpires(person_id=job.person_id, day=job.day)
+            await JobQueue(session).enqueue(letter)
+
+
+async def mail_what_expires(job: MailWhatExpires, run: Run) -> None:
+    """Not a day late, and not to an address that was never confirmed."""
+    if today_in(run.parts["settings"]) != job.day:
+        return
+    async with run.reading() as session:
+        digests = DigestRepository(session)
+        person = await digests.addressee(job.person_id)
+        found = await digests.to_use(job.person_id, job.day)
+    if person is None or not found:
+        return
+    letter = digest.letter(person.email, person.display_name, found, job.day)
+    mailer: Mailer = run.parts["mailer"]
+    await run.still_mine()
+    await mailer.send(letter.numbered(run.id))

@@ -1,0 +1,75 @@
+from freshly.chassis.images import TYPES, rewritten
+from freshly.chassis.jobs import Run
+from freshly.chassis.links import Links
+from freshly.chassis.logging import get_logger
+from freshly.chassis.objects import ObjectStore
+from freshly.chassis.rate_limit import RateLimited
+from freshly.domains.pantry.jobs import DrawPicture, RemovePicture, SweepPictures
+from freshly.domains.pantry.pictures import SIDE, item_of, path_in, path_of, prompt
+from freshly.domains.pantry.repository import PantryRepository, PictureRepository
+from freshly.domains.usage.service import Assistant, PictureAllowance
+from freshly.settings import Settings
+
+logger = get_logger(__name__)
+AT_ONCE = 500
+
+
+async def draw_picture(job: DrawPicture, run: Run) -> None:
+    settings: Settings = run.parts["settings"]
+    objects: ObjectStore = run.parts["objects"]
+    async with run.writing() as session:
+        name = await PictureRepository(session).wanted(job.item_id, job.person_id)
+        if name is None or not settings.draws_pantry:
+            return
+        items = await run.service(PantryRepository, session, user_id=job.person_id)
+        owner = items.access.owner((await items.get(job.item_id)).family_id)
+        pictures = await run.service(PictureAllowance, session, user_id=job.person_id)
+        if not await pictures.take(owner):
+            logger.info("no more pictures of pantry items today", owner=owner.tag)
+            return
+        assistant = await run.service(Assistant, session, user_id=job.person_id)
+    try:
+        drawn = await assistant.draw(
+            prompt(name),
+            size=f"{SIDE}x{SIDE}",
+            quality="standard",
+            style="natural",
+            as_bytes=True,
+        )
+    except RateLimited:
+        logger.info("no tokens left for a picture of a pantry item", item=job.item_id)
+        return
+    picture = await rewritten(
+        drawn.content or b"", set(TYPES.values()), largest_side=SIDE, as_jpeg=True
+    )
+    bucket = settings.pantry_images_bucket
+    path = path_of(job.person_id, job.item_id, name)
+    await run.still_mine()
+    await objects.put(bucket, path, picture.content)
+    url = Links(job.base, run.parts["signer"]).public(bucket, path)
+    async with run.finishing() as session:
+        is_shown = await PictureRepository(session).show(job.item_id, url)
+    if not is_shown:  # it was eaten meanwhile
+        await objects.delete(bucket, [path])
+
+
+async def remove_picture(job: RemovePicture, run: Run) -> None:
+    settings: Settings = run.parts["settings"]
+    objects: ObjectStore = run.parts["objects"]
+    bucket = settings.pantry_images_bucket
+    path = path_in(job.url, bucket)
+    if path is not None:
+        await objects.delete(bucket, [path])
+
+
+async def sweep_pictures(_job: SweepPictures, run: Run) -> None:
+    settings: Settings = run.parts["settings"]
+    objects: ObjectStore = run.parts["objects"]
+    bucket = settings.pantry_images_bucket
+    found = await objects.paths(bucket, "")
+    for start in range(0, len(found), AT_ONCE):
+        paths = found[start : start + AT_ONCE]
+        async with run.reading() as session:
+            there = await PictureRepository(session).there({item_of(path) for path in paths})
+        gone = [path for path in paths if item_of(path) not in there]
+        await objects.delete(bucket, gone)
