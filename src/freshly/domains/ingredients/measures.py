@@ -54,6 +54,12 @@ def fits(quantity: Decimal) -> bool:
     return quantity.is_finite() and 0 <= quantity <= LARGEST_QUANTITY
 
 
+def is_household_measure(unit: str) -> bool:
+    """A clove, a can: what it weighs depends on the food."""
+    known = unit_named(unit)
+    return known is not None and known.kind is Kind.HOUSEHOLD
+
+
 def normalize(quantity: Decimal, unit: str, food: FoodFacts) -> Measured | None:
     """In the food's canonical unit; unchanged without one; None where no factor leads there."""
     canonical = food.canonical

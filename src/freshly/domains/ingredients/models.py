@@ -1,3 +1,4 @@
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -60,12 +61,15 @@ class Ingredient(Created, Base):
 
     def facts(self) -> FoodFacts:
         """Needs `measures` loaded."""
+        measures = {measure.unit_code: measure.grams for measure in self.measures}
+        return replace(self.facts_without_measures(), measures=measures)
+
+    def facts_without_measures(self) -> FoodFacts:
         return FoodFacts(
             kind=Kind(self.canonical_unit_type) if self.canonical_unit_type else None,
             unit=self.canonical_unit,
             density=_decimal(self.density_g_per_ml),
             piece_weight=_decimal(self.avg_weight_per_unit_g),
-            measures={measure.unit_code: measure.grams for measure in self.measures},
         )
 
 

@@ -9,11 +9,16 @@ from freshly.domains.families.access import CurrentAccess
 from freshly.domains.ingredients.catalogue import name_index
 from freshly.domains.ingredients.errors import (
     IngredientExists,
-    IngredientNotFound,
     NotYourIngredient,
     QuantityTooLarge,
 )
-from freshly.domains.ingredients.measures import FoodFacts, Measured, fits, normalize
+from freshly.domains.ingredients.measures import (
+    FoodFacts,
+    Measured,
+    fits,
+    is_household_measure,
+    normalize,
+)
 from freshly.domains.ingredients.models import Ingredient, UnitRow
 from freshly.domains.ingredients.repository import IngredientRepository, IngredientUsage
 from freshly.domains.ingredients.schemas import (
@@ -115,14 +120,14 @@ class IngredientService:
         }
 
     async def canonical(
-        self, ingredient_id: int | None, quantity: Decimal | None, unit: str | None
+        self, ingredient: Ingredient | None, quantity: Decimal | None, unit: str | None
     ) -> Measured | None:
         """The amount in the ingredient's canonical unit, for its columns; None if it has none."""
-        if ingredient_id is None or quantity is None or not unit:
+        if ingredient is None or quantity is None or not unit:
             return None
-        facts = (await self.facts([ingredient_id])).get(ingredient_id)
-        if facts is None:
-            raise IngredientNotFound
+        facts = ingredient.facts_without_measures()
+        if is_household_measure(unit):
+            facts = (await self.facts([ingredient.id]))[ingredient.id]
         measured = normalize(quantity, unit, facts)
         if measured is None or len(measured.unit) > LONGEST_CANONICAL_UNIT:
             return None

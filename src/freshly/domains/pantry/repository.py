@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, case, or_, select
 from sqlalchemy.orm import joinedload
+from sqlalchemy.orm.attributes import set_committed_value
 
 from freshly.chassis.database import Session, Units
 from freshly.chassis.pages import Listing, ListQuery, Slice, shown
@@ -64,14 +65,11 @@ class PantryRepository(OwnedRepository[PantryItem]):
             lots = lots.with_for_update(of=PantryItem)
         return (await self.session.scalars(lots)).all()
 
-    async def refreshed(self, item: PantryItem) -> PantryItem:
-        """With its ingredient loaded, after it was made or pointed elsewhere."""
-        found = await self.session.scalar(
-            self.visible().where(PantryItem.id == item.id).execution_options(populate_existing=True)
-        )
-        if found is None:
-            raise PantryItemNotFound
-        return found  # type: ignore[no-any-return]  # Select[Any] of this model
+    @staticmethod
+    def point(item: PantryItem, ingredient: Ingredient) -> None:
+        """At what it is some of, which is then loaded with it."""
+        item.ingredient_id = ingredient.id
+        set_committed_value(item, "ingredient", ingredient)
 
 
 @dataclass

@@ -60,10 +60,11 @@ class PantryService:
             expires_at=new.expires_at,
             category=new.category,
         )
+        self.items.point(item, ingredient)
         await self._measure(item)
         await self.items.save(item)
         await self._tell(item)
-        return await self.items.refreshed(item)
+        return item
 
     async def add_personal(self, new: PantryItemCreate) -> PantryItem:
         if new.family_id is not None:
@@ -76,12 +77,12 @@ class PantryService:
         for field in update.model_fields_set - {"ingredient_name"}:
             setattr(item, field, getattr(update, field))
         if update.ingredient_name is not None:
-            item.ingredient_id = (await self.ingredients.named(update.ingredient_name)).id
+            self.items.point(item, await self.ingredients.named(update.ingredient_name))
         await self._measure(item)
         await self.items.save(item)
         if update.model_fields_set != {"category"}:
             await self._tell(item, before)
-        return item if update.ingredient_name is None else await self.items.refreshed(item)
+        return item
 
     async def remove(self, id: int) -> None:
         item = await self.items.get(id, lock=True)
@@ -133,6 +134,6 @@ class PantryService:
         return await self.ingredients.named(new.ingredient_name or "")
 
     async def _measure(self, item: PantryItem) -> None:
-        measured = await self.ingredients.canonical(item.ingredient_id, item.quantity, item.unit)
+        measured = await self.ingredients.canonical(item.ingredient, item.quantity, item.unit)
         item.canonical_quantity = measured.quantity if measured else None
         item.canonical_unit = measured.unit if measured else None
