@@ -34,6 +34,7 @@ EXAMPLES: dict[str, Any] = {
     "UserUpdate": {"name": "Anna", "location": "Utrecht"},
     "PreferenceCreate": {"diet_type": "vegetarian", "calorie_target": 1900},
     "PreferenceUpdate": {"food_allergies": ["peanut"]},
+    "NoticeChoicesUpdate": {"digest": "both"},
     "FamilyCreate": {"display_name": "The Miller Family"},
     "JoinFamily": {"invite_code": "123456"},
     "RoleUpdate": {"role": "admin"},
