@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import inspect
 
 from freshly.chassis.numbers import registry
+from freshly.domains.account.jobs import WarmUp
 from freshly.domains.families.schemas import FamilyRead
 from freshly.domains.grocery.schemas import GroceryListRead
 from freshly.domains.meal_plans.schemas import MealPlanRead
@@ -315,3 +316,16 @@ async def test_what_fails_makes_nothing_stale(home):
     with Statements() as sent:
         await home.alice.get("/pantry-items/me")
     assert sent.number == 0
+
+
+async def test_who_was_here_lately_finds_the_lists_read_already(full, units, jobs):
+    await jobs.enqueue(WarmUp())
+    units.cache.__post_init__()  # as after a restart
+
+    await jobs.run_due()
+    with Statements() as sent:
+        for path in HOT:
+            assert (await full.alice.get(path)).status_code == 200
+
+    assert sent.number == 1  # who is calling
+    assert [row.state for row in await jobs.rows("account.warm_up")] == ["done"]

@@ -8,7 +8,8 @@ from freshly.chassis.jobs import Handlers, Schedule, daily, every
 from freshly.chassis.jobs.purging import PurgeAnswers, PurgeJobs, purge_answers, purge_jobs
 from freshly.chassis.jobs.runner import Runner
 from freshly.domains.account.handlers import export, purge_accounts, remove_files
-from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles
+from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles, WarmUp
+from freshly.domains.account.warming import warm_up
 from freshly.domains.auth.handlers import purge_expired, send_code, send_notice
 from freshly.domains.auth.jobs import PurgeExpired, SendCode, SendNotice
 from freshly.domains.grocery.handlers import recompute
@@ -21,6 +22,8 @@ from freshly.domains.notifications.handlers import (
 from freshly.domains.notifications.jobs import DigestForAll, MailWhatExpires, TellWhatExpires
 from freshly.domains.pantry.handlers import draw_picture, remove_picture, sweep_pictures
 from freshly.domains.pantry.jobs import DrawPicture, RemovePicture, SweepPictures
+from freshly.domains.storage.handlers import make_small_avatar
+from freshly.domains.storage.jobs import MakeSmallAvatar
 from freshly.domains.usage.handlers import purge as purge_usage
 from freshly.domains.usage.jobs import PurgeUsage
 from freshly.settings import Settings
@@ -42,6 +45,8 @@ HANDLERS: Handlers = {
     MailWhatExpires: mail_what_expires,
     RemoveFiles: remove_files,
     PurgeAccounts: purge_accounts,
+    WarmUp: warm_up,
+    MakeSmallAvatar: make_small_avatar,
 }
 SCHEDULES = (
     Schedule(PurgeExpired(), every(timedelta(hours=1))),
@@ -51,6 +56,7 @@ SCHEDULES = (
     Schedule(DigestForAll(), daily(time(7))),
     Schedule(SweepPictures(), daily(time(4))),
     Schedule(PurgeAccounts(), every(timedelta(hours=1))),
+    Schedule(WarmUp(), every(timedelta(minutes=5))),
 )
 # In a server: requests had their time to finish before; and it knows what it enqueues itself.
 SERVERS = {"grace": 4, "poll": 1}  # seconds

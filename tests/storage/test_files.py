@@ -208,3 +208,22 @@ def test_a_storage_url_that_means_nothing_is_named(tmp_path, url):
 
     with pytest.raises(BadSettings, match="STORAGE_URL"):
         store_for(settings)
+
+
+async def test_an_avatar_is_had_small_too_and_goes_with_it(kitchen, jobs, client):
+    alice = await kitchen.person("Alice")
+
+    async def upload(colour):
+        file = {"file": ("me.png", picture(size=(400, 200), colour=colour), "image/png")}
+        answer = await alice.client.post(UPLOAD, files=file, headers=alice.headers)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["publicUrl"]
+
+    first = await upload("red")
+    await jobs.run_due()
+    small = f"{first.rpartition('.')[0]}.small.jpg"
+    found = await client.get(small)
+    assert (found.status_code, opened(found.content).size) == (200, (96, 48))
+
+    await upload("blue")
+    assert (await client.get(small)).status_code == 404

@@ -28,3 +28,10 @@ class PurgeAccounts(Job):
     kind: ClassVar[str] = "account.purge"
     priority: ClassVar[Priority] = Priority.LATER
     time_limit: ClassVar[timedelta] = timedelta(minutes=10)
+
+
+class WarmUp(Job):
+    """What people who were here lately will ask for next, before they ask."""
+
+    kind: ClassVar[str] = "account.warm_up"
+    priority: ClassVar[Priority] = Priority.LATER

@@ -1,16 +1,20 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, delete, false, or_, select
+from sqlalchemy import ColumnElement, Table, and_, delete, false, func, or_, select
 
-from freshly.chassis.database import Base, DbSession, UnitsOfWork
+from freshly.chassis.columns import now
+from freshly.chassis.database import Base, DbSession, Session, UnitsOfWork
 from freshly.chassis.pages import PageQuery, paginate
 from freshly.domains.account.belongings import BELONGINGS
+from freshly.domains.auth.models import SignIn
 from freshly.domains.families.models import Membership
 from freshly.domains.meal_plans.models import MealPlan
 
 ROWS_AT_ONCE = 100
+LATELY = timedelta(hours=1)
 memberships = Membership.__table__.c
 
 
@@ -71,3 +75,18 @@ class Remains:
         await self.session.execute(
             delete(MealPlan).where(*personal).execution_options(synchronize_session=False)
         )
+
+
+async def lately_here(session: Session, most: int) -> Sequence[int]:
+    """Who signed in, or renewed their tokens, within the hour; the last one first."""
+    seen = func.max(func.coalesce(SignIn.last_used_at, SignIn.created_at))
+    since = (await session.execute(select(now()))).scalar_one() - LATELY
+    found = await session.scalars(
+        select(SignIn.user_id)
+        .where(SignIn.revoked_at.is_(None))
+        .group_by(SignIn.user_id)
+        .having(seen > since)
+        .order_by(seen.desc(), SignIn.user_id)
+        .limit(most)
+    )
+    return found.all()

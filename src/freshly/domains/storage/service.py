@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
+from freshly.chassis.database import Units, UnitsOfWork
 from freshly.chassis.identity import CurrentCaller
 from freshly.chassis.images import NotAPicture, Picture, TooManyPixels, rewritten
 from freshly.chassis.injection import from_lifespan
+from freshly.chassis.jobs import JobQueue
 from freshly.chassis.links import READ, WRITE, CurrentLinks, CurrentLinkSigner
 from freshly.chassis.objects import ObjectStore
 from freshly.domains.storage.errors import (
@@ -15,6 +17,7 @@ from freshly.domains.storage.errors import (
     InvalidImageType,
     LinkNotValid,
 )
+from freshly.domains.storage.jobs import MakeSmallAvatar
 from freshly.domains.storage.schemas import AvatarUpload, StoredAvatar
 from freshly.settings import LARGEST_AVATAR, Settings
 
@@ -32,12 +35,14 @@ class AvatarService:
     objects: CurrentObjects
     links: CurrentLinks
     settings: CurrentSettings
+    units: Units
 
     async def store(self, content: bytes) -> StoredAvatar:
         picture = await _avatar(content, self.settings)
         path = _fresh_path(self.caller.user_id, picture.extension)
         bucket = self.settings.avatars_bucket
         await _replace(self.objects, bucket, path, picture.content)
+        await _have_it_made_small(path, self.units)
         return StoredAvatar(bucket=bucket, path=path, publicUrl=self.links.public(bucket, path))
 
     async def allow_upload(self) -> AvatarUpload:
@@ -59,6 +64,7 @@ class FileService:
     objects: CurrentObjects
     signer: CurrentLinkSigner
     settings: CurrentSettings
+    units: Units
 
     def is_public(self, bucket: str) -> bool:
         return bucket in (self.settings.avatars_bucket, self.settings.pantry_images_bucket)
@@ -87,6 +93,17 @@ class FileService:
             raise LinkNotValid
         picture = await _avatar(content, self.settings, as_jpeg=True)
         await _replace(self.objects, bucket, path, picture.content)
+        await _have_it_made_small(path, self.units)
+
+
+def small_path(path: str) -> str:
+    """`7/profile-x.png` is found small at `7/profile-x.small.jpg`."""
+    return f"{path.rpartition('.')[0]}.small.jpg"
+
+
+async def _have_it_made_small(path: str, units: UnitsOfWork) -> None:
+    async with units.writing() as session:
+        await JobQueue(session).enqueue(MakeSmallAvatar(path=path))
 
 
 async def _avatar(content: bytes, settings: Settings, *, as_jpeg: bool = False) -> Picture:

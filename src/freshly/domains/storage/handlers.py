@@ -1,0 +1,21 @@
+from freshly.chassis.images import TYPES, rewritten
+from freshly.chassis.jobs import Run
+from freshly.chassis.objects import ObjectStore
+from freshly.domains.storage.jobs import MakeSmallAvatar
+from freshly.domains.storage.service import small_path
+from freshly.settings import Settings
+
+SIDE = 96  # pixels
+
+
+async def make_small_avatar(job: MakeSmallAvatar, run: Run) -> None:
+    settings: Settings = run.parts["settings"]
+    objects: ObjectStore = run.parts["objects"]
+    bucket, small = settings.avatars_bucket, small_path(job.path)
+    content = await objects.get(bucket, job.path)
+    if content is None:  # there is another one by now
+        return
+    picture = await rewritten(content, set(TYPES.values()), largest_side=SIDE, as_jpeg=True)
+    await objects.put(bucket, small, picture.content)
+    if await objects.get(bucket, job.path) is None:  # since just now
+        await objects.delete(bucket, [small])
