@@ -214,3 +214,11 @@ class Jobs:
 @pytest.fixture
 def jobs(app):
     return Jobs(app)
+
+
+# What takes longest goes first, so that no process is left alone with it at the end.
+LONGEST = ("test_consistency", "test_faults", "test_fuzz", "test_workers", "test_retries")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONGEST)

@@ -48,7 +48,7 @@ async def test_neither_row_nor_file_tells_of_somebody_who_is_gone(home, units, s
     await home.zora.made("/users/me/export", status=202)  # and one that waits
     before = {line.partition(":")[0] for line in traces(await everything(units))}
     assert len(before) > 15  # there was something to be found
-    assert len(traces(files_in(folder))) == 3
+    assert len(traces(files_in(folder))) == 4  # an avatar in two sizes, a picture, an export
 
     assert (await home.zora.delete("/users/me")).status_code == 204
     await jobs.run_due()

@@ -77,7 +77,7 @@ async def test_its_pictures_are_in_it_and_a_text_that_explains_it(home, exported
     archive = await exported(home.zora)
 
     pictures = [name for name in archive if name.startswith("files/")]
-    assert sorted(name.split("/")[1] for name in pictures) == ["avatar", "chat_pictures"]
+    assert sorted(name.split("/")[1] for name in pictures) == ["avatar", "avatar", "chat_pictures"]
     for name in pictures:
         assert archive[name].startswith((b"\x89PNG", b"\xff\xd8"))
     told = archive["README.txt"].decode()
