@@ -229,9 +229,12 @@ def _statements(server: Server, path: str, token: str) -> float:
         )
 
     uvloop.run(ask())
-    before = server.number("freshly_sql_statements_total")
-    uvloop.run(ask())
-    return (server.number("freshly_sql_statements_total") - before) / 100
+    sent = []
+    for _ in range(5):  # of which some meet the server's own look for jobs, once a second
+        before = server.number("freshly_sql_statements_total")
+        uvloop.run(ask())
+        sent.append((server.number("freshly_sql_statements_total") - before) / 100)
+    return min(sent)
 
 
 async def _mixed(setup: Setup, size: Size) -> list[Row]:

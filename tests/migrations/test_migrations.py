@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import asyncpg
@@ -224,3 +225,40 @@ def test_migrating_at_once_in_several_processes_does_no_harm(postgres_database, 
     assert rows(postgres_database, "SELECT version_num FROM alembic_version") == [
         (newest_revision(),)
     ]
+
+
+def test_a_database_on_sqlite_keeps_every_row_up_and_down(tmp_path):
+    """Its tables are copied to be changed; what refers to them must not go with the old ones."""
+    path = tmp_path / "freshly.db"
+    url = f"sqlite:///{path}"
+    to_revision(url, tmp_path, "every_call")
+    tables = ("users", "pantry_items", "sign_ins", "families", "family_memberships", "meals")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(
+            """
+            INSERT INTO users (id, email, hashed_password, password_reset_attempts)
+            VALUES (1, 'a@example.com', 'x', 0);
+            INSERT INTO families (id, display_name, invite_code) VALUES (1, 'Home', '123456');
+            INSERT INTO family_memberships (family_id, user_id, role) VALUES (1, 1, 'owner');
+            INSERT INTO ingredients (id, name) VALUES (9001, 'test rice');
+            INSERT INTO pantry_items (owner_user_id, ingredient_id, quantity) VALUES (1, 9001, 2);
+            INSERT INTO sign_ins (id, user_id, expires_at) VALUES ('s', 1, '2030-01-01 00:00:00');
+            INSERT INTO meals (created_by_user_id, name, calories, meal_type, ingredients,
+                               instructions, is_favorite)
+            VALUES (1, 'Soup', 1, 'Dinner', '[]', '[]', 0);
+            """
+        )
+
+    def counted():
+        with closing(sqlite3.connect(path)) as connection:
+            return {
+                table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+                for table in tables
+            }
+
+    to_revision(url, tmp_path, "head")
+    assert counted() == dict.fromkeys(tables, 1)
+    downgraded(url, "every_call")
+    assert counted() == dict.fromkeys(tables, 1)
+    to_revision(url, tmp_path, "head")
+    assert counted() == dict.fromkeys(tables, 1)
