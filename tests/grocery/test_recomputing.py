@@ -214,3 +214,28 @@ async def test_asking_costs_a_write_one_statement_where_no_list_needs_the_food(h
 
     assert taken["a look"] - taken["nothing"] == 1
     assert taken["one more job"] - taken["nothing"] <= 3
+
+
+async def test_what_was_taken_off_the_list_stays_off_until_it_is_rebuilt(home, kitchen, jobs):
+    (line,) = (await home.alice.read(f"/grocery-lists/{home.list['id']}"))["items"]
+    await home.alice.post(f"/grocery-lists/items/{line['id']}/check")
+    await home.alice.delete(f"/grocery-lists/{home.list['id']}/items/checked")
+
+    await kitchen.stock(home.bob, "test flour", 1, "g", family_id=home.family["id"])
+    await settled(jobs)
+    assert await lines(home) == {}
+
+    await home.alice.made(f"/grocery-lists/rebuild-from-meal-plan/{home.plan['id']}", status=200)
+    assert await lines(home) == {"test flour": 999}
+
+
+async def test_a_line_that_somebody_changed_is_theirs(home, kitchen, jobs):
+    (line,) = (await home.alice.read(f"/grocery-lists/{home.list['id']}"))["items"]
+    change = {"quantity": 3, "note": "the good one"}
+    await home.alice.patch(f"/grocery-lists/items/{line['id']}", change)
+
+    await kitchen.stock(home.bob, "test flour", 1, "g", family_id=home.family["id"])
+    await settled(jobs)
+
+    (left,) = (await home.alice.read(f"/grocery-lists/{home.list['id']}"))["items"]
+    assert (left["id"], float(left["quantity"]), left["note"]) == (line["id"], 3, "the good one")

@@ -59,7 +59,7 @@ async def test_an_item_gets_a_picture_that_can_be_opened(alice, kitchen, jobs, m
     assert (asked["size"], asked["style"], asked["quality"], asked["response_format"]) == (
         "1024x1024", "natural", "standard", "b64_json")  # fmt: skip
     url = await image_of(alice, item)
-    assert url.startswith(f"http://test/files/pantry_items/{alice.id}/{item['id']}/rote-bete-")
+    assert url.startswith(f"http://test/files/pantry_items/p{alice.id}/{item['id']}/rote-bete-")
     shown = await client.get(urlsplit(url).path)
     assert (shown.status_code, shown.headers["content-type"]) == (200, "image/jpeg")
     assert (await alice.read("/pantry-items/me"))[0]["image_url"] == url  # no old list is kept
@@ -165,7 +165,7 @@ async def test_what_went_with_its_family_is_swept_away(alice, kitchen, jobs, mod
     await jobs.run_due()
 
     (left,) = await files(app)
-    assert left.startswith(f"{alice.id}/{kept['id']}/bread-")
+    assert left.startswith(f"p{alice.id}/{kept['id']}/bread-")
 
 
 async def test_pictures_go_with_their_person(alice, kitchen, jobs, model, app):
@@ -189,3 +189,30 @@ async def test_the_limit_holds_however_many_draw_at_once(alice, kitchen, jobs, m
 
     shelves = await alice.read("/pantry-items/me")
     assert sum(item["image_url"] is not None for item in shelves) == 2
+
+
+async def test_a_picture_goes_when_the_item_is_something_else(alice, kitchen, jobs, model, app):
+    model.says(drawn())
+    item = await kitchen.stock(alice, "milk")
+    await jobs.run_due()
+    assert len(await files(app)) == 1
+
+    changed = await alice.patch(f"/pantry-items/{item['id']}", {"ingredient_name": "eggs"})
+    await jobs.run_due()
+
+    assert changed.json()["image_url"] is None
+    assert await files(app) == []
+
+
+async def test_a_familys_pictures_stay_when_somebody_goes(alice, kitchen, jobs, model, app):
+    model.says(drawn())
+    bob = await kitchen.person("Bob")
+    family = await kitchen.family(bob, alice)
+    await kitchen.stock(alice, "milk", family_id=family["id"])
+    await jobs.run_due()
+
+    await alice.delete("/users/me")
+    await jobs.run_due()
+
+    (item,) = await bob.read(f"/pantry-items/family/{family['id']}")
+    assert item["image_url"].endswith((await files(app))[0])

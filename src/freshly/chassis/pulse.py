@@ -90,7 +90,7 @@ class Pulse:
                 self.is_gone = True
                 self._hang_up()
                 return
-        except OSError as error:  # it does say something, and so it will to whoever needs it
+        except Exception as error:  # noqa: BLE001 - it does say something, and will to others
             logger.warning("the database is away", error=repr(error))
         if self.is_gone:
             logger.warning("the database is not silent any more")

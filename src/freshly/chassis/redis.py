@@ -35,6 +35,7 @@ SUSPICIOUS = 0.02  # seconds that an answer is out, until readers do without it
 REST = 0.5  # seconds between two looks for whether it is back
 CONNECTIONS = 8  # of each process; who finds none free waits for that without blaming Redis
 CHANGING = b"~"  # instead of a version, while a transaction is about to commit
+LONGEST_MARK = 1.0  # seconds that a commit waits for it
 LONGEST_COMMIT = 30  # seconds until a mark is forgotten whose process died
 OURS = 16  # characters of a version; a mark has one more, and whatever else is there is not ours
 LARGEST_BUNCH = 200  # commands
@@ -228,7 +229,8 @@ class RedisVersions:
 
         # Others go on serving what they have until they see the mark. One call may be late without
         # Redis being gone, so only when it is taken for gone by all is there nobody to be told.
-        while self._link.is_well:
+        until = monotonic() + LONGEST_MARK
+        while self._link.is_well and monotonic() < until:
             try:
                 await self._link.ask(call)
             except RedisRefused:  # a full one takes no mark, but forgets

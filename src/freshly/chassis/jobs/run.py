@@ -51,17 +51,22 @@ class Run:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:
-        """A unit of work that begins with locking the job. Raises TakenOver."""
+        """A unit of work that ends with locking the job. Raises TakenOver, and nothing is kept.
+
+        Last, because requests lock what they change before they ask for a job about it.
+        """
         async with self.units.writing() as session:
-            await self.held(session)
             yield session
+            await session.flush()
+            await self.held(session)
 
     @asynccontextmanager
     async def finishing(self, result_url: str | None = None) -> AsyncIterator[AsyncSession]:
         """The last unit of work: its effects and the end of the job are one commit."""
         async with self.units.writing() as session:
-            row = await self.held(session)
             yield session
+            await session.flush()
+            row = await self.held(session)
             finish(row, await clock(session), result_url)
             await session.flush()
         self.is_over = True

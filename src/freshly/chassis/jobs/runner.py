@@ -102,6 +102,8 @@ class Runner:
             yield
         except AWAY as error:
             logger.warning("jobs: no database", to=what, error=repr(error))
+        except Exception:  # whatever it was, others' work goes on
+            logger.exception("jobs: failed", to=what)
 
     async def _live(self, stop: asyncio.Event) -> None:
         """The heart: says that this worker lives, and looks after those that do not."""
@@ -136,8 +138,12 @@ class Runner:
 
     async def leave(self) -> None:
         """Running jobs have some time to finish; what remains is given back."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self.grace)
+        until = monotonic() + self.grace
+        beat = self.silence.total_seconds() / BEATS
+        while self._tasks and monotonic() < until:
+            await asyncio.wait(self._tasks, timeout=min(beat, until - monotonic()))
+            with self._patiently("tell that the worker lives"):
+                await self.join()
         for task in self._tasks:
             task.cancel()
         if self._tasks:

@@ -30,7 +30,7 @@ async def look(session: AsyncSession, kinds: Iterable[str]) -> Due:
         await session.execute(
             select(
                 exists().where(_is_due(kinds)),
-                exists().where(ScheduleRow.next_at <= now()),
+                exists().where(ScheduleRow.next_at <= now(), ScheduleRow.kind.in_(tuple(kinds))),
                 exists().where(WorkerRow.dedicated),
             )
         )

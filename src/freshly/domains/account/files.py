@@ -1,6 +1,7 @@
 """A person's files: whatever lies in their folder of a bucket."""
 
 import secrets
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -21,20 +22,19 @@ class PersonalFiles:
     objects: Annotated[ObjectStore, from_lifespan("objects")]
     settings: Annotated[Settings, from_lifespan("settings")]
 
-    @property
-    def _pictures(self) -> dict[str, str]:
-        """Buckets, by what is in them."""
+    def _pictures(self, user_id: int) -> dict[str, tuple[str, str]]:
+        """Bucket and folder, by what is in them."""
         known = self.settings
         return {
-            "avatar": known.avatars_bucket,
-            "chat_pictures": known.chat_images_bucket,
-            "pantry_pictures": known.pantry_images_bucket,
+            "avatar": (known.avatars_bucket, f"{user_id}/"),
+            "chat_pictures": (known.chat_images_bucket, f"{user_id}/"),
+            "pantry_pictures": (known.pantry_images_bucket, f"p{user_id}/"),
         }
 
     async def pictures(self, user_id: int) -> AsyncIterator[tuple[str, AsyncIterator[bytes]]]:
         """By a name that says what they are: `chat_pictures/12/3f2a.jpg`."""
-        for name, bucket in self._pictures.items():
-            for path in await self.objects.paths(bucket, f"{user_id}/"):
+        for name, (bucket, folder) in self._pictures(user_id).items():
+            for path in await self.objects.paths(bucket, folder):
                 content = await self.objects.pieces(bucket, path)
                 if content is not None:  # else it was removed meanwhile
                     yield f"{name}/{path.partition('/')[2]}", content
@@ -59,9 +59,12 @@ class PersonalFiles:
 
     async def remove_all(self, user_id: int) -> None:
         """For somebody who is gone. It can be done again."""
-        for bucket in (*self._pictures.values(), self.settings.exports_bucket):
-            await self.objects.delete(bucket, await self.objects.paths(bucket, f"{user_id}/"))
+        exports = (self.settings.exports_bucket, f"{user_id}/")
+        for bucket, folder in (*self._pictures(user_id).values(), exports):
+            await self.objects.delete(bucket, await self.objects.paths(bucket, folder))
 
 
 def _until(path: str) -> int:
-    return int(path.rpartition("/")[2].partition("-")[0])
+    """Forever, for what is not of ours."""
+    until = path.rpartition("/")[2].partition("-")[0]
+    return int(until) if until.isdecimal() else sys.maxsize

@@ -2,7 +2,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from freshly.chassis.jobs import Run
+from freshly.chassis.jobs import Run, TakenOver
 from freshly.chassis.links import Links, LinkSigner
 from freshly.domains.account.exporting import Exporter
 from freshly.domains.account.files import EXPORTS_LIVE, PersonalFiles
@@ -25,8 +25,9 @@ async def export(_job: Export, run: Run) -> None:
         async with run.finishing(_link(run, path)) as session:
             log = await run.service(ActivityLog, session)
             await log.note(Happened.EXPORT, run.user_id)
-    except BaseException:
-        # Nobody was told where it is: it was somebody else's job by then, or nobody's any more.
+    except TakenOver:
+        # Nobody was told where it is. After any other error somebody may have been: a commit whose
+        # answer was lost. What nobody knows of is dropped when its time is over.
         await files.drop(path)
         raise
 

@@ -18,7 +18,7 @@ async def digest_for_all(_job: DigestForAll, run: Run) -> None:
             jobs = JobQueue(session)
             for person_id in people:
                 await jobs.enqueue(
-                    TellWhatExpires(person_id=person_id, day=day), key=f"digest:{person_id}"
+                    TellWhatExpires(person_id=person_id, day=day), key=f"digest:{person_id}:{day}"
                 )
         if len(people) < AT_ONCE:
             return
@@ -26,7 +26,9 @@ async def digest_for_all(_job: DigestForAll, run: Run) -> None:
 
 
 async def tell_what_expires(job: TellWhatExpires, run: Run) -> None:
-    """At most once a day: that it was done is one commit with it."""
+    """At most once a day, and not a day late: that it was done is one commit with it."""
+    if today_in(run.parts["settings"]) != job.day:
+        return
     async with run.finishing() as session:
         digests = DigestRepository(session)
         wanted = await digests.begin(job.person_id, job.day)

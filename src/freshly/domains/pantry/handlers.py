@@ -43,7 +43,7 @@ async def draw_picture(job: DrawPicture, run: Run) -> None:
         drawn.content or b"", set(TYPES.values()), largest_side=SIDE, as_jpeg=True
     )
     bucket = settings.pantry_images_bucket
-    path = path_of(job.person_id, job.item_id, name)
+    path = path_of(owner.tag, job.item_id, name)
     await run.still_mine()
     await objects.put(bucket, path, picture.content)
     url = Links(job.base, run.parts["signer"]).public(bucket, path)
@@ -71,5 +71,5 @@ async def sweep_pictures(_job: SweepPictures, run: Run) -> None:
         paths = found[start : start + AT_ONCE]
         async with run.reading() as session:
             there = await PictureRepository(session).there({item_of(path) for path in paths})
-        gone = [path for path in paths if item_of(path) not in there]
+        gone = [path for path in paths if item_of(path) not in (0, *there)]
         await objects.delete(bucket, gone)

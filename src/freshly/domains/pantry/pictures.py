@@ -45,10 +45,13 @@ def prompt(name: str) -> str:
     )
 
 
-def path_of(person_id: int, item_id: int, name: str) -> str:
-    """Nobody guesses it: what is in a kitchen is nobody else's business."""
+def path_of(owner: str, item_id: int, name: str) -> str:
+    """Nobody guesses it: what is in a kitchen is nobody else's business.
+
+    `owner` is its tag: a family's pictures stay when somebody goes.
+    """
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_SLUG] or "item"
-    return f"{person_id}/{item_id}/{slug}-{secrets.token_urlsafe(12)}.jpg"
+    return f"{owner}/{item_id}/{slug}-{secrets.token_urlsafe(12)}.jpg"
 
 
 def path_in(url: str, bucket: str) -> str | None:
@@ -58,4 +61,7 @@ def path_in(url: str, bucket: str) -> str | None:
 
 
 def item_of(path: str) -> int:
-    return int(path.split("/")[1])
+    """No item's, for what is not of ours."""
+    _, _, rest = path.partition("/")
+    item_id = rest.partition("/")[0]
+    return int(item_id) if item_id.isdecimal() else 0

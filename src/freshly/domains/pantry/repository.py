@@ -93,9 +93,9 @@ class PictureRepository:
         return name
 
     async def show(self, item_id: int, url: str) -> bool:
-        """Whether the item is there still."""
+        """Whether the item is there still, and has no picture."""
         item = await self.session.get(PantryItem, item_id, with_for_update=True)
-        if item is None:
+        if item is None or item.image_url is not None:
             return False
         item.image_url = url
         await self.session.flush()

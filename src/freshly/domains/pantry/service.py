@@ -78,6 +78,9 @@ class PantryService:
             setattr(item, field, getattr(update, field))
         if update.ingredient_name is not None:
             self.items.point(item, await self.ingredients.named(update.ingredient_name))
+            if item.ingredient_id != before and item.image_url is not None:
+                await self.jobs.enqueue(RemovePicture(url=item.image_url))
+                item.image_url = None  # it shows something else
         await self._measure(item)
         await self.items.save(item)
         if update.model_fields_set != {"category"}:

@@ -51,7 +51,8 @@ class ItemService:
             if value is not None or field != "checked":
                 setattr(item, field, value)
         if sent & {"quantity", "unit_id", "note"}:
-            # What was worked out from the old amount is void.
+            # What was worked out from the old amount is void, and it is the person's line now.
+            item.is_manual = True
             item.needed_quantity = item.needed_unit = None
             item.canonical_quantity_needed = item.canonical_unit = None
         await self.items.save(item)

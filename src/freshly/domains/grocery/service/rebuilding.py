@@ -1,3 +1,4 @@
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -12,6 +13,7 @@ from freshly.domains.grocery.models import (
     GroceryList,
     GroceryListItem,
     GroceryNeed,
+    ListStatus,
 )
 from freshly.domains.grocery.netting import NOTHING, Key, Line, Need, net
 from freshly.domains.grocery.repository import ItemRepository, ListRepository, ReasonRepository
@@ -79,13 +81,19 @@ class RebuildService:
         """Where there is a list of the plan; one that somebody has removed stays away."""
         plan = await self.plans.get(plan_id, lock=True)
         found = await self.rows.of_plan(plan.id, self.access.owner(plan.family_id))
-        if found is not None:
-            await self._rebuild(plan, found)
+        if found is not None and found.status != ListStatus.PURCHASED:
+            await self._rebuild(plan, found, unasked=True)
 
-    async def _rebuild(self, plan: MealPlan, found: GroceryList) -> tuple[GroceryList, int]:
-        """The list, and how many lines the plan has on it."""
+    async def _rebuild(
+        self, plan: MealPlan, found: GroceryList, *, unasked: bool = False
+    ) -> tuple[GroceryList, int]:
+        """The list, and how many lines the plan has on it.
+
+        `unasked` leaves out what somebody has taken off the list.
+        """
         locked = await self.rows.get(found.id, lock=True)
         grocery_list = await self.rows.refreshed(locked.id)
+        off = await self._taken_off(grocery_list) if unasked else set()
         wanted = _wanted(plan, await self.plans.planned(plan))
         foods = await self.ingredients.find_or_make(w.name for w in wanted)
         needs = await self._needs(grocery_list, wanted, foods)
@@ -101,9 +109,20 @@ class RebuildService:
             ],
         )
         made = await self._make_items(grocery_list, plan, lines, needs, kept)
+        made = [item for item in made if item.ingredient_id not in off]
         if await self.items.replace(former, made):
             await self.rows.touch(grocery_list)
         return grocery_list, len(made)
+
+    async def _taken_off(self, grocery_list: GroceryList) -> set[int]:
+        """Foods that the last rebuild put on the list, and of which there is no line any more."""
+        left: defaultdict[tuple[int, str | None], Decimal] = defaultdict(Decimal)
+        for need in await self.reasons.needs(grocery_list):
+            left[need.ingredient_id, need.unit] += 1 if need.quantity is None else need.quantity
+        for taken in await self.reasons.reservations(grocery_list):
+            left[taken.ingredient_id, taken.unit] -= taken.quantity
+        there = {item.ingredient.stands_for for item in grocery_list.items}
+        return {food for (food, _), amount in left.items() if amount > 0} - there
 
     async def rebuild_list(self, list_id: int, plan_id: int | None) -> Rebuilt:
         """By the list, as some code of the existing app calls it."""
