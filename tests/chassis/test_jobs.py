@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from freshly.chassis.errors import Conflict
-from freshly.chassis.jobs import GiveUp, Job, JobQueue, Priority
+from freshly.chassis.jobs import GiveUp, Job, JobQueue, Priority, taking
 from freshly.chassis.jobs.rows import JobRow
 from freshly.chassis.jobs.runner import pause_before
 from freshly.chassis.logging import correlation_id
@@ -325,3 +325,17 @@ async def test_the_correlation_id_of_the_request_is_that_of_the_job(jobs):
     await jobs.run_due()
 
     assert seen == ["from-the-request"]
+
+
+async def test_a_job_whose_taking_was_committed_but_never_heard_of_is_done(jobs, noted, units):
+    """The connection broke between the commit and its answer."""
+    await jobs.enqueue(Note(text="soup"))
+    runner = jobs.runner()
+    await runner.join()
+    async with units.writing() as session:
+        await taking.take(session, runner.id, runner.jobs, 1)
+
+    runner._unsure = True  # noqa: SLF001 - as it is while an answer is out
+    await runner.drain()
+
+    assert noted == ["soup"]

@@ -241,3 +241,15 @@ async def test_what_is_older_than_a_year_is_dropped(alice, units):
     kept = [one["correlation_id"] for one in await activity_of(alice)]
     assert f"{KEPT_FOR.days - 1} days" in kept
     assert len(kept) == 2
+
+
+async def test_who_guesses_codes_for_a_new_password_is_seen(alice, client, units):
+    for address in (alice.user["email"], "nobody@example.com"):
+        await client.post("/auth/forgot-password", json={"email": address})
+        before = await rows(units)
+        guess = {"email": address, "code": "000000"}
+        guessed = await client.post("/auth/forgot-password/verify", json=guess)
+        assert guessed.status_code == 400
+        assert await rows(units) - before == (1 if address == alice.user["email"] else 0)
+
+    assert await kinds_of(alice) == [("password_reset", "refused")]

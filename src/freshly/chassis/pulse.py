@@ -56,6 +56,7 @@ class Pulse:
             return
         event.listen(self._engine.sync_engine, "checkout", self._on_checkout)
         event.listen(self._engine.sync_engine, "checkin", self._on_checkin)
+        event.listen(self._engine.sync_engine, "invalidate", self._on_invalidate)
         beat = asyncio.create_task(self._beat(self._engine))
         try:
             yield
@@ -71,6 +72,9 @@ class Pulse:
         if connection is not None:  # or it broke
             self._connections.discard(connection.driver_connection)
             self._answered_at = monotonic()
+
+    def _on_invalidate(self, connection: Any, _record: Any, _error: Any) -> None:
+        self._connections.discard(connection.driver_connection)
 
     async def _beat(self, engine: AsyncEngine) -> None:
         while True:

@@ -66,6 +66,7 @@ class Runner:
         self.id = uuid4().hex
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._joined = False
+        self._unsure = False  # whether what was taken last is known here
         self._tasks: dict[asyncio.Task[None], tuple[str, int]] = {}
 
     @asynccontextmanager
@@ -164,6 +165,10 @@ class Runner:
 
     async def _look(self) -> int:
         """Starts what is due and finds room; how many."""
+        if self._unsure:
+            async with self.units.writing() as session:
+                await taking.give_back_unknown(session, self.id, self._tasks.values())
+            self._unsure = False
         room = self.at_once - len(self._tasks)
         async with self.units.reading() as session:
             due = await taking.look(session, self.jobs)
@@ -174,8 +179,10 @@ class Runner:
                 await ask_for_due(session, self.schedules, self.zone)
         if room <= 0 or not (due.jobs or due.schedules):
             return 0
+        self._unsure = True
         async with self.units.writing() as session:
             rows = await taking.take(session, self.id, self.jobs, room)
+        self._unsure = False
         for row in rows:
             task = asyncio.create_task(self._attend(row))
             self._tasks[task] = (row.id, row.taken)

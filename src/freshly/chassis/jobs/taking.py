@@ -75,6 +75,19 @@ async def held_by(session: AsyncSession, worker_id: str) -> set[tuple[str, int]]
     return {(row.id, row.taken) for row in rows}
 
 
+async def give_back_unknown(
+    session: AsyncSession, worker_id: str, known: Iterable[tuple[str, int]]
+) -> None:
+    """What is this worker's by the database, and it knows nothing of: the answer was lost."""
+    for job_id, taken in await held_by(session, worker_id) - set(known):
+        await session.execute(
+            update(JobRow)
+            .where(JobRow.id == job_id, JobRow.taken == taken, JobRow.state == JobState.RUNNING)
+            .values(state=JobState.QUEUED, worker_id=None),
+            execution_options={"synchronize_session": False},
+        )
+
+
 async def give_back(session: AsyncSession, worker_id: str) -> None:
     """What a worker that ends has not finished. That was no try."""
     await session.execute(

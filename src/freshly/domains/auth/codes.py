@@ -61,6 +61,7 @@ class CodeService:
     codes: Injected[CodeRepository]
     users: Injected[UserRepository]
     jobs: Injected[JobQueue]
+    log: Injected[ActivityLog]
 
     async def ask(self, address: str, kind: Kind) -> None:
         """Has a letter sent, if there is somebody to send it to.
@@ -96,6 +97,8 @@ class CodeService:
         if not compare_digest(code.code.encode(), given.code.encode()) or user is None:
             code.tries += 1
             await self.codes.save(code)
+            if kind is RESET:  # somebody guesses
+                await self.log.note_refused(Happened.PASSWORD_RESET, user.id if user else None)
             raise kind.wrong
         await self.codes.delete(code)
         return user
