@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,7 +81,8 @@ def _running(
 ) -> Iterator[Server]:
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     # Beside its data: the disk of the data may be full.
-    log = Path(settings.get("DATA_DIR", "/tmp/bare")).with_suffix(f".{port}.log")  # noqa: S108
+    data = Path(settings.get("DATA_DIR") or Path(tempfile.gettempdir()) / "freshly-bare")
+    log = data.with_suffix(f".{port}.log")
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603
             command,

@@ -216,6 +216,21 @@ def jobs(app):
     return Jobs(app)
 
 
+class Letters:
+    def __init__(self):
+        self.sent = []
+
+    async def send(self, letter):
+        self.sent.append(letter)
+
+
+@pytest.fixture
+def letters(app):
+    """What is sent by mail, in order."""
+    app.state["mailer"] = Letters()
+    return app.state["mailer"].sent
+
+
 # What takes longest goes first, so that no process is left alone with it at the end.
 LONGEST = ("test_consistency", "test_faults", "test_fuzz", "test_workers", "test_retries")
 

@@ -9,20 +9,6 @@ from freshly.domains.users.models import User
 from tests.kitchen import PASSWORD
 
 
-class Letters:
-    def __init__(self):
-        self.sent = []
-
-    async def send(self, letter):
-        self.sent.append(letter)
-
-
-@pytest.fixture
-def letters(app):
-    app.state["mailer"] = Letters()
-    return app.state["mailer"].sent
-
-
 async def reset(client, jobs, letters, email):
     await client.post("/auth/forgot-password", json={"email": email})
     await jobs.run_due()

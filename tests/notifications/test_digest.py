@@ -8,22 +8,9 @@ from sqlalchemy import update
 from freshly.domains.notifications.jobs import DigestForAll
 from freshly.domains.notifications.models import NoticeChoices
 from freshly.domains.users.models import User
+from tests.conftest import Letters
 
 CHOICES = "/notifications/choices"
-
-
-class Letters:
-    def __init__(self):
-        self.sent = []
-
-    async def send(self, letter):
-        self.sent.append(letter)
-
-
-@pytest.fixture
-def letters(app):
-    app.state["mailer"] = Letters()
-    return app.state["mailer"].sent
 
 
 @pytest.fixture
