@@ -1,7 +1,7 @@
 """Tables and transactions. A unit of work is opened and committed here, nowhere else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -18,7 +18,6 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
-from sqlalchemy.util import greenlet_spawn
 
 from freshly.chassis.cache import Cache, Off
 from freshly.chassis.columns import Instant, now
@@ -26,7 +25,7 @@ from freshly.chassis.engine import LOCK_WAIT
 from freshly.chassis.errors import AppError, Unavailable
 from freshly.chassis.gate import Gate
 from freshly.chassis.pulse import Pulse
-from freshly.chassis.questions import Found, Question
+from freshly.chassis.questions import Desk, Found, Question
 from freshly.chassis.stale import Shows, stale_tags
 
 # As PostgreSQL names them by itself, because existing databases were named by it.
@@ -37,6 +36,7 @@ NAMING = {
     "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
     "pk": "%(table_name)s_pkey",
 }
+ALONE_WAITS = 30  # seconds, of tools that nobody waits for
 ENQUEUED = "enqueued"  # in the `info` of a session that asks for work
 Session = AsyncSession  # for signatures outside of the layers that know SQLAlchemy
 # What a request's unit of work begins with, by this name in the request's scope.
@@ -78,7 +78,8 @@ class UnitsOfWork:
     ) -> None:
         self.engine = engine
         self.cache = cache or Cache(Off())
-        self.gate = gate or Gate(capacity=1000, longest=1)
+        self._desk = Desk(engine)
+        self.gate = gate or Gate(self._desk.connections, longest=ALONE_WAITS)
         self.pulse = pulse or Pulse()
         make = partial(async_sessionmaker, expire_on_commit=False, autoflush=False)
         self._writing = make(engine.execution_options(writes=True))
@@ -87,7 +88,6 @@ class UnitsOfWork:
         # without one there are two round trips fewer.
         one_by_one = {"reads": True} if alone else {"isolation_level": "AUTOCOMMIT"}
         self._reading = make(engine.execution_options(**one_by_one))
-        self._pool, self._dialect = engine.sync_engine.pool, engine.sync_engine.dialect
         self.enqueued = asyncio.Event()  # set when work that was asked for here is committed
         # SQLite lets one write at a time; who waits here waits without asking again and again.
         self._turn = asyncio.Lock() if alone else None
@@ -116,17 +116,10 @@ class UnitsOfWork:
 
     @asynccontextmanager
     async def _entered(self) -> AsyncIterator[None]:
-        """Inside the gate, and watched."""
-        self.pulse.check()
-        lane = await self.gate.enter()
-        try:
-            unit = self.pulse.begin()
-            try:
-                yield
-            finally:
-                self.pulse.end(unit)
-        finally:
-            self.gate.leave(lane)
+        async with _Inside(self.gate, self.pulse):
+            if self.gate.taken + self._desk.at_hand > self.gate.capacity:
+                await self._desk.make_room()
+            yield
 
     @asynccontextmanager
     async def _unit(self) -> AsyncIterator[AsyncSession]:
@@ -161,18 +154,32 @@ class UnitsOfWork:
 
     async def ask(self, question: Question, **asked: Any) -> Found:
         """What one statement finds that is alone: a quarter of what it costs in a session."""
-        async with self._entered():
-            return await greenlet_spawn(self._ask, question, asked)
+        async with _Inside(self.gate, self.pulse):
+            found = await self._desk.put(question, asked)
+            self.pulse.answered()
+            return found
 
-    def _ask(self, question: Question, asked: Mapping[str, Any]) -> Found:
+
+class _Inside:
+    """Inside the gate, and watched."""
+
+    __slots__ = ("_gate", "_lane", "_pulse", "_unit")
+
+    def __init__(self, gate: Gate, pulse: Pulse) -> None:
+        self._gate, self._pulse = gate, pulse
+
+    async def __aenter__(self) -> None:
+        self._pulse.check()
+        self._lane = await self._gate.enter()
         try:
-            connection = self._pool.connect()
-        except self._dialect.loaded_dbapi.Error as error:
-            raise OperationalError(None, None, error, connection_invalidated=True) from error
-        try:
-            return question.put(connection, self._dialect, asked)
-        finally:
-            connection.close()
+            self._unit = self._pulse.begin()
+        except BaseException:
+            self._gate.leave(self._lane)
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pulse.end(self._unit)
+        self._gate.leave(self._lane)
 
 
 class Within(UnitsOfWork):

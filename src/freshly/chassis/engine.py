@@ -17,6 +17,7 @@ CONNECTS_WITHIN = 1.5  # seconds
 LATE = 5  # seconds that the end of a statement may be late
 LONG_UNUSED = 10  # seconds after which a connection is asked whether it still lives
 OLDEST = 1800  # seconds
+USED = "used"  # when a connection last answered, by `monotonic`, in its `info`
 DIRECT = {
     "application_name": "freshly",
     "lock_timeout": f"{LOCK_WAIT}s",
@@ -75,11 +76,11 @@ def _ask_before_use(engine: AsyncEngine) -> None:
 
     @event.listens_for(engine.sync_engine, "checkin")
     def _on_checkin(_connection: Any, record: Any) -> None:
-        record.info["used"] = monotonic()
+        record.info[USED] = monotonic()
 
     @event.listens_for(engine.sync_engine, "checkout")
     def _on_checkout(connection: Any, record: Any, _proxy: Any) -> None:
-        used = record.info.get("used")
+        used = record.info.get(USED)
         if used is None:
             return
         if connection.driver_connection.is_closed():

@@ -49,6 +49,10 @@ class Pulse:
     def end(self, unit: object) -> None:
         del self._units[unit]
 
+    def answered(self) -> None:
+        """Somebody has had what he wanted of the database."""
+        self._answered_at = monotonic()
+
     @asynccontextmanager
     async def beating(self) -> AsyncIterator[None]:
         if self._engine is None or self._engine.dialect.name == "sqlite":
@@ -71,7 +75,7 @@ class Pulse:
     def _on_checkin(self, connection: Any, _record: Any) -> None:
         if connection is not None:  # or it broke
             self._connections.discard(connection.driver_connection)
-            self._answered_at = monotonic()
+            self.answered()
 
     def _on_invalidate(self, connection: Any, _record: Any, _error: Any) -> None:
         self._connections.discard(connection.driver_connection)

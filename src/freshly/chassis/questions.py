@@ -1,24 +1,29 @@
 """What is asked of the database so often that the way there must be short.
 
 SQLAlchemy writes the statement, once, and says how each type comes and goes. Then it is put to the
-driver itself: the way through SQLAlchemy's execution takes longer than the database does.
+driver itself: the way through SQLAlchemy's execution takes longer than the database does. So does
+the way to its pool and back, which is why connections stay at hand for a while.
 """
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
-from sqlalchemy import Dialect, Select
+from sqlalchemy import Dialect, Engine, Select, event
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.types import TypeEngine
-from sqlalchemy.util import await_only
+from sqlalchemy.util import greenlet_spawn
 
+from freshly.chassis.engine import USED
 from freshly.chassis.numbers import statements
 
 Convert = Callable[[Any], Any]
 Found = list[dict[str, Any]]
+STAYS = 10  # seconds
 
 
 @dataclass(frozen=True)
@@ -67,28 +72,109 @@ class Question:
         self.statement = statement
         self._forms: dict[str, _Form] = {}
 
-    def put(
-        self, connection: PoolProxiedConnection, dialect: Dialect, asked: Mapping[str, Any]
-    ) -> Found:
-        """Within SQLAlchemy's greenlet; on its own, outside of any transaction."""
-        form = self._forms.get(dialect.name)
-        if form is None:
-            form = self._forms[dialect.name] = _Form.of(self.statement, dialect)
+    def form(self, dialect: Dialect) -> _Form:
+        known = self._forms.get(dialect.name)
+        if known is None:
+            known = self._forms[dialect.name] = _Form.of(self.statement, dialect)
+        return known
+
+
+class _Loan:
+    """A connection that is out of its pool for a while."""
+
+    __slots__ = ("connection", "driver", "since", "used")
+
+    def __init__(self, connection: PoolProxiedConnection) -> None:
+        self.connection = connection
+        self.driver: Any = connection.driver_connection
+        self.since = self.used = monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        return monotonic() - self.since > STAYS or self.driver.is_closed()
+
+    def end(self) -> None:
+        """Within a greenlet. The pool is told when it was used, not when it came back."""
+        facts = self.connection.info
+        self.connection.close()
+        facts[USED] = self.used
+
+
+class Desk:
+    """Puts questions, each on its own, outside of any transaction.
+
+    To take a connection from SQLAlchemy's pool and to give it back needs a greenlet, and takes
+    several times as long as a short statement. So those that were taken stay at hand: no more than
+    the pool keeps open anyway, and for ten seconds each, after which the pool looks after them
+    again (whether they live, and how old they are).
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        pool = engine.sync_engine.pool
+        assert isinstance(pool, QueuePool), pool
+        self._pool, self._dialect = pool, engine.sync_engine.dialect
+        self._at_hand: list[_Loan] = []
+        event.listen(engine.sync_engine, "engine_disposed", self._close)
+
+    @property
+    def connections(self) -> int:
+        """That the pool keeps open."""
+        return self._pool.size()
+
+    @property
+    def at_hand(self) -> int:
+        """Connections that nobody uses, and nobody but a question gets."""
+        return len(self._at_hand)
+
+    async def put(self, question: Question, asked: Mapping[str, Any]) -> Found:
+        form = question.form(self._dialect)
         values = form.values(asked)
-        driver: Any = connection.driver_connection
+        loan = await self._take()
         statements.inc()
         try:
-            rows = await_only(driver.fetch(form.sql, *values))
+            rows = await loan.driver.fetch(form.sql, *values)
         except Exception as error:
-            connection.invalidate(error)
+            await greenlet_spawn(loan.connection.invalidate, error)
             refused = isinstance(error, sqlite3.Error) or hasattr(error, "sqlstate")
             raise OperationalError(
-                form.sql, None, error, connection_invalidated=not refused or driver.is_closed()
+                form.sql, None, error, connection_invalidated=not refused or loan.driver.is_closed()
             ) from error
         except BaseException:  # whoever asked has gone: what comes now is nobody's answer
-            connection.invalidate()
+            loan.connection.invalidate()
             raise
+        loan.used = monotonic()
+        await self._put_back(loan)
         return form.found(rows)
+
+    async def make_room(self) -> None:
+        """Ends a loan, for somebody who needs a connection of the pool."""
+        if self._at_hand:
+            await greenlet_spawn(self._at_hand.pop(0).end)
+
+    async def _take(self) -> _Loan:
+        """The one that was used last, so that those grow old that are not needed."""
+        while self._at_hand:
+            loan = self._at_hand.pop()
+            if not loan.is_over:
+                return loan
+            await greenlet_spawn(loan.end)
+        try:
+            return _Loan(await greenlet_spawn(self._pool.connect))
+        except self._dialect.loaded_dbapi.Error as error:
+            raise OperationalError(None, None, error, connection_invalidated=True) from error
+
+    async def _put_back(self, loan: _Loan) -> None:
+        if len(self._at_hand) < self._pool.size():
+            self._at_hand.append(loan)
+        else:
+            await greenlet_spawn(loan.end)
+
+    def _close(self, _engine: Engine) -> None:
+        """The pool is gone, and would not close what comes back to it."""
+        while self._at_hand:
+            connection = self._at_hand.pop().connection
+            connection.detach()
+            connection.close()
 
 
 def _reader(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
