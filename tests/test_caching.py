@@ -1,6 +1,8 @@
 """Answers are kept, and nobody is ever served what a commit has changed."""
 
+import json
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from pydantic import TypeAdapter
@@ -96,9 +98,12 @@ async def test_a_list_is_exactly_what_its_schema_says(full, path, scope):
     of_family = f"{path.removesuffix('/me')}/family/{full.family['id']}"
     body = (await full.alice.get(path if scope == "me" else of_family)).content
     schema = TypeAdapter(list[HOT[path]])
+    told = schema.validate_json(body)
 
-    assert schema.validate_json(body)
-    assert schema.dump_json(schema.validate_json(body), by_alias=True) == body
+    assert told
+    # The same members in the same order, each as the schema writes it.
+    read = partial(json.loads, object_pairs_hook=list)
+    assert read(body) == read(schema.dump_json(told, by_alias=True))
 
 
 @pytest.mark.parametrize("rows", [1, 50, 500])

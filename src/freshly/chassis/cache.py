@@ -19,8 +19,8 @@ from itertools import count
 from time import monotonic
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from msgspec.json import Encoder
 from pydantic import TypeAdapter
-from pydantic_core import to_json
 
 from freshly.chassis.conditional import Kept, digest
 from freshly.chassis.pages import Slice
@@ -259,7 +259,7 @@ class Named(Protocol):
 
 Service = TypeVar("Service", bound=Reader)
 Owner = TypeVar("Owner", bound=Named)
-Read = Callable[Concatenate[Service, Owner, Arguments], Coroutine[Any, Any, Slice[dict[str, Any]]]]
+Read = Callable[Concatenate[Service, Owner, Arguments], Coroutine[Any, Any, Slice[Any]]]
 CachedRead = Callable[Concatenate[Service, Owner, Arguments], Coroutine[Any, Any, Kept]]
 
 
@@ -268,9 +268,8 @@ def cached(
 ) -> Callable[[Read[Service, Owner, Arguments]], CachedRead[Service, Owner, Arguments]]:
     """Keeps what a service's read gives for an Owner, as the bytes of its JSON.
 
-    The read gives dicts that are on the wire as they are: a question to the database names its
-    columns as the schema names its fields, and validating thousands of values that come from
-    typed columns takes as long as reading them (tests hold the answers to their schemas).
+    The read gives records that are on the wire as they are (`questions.record_of` a schema; tests
+    hold the answers to their schemas).
 
     The key is made of the owner and all other arguments, so whatever the answer depends on is one
     of them. Each owner among them adds its tags.
@@ -313,9 +312,12 @@ def encoded(adapter: TypeAdapter[Any], value: Any) -> Kept:
     return Kept(body, digest(body))
 
 
-def written(found: Slice[dict[str, Any]]) -> Kept:
-    """Of dicts that have the schema's fields already, in the schema's order."""
-    body = to_json(found.items)
+_json = Encoder()
+
+
+def written(found: Slice[Any]) -> Kept:
+    """Of records that have the schema's fields already, in the schema's order."""
+    body = _json.encode(found.items)
     return Kept(body, digest(body), found.next_cursor)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from fastapi import Depends, Request
 from sqlalchemy import Index, MetaData, Table, UniqueConstraint, func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -202,9 +202,14 @@ class Within(UnitsOfWork):
             yield session
 
     async def ask(self, question: Question, **asked: Any) -> Found:
-        connection = await self._session.connection()
-        rows = await connection.execute(question.statement, asked)
-        return [dict(row) for row in rows.mappings()]
+        return await ask_within(self._session, question, **asked)
+
+
+async def ask_within(session: AsyncSession, question: Question, **asked: Any) -> Found:
+    """In the session's transaction."""
+    connection = await session.connection()
+    driver = (await connection.get_raw_connection()).driver_connection
+    return await question.put(driver, connection.dialect, asked)
 
 
 async def _units(request: Request) -> UnitsOfWork:

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -137,31 +137,31 @@ class Listing:
         self._first = Question(finished(page))
         self._next = Question(finished(page.where(_after(keys, last))))
 
-    async def page(self, units: Asked, query: ListQuery, **asked: Any) -> Slice[dict[str, Any]]:
-        """By the statement's own parameters; raises BadCursor."""
+    async def page(self, units: Asked, query: ListQuery, **asked: Any) -> tuple[Found, str | None]:
+        """By the statement's own parameters, and where the next page begins. Raises BadCursor."""
         limit = query.limit or LONGEST_LIST
         question = self._first
         if query.cursor:
             question = self._next
             last = _decode(query.cursor, self._keys)
             asked |= {f"last_{place}": value for place, value in enumerate(last)}
-        rows = await units.ask(question, limit=limit + 1, **asked)
-        names = [key.key or "" for key in self._keys]
-        if self._has_parts and len(rows) > limit:
-            limit = _end_of_page(rows, limit, names[-1])
-        if len(rows) <= limit:
-            return Slice(rows, None)
-        return Slice(rows[:limit], _encode([rows[limit - 1][name] for name in names]))
+        found = await units.ask(question, limit=limit + 1, **asked)
+        keys = [found.columns[key.key or ""] for key in self._keys]
+        if self._has_parts and len(found) > limit:
+            limit = _end_of_page(keys[-1], limit)
+        if len(found) <= limit:
+            return found, None
+        return found.first(limit), _encode([column[limit - 1] for column in keys])
 
 
-def _end_of_page(rows: Sequence[Mapping[str, Any]], limit: int, key: str) -> int:
+def _end_of_page(keys: Sequence[Any], limit: int) -> int:
     """How many rows the first `limit` values of the key have."""
     seen: set[Any] = set()
-    for place, row in enumerate(rows):
-        seen.add(row[key])
+    for place, key in enumerate(keys):
+        seen.add(key)
         if len(seen) > limit:
             return place
-    return len(rows)
+    return len(keys)
 
 
 def _after(

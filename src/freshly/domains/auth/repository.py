@@ -1,4 +1,3 @@
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -8,10 +7,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from freshly.chassis.columns import now
-from freshly.chassis.database import DbSession, UnitsOfWork
+from freshly.chassis.database import DbSession, UnitsOfWork, ask_within
 from freshly.chassis.jobs.rows import JobRow
 from freshly.chassis.pages import PageQuery, Slice, paginate
-from freshly.chassis.questions import Question
+from freshly.chassis.questions import Found, Question
 from freshly.domains.auth.jobs import SendCode
 from freshly.domains.auth.models import CodePurpose, EmailCode, OAuthAccount, RefreshToken, SignIn
 from freshly.domains.users.models import User
@@ -30,12 +29,13 @@ class Standing:
     families: tuple[tuple[int, str], ...]
 
     @classmethod
-    def told(cls, rows: Sequence[Mapping[Any, Any]]) -> Self | None:
+    def told(cls, found: Found) -> Self | None:
         """By the rows of a person, one for each family; None without a person."""
-        if not rows:
+        if not found:
             return None
-        families = tuple((row["family_id"], row["role"]) for row in rows if row["family_id"])
-        return cls(rows[0]["tier"], bool(rows[0]["signed_in"]), families)
+        tiers, signed_in, families, roles = found.columns.values()
+        by_family = zip(families, roles, strict=True)
+        return cls(tiers[0], bool(signed_in[0]), tuple(one for one in by_family if one[0]))
 
 
 class StandingRepository:
@@ -66,14 +66,15 @@ class StandingRepository:
 
     async def of(self, user_id: int, sign_in_id: str, units: UnitsOfWork) -> Standing | None:
         """None without such a person."""
-        rows = await units.ask(self._question, user_id=user_id, sign_in_id=sign_in_id)
-        return Standing.told(rows)
+        return Standing.told(
+            await units.ask(self._question, user_id=user_id, sign_in_id=sign_in_id)
+        )
 
     async def within(self, user_id: int, session: AsyncSession) -> Standing | None:
         """Without a sign-in, in a unit of work that is open already."""
-        asked = {"user_id": user_id, "sign_in_id": ""}
-        rows = await session.execute(self._question.statement, asked)
-        return Standing.told(rows.mappings().all())
+        return Standing.told(
+            await ask_within(session, self._question, user_id=user_id, sign_in_id="")
+        )
 
 
 @dataclass

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
 from freshly.chassis.database import DbSession, Units, violated_constraint
-from freshly.chassis.questions import Question
+from freshly.chassis.questions import Question, record_of
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.families.models import Family, Membership, Role
@@ -28,19 +28,21 @@ ROWS = select(
     .scalar_subquery()
     .label("count"),
 )
+FAMILY = record_of(FamilyRead)
 MINE = select(memberships.family_id).where(memberships.user_id == bindparam("person"))
 MY_FAMILIES = Question(ROWS.where(families.id.in_(MINE)).order_by(families.id))
 
 
 @dataclass
 class CircleRepository:
-    """The families of whoever is calling, as rows with the fields of FamilyRead."""
+    """The families of whoever is calling, as records with the fields of FamilyRead."""
 
     units: Units
     access: CurrentAccess
 
     async def mine(self) -> Sequence[Any]:
-        return await self.units.ask(MY_FAMILIES, person=self.access.user_id)
+        found = await self.units.ask(MY_FAMILIES, person=self.access.user_id)
+        return found.records(FAMILY)
 
 
 @dataclass

@@ -1,16 +1,17 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from itertools import groupby
-from operator import itemgetter
+from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, or_, select
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, func, or_, select
 from sqlalchemy.orm import joinedload, selectinload
 
 from freshly.chassis.columns import now
 from freshly.chassis.database import Session, Units
 from freshly.chassis.pages import Listing, ListQuery, Slice
+from freshly.chassis.questions import Found, record_of
 from freshly.domains.families.access import GuardedRepository, OwnedRepository, Owner
 from freshly.domains.families.models import Membership, Role
 from freshly.domains.grocery.errors import ItemNotFound, ListAccessDenied, ListNotFound
@@ -21,6 +22,7 @@ from freshly.domains.grocery.models import (
     GroceryReservation,
     ListStatus,
 )
+from freshly.domains.grocery.schemas import GroceryListRead, ItemSummary
 from freshly.domains.ingredients.models import Ingredient, UnitRow
 from freshly.domains.meal_plans.models import MealPlan
 
@@ -42,8 +44,17 @@ LOWEST_OWNER = (
     .order_by(memberships.id)
     .limit(1)
     .scalar_subquery()
-    .label("family_owner")
 )
+OWNER = case(
+    (lists.family_id.is_(None), lists.owner_user_id),
+    (lists.created_by_user_id == bindparam("reader"), lists.created_by_user_id),
+    else_=LOWEST_OWNER,
+).label("owner_user_id")
+SCOPE = case((lists.family_id.is_(None), "personal"), else_="family").label("scope")
+LISTED, LINE = record_of(GroceryListRead), record_of(ItemSummary)
+HEAD = LISTED.__struct_fields__[:-1]  # all but the items
+OF_LINE = ("item_id", *LINE.__struct_fields__[1:])
+KNOWN = {column.key: column for column in (*lists, OWNER, SCOPE)}
 
 
 def _with_items(page: Select[Any]) -> Select[Any]:
@@ -59,7 +70,7 @@ def _with_items(page: Select[Any]) -> Select[Any]:
 
 
 def _lists(*where: ColumnElement[bool]) -> Listing:
-    rows = select(*lists, LOWEST_OWNER).where(*where)
+    rows = select(*(KNOWN[name] for name in HEAD)).where(*where)
     return Listing(rows, lists.created_at, lists.id, within=_with_items)
 
 
@@ -72,19 +83,36 @@ OWN, OWN_OF_STATUS = _lists(OF_PERSON), _lists(OF_PERSON, OF_STATUS)
 
 @dataclass
 class ShoppingRepository:
-    """Of each list its rows: one for each item, with the user id of the family's owner."""
+    """Records with the fields of GroceryListRead, as `reader` sees them."""
 
     units: Units
 
-    async def page(self, owner: Owner, status: str | None, query: ListQuery) -> Slice[Any]:
+    async def page(
+        self, owner: Owner, reader: int | None, status: str | None, query: ListQuery
+    ) -> Slice[Any]:
         if owner.family_id is None:
             listing = OWN if status is None else OWN_OF_STATUS
         else:
             listing = FAMILYS if status is None else FAMILYS_OF_STATUS
         asked = {} if status is None else {"status": status}
-        found = await listing.page(self.units, query, owner=owner.id, **asked)
-        grouped = groupby(found.items, key=itemgetter("id"))
-        return Slice([list(rows) for _, rows in grouped], found.next_cursor)
+        found, more = await listing.page(self.units, query, owner=owner.id, reader=reader, **asked)
+        return Slice(_told(found), more)
+
+
+def _told(found: Found) -> list[Struct]:
+    """The lists with their lines, of rows that are one for each line."""
+    columns = found.columns
+    heads = [columns[name] for name in HEAD]
+    lines = list(map(LINE, *[columns[name] for name in OF_LINE]))
+    around = pairwise((None, *columns["id"]))
+    starts = [place for place, (one, other) in enumerate(around) if one != other]
+    return [
+        LISTED(
+            *[column[start] for column in heads],
+            lines[start:end] if columns["item_id"][start] is not None else [],
+        )
+        for start, end in pairwise((*starts, len(found)))
+    ]
 
 
 REMADE = (

@@ -7,6 +7,7 @@ from sqlalchemy.orm import joinedload, selectinload
 
 from freshly.chassis.database import Units
 from freshly.chassis.pages import Listing, ListQuery, Slice, shown
+from freshly.chassis.questions import record_of
 from freshly.domains.families.access import GuardedRepository, Owner
 from freshly.domains.families.models import Membership
 from freshly.domains.meal_plans.errors import MealPlanNotFound, SlotNotFound
@@ -15,6 +16,7 @@ from freshly.domains.meal_plans.schemas import MealPlanRead
 
 plans, memberships = MealPlan.__table__.c, Membership.__table__.c
 ROWS = select(*shown(MealPlanRead, MealPlan.__table__))
+PLANNED = record_of(MealPlanRead)
 FAMILYS = Listing(ROWS.where(plans.family_id == bindparam("family")), plans.id)
 # Who left a family sees its plans no more, not even those of their own making.
 MINE = select(memberships.family_id).where(memberships.user_id == bindparam("person"))
@@ -29,14 +31,16 @@ OWN = Listing(
 
 @dataclass
 class CalendarRepository:
-    """A family's plans, or those that a person made and may still see, as rows."""
+    """A family's plans, or those that a person made and may still see, as records."""
 
     units: Units
 
     async def page(self, owner: Owner, query: ListQuery) -> Slice[Any]:
         if owner.family_id is not None:
-            return await FAMILYS.page(self.units, query, family=owner.family_id)
-        return await OWN.page(self.units, query, person=owner.user_id)
+            found, more = await FAMILYS.page(self.units, query, family=owner.family_id)
+        else:
+            found, more = await OWN.page(self.units, query, person=owner.user_id)
+        return Slice(found.records(PLANNED), more)
 
 
 class MealPlanRepository(GuardedRepository[MealPlan]):

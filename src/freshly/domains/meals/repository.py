@@ -2,26 +2,87 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+from sqlalchemy import JSON, Text, bindparam, cast, select
 
 from freshly.chassis.database import Units
 from freshly.chassis.pages import Listing, ListQuery, Slice
+from freshly.chassis.questions import Found, record_of
 from freshly.domains.families.access import GuardedRepository, Owner
 from freshly.domains.meals.errors import MealNotFound
 from freshly.domains.meals.models import Meal
+from freshly.domains.meals.schemas import SNAKE, MealBoth
 
 meals = Meal.__table__.c
-OWN = Listing(select(*meals).where(meals.created_by_user_id == bindparam("owner")), meals.id)
+# JSON as its text, most of which goes on as it is.
+AS_STORED = [
+    cast(column, Text).label(column.key) if isinstance(column.type, JSON) else column
+    for column in meals
+]
+OWN = Listing(select(*AS_STORED).where(meals.created_by_user_id == bindparam("owner")), meals.id)
+LISTED = record_of(MealBoth)
+COLUMNS = [SNAKE.get(name, name) for name in LISTED.__struct_fields__]
+TEXTS = ("tags", "diet_compatibility", "goal_fit", "instructions", "cooking_tools")
+NOTHING = (None, "null")  # of what is in adopted rows
+NO_TEXTS = Raw(b"[]")
+
+
+class _Macros(Struct, gc=False):
+    protein: Any = 0
+    fats: Any = 0
+    carbs: Any = 0
+
+
+class _Kept(Struct, gc=False):
+    """An ingredient as its column has it."""
+
+    name: Any
+    amount: Any
+    in_pantry: Any = False
+
+
+class _Listed(Struct, gc=False):
+    name: Any
+    amount: Any
+    inPantry: bool  # noqa: N815 - the wire's name
+    in_pantry: bool
+
+
+_macros = Decoder(_Macros | None).decode
+_kept = Decoder(list[_Kept] | None).decode
 
 
 @dataclass
 class CookbookRepository:
-    """What a person has created, as rows with all columns."""
+    """What a person has created, as records with the fields of MealBoth."""
 
     units: Units
 
     async def page(self, me: Owner, query: ListQuery) -> Slice[Any]:
-        return await OWN.page(self.units, query, owner=me.user_id)
+        found, more = await OWN.page(self.units, query, owner=me.user_id)
+        return Slice(_listed(found), more)
+
+
+def _listed(found: Found) -> list[Struct]:
+    columns = dict(found.columns)
+    for name in TEXTS:
+        columns[name] = [NO_TEXTS if text in NOTHING else Raw(text) for text in columns[name]]
+    columns["macros"] = [_numbers(text) for text in columns["macros"]]
+    columns["ingredients"] = [_in_both_spellings(text) for text in columns["ingredients"]]
+    return list(map(LISTED, *[columns[name] for name in COLUMNS]))
+
+
+def _numbers(text: str | None) -> _Macros:
+    kept = _macros(text or "null") or _Macros()
+    return _Macros(kept.protein or 0, kept.fats or 0, kept.carbs or 0)
+
+
+def _in_both_spellings(text: str | None) -> list[_Listed]:
+    return [
+        _Listed(one.name, one.amount, there := bool(one.in_pantry), there)
+        for one in _kept(text or "null") or ()
+    ]
 
 
 class MealRepository(GuardedRepository[Meal]):

@@ -1,7 +1,6 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from operator import itemgetter
 from typing import Annotated, Any
 
 from pydantic import (
@@ -227,33 +226,8 @@ class MealBoth(BaseModel):
     @classmethod
     def of(cls, meal: Meal) -> "MealBoth":
         read = MealRead.model_validate(meal).model_dump()
-        return cls.model_validate(
-            both_spellings({**read, "created_at": meal.created_at, "updated_at": meal.updated_at})
-        )
+        read |= {"created_at": meal.created_at, "updated_at": meal.updated_at}
+        return cls.model_validate({name: read[SNAKE.get(name, name)] for name in cls.model_fields})
 
 
 SNAKE = {to_camel(name): name for name in (*MealRead.model_fields, "created_at", "updated_at")}
-FIELDS = tuple(MealBoth.model_fields)
-OF_MEAL = itemgetter(*(SNAKE.get(name, name) for name in FIELDS))
-OF_MACROS = tuple(MacrosOut.model_fields)
-EMPTY_WHERE_NULL = ("tags", "diet_compatibility", "goal_fit", "instructions", "cooking_tools")
-
-
-def both_spellings(meal: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the columns of a meal; adopted rows have nulls where there should be an empty list."""
-    values = dict(meal)
-    for name in EMPTY_WHERE_NULL:
-        if values[name] is None:
-            values[name] = []
-    macros = values["macros"] or {}
-    values["macros"] = {name: macros.get(name) or 0 for name in OF_MACROS}
-    values["ingredients"] = [
-        {
-            "name": one["name"],
-            "amount": one["amount"],
-            "inPantry": (there := one.get("in_pantry") or False),
-            "in_pantry": there,
-        }
-        for one in values["ingredients"] or ()
-    ]
-    return dict(zip(FIELDS, OF_MEAL(values), strict=True))

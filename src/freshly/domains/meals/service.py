@@ -19,7 +19,7 @@ from freshly.domains.meals.errors import (
 )
 from freshly.domains.meals.models import MEALS, Meal
 from freshly.domains.meals.repository import CookbookRepository, MealRepository
-from freshly.domains.meals.schemas import MealCreate, MealUpdate, both_spellings
+from freshly.domains.meals.schemas import MealCreate, MealUpdate
 
 # Sent as null these stay as they are; only what the table lets be null can be cleared.
 NEVER_NULL = {
@@ -39,8 +39,7 @@ class MyMeals:
     @cached(MEALS)
     async def _page(self, me: Owner, limit: int | None, cursor: str | None) -> Slice[Any]:
         meals = CookbookRepository(self.units)
-        found = await meals.page(me, ListQuery(limit=limit, cursor=cursor))
-        return Slice([both_spellings(row) for row in found.items], found.next_cursor)
+        return await meals.page(me, ListQuery(limit=limit, cursor=cursor))
 
 
 @dataclass

@@ -8,6 +8,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from freshly.chassis.database import Session, Units
 from freshly.chassis.pages import Listing, ListQuery, Slice, shown
+from freshly.chassis.questions import record_of
 from freshly.domains.families.access import Access, OwnedRepository, Owner
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.pantry.errors import NotYourPantry, PantryItemNotFound
@@ -25,19 +26,21 @@ ROWS = select(
 ).outerjoin_from(
     PantryItem.__table__, Ingredient.__table__, ingredients.id == stocked.ingredient_id
 )
+SHELVED = record_of(PantryItemRead)
 FAMILYS = Listing(ROWS.where(stocked.family_id == bindparam("owner")), stocked.id)
 OWN = Listing(ROWS.where(stocked.owner_user_id == bindparam("owner")), stocked.id)
 
 
 @dataclass
 class ShelfRepository:
-    """Rows with the fields of PantryItemRead."""
+    """Records with the fields of PantryItemRead."""
 
     units: Units
 
     async def page(self, owner: Owner, query: ListQuery) -> Slice[Any]:
         listing = OWN if owner.family_id is None else FAMILYS
-        return await listing.page(self.units, query, owner=owner.id)
+        found, more = await listing.page(self.units, query, owner=owner.id)
+        return Slice(found.records(SHELVED), more)
 
 
 class PantryRepository(OwnedRepository[PantryItem]):

@@ -1,6 +1,4 @@
-from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 
 from freshly.chassis.cache import cached
@@ -21,11 +19,6 @@ from freshly.domains.grocery.schemas import (
     ItemSummary,
 )
 from freshly.domains.meal_plans.service import MealPlanService
-
-LIST_FIELDS = tuple(GroceryListRead.model_fields)
-ITEM_FIELDS = tuple(ItemSummary.model_fields)
-# As the repository names them.
-OF_ITEM = itemgetter("item_id", *ITEM_FIELDS[1:])
 
 
 @dataclass
@@ -51,8 +44,7 @@ class MyLists:
         cursor: str | None,
     ) -> Slice[Any]:
         query = ListQuery(limit=limit, cursor=cursor)
-        found = await ShoppingRepository(self.units).page(owner, status, query)
-        return Slice([_read(rows, reader) for rows in found.items], found.next_cursor)
+        return await ShoppingRepository(self.units).page(owner, reader, status, query)
 
 
 @dataclass
@@ -129,23 +121,3 @@ class ListService:
             updated_at=row.updated_at,
             items=[ItemSummary.model_validate(item) for item in row.items],
         )
-
-
-def _read(rows: Sequence[dict[str, Any]], reader: int | None) -> dict[str, Any]:
-    """A list from its rows as the repository gives them, one for each item."""
-    head = rows[0]
-    personal = head["family_id"] is None
-    mine = head["created_by_user_id"] == reader
-    told = {
-        **head,
-        "owner_user_id": head["owner_user_id"]
-        if personal
-        else (reader if mine else head["family_owner"]),
-        "scope": "personal" if personal else "family",
-        "items": [
-            dict(zip(ITEM_FIELDS, OF_ITEM(row), strict=True))
-            for row in rows
-            if row["item_id"] is not None
-        ],
-    }
-    return {name: told[name] for name in LIST_FIELDS}
