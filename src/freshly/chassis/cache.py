@@ -27,6 +27,7 @@ from freshly.chassis.pages import Slice
 from freshly.chassis.stale import Topic
 
 Arguments = ParamSpec("Arguments")
+Decoded = TypeVar("Decoded")
 Versions = tuple[str, ...]
 MOST_TAGS = 100_000
 AROUND_AN_ENTRY = 600  # bytes that Python takes for one, its key and its place
@@ -163,6 +164,34 @@ class Cache:
         if versions is None:
             self.told("uncached")
             return Entry((), 0, await load())
+        return await self._current(key, versions, load)
+
+    async def value(
+        self,
+        key: str,
+        tags: Sequence[str],
+        kind: TypeAdapter[Decoded],
+        load: Callable[[], Awaitable[Decoded]],
+    ) -> Decoded:
+        """The same, of what is no answer: written only to be kept, decoded once in each process."""
+        versions = await self.versions.of(tags)
+        if versions is None:
+            self.told("uncached")
+            return await load()
+
+        async def write() -> Kept:
+            body = kind.dump_json(await load())
+            return Kept(body, digest(body))
+
+        entry = await self._current(key, versions, write)
+        if entry.value is None:
+            entry.value = kind.validate_json(entry.kept.body)
+        value: Decoded = entry.value
+        return value
+
+    async def _current(
+        self, key: str, versions: Versions, load: Callable[[], Awaitable[Kept]]
+    ) -> Entry:
         entry = self._entries.get(key)
         if entry is not None and entry.versions == versions and entry.until > monotonic():
             self._entries.move_to_end(key)
@@ -305,11 +334,6 @@ def _owners(owner: Named, arguments: Iterable[Any]) -> Iterable[str]:
 
 def _written(arguments: tuple[Any, ...] | Mapping[str, Any]) -> str:
     return repr(arguments) if arguments else ""
-
-
-def encoded(adapter: TypeAdapter[Any], value: Any) -> Kept:
-    body = adapter.dump_json(adapter.validate_python(value, from_attributes=True), by_alias=True)
-    return Kept(body, digest(body))
 
 
 _json = Encoder()

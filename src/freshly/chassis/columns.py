@@ -63,6 +63,42 @@ def _of_thousandths(value: int | None) -> Decimal | None:
     return None if value is None else Decimal(value).scaleb(-3)
 
 
+class as_text(FunctionElement[str]):  # noqa: N801 - reads like the SQL function it is
+    """Of a Quantity, on its way to a QuantityText."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(as_text)
+def _as_text(element: as_text, compiler: SQLCompiler, **options: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **options)} AS TEXT)"
+
+
+@compiles(as_text, "sqlite")
+def _as_text_on_sqlite(element: as_text, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)
+
+
+class QuantityText(TypeDecorator[str]):
+    """A Quantity as answers have it, "2.000". By way of a Decimal it takes three times as long."""
+
+    impl = Text
+    cache_ok = True
+
+    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        return as_text(column)
+
+    def result_processor(self, dialect: Dialect, coltype: Any) -> FromDriver:
+        del coltype
+        return _text_of_thousandths if dialect.name == "sqlite" else None
+
+
+@lru_cache(maxsize=4096)
+def _text_of_thousandths(value: int | None) -> str | None:
+    return None if value is None else f"{Decimal(value).scaleb(-3):f}"
+
+
 class ExactNumber(TypeDecorator[Decimal]):
     """NUMERIC without limits; text on SQLite, so that nothing is rounded."""
 

@@ -6,8 +6,6 @@ from typing import Annotated, Protocol
 from fastapi import Depends, Request
 from pydantic import TypeAdapter
 
-from freshly.chassis.cache import encoded
-from freshly.chassis.conditional import Kept
 from freshly.chassis.database import Session, UnitsOfWork
 from freshly.chassis.errors import AppError, Unauthenticated
 from freshly.chassis.stale import Topic
@@ -60,16 +58,12 @@ async def introduced(identity: Identity, units: UnitsOfWork, authorization: str)
         raise Unauthenticated
     claimed = identity.claims(token.strip())
 
-    async def load() -> Kept:
-        return encoded(CALLER, await identity.identify(claimed, units))
+    async def load() -> Caller:
+        return await identity.identify(claimed, units)
 
     tags = (IDENTITY.person(claimed.user_id),)
     key = f"caller({claimed.user_id},{claimed.session_id})"
-    entry = await units.cache.read(key, tags, load)
-    if entry.value is None:
-        entry.value = CALLER.validate_json(entry.kept.body)
-    caller: Caller = entry.value
-    return caller
+    return await units.cache.value(key, tags, CALLER, load)
 
 
 async def current_caller(request: Request) -> Caller:

@@ -14,10 +14,11 @@ from urllib.parse import urlencode
 from fastapi import Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sqlalchemy import ColumnElement, FromClause, Integer, Select, and_, bindparam, or_
+from sqlalchemy import ColumnElement, FromClause, Integer, Select, and_, bindparam, or_, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from freshly.chassis.columns import Quantity, QuantityText
 from freshly.chassis.errors import Unprocessable
 from freshly.chassis.questions import Found, Question
 
@@ -113,7 +114,14 @@ def shown(
 ) -> list[ColumnElement[Any]]:
     """Columns for the fields of a schema, in its order: of a table, or others by their label."""
     known = {column.key: column for column in (*table.c, *others)}
-    return [known[name] for name in schema.model_fields]
+    return [as_shown(known[name]) for name in schema.model_fields]
+
+
+def as_shown(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """As it is in an answer, where the database has that for less."""
+    if isinstance(column.type, Quantity):
+        return type_coerce(column, QuantityText()).label(column.key)
+    return column
 
 
 class Listing:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import joinedload, selectinload
 
 from freshly.chassis.columns import now
 from freshly.chassis.database import Session, Units
-from freshly.chassis.pages import Listing, ListQuery, Slice
+from freshly.chassis.pages import Listing, ListQuery, Slice, as_shown
 from freshly.chassis.questions import Found, record_of
 from freshly.domains.families.access import GuardedRepository, OwnedRepository, Owner
 from freshly.domains.families.models import Membership, Role
@@ -32,10 +32,10 @@ ITEM_COLUMNS = (
     items.id.label("item_id"),
     items.ingredient_id,
     Ingredient.__table__.c.name.label("ingredient_name"),
-    items.quantity,
+    as_shown(items.quantity),
     UnitRow.__table__.c.code.label("unit_code"),
     *(items.checked, items.note, items.is_purchased, items.is_manual),
-    *(items.canonical_quantity_needed, items.canonical_unit),
+    *(as_shown(items.canonical_quantity_needed), items.canonical_unit),
 )
 # Of the list's family: the owner with the lowest membership id.
 LOWEST_OWNER = (

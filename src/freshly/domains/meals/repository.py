@@ -34,23 +34,17 @@ class _Macros(Struct, gc=False):
     carbs: Any = 0
 
 
-class _Kept(Struct, gc=False):
-    """An ingredient as its column has it."""
+class _Ingredient(Struct, gc=False):
+    """Stored in one spelling, shown in both."""
 
     name: Any
     amount: Any
+    inPantry: Any = False  # noqa: N815 - the wire's name
     in_pantry: Any = False
 
 
-class _Listed(Struct, gc=False):
-    name: Any
-    amount: Any
-    inPantry: bool  # noqa: N815 - the wire's name
-    in_pantry: bool
-
-
 _macros = Decoder(_Macros | None).decode
-_kept = Decoder(list[_Kept] | None).decode
+_ingredients = Decoder(list[_Ingredient] | None).decode
 
 
 @dataclass
@@ -78,11 +72,11 @@ def _numbers(text: str | None) -> _Macros:
     return _Macros(kept.protein or 0, kept.fats or 0, kept.carbs or 0)
 
 
-def _in_both_spellings(text: str | None) -> list[_Listed]:
-    return [
-        _Listed(one.name, one.amount, there := bool(one.in_pantry), there)
-        for one in _kept(text or "null") or ()
-    ]
+def _in_both_spellings(text: str | None) -> list[_Ingredient]:
+    found = _ingredients(text or "null") or []
+    for one in found:
+        one.inPantry = one.in_pantry = bool(one.in_pantry)
+    return found
 
 
 class MealRepository(GuardedRepository[Meal]):
