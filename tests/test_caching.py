@@ -1,5 +1,6 @@
 """Answers are kept, and nobody is ever served what a commit has changed."""
 
+import asyncio
 import json
 from dataclasses import dataclass
 from functools import partial
@@ -106,32 +107,82 @@ async def test_a_list_is_exactly_what_its_schema_says(full, path, scope):
     assert read(body) == read(schema.dump_json(told, by_alias=True))
 
 
+async def one_line(alice, kitchen):
+    del kitchen
+    made = await alice.made("/grocery-lists", {"scope": "personal", "title": "Market"})
+    await alice.made(f"/grocery-lists/{made['id']}/items", {"ingredient_id": 1})
+
+
+async def one_list(alice, kitchen):
+    del kitchen
+    await alice.made("/grocery-lists", {"scope": "personal", "title": "Market"})
+
+
+async def one_plan(alice, kitchen):
+    del kitchen
+    await alice.made("/meal-plans/me", {"week_start": "2030-01-07"})
+
+
+# Its path, how one row comes to be, its table, and what of it is copied.
+ROWS = {
+    "pantry": (
+        *("/pantry-items/me", lambda alice, kitchen: kitchen.stock(alice, "test rice", 1, "kg")),
+        *("pantry_items", "*"),
+    ),
+    "meals": (
+        *("/meals/me", lambda alice, kitchen: kitchen.meal(alice, [("rice", "1 cup")])),
+        *("meals", "*"),
+    ),
+    "lines": (
+        *("/grocery-lists/me", one_line),
+        *("grocery_list_items", "grocery_list_id, ingredient_id, quantity"),
+    ),
+    "lists": ("/grocery-lists/me", one_list, "grocery_lists", "*"),
+    "plans": ("/meal-plans/me", one_plan, "meal_plans", "*"),
+}
+
+
 @pytest.mark.parametrize("rows", [1, 50, 500])
-@pytest.mark.parametrize("kind", ["pantry", "meals", "grocery"])
+@pytest.mark.parametrize("kind", ROWS)
 async def test_an_uncached_read_takes_the_same_few_statements_for_any_number_of_rows(
     home, kitchen, units, kind, rows
 ):
-    alice = home.alice
-    one = {
-        "pantry": lambda: kitchen.stock(alice, "test rice", 1, "kg"),
-        "meals": lambda: kitchen.meal(alice, [("rice", "1 cup")]),
-    }
-    path = {"pantry": "/pantry-items/me", "meals": "/meals/me", "grocery": "/grocery-lists/me"}
-    if kind == "grocery":
-        made = await alice.made("/grocery-lists", {"scope": "personal", "title": "Market"})
-        table, columns = "grocery_list_items", "grocery_list_id, ingredient_id, quantity"
-        await alice.made(f"/grocery-lists/{made['id']}/items", {"ingredient_id": 1})
-    else:
-        await one[kind]()
-        table, columns = {"pantry": "pantry_items", "meals": "meals"}[kind], "*"
+    path, make, table, columns = ROWS[kind]
+    await make(home.alice, kitchen)
     await multiplied(units, table, columns, rows)
+
+    found = await read_in_two(home.alice, path, units)
+
+    assert len(found[0]["items"] if kind == "lines" else found) == rows
+
+
+@pytest.mark.parametrize("families", [1, 50])
+async def test_however_many_families_one_has(kitchen, units, families):
+    alice = await kitchen.person("Alice")
+    for _ in range(families):
+        await kitchen.family(alice)
+    await one_list(alice, kitchen)
+
+    assert len(await read_in_two(alice, "/families", units)) == families
+    assert len(await read_in_two(alice, "/grocery-lists/me", units)) == 1
+
+
+async def read_in_two(person, path, units):
+    """In two statements: who is calling, and the rows."""
     units.cache.__post_init__()  # forgets everything
-
     with Statements() as sent:
-        found = await alice.read(path[kind])
+        found = await person.read(path)
+    assert sent.number == 2
+    return found
 
-    assert len(found[0]["items"] if kind == "grocery" else found) == rows
-    assert sent.number == 2  # who is calling, and the rows
+
+async def test_many_who_miss_the_same_at_once_are_given_what_one_of_them_loads(home, units):
+    units.cache.__post_init__()  # forgets everything
+    with Statements() as sent:
+        answers = await asyncio.gather(*(home.alice.get("/pantry-items/me") for _ in range(200)))
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert sent.number == 2
 
 
 async def multiplied(units, table, columns, rows):

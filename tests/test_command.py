@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from contextlib import closing
+from urllib.error import HTTPError
 
 import pytest
 
@@ -122,6 +123,43 @@ def test_a_worker_leaves_an_embedded_database_to_its_server(tmp_path):
     assert said.returncode == 1
     assert len(said.stderr.splitlines()) == 1
     assert "JOBS" in said.stderr
+
+
+def test_a_worker_does_not_change_what_a_server_keeps_in_memory(tmp_path):
+    said = freshly(tmp_path, "worker", DATABASE_URL="postgresql://u@127.0.0.1/d", CACHE="memory")
+
+    assert said.returncode == 1
+    assert len(said.stderr.splitlines()) == 1
+    assert "CACHE" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("trusted", "allowed"), [("127.0.0.1", [True] * 3), ("10.0.0.0/8", [True, True, False])]
+)
+def test_only_a_trusted_proxy_says_who_calls(serving, trusted, allowed):
+    overrides = {"anonymous": {"default": "2/10 year"}}
+    _, url = serving(TRUSTED_PROXIES=trusted, RATE_LIMIT_OVERRIDES=json.dumps(overrides))
+    answer(f"{url}/health")
+
+    def is_let_in(address):
+        request = urllib.request.Request(  # noqa: S310 - ours
+            f"{url}/recipes", headers={"X-Forwarded-For": f"198.51.100.1, {address}"}
+        )
+        with pytest.raises(HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=STARTS_WITHIN)  # noqa: S310
+        with refused.value as said:
+            return said.code == 401
+
+    assert [is_let_in(f"203.0.113.{n}") for n in range(3)] == allowed
+
+
+def test_processes_that_share_nothing_keep_nothing_and_say_so(serving):
+    process, url = serving(JOBS="worker")
+    answer(f"{url}/ready")
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=STARTS_WITHIN)
+
+    assert [line for line in said.splitlines() if "without REDIS_URL nothing is cached" in line]
 
 
 def test_a_worker_does_what_the_server_left_to_it(serving, tmp_path, database_url):

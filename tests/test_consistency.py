@@ -6,8 +6,10 @@ ever told anything of another household.
 """
 
 import asyncio
+import json
 import os
 import signal
+from collections import Counter
 from contextlib import AsyncExitStack
 from functools import partial
 from urllib.parse import urlsplit
@@ -21,7 +23,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from bench.consistency import neighbours, watch
-from bench.servers import freshly
+from bench.servers import LIMITS, freshly
 from faults.proxy import proxy
 from freshly.chassis.redis import CHANGING, REST
 from tests.conftest import client_of, running, settings_for
@@ -33,6 +35,7 @@ PEOPLE = st.sampled_from(["alice", "bob", "mallory"])
 PROCESS = st.integers(0, PROCESSES - 1)
 STEPS = int(os.environ.get("CONSISTENCY_STEPS", "40"))
 OPERATIONS = 1000
+FEW = {"notifications": {"default": "100/10 year"}}  # a window that ends during no test
 EXAMPLES = int(os.environ.get("CONSISTENCY_EXAMPLES", "5"))
 
 
@@ -67,6 +70,7 @@ class Processes(Replicas):
         shared = {
             "DATABASE_URL": self.settings.database_url.get_secret_value(),
             "REDIS_URL": self.settings.redis_url.get_secret_value(),
+            "RATE_LIMIT_OVERRIDES": json.dumps({**json.loads(LIMITS), **FEW}),
         }
         for number in range(PROCESSES):
             folder = self.settings.data_dir / f"process{number}"
@@ -215,6 +219,7 @@ def test_four_processes_never_tell_what_is_not_so(shared):
         Households.TestCase().runTest()
         verdict = loop.run_until_complete(_crowd_watches(replicas))
         assert (verdict.operations, dict(verdict.wrong)) == (OPERATIONS, {}), verdict.examples
+        assert loop.run_until_complete(_all_call(replicas)) == {200: 100, 429: 140}
     finally:
         loop.run_until_complete(replicas.stack.aclose())
         loop.close()
@@ -224,6 +229,14 @@ async def _crowd_watches(replicas):
     """Eight people at once; `./run bench` lets more do a hundred times as much."""
     households = await neighbours(replicas.kitchen, 4)
     return await watch(replicas.ports, households, operations=OPERATIONS)
+
+
+async def _all_call(replicas):
+    """One person, at all processes at once."""
+    alice = await replicas.kitchen.person("Caller")
+    there = [Person(client, alice.user, alice.tokens) for client in replicas.clients]
+    calls = (there[n % PROCESSES].get("/notifications/unread-count") for n in range(240))
+    return Counter(answer.status_code for answer in await asyncio.gather(*calls))
 
 
 async def test_redis_may_come_after_the_start(shared, redis_of_ones_own):

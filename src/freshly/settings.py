@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 from collections.abc import Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
@@ -61,6 +62,19 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _networks(given: tuple[str, ...]) -> tuple[str, ...]:
+    for one in given:
+        if one == "*":
+            continue
+        try:
+            ip_network(one)
+        except ValueError as error:
+            raise ValueError(
+                f"{one} is neither an address nor a network such as 10.0.0.0/8, nor *"
+            ) from error
+    return given
+
+
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Seconds = Annotated[int, Field(gt=0)]
 Patience = Annotated[float, Field(gt=0, le=3600)]  # seconds
@@ -98,7 +112,7 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     public_url: str | None = None
-    trusted_proxies: Words = ()
+    trusted_proxies: Annotated[Words, AfterValidator(_networks)] = ()
     allowed_hosts: Words = ("localhost", "127.0.0.1")
     cors_origins: Words = ("http://localhost:3000", "http://127.0.0.1:3000")
 
@@ -232,7 +246,7 @@ class Settings(BaseSettings):
     @property
     def cache_alone(self) -> bool:
         """May answers be kept in memory? Only by the one process that writes."""
-        alone = self.database.get_backend_name() == "sqlite"
+        alone = self.database.get_backend_name() == "sqlite" and self.jobs != "worker"
         return self.cache == "memory" or (self.cache == "auto" and alone)
 
     @property
@@ -280,6 +294,11 @@ def load(*, data: bool = True) -> Settings:
     except SettingsError as error:
         name = str(error).partition('"')[2].partition('"')[0].upper()
         raise BadSettings(f"{name}: is not JSON: {error.__cause__}") from error
+    if settings.cache == "memory" and settings.jobs == "worker":
+        raise BadSettings(
+            "CACHE: memory is for a single process, and with JOBS=worker there are two:"
+            " give REDIS_URL instead"
+        )
     return _with_secrets(settings) if data else settings
 
 

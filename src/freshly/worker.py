@@ -14,15 +14,25 @@ logger = get_logger(__name__)
 
 def work(settings: Settings) -> int:
     configure_logging(settings.log_level)
-    if settings.database.get_backend_name() == "sqlite" and settings.jobs != "worker":
-        print(  # noqa: T201
-            "freshly: JOBS: the server runs the jobs of an embedded database itself; "
-            "set JOBS=worker for both, to have it leave them to this command",
-            file=sys.stderr,
-        )
+    if why := _refused(settings):
+        print(f"freshly: {why}", file=sys.stderr)  # noqa: T201
         return 1
     asyncio.run(_work(settings))
     return 0
+
+
+def _refused(settings: Settings) -> str | None:
+    if settings.database.get_backend_name() == "sqlite" and settings.jobs != "worker":
+        return (
+            "JOBS: the server runs the jobs of an embedded database itself; "
+            "set JOBS=worker for both, to have it leave them to this command"
+        )
+    if settings.cache == "memory":
+        return (
+            "CACHE: memory is for a single process, which would not hear of what this one changes;"
+            " give both REDIS_URL instead"
+        )
+    return None
 
 
 async def _work(settings: Settings) -> None:

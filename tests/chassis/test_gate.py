@@ -5,7 +5,7 @@ from contextvars import copy_context
 
 import pytest
 
-from freshly.chassis.gate import Gate, Overloaded, lane
+from freshly.chassis.gate import Gate, Overloaded, lane, waited
 
 
 def entering(gate, name):
@@ -40,6 +40,29 @@ async def test_a_queue_has_an_end_and_waiting_a_limit():
         with pytest.raises(Overloaded):
             await task
     assert (gate.taken, gate.waiting) == (1, 0)
+
+
+async def test_a_request_waits_no_longer_for_two_units_of_work_than_for_one():
+    gate = Gate(capacity=1, longest=0.2)
+    loop = asyncio.get_running_loop()
+
+    async def request():
+        waited.set(0.0)
+        mine = await gate.enter()
+        gate.leave(mine)
+        blocked = entering(gate, "")  # somebody else is faster
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await gate.enter()
+        return await blocked
+
+    first = await entering(gate, "")
+    asked, started = loop.create_task(request()), loop.time()
+    await asyncio.sleep(0.15)
+    gate.leave(first)
+    await asked
+
+    assert loop.time() - started < 0.3
 
 
 async def test_a_part_that_is_stuck_leaves_room_for_the_others():

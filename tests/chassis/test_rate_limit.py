@@ -5,10 +5,12 @@ import math
 
 import pytest
 from fastapi.routing import iter_route_contexts
+from redis.asyncio.client import Pipeline
 
 from freshly.app import create_app
+from freshly.chassis.gate import Overloaded
 from freshly.chassis.rate_limit import Group, Limiter, MemoryCounts, address, windows
-from freshly.chassis.redis import Courier, Link, SharedCounts
+from freshly.chassis.redis import LONGEST_CALL, Courier, Link, SharedCounts
 from freshly.limits import EXACT, PARTS, group_of, groups
 from freshly.settings import BadSettings
 from tests.conftest import client_of, running, settings_for
@@ -156,6 +158,83 @@ async def test_every_answer_says_what_is_left_but_those_of_the_system(kitchen):
         assert "RateLimit" not in (await kitchen.client.get(path)).headers
 
 
+async def test_while_nobody_can_tell_who_calls_they_are_not_counted_as_strangers(
+    served, kitchen, monkeypatch
+):
+    alice = await kitchen.person()
+
+    async def fail(*_):
+        raise Overloaded
+
+    monkeypatch.setattr(served.state["identity"], "identify", fail)
+    served.state["units"].cache.__post_init__()  # forgets who she is
+
+    answers = [await alice.get("/families") for _ in range(201)]
+
+    assert {answer.status_code for answer in answers} == {503}
+    assert (
+        (await kitchen.client.get("/nowhere"))
+        .headers["RateLimit"]
+        .startswith('"anonymous-burst";r=199')
+    )
+
+
+FREE, PRO = ("free",), ("free", "pro")
+POLICIES = [
+    (PRO, "GET /recipes", ("user",), ["100/min", "100/min"]),
+    (FREE, "POST /auth/login", ("address",), ["10/min 50/day"]),
+    (FREE, "POST /auth/refresh", ("address",), ["60/min"]),
+    (FREE, "POST /auth/register", ("address",), ["5/min 20/day"]),
+    (FREE, "POST /auth/forgot-password", ("address",), ["3/min 10/day"]),
+    (FREE, "POST /auth/forgot-password/verify", ("address",), ["3/min 10/day"]),
+    (FREE, "POST /auth/reset-password", ("address",), ["3/min 10/day"]),
+    (FREE, "POST /auth/login/oauth", ("address",), ["5/min 20/hour"]),
+    (FREE, "POST /auth/send-code", ("address",), ["5/min 20/day"]),
+    (FREE, "POST /auth/logout", ("address",), ["10/min"]),
+    (PRO, "POST /chat", ("user",), ["10/min 50/day", "30/min 200/day"]),
+    (PRO, "POST /chat/scan-grocery", ("user",), ["10/min 50/day", "30/min 200/day"]),
+    (PRO, "POST /chat/generate-image", ("user",), ["2/min 10/day", "5/min 50/day"]),
+    (FREE, "GET /pantry-items/me", ("user",), ["120/min"]),
+    (FREE, "PATCH /pantry-items/1", ("user",), ["60/min"]),
+    (FREE, "GET /grocery-lists/me", ("user",), ["120/min"]),
+    (FREE, "POST /grocery-lists", ("user",), ["60/min"]),
+    (FREE, "GET /families", ("user",), ["600/min"]),
+    (FREE, "POST /families/join", ("user", "address"), ["20/hour"]),
+    (FREE, "GET /notifications", ("user",), ["20/min"]),
+    (FREE, "POST /users/me/export", ("user",), ["5/day"]),
+    (FREE, "GET /files/x", ("address",), ["1200/min"]),
+]
+NAMES = {60: "min", 3600: "hour", 86400: "day"}
+
+
+@pytest.mark.parametrize(("tiers", "call", "per", "limits"), POLICIES, ids=[p[1] for p in POLICIES])
+def test_every_group_has_its_numbers(tmp_path, tiers, call, per, limits):
+    method, path = call.split()
+    group = groups(settings_for("sqlite:///x", tmp_path))[group_of(method, path)]
+
+    assert group.per == per
+    assert [
+        " ".join(f"{one.amount}/{NAMES[one.seconds]}" for one in windows(group.of_tier(tier)))
+        for tier in tiers
+    ] == limits
+
+
+async def test_forgotten_passwords_are_counted_together(kitchen):
+    given = {"email": "nobody@example.com", "code": "123456", "new_password": "a new horse"}
+    paths = ("forgot-password", "forgot-password/verify", "reset-password", "forgot-password")
+    answers = [(await kitchen.client.post(f"/auth/{path}", json=given)) for path in paths]
+    assert [answer.status_code == 429 for answer in answers] == [False] * 3 + [True]
+
+
+async def test_joining_is_counted_by_person_and_by_address(kitchen):
+    alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
+    guess = {"invite_code": "WRONG123"}
+    alices = [(await alice.post("/families/join", guess)).status_code for _ in range(20)]
+    assert 429 not in alices
+    refused = await bob.post("/families/join", guess)
+    assert (refused.status_code, refused.json()["error"]["route_group"]) == (429, "join")
+
+
 async def test_a_tier_has_its_own_limits_and_an_unknown_one_those_of_everybody(clock):
     given = {"chat": Group("chat", {"free": "2/minute", "pro": "3/minute"})}
     limiter = Limiter(given, MemoryCounts(clock), clock)
@@ -236,6 +315,44 @@ async def test_counts_of_windows_that_are_over_are_forgotten(clock):
     clock.now += 2 * 86400
     await limiter.hit("g", "free", ["u1"])
     assert len(counts) == 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "first", "last"),
+    [("9/hour", 0, 3599.9), ("9/day", 0, 86399.9), ("9/day", 23 * 3600 - 2, 23 * 3600 + 2)],
+)
+async def test_a_window_counts_from_its_first_moment_to_its_last(clock, limit, first, last):
+    limiter = Limiter({"g": Group("g", {"default": limit})}, MemoryCounts(clock), clock)
+    midnight = clock.now - clock.now % 86400
+
+    clock.now = midnight + first
+    assert (await limiter.hit("g", "free", ["u1"])).remaining == 8
+    clock.now = midnight + last
+    assert (await limiter.hit("g", "free", ["u1"])).remaining == 7
+
+
+async def test_nobody_waits_again_for_a_redis_that_has_just_failed(redis_url, clock, monkeypatch):
+    link = Link(redis_url)
+    limiter = Limiter(
+        {"g": Group("g", {"default": "3/minute"})},
+        SharedCounts(Courier(link), f"test{id(link)}"),
+        clock,
+    )
+    never = asyncio.Event()
+    execute = Pipeline.execute
+
+    async def hang(*_, **__):
+        await never.wait()
+
+    monkeypatch.setattr(Pipeline, "execute", hang)
+    started = asyncio.get_running_loop().time()
+    left = [(await limiter.hit("g", "free", ["u1"])).remaining for _ in range(3)]
+    took = asyncio.get_running_loop().time() - started
+    monkeypatch.setattr(Pipeline, "execute", execute)
+    await link.close()
+
+    assert left == [2, 1, 0]  # counted by this process alone
+    assert took < 2 * 2 * LONGEST_CALL
 
 
 async def test_it_is_exact_over_processes(redis_url, clock):

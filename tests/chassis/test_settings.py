@@ -88,6 +88,27 @@ def test_lists_are_given_with_commas_or_as_json(environment):
     assert settings.allowed_hosts == ("a.example",)
 
 
+@pytest.mark.parametrize("given", ["10.0.0.1/8", "10.0.0.0/33", "proxy.example", "127.0.0.1,x"])
+def test_a_proxy_that_is_no_address_is_refused(environment, given):
+    environment.setenv("TRUSTED_PROXIES", given)
+    with pytest.raises(BadSettings, match=r"TRUSTED_PROXIES: .* neither an address nor a network"):
+        load()
+
+
+def test_proxies_are_addresses_and_networks(environment):
+    environment.setenv("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8, 2001:db8::/32")
+    assert load().trusted_proxies == ("127.0.0.1", "10.0.0.0/8", "2001:db8::/32")
+
+
+def test_only_a_process_that_writes_alone_keeps_answers_in_memory(environment):
+    assert load().cache_alone
+    environment.setenv("JOBS", "worker")
+    assert not load().cache_alone
+    environment.setenv("CACHE", "memory")
+    with pytest.raises(BadSettings, match="CACHE: memory is for a single process"):
+        load()
+
+
 @pytest.mark.parametrize(
     ("given", "driver"),
     [

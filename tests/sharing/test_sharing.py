@@ -204,6 +204,26 @@ async def test_lists_are_newest_first_and_ones_own(home, kitchen):
     assert await listed(home.mallory, "sent") == await listed(home.mallory, "received") == []
 
 
+async def test_long_lists_come_in_pieces(home, kitchen):
+    for _ in range(3):
+        meal = await kitchen.meal(home.alice)
+        offer = await home.offer(mealId=meal["id"])
+        await home.bob.made(f"{PATH}/{offer['id']}/respond", {"action": "accept"}, status=200)
+    for person, path in (
+        (home.alice, f"{PATH}/sent"),
+        (home.bob, f"{PATH}/received"),
+        (home.bob, f"{PATH}/accepted-meals"),
+    ):
+        whole = await person.read(path)
+        assert len(whole) == 3
+        pieces, following = [], f"{path}?limit=2"
+        while following:
+            answer = await person.get(following)
+            pieces += answer.json()
+            following = answer.links.get("next", {}).get("url")
+        assert pieces == whole
+
+
 async def test_a_person_without_a_name_is_called_by_their_address(home, kitchen):
     carol = await kitchen.person(name="", email="carol@example.com")
     joined = {"invite_code": home.family["invite_code"]}

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from contextvars import ContextVar
 from dataclasses import dataclass
+from time import monotonic
 
 from freshly.chassis.errors import Unavailable
 from freshly.chassis.numbers import overloads
@@ -13,6 +14,9 @@ from freshly.chassis.numbers import overloads
 lane: ContextVar[str] = ContextVar("lane", default="")
 # Who is inside and waited to enter again would wait for himself.
 inside: ContextVar[bool] = ContextVar("inside", default=False)
+# Seconds that a request has waited here so far: what is more than one unit of work waits no longer
+# than one. None in what is no request, and may wait for each anew.
+waited: ContextVar[float | None] = ContextVar("waited", default=None)
 SHARE_OF_A_LANE = 0.4
 WAITING_FOR_EACH = 10
 
@@ -61,8 +65,9 @@ class Gate:
         waiting = _Waiting(mine, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._admit()  # those ahead may wait for another lane
+        before, since = waited.get(), monotonic()
         try:
-            async with asyncio.timeout(self.longest):
+            async with asyncio.timeout(self.longest - (before or 0)):
                 await waiting.turn
         except BaseException as error:
             self._give_up(waiting)
@@ -70,6 +75,8 @@ class Gate:
                 overloads.inc()
                 raise Overloaded from error
             raise
+        if before is not None:
+            waited.set(before + monotonic() - since)
         inside.set(True)
         return mine
 

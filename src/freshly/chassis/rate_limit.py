@@ -16,8 +16,8 @@ from fastapi import Request
 from limits import RateLimitItem, parse_many
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from freshly.chassis.errors import AppError, answer
-from freshly.chassis.gate import lane
+from freshly.chassis.errors import AppError, Unavailable, answer
+from freshly.chassis.gate import lane, waited
 from freshly.chassis.identity import Caller, introduced
 from freshly.chassis.numbers import refusals
 from freshly.settings import BadSettings, Settings
@@ -87,29 +87,34 @@ class MemoryCounts:
 
     def __init__(self, clock: Callable[[], float] = time) -> None:
         self._clock = clock
-        self._counts: Counter[str] = Counter()
-        self._older: Counter[str] = Counter()
+        self._short: Counter[str] = Counter()  # of windows that last an hour at most
+        self._long: Counter[str] = Counter()
         self._swept = clock()
 
     async def incr(self, key: str, expiry: int) -> int:
+        del expiry  # the key names its window
         self._sweep()
-        counts = self._counts if expiry <= HOUR else self._older
+        counts = self._of(key)
         counts[key] += 1
         return counts[key]
 
     async def get(self, key: str) -> int:
-        return self._counts.get(key, 0) or self._older.get(key, 0)
+        return self._of(key)[key]
 
     def __len__(self) -> int:
-        return len(self._counts) + len(self._older)
+        return len(self._short) + len(self._long)
+
+    def _of(self, key: str) -> Counter[str]:
+        seconds, _ = _window(key)
+        return self._short if seconds <= HOUR else self._long
 
     def _sweep(self) -> None:
         """Keys name their window, so none is read after it: they are only in the way."""
         now = self._clock()
         if int(now // HOUR) != int(self._swept // HOUR):
-            self._counts = Counter({k: n for k, n in self._counts.items() if _ends(k) > now})
+            self._short = Counter({k: n for k, n in self._short.items() if _ends(k) > now})
         if int(now // DAY) != int(self._swept // DAY):
-            self._older = Counter({k: n for k, n in self._older.items() if _ends(k) > now})
+            self._long = Counter({k: n for k, n in self._long.items() if _ends(k) > now})
         self._swept = now
 
 
@@ -117,9 +122,15 @@ def _key(group: str, subject: str, window: Window, at: float) -> str:
     return f"{group}/{subject}/{window.seconds}/{window.number(at)}"
 
 
-def _ends(key: str) -> float:
+def _window(key: str) -> tuple[int, int]:
+    """Its length, and which of that length it is."""
     _, seconds, number = key.rsplit("/", 2)
-    return int(seconds) * (int(number) + 1)
+    return int(seconds), int(number)
+
+
+def _ends(key: str) -> float:
+    seconds, number = _window(key)
+    return seconds * (number + 1)
 
 
 @dataclass(frozen=True)
@@ -261,27 +272,30 @@ class AtTheDoor:
             return
         state, path = scope["state"], scope["path"]
         lane.set(path.split("/", 2)[1])
+        waited.set(0.0)
         caller = state["caller"] = await _caller(scope)
         if isinstance(caller, Caller):
             state["user_id"] = caller.user_id
-        elif not isinstance(caller, AppError | None):
-            await self.app(scope, receive, send)  # nobody can tell: the endpoint will say so
-            return
         if self.enabled and path not in UNCOUNTED:
             verdict = await self._count(scope, caller, state["limiter"])
-            state["headers"] = verdict.headers()
-            if not verdict.allowed:
-                await answer(RateLimited(verdict))(scope, receive, send)
-                return
+            if verdict is not None:
+                state["headers"] = verdict.headers()
+                if not verdict.allowed:
+                    await answer(RateLimited(verdict))(scope, receive, send)
+                    return
         await self.app(scope, receive, send)
         if (route := scope.get("route")) is not None:
             state["route"] = route.path
 
-    async def _count(self, scope: Scope, caller: object, limiter: Limiter) -> Verdict:
+    async def _count(
+        self, scope: Scope, caller: Caller | Exception | None, limiter: Limiter
+    ) -> Verdict | None:
+        """None while nobody can tell who is calling, which the endpoint will say."""
         name = self.group_of(scope["method"], scope["path"])
         group = limiter.groups[name]
-        known = isinstance(caller, Caller)
-        if "user" in group.per and not known:
+        if "user" in group.per and not isinstance(caller, Caller):
+            if not isinstance(caller, AppError | None) or isinstance(caller, Unavailable):
+                return None
             name, group = "anonymous", limiter.groups["anonymous"]
         subjects = [
             f"u{caller.user_id}" if per == "user" and isinstance(caller, Caller) else address(scope)

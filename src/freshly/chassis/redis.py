@@ -1,9 +1,8 @@
 """Redis: where several processes agree on what is current, share what is kept, and count.
 
-It is optional and may go at any time. A connection waits a tenth of a second at most, a call two
-tenths; when it has failed a few times, nobody asks any more, until it has answered a ping that no
-request waits for. Nothing here raises: without Redis every read is a miss, and calls are counted by
-each process for itself.
+It is optional and may go at any time. A call waits a tenth of a second at most; when it has failed
+a few times, nobody asks any more, until it has answered a ping that no request waits for. Nothing
+here raises: without Redis every read is a miss, and calls are counted by each process for itself.
 """
 
 import asyncio
@@ -13,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from time import monotonic
+from types import TracebackType
 from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -30,6 +30,7 @@ logger = get_logger(__name__)
 
 Result = TypeVar("Result")
 LONGEST_CALL = 0.1  # seconds
+LOOKS = 10  # within that
 FAILURES = 2  # in a row, until nobody asks any more
 SUSPICIOUS = 0.02  # seconds that an answer is out, until readers do without it
 REST = 0.5  # seconds between two looks for whether it is back
@@ -53,6 +54,42 @@ class RedisRefused(RedisGone):
     """It answered, with an error: it is full, or holds garbage."""
 
 
+class _Patience:
+    """Ends a call that is late by the time that this process was awake for.
+
+    It looks a few times, and each time what has come is read. One timer for all of it would end a
+    call whose answer is here, when the process was busy with something else for as long.
+    """
+
+    def __init__(self) -> None:
+        self._limit = asyncio.timeout(None)
+        self._looks = LOOKS
+
+    async def __aenter__(self) -> None:
+        await self._limit.__aenter__()
+        self._look()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._next.cancel()
+        await self._limit.__aexit__(kind, error, trace)
+
+    def end(self) -> None:
+        if not self._limit.expired():
+            self._limit.reschedule(0)
+
+    def _look(self) -> None:
+        if self._looks == 0:
+            self.end()
+            return
+        self._looks -= 1
+        self._next = asyncio.get_running_loop().call_later(LONGEST_CALL / LOOKS, self._look)
+
+
 class Link:
     """The connection to Redis, with a circuit breaker."""
 
@@ -61,8 +98,8 @@ class Link:
             url,
             max_connections=CONNECTIONS,
             timeout=LONGEST_CALL,
-            socket_timeout=LONGEST_CALL,
-            socket_connect_timeout=LONGEST_CALL,
+            socket_timeout=None,  # see _Patience
+            socket_connect_timeout=None,
             retry=Retry(NoBackoff(), 0),
         )
         self.client: Redis = Redis(connection_pool=pool)
@@ -70,10 +107,15 @@ class Link:
         self._failed_at = 0.0
         self._return: asyncio.Task[None] | None = None
         self._free = asyncio.Semaphore(CONNECTIONS)
+        self._calls: set[_Patience] = set()  # that are on their way
 
     @property
     def is_well(self) -> bool:
         return self._failures < FAILURES
+
+    @property
+    def has_failed(self) -> bool:
+        return self._failures > 0
 
     async def ask(self, call: Callable[[Redis], Awaitable[Result]]) -> Result:
         """Raises RedisGone, and nothing else that has to do with Redis."""
@@ -85,9 +127,14 @@ class Link:
     async def _ask(self, call: Callable[[Redis], Awaitable[Result]]) -> Result:
         if not self.is_well:  # since this call began to wait
             raise RedisGone
+        patience = _Patience()
         try:
-            async with asyncio.timeout(2 * LONGEST_CALL):
-                answer = await call(self.client)
+            async with patience:
+                self._calls.add(patience)
+                try:
+                    answer = await call(self.client)
+                finally:
+                    self._calls.discard(patience)
         except ResponseError as error:
             raise RedisRefused from error
         except FAILING as error:
@@ -106,6 +153,8 @@ class Link:
         if not self.is_well and (self._return is None or self._return.done()):
             logger.warning("redis is gone", error=repr(error))
             self._return = asyncio.create_task(self._await_return())
+            for patience in self._calls:  # nobody waits any longer for what others gave up
+                patience.end()
 
     async def _await_return(self) -> None:
         """Apart from all requests: one that asked a silent Redis would be late for nothing."""
@@ -143,6 +192,11 @@ class Courier:
     def is_late(self) -> bool:
         """Have those who asked before been waiting for suspiciously long?"""
         return self._left_at > 0 and monotonic() - self._left_at > SUSPICIOUS
+
+    @property
+    def has_failed(self) -> bool:
+        """The last time that somebody asked; it may be gone."""
+        return self._link.has_failed
 
     def ask(self, *command: Any) -> asyncio.Future[Any]:
         """The answer to a command, such as `"GET", key`. Raises RedisGone."""
@@ -359,14 +413,19 @@ class SharedCounts:
     async def incr(self, key: str, expiry: int) -> int:
         place = self._prefix + key
         expiring = self._courier.ask("SET", place, 0, "EX", expiry, "NX")  # goes first
+        counted = self._courier.ask("INCR", place)
+        if self._courier.has_failed:  # it is counted there too, if Redis only dozed
+            return await self._alone.incr(key, expiry)
         try:
-            count = await self._courier.ask("INCR", place)
+            count = await counted
             await expiring
             return int(count)
         except (RedisGone, ValueError):
             return await self._alone.incr(key, expiry)
 
     async def get(self, key: str) -> int:
+        if self._courier.has_failed:
+            return await self._alone.get(key)
         try:
             return int(await self._courier.ask("GET", self._prefix + key) or 0)
         except (RedisGone, ValueError):

@@ -3,10 +3,11 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, func, or_, select, update
+from sqlalchemy import Row, Select, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from freshly.chassis.columns import now
+from freshly.chassis.pages import LONGEST_LIST
 from freshly.domains.chat.errors import ConversationNotFound
 from freshly.domains.chat.models import ChatConversation, ChatMessage
 from freshly.domains.families.access import Access, GuardedRepository
@@ -42,18 +43,24 @@ class ConversationRepository(GuardedRepository[ChatConversation]):
         )
         return rows.all()
 
-    async def messages(
-        self, conversation_id: int, *, skip: int = 0, limit: int | None = None
-    ) -> Sequence[ChatMessage]:
+    async def messages(self, conversation_id: int, skip: int, limit: int) -> Sequence[ChatMessage]:
         """What people see of a conversation that the caller may see, oldest first."""
         found = await self.session.scalars(
-            select(ChatMessage)
-            .where(ChatMessage.conversation_id == conversation_id, ChatMessage.is_internal == 0)
+            _seen(conversation_id)
             .order_by(ChatMessage.created_at, ChatMessage.id)
             .offset(skip)
             .limit(limit)
         )
         return found.all()
+
+    async def last_messages(self, conversation_id: int) -> Sequence[ChatMessage]:
+        """The same, of its end: as many as a list may have, oldest first."""
+        found = await self.session.scalars(
+            _seen(conversation_id)
+            .order_by(ChatMessage.created_at.desc(), ChatMessage.id.desc())
+            .limit(LONGEST_LIST)
+        )
+        return found.all()[::-1]
 
     async def system(self, conversation_id: int) -> ChatMessage | None:
         """The first word, which was locked when it was said."""
@@ -112,6 +119,12 @@ class ConversationRepository(GuardedRepository[ChatConversation]):
             .where(ChatConversation.id == conversation_id)
             .values(updated_at=now())
         )
+
+
+def _seen(conversation_id: int) -> Select[ChatMessage]:
+    return select(ChatMessage).where(
+        ChatMessage.conversation_id == conversation_id, ChatMessage.is_internal == 0
+    )
 
 
 class KitchenReader:

@@ -43,11 +43,11 @@ class ConversationService:
 
     async def read(self, id: int) -> ConversationRead:
         conversation = await self.conversations.get(id)
-        return self._read(conversation, await self.conversations.messages(id))
+        return self._read(conversation, await self.conversations.last_messages(id))
 
     async def messages(self, id: int, skip: int, limit: int) -> list[MessageRead]:
         await self.conversations.get(id)
-        found = await self.conversations.messages(id, skip=skip, limit=limit)
+        found = await self.conversations.messages(id, skip, limit)
         return [self._message(message) for message in found]
 
     async def rename(self, id: int, title: str) -> None:

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 from freshly.chassis.conditional import for_a_while
 from freshly.chassis.errors import problems
 from freshly.chassis.injection import Injected
-from freshly.chassis.pages import LISTED, BadCursor, listed
+from freshly.chassis.pages import LISTED, BadCursor, Listed, listed
 from freshly.chassis.schemas import Id
 from freshly.domains.families.errors import MemberNotFound, NotAllowed
 from freshly.domains.meals.errors import (
@@ -115,5 +115,13 @@ async def attach_family(meals: Meals, id: Id, given: AttachFamily) -> Meal:
     tags=["families"],
     summary="A member's meals (owner)",
 )
-async def list_members_meals(meals: Meals, family_id: Id, user_id: Id) -> Sequence[Meal]:
-    return await meals.of_member(family_id, user_id)
+async def list_members_meals(
+    *,
+    meals: Meals,
+    family_id: Id,
+    user_id: Id,
+    query: Listed,
+    request: Request,
+    response: Response,
+) -> Sequence[Meal]:
+    return (await meals.of_member(family_id, user_id, query)).link(request, response)

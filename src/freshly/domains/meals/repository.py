@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +7,7 @@ from msgspec.json import Decoder
 from sqlalchemy import JSON, Text, bindparam, cast, select
 
 from freshly.chassis.database import Units
-from freshly.chassis.pages import Listing, ListQuery, Slice
+from freshly.chassis.pages import Listing, ListQuery, Slice, paginate
 from freshly.chassis.questions import Found, record_of
 from freshly.domains.families.access import GuardedRepository, Owner
 from freshly.domains.meals.errors import MealNotFound
@@ -83,12 +83,10 @@ class MealRepository(GuardedRepository[Meal]):
     model = Meal
     not_found = MealNotFound
 
-    async def own(self) -> Sequence[Meal]:
-        """All that the person of this access has created."""
-        found = await self.session.scalars(
-            self.visible().where(Meal.created_by_user_id == self.access.user_id).order_by(Meal.id)
-        )
-        return found.all()
+    async def own(self, query: ListQuery) -> Slice[Meal]:
+        """What the person of this access has created."""
+        own = self.visible().where(Meal.created_by_user_id == self.access.user_id)
+        return await paginate(self.session, own, (Meal.id,), query)
 
     async def of_ids(self, ids: Iterable[int]) -> dict[int, Meal]:
         """Meals by id, not asking who may see them: for a plan that the caller may read."""

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,11 +49,11 @@ class MealService:
     meals: Injected[MealRepository]
     families: Injected[FamilyService]
 
-    async def of_member(self, family_id: int, user_id: int) -> Sequence[Meal]:
+    async def of_member(self, family_id: int, user_id: int, query: ListQuery) -> Slice[Meal]:
         """What a member of a family that the caller owns has created."""
         member = await self.families.member_of_mine(family_id, user_id)
         theirs = await Access.of(member.user_id, self.session)
-        return await MealRepository(self.session, theirs).own()
+        return await MealRepository(self.session, theirs).own(query)
 
     async def get(self, id: int) -> Meal:
         return await self.meals.get(id)

@@ -1,9 +1,10 @@
 from collections.abc import Sequence
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 
 from freshly.chassis.errors import problems
 from freshly.chassis.injection import Injected
+from freshly.chassis.pages import Listed
 from freshly.chassis.schemas import Id
 from freshly.domains.meals.models import Meal
 from freshly.domains.meals.schemas import MealRead
@@ -43,25 +44,33 @@ async def create_request(shares: Shares, new: ShareCreate) -> ShareRead:
 
 
 @router.get("/pending", summary="Offers to me that wait for an answer, newest first")
-async def list_pending(shares: Shares) -> list[ShareRead]:
-    return await shares.pending()
+async def list_pending(
+    shares: Shares, query: Listed, request: Request, response: Response
+) -> Sequence[ShareRead]:
+    return (await shares.pending(query)).link(request, response)
 
 
 @router.get("/sent", summary="What I have offered, newest first")
-async def list_sent(shares: Shares) -> list[ShareRead]:
-    return await shares.sent()
+async def list_sent(
+    shares: Shares, query: Listed, request: Request, response: Response
+) -> Sequence[ShareRead]:
+    return (await shares.sent(query)).link(request, response)
 
 
 @router.get("/received", summary="What I was offered, newest first")
-async def list_received(shares: Shares) -> list[ShareRead]:
-    return await shares.received()
+async def list_received(
+    shares: Shares, query: Listed, request: Request, response: Response
+) -> Sequence[ShareRead]:
+    return (await shares.received(query)).link(request, response)
 
 
 @router.get(
     "/accepted-meals", response_model=list[MealRead], summary="My copies of what I accepted"
 )
-async def list_accepted_meals(shares: Shares) -> Sequence[Meal]:
-    return await shares.accepted_meals()
+async def list_accepted_meals(
+    shares: Shares, query: Listed, request: Request, response: Response
+) -> Sequence[Meal]:
+    return (await shares.accepted_meals(query)).link(request, response)
 
 
 @router.post(

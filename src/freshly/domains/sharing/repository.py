@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -6,6 +5,7 @@ from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import aliased
 
 from freshly.chassis.columns import now
+from freshly.chassis.pages import ListQuery, Slice, paginate
 from freshly.domains.families.access import GuardedRepository
 from freshly.domains.meals.models import Meal
 from freshly.domains.sharing.errors import NotYourShareRequest, ShareRequestNotFound
@@ -37,14 +37,15 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
             raise await self._refusal(id)
         return found[0]
 
-    async def sent(self) -> list[Offer]:
-        return await self._newest(MealShareRequest.sender_user_id == self.access.user_id)
+    async def sent(self, query: ListQuery) -> Slice[Offer]:
+        return await self._newest(query, MealShareRequest.sender_user_id == self.access.user_id)
 
-    async def received(self) -> list[Offer]:
-        return await self._newest(MealShareRequest.recipient_user_id == self.access.user_id)
+    async def received(self, query: ListQuery) -> Slice[Offer]:
+        return await self._newest(query, MealShareRequest.recipient_user_id == self.access.user_id)
 
-    async def pending(self) -> list[Offer]:
+    async def pending(self, query: ListQuery) -> Slice[Offer]:
         return await self._newest(
+            query,
             MealShareRequest.recipient_user_id == self.access.user_id,
             MealShareRequest.status == ShareStatus.PENDING,
         )
@@ -61,18 +62,17 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
         )
         return found is not None
 
-    async def accepted_meals(self) -> Sequence[Meal]:
+    async def accepted_meals(self, query: ListQuery) -> Slice[Meal]:
         """Clones that came of requests to the caller, and that the caller still has."""
-        found = await self.session.scalars(
+        clones = (
             select(Meal)
             .join(MealShareRequest, MealShareRequest.accepted_meal_id == Meal.id)
             .where(
                 MealShareRequest.recipient_user_id == self.access.user_id,
                 Meal.created_by_user_id == self.access.user_id,
             )
-            .order_by(Meal.id)
         )
-        return found.all()
+        return await paginate(self.session, clones, (Meal.id,), query)
 
     async def person(self, id: int) -> User | None:
         return await self.session.get(User, id)
@@ -80,11 +80,11 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
     async def now(self) -> datetime:
         return (await self.session.execute(select(now()))).scalar_one()
 
-    async def _newest(self, *conditions: ColumnElement[bool]) -> list[Offer]:
-        newest = self._told().where(*conditions)
-        return await self._offers(
-            newest.order_by(MealShareRequest.created_at.desc(), MealShareRequest.id.desc())
-        )
+    async def _newest(self, query: ListQuery, *conditions: ColumnElement[bool]) -> Slice[Offer]:
+        keys = (MealShareRequest.created_at, MealShareRequest.id)
+        told = self._told().where(*conditions).add_columns(*keys)
+        found = await paginate(self.session, told, keys, query, columns=True, newest_first=True)
+        return Slice([Offer(*row[: -len(keys)]) for row in found.items], found.next_cursor)
 
     def _told(self) -> Told:
         """One statement for everything: the meal of a request may be read by both sides."""

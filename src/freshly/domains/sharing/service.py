@@ -1,9 +1,9 @@
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from freshly.chassis.database import DbSession
 from freshly.chassis.injection import Injected
+from freshly.chassis.pages import ListQuery, Slice
 from freshly.domains.families.access import Access, CurrentAccess
 from freshly.domains.meals.errors import MealNotFound, NotMealsOwner
 from freshly.domains.meals.models import Meal
@@ -66,17 +66,17 @@ class ShareService:
         )
         return _read(offer)
 
-    async def pending(self) -> list[ShareRead]:
-        return [_read(offer) for offer in await self.requests.pending()]
+    async def pending(self, query: ListQuery) -> Slice[ShareRead]:
+        return _all_read(await self.requests.pending(query))
 
-    async def sent(self) -> list[ShareRead]:
-        return [_read(offer) for offer in await self.requests.sent()]
+    async def sent(self, query: ListQuery) -> Slice[ShareRead]:
+        return _all_read(await self.requests.sent(query))
 
-    async def received(self) -> list[ShareRead]:
-        return [_read(offer) for offer in await self.requests.received()]
+    async def received(self, query: ListQuery) -> Slice[ShareRead]:
+        return _all_read(await self.requests.received(query))
 
-    async def accepted_meals(self) -> Sequence[Meal]:
-        return await self.requests.accepted_meals()
+    async def accepted_meals(self, query: ListQuery) -> Slice[Meal]:
+        return await self.requests.accepted_meals(query)
 
     async def respond(self, id: int, *, accepted: bool) -> ShareRead:
         request = await self.requests.get(id, lock=True)
@@ -141,6 +141,10 @@ class ShareService:
                 related_share_request_id=offer.request.id,
             )
         )
+
+
+def _all_read(found: Slice[Offer]) -> Slice[ShareRead]:
+    return Slice([_read(offer) for offer in found.items], found.next_cursor)
 
 
 def _read(offer: Offer) -> ShareRead:
