@@ -57,6 +57,8 @@ class Connection(asyncio.Protocol):
 
     def send(self, request: bytes) -> "asyncio.Future[int]":
         assert self.transport is not None
+        if self.is_lost:
+            raise ConnectionResetError("the server hung up")
         self._answer = asyncio.get_running_loop().create_future()
         self.transport.write(request)
         return self._answer
@@ -181,7 +183,10 @@ async def crowd(
         try:
             await asyncio.sleep(chance.uniform(0, 2 * think))
             while (sent := perf_counter()) < until:
-                status = await connection.send(requests[turn % len(requests)])
+                try:
+                    status = await connection.send(requests[turn % len(requests)])
+                except ConnectionError:
+                    status, connection = 0, await connect(port)
                 outcome.latencies.append(perf_counter() - sent)
                 outcome.statuses[status] = outcome.statuses.get(status, 0) + 1
                 turn += 7

@@ -96,7 +96,12 @@ def _running(
             yield Server(port, process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(ENDS_WITHIN)
+            try:
+                process.wait(ENDS_WITHIN)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
     log.unlink()
 
 

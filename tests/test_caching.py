@@ -7,10 +7,11 @@ from functools import partial
 
 import pytest
 from pydantic import TypeAdapter
-from sqlalchemy import inspect
+from sqlalchemy import event, inspect
 
 from freshly.chassis.numbers import registry
 from freshly.domains.account.jobs import WarmUp
+from freshly.domains.families.repository import MY_FAMILIES
 from freshly.domains.families.schemas import FamilyRead
 from freshly.domains.grocery.schemas import GroceryListRead
 from freshly.domains.meal_plans.schemas import MealPlanRead
@@ -174,6 +175,68 @@ async def read_in_two(person, path, units):
         found = await person.read(path)
     assert sent.number == 2
     return found
+
+
+async def test_a_commit_whose_end_nobody_saw_may_come_yet(home, kitchen, units):
+    """Until it has come for sure, or never will, nothing is kept."""
+    item = await kitchen.stock(home.alice, "test rice", 1, "kg")
+    await home.alice.read("/pantry-items/me")
+
+    def lose(_connection):
+        raise ConnectionResetError
+
+    event.listen(units.engine.sync_engine, "commit", lose)
+    lost = await home.alice.patch(f"/pantry-items/{item['id']}", {"quantity": 2})
+    event.remove(units.engine.sync_engine, "commit", lose)
+
+    assert lost.status_code == 503
+    for _ in range(2):
+        with Statements() as sent:
+            await home.alice.read("/pantry-items/me")
+        assert sent.number >= 1
+
+
+async def test_the_tag_of_a_page_changes_when_there_is_another_page(home, kitchen):
+    for _ in range(2):
+        await kitchen.stock(home.alice, "test rice", 1, "kg")
+    first = await home.alice.get("/pantry-items/me?limit=2")
+    await kitchen.stock(home.alice, "test rice", 1, "kg")
+    again = await home.alice.get(
+        "/pantry-items/me?limit=2", headers={"If-None-Match": first.headers["ETag"]}
+    )
+
+    assert "Link" not in first.headers
+    assert (again.status_code, again.content) == (200, first.content)
+    assert "Link" in again.headers
+
+
+async def test_who_waits_at_the_door_and_joins_meanwhile_leaves_nothing_behind(
+    home, kitchen, units
+):
+    """A list of families is kept under those that were known when it was asked for."""
+    carol = await kitchen.person("Carol")
+    assert await carol.read("/families") == []
+    entered, joined = asyncio.Event(), asyncio.Event()
+    ask = units.ask
+
+    async def wait_at_the_door(question, **asked):
+        if question is MY_FAMILIES and not entered.is_set():
+            entered.set()
+            await joined.wait()
+        return await ask(question, **asked)
+
+    units.ask = wait_at_the_door
+    units.cache.__post_init__()  # forgets everything
+    waiting = asyncio.create_task(carol.read("/families"))
+    await entered.wait()
+    code = {"invite_code": home.family["invite_code"]}
+    assert (await carol.post("/families/join", code)).status_code == 200
+    joined.set()
+    assert len(await waiting) == 1
+    left = await carol.delete(f"/families/{home.family['id']}/members/{carol.id}")
+    assert left.status_code == 200, left.text
+
+    assert await carol.read("/families") == []
 
 
 async def test_many_who_miss_the_same_at_once_are_given_what_one_of_them_loads(home, units):

@@ -1,5 +1,6 @@
 """Which calls are counted together, and how many of them there may be."""
 
+from freshly.chassis.gate import part_of
 from freshly.chassis.rate_limit import Group, Per, with_overrides
 from freshly.settings import Settings
 
@@ -84,4 +85,4 @@ def group_of(method: str, path: str) -> str:
     exact = EXACT.get(f"{'GET' if method == 'HEAD' else method} {path}")
     if exact is not None:
         return exact
-    return PARTS.get((path.split("/", 2)[1], method in ("GET", "HEAD")), "api")
+    return PARTS.get((part_of(path), method in ("GET", "HEAD")), "api")

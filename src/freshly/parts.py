@@ -26,8 +26,13 @@ from freshly.domains.auth.repository import StandingRepository
 from freshly.domains.auth.tokens import TokenSigner
 from freshly.domains.families.events import MemberJoined
 from freshly.domains.families.models import Membership
-from freshly.domains.grocery.listeners import recompute_for_plan, recompute_for_stock
+from freshly.domains.grocery.listeners import (
+    recompute_for_meal,
+    recompute_for_plan,
+    recompute_for_stock,
+)
 from freshly.domains.meal_plans.events import SlotsChanged
+from freshly.domains.meals.events import MealChanged
 from freshly.domains.notifications.listeners import tell_owners_of_new_member
 from freshly.domains.pantry.events import StockChanged
 from freshly.limits import groups
@@ -38,6 +43,7 @@ LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
     MemberJoined: (tell_owners_of_new_member,),
     StockChanged: (recompute_for_stock,),
     SlotsChanged: (recompute_for_plan,),
+    MealChanged: (recompute_for_meal,),
 }
 
 

@@ -1,10 +1,13 @@
 """Who deletes their account leaves nothing behind, and no family without an owner."""
 
 import asyncio
+from contextvars import Context
 from pathlib import Path
 
-from sqlalchemy import func, select
+import pytest
+from sqlalchemy import func, insert, select
 
+from freshly.domains.pantry.models import PantryItem
 from freshly.domains.users.models import Activity
 from freshly.tables import all_tables
 from tests.account.conftest import UNMISTAKABLE
@@ -124,6 +127,23 @@ async def test_what_somebody_dislikes_stays_in_the_catalogue(kitchen):
 
     assert (await bob.get(f"/ingredients/{disliked['id']}")).status_code == 200
     assert (await bob.get(f"/ingredients/{forgotten['id']}")).status_code == 404
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+async def test_what_somebody_begins_to_use_in_that_moment_stays_too(kitchen, units):
+    alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
+    jam = await kitchen.ingredient(alice, "Test jam")
+
+    async with units.writing() as session:  # Bob's request, which is not over yet
+        await session.execute(
+            insert(PantryItem).values(ingredient_id=jam["id"], owner_user_id=bob.id, quantity=None)
+        )
+        leaving = asyncio.create_task(alice.delete("/users/me"), context=Context())
+        await asyncio.sleep(0.5)  # she has come as far as she can
+        assert not leaving.done()
+
+    assert (await leaving).status_code == 200
+    assert [item["ingredient_name"] for item in await bob.read("/pantry-items/me")] == ["Test jam"]
 
 
 async def test_the_operator_sees_that_there_was_a_deletion_and_not_whose(home, units):

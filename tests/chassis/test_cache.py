@@ -66,8 +66,8 @@ async def test_a_reader_overtaken_by_a_commit_leaves_nothing_behind(four):
 
     overtaken = asyncio.create_task(four[0].read("key", ["tag"], slow))
     await reading.wait()
-    await four[1].mark(["tag"])
-    await four[1].expire(["tag"])
+    mark = await four[1].versions.mark(["tag"])
+    await four[1].versions.expire(["tag"], mark)
     # Whoever comes now must not be given what the overtaken one is still reading.
     after = await asyncio.wait_for(four[0].read("key", ["tag"], fast), 5)
     assert not overtaken.done()  # and need not wait for it
@@ -86,14 +86,57 @@ async def test_while_a_commit_is_on_its_way_nothing_is_kept(four):
         loads.append(1)
         return kept(b"[]")
 
-    await four[0].mark(["tag"])
+    mark = await four[0].versions.mark(["tag"])
     await four[1].read("key", ["tag"], load)
     await four[1].read("key", ["tag"], load)
     assert len(loads) == 2
-    await four[0].expire(["tag"])
+    await four[0].versions.expire(["tag"], mark)
     await four[1].read("key", ["tag"], load)
     await four[2].read("key", ["tag"], load)
     assert len(loads) == 3
+
+
+async def test_a_commit_leaves_the_mark_of_another_one(four):
+    """Neither the one that began first nor the one that ends first."""
+    loads = []
+
+    async def load():
+        loads.append(1)
+        return kept(b"[]")
+
+    for first_to_end in (0, 1):
+        marks = [await one.versions.mark(["tag"]) for one in four[:2]]
+        await four[first_to_end].versions.expire(["tag"], marks[first_to_end])
+        before = len(loads)
+        for _ in range(2):
+            await four[2].read("key", ["tag"], load)
+        assert len(loads) == before + 2
+        last = 1 - first_to_end
+        await four[last].versions.expire(["tag"], marks[last])
+        for _ in range(2):
+            await four[2].read("key", ["tag"], load)
+        assert len(loads) == before + 3
+
+
+async def test_a_commit_whose_end_nobody_saw_is_awaited(four, monkeypatch):
+    monkeypatch.setattr("freshly.chassis.cache.LONGEST_COMMIT", 0.3)
+    monkeypatch.setattr("freshly.chassis.redis.LONGEST_COMMIT", 1)  # Redis counts whole seconds
+    loads = []
+
+    async def load():
+        loads.append(1)
+        return kept(b"[]")
+
+    await four[0].read("key", ["tag"], load)
+    mark = await four[1].versions.mark(["tag"])
+    await four[1].versions.doubt(["tag"], mark)
+    for _ in range(2):
+        await four[0].read("key", ["tag"], load)
+    assert len(loads) == 3
+    await asyncio.sleep(1.1)
+    for _ in range(2):
+        await four[0].read("key", ["tag"], load)
+    assert len(loads) == 4
 
 
 async def test_who_waits_is_served_even_if_the_one_who_loads_goes_away(four):
@@ -172,8 +215,8 @@ async def test_an_answer_is_kept_for_its_time_only():
         b"null\n",
         b'{"versions": [1]}\nnot compressed',
         b"\x80\x04\x95pickle",
-        pytest.param(packed(("1",), kept(b"[]"))[:-3], id="cut off"),
-        pytest.param(packed(("1",), Kept(b"[]", "of something else")), id="of something else"),
+        pytest.param(packed(("1",), kept(b"[]"), 0)[:-3], id="cut off"),
+        pytest.param(packed(("1",), Kept(b"[]", "of something else"), 0), id="of something else"),
     ],
 )
 def test_what_is_not_ours_or_damaged_is_as_good_as_nothing(stored):
@@ -181,14 +224,37 @@ def test_what_is_not_ours_or_damaged_is_as_good_as_nothing(stored):
 
 
 def test_what_is_stored_is_json_and_comes_back_whole():
-    original = Kept(b'[{"a":1}]', digest(b'[{"a":1}]'), "cursor")
-    versions, back = unpacked(packed(("1", "2"), original))
+    original = Kept(b'[{"a":1}]', digest(b'[{"a":1}]', "cursor"), "cursor")
+    versions, back, until = unpacked(packed(("1", "2"), original, until=1.5))
+    assert until == 1.5
     assert (versions, back.body, back.etag, back.next_cursor) == (
         ("1", "2"),
         original.body,
         original.etag,
         "cursor",
     )
+
+
+async def test_what_another_process_has_kept_becomes_no_younger(redis_url):
+    caches_, links = caches(2, redis_url)
+    for cache in caches_:
+        cache.ttl = timedelta(seconds=1)
+    loads = []
+
+    async def load():
+        loads.append(1)
+        return kept(b"[]")
+
+    await caches_[0].read("key", ["tag"], load)
+    await asyncio.sleep(0.6)
+    await caches_[1].read("key", ["tag"], load)  # from Redis
+    assert len(loads) == 1
+    await asyncio.sleep(0.6)
+    await caches_[1].read("key", ["tag"], load)
+    assert len(loads) == 2
+    for cache, link in zip(caches_, links, strict=True):
+        await cache.versions.close()
+        await link.close()
 
 
 async def test_a_flushed_redis_makes_everything_stale(redis_url):

@@ -76,7 +76,12 @@ async def test_a_part_that_is_stuck_leaves_room_for_the_others():
     gate.leave("pantry-items")
     await asyncio.sleep(0.01)
     assert sum(task.done() for task in stuck) == 5
-    for task in stuck:
+    crowd = [entering(gate, "pantry-items") for _ in range(10 * 10 - gate.waiting)]
+    await asyncio.sleep(0.01)
+    with pytest.raises(Overloaded):
+        await entering(gate, "pantry-items")
+    assert await asyncio.wait_for(entering(gate, "meals"), 1) == "meals"
+    for task in stuck + crowd:
         task.cancel()
     await asyncio.sleep(0.01)
     assert gate.waiting == 0

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from freshly.chassis.errors import Conflict
 from freshly.chassis.jobs import GiveUp, Job, JobQueue, Priority, taking
@@ -263,6 +263,19 @@ async def test_who_lost_a_job_commits_nothing(jobs, units, kitchen):
 
     assert len(await alice.read("/families")) == 1
     assert (await jobs.row(job)).state != "done"
+
+
+async def test_a_job_that_is_gone_when_it_is_done_is_let_go(jobs, units):
+    async def vanish(_job, run):
+        async with units.writing() as session:
+            await session.execute(delete(JobRow).where(JobRow.id == run.id))
+
+    jobs.extra = {Note: vanish}
+    await jobs.enqueue(Note())
+    async with asyncio.timeout(20):
+        await jobs.run_due()
+
+    assert await jobs.rows() == []
 
 
 async def test_effects_of_a_failed_last_unit_of_work_are_undone_with_it(jobs, kitchen):

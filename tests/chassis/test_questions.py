@@ -1,8 +1,10 @@
 """Connections that questions use stay at hand, and nobody else goes without for that."""
 
 import asyncio
+import sqlite3
 
 import pytest
+from asyncpg import DataError
 from sqlalchemy import Integer, bindparam, event, func, literal, select, text
 from sqlalchemy.exc import OperationalError
 
@@ -78,4 +80,31 @@ async def test_a_refused_question_leaves_nothing_behind(units):
         await units.ask(refused)
 
     assert checkouts(units) == 0
+    await ask(units)
+
+
+async def test_a_bug_is_no_busy_database(units):
+    with pytest.raises((TypeError, DataError, sqlite3.ProgrammingError, OperationalError)) as found:
+        await units.ask(ONE, more=object())
+
+    cause = found.value
+    assert not isinstance(cause, OperationalError) or not cause.connection_invalidated
+    await ask(units)
+
+
+async def test_none_survives_the_engine(units):
+    drivers = []
+
+    def note(connection, _record):
+        drivers.append(connection.driver_connection)
+
+    event.listen(units.engine.sync_engine, "connect", note)
+    await asyncio.gather(*(ask(units) for _ in range(5)))
+    answering = asyncio.create_task(ask(units))
+    await asyncio.sleep(0)
+    await units.engine.dispose()
+    await answering
+
+    assert drivers
+    assert all(driver.is_closed() for driver in drivers)
     await ask(units)

@@ -177,6 +177,34 @@ async def test_planning_otherwise_changes_the_list_of_the_plan(home, kitchen, jo
     assert await lines(home) == {}
 
 
+async def test_changing_a_planned_meal_changes_the_list(home, jobs):
+    dish = f"/meals/me/{home.dish['id']}"
+    await home.alice.patch(dish, {"ingredients": [{"name": "test sugar", "amount": "300 g"}]})
+    await settled(jobs)
+    assert await lines(home) == {"test sugar": 300}
+
+    assert (await home.alice.delete(dish)).status_code == 204
+    await settled(jobs)
+    assert await lines(home) == {}
+
+
+async def test_another_name_of_a_meal_asks_for_nothing(home, jobs):
+    await home.alice.patch(f"/meals/me/{home.dish['id']}", {"name": "Pancakes"})
+    assert await jobs.rows("grocery.recompute") == []
+
+
+async def test_moving_a_week_changes_the_list(home, kitchen, jobs):
+    mine = {"family_id": home.family["id"]}
+    await kitchen.stock(home.bob, "test flour", 400, "g", expires_at="2030-01-10", **mine)
+    await settled(jobs)
+    assert await lines(home) == {"test flour": 600}
+
+    moved = await home.alice.patch(f"/meal-plans/{home.plan['id']}", {"week_start": "2030-02-04"})
+    assert moved.status_code == 200, moved.text
+    await settled(jobs)
+    assert await lines(home) == {"test flour": 1}
+
+
 async def test_a_plan_without_a_list_gets_none(home, kitchen, jobs):
     plan = await kitchen.plan(home.alice, home.family, week_start="2030-02-04")
     await kitchen.planned(home.alice, plan, 0, "dinner", home.dish)

@@ -192,6 +192,7 @@ async def test_the_list_comes_in_pages_the_newest_first(alice, client):
 
 
 FORGED = ["x", ["x"], [True], [1, 2], [{"at": "2030-01-01T00:00:00"}], [{"number": "1"}], [2**31]]
+BAD_TEXTS = ["\0", "\ud800"]
 
 
 @pytest.mark.parametrize("cursor", FORGED, ids=str)
@@ -199,6 +200,14 @@ async def test_a_cursor_that_the_list_did_not_give_out_is_refused(alice, cursor)
     forged = urlsafe_b64encode(json.dumps(cursor).encode()).decode()
 
     for path in ("/users/me/activity", "/auth/sessions"):
+        refused = await alice.get(path, params={"cursor": forged})
+        assert (refused.status_code, refused.json()["code"]) == (422, "bad_cursor")
+
+
+@pytest.mark.parametrize("text", BAD_TEXTS, ids=repr)
+async def test_nor_is_a_text_that_no_row_has(alice, text):
+    for path, cursor in (("/ingredients", [text, 1]), ("/auth/sessions", [text])):
+        forged = urlsafe_b64encode(json.dumps(cursor).encode()).decode()
         refused = await alice.get(path, params={"cursor": forged})
         assert (refused.status_code, refused.json()["code"]) == (422, "bad_cursor")
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import update_wrapper
 from itertools import count
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from msgspec.json import Encoder
@@ -30,6 +30,7 @@ Arguments = ParamSpec("Arguments")
 Decoded = TypeVar("Decoded")
 Versions = tuple[str, ...]
 MOST_TAGS = 100_000
+LONGEST_COMMIT = 30  # seconds until one whose end nobody has seen has come, or never will
 AROUND_AN_ENTRY = 600  # bytes that Python takes for one, its key and its place
 
 
@@ -51,17 +52,24 @@ class TagVersions(Protocol):
     async def of(self, tags: Sequence[str]) -> Versions | None:
         """None while one of them is being changed, or nobody can tell: then nothing is kept."""
 
-    async def mark(self, tags: Iterable[str]) -> None:
-        """They are about to change: until they have expired, nothing is kept under them."""
+    async def mark(self, tags: Iterable[str]) -> str:
+        """They are about to change: until they have expired, nothing is kept under them.
 
-    async def expire(self, tags: Iterable[str]) -> None:
+        Gives the mark, which is this change's own: others may change the same at the same time.
+        """
+
+    async def expire(self, tags: Iterable[str], mark: str) -> None:
         """They have changed. What was kept under them is stale."""
+
+    async def doubt(self, tags: Iterable[str], mark: str) -> None:
+        """Nobody knows whether they have changed, and it may come yet: the mark stays a while."""
 
 
 class SharedEntries(Protocol):
     """Where processes find what others have kept. It may forget, and never fails."""
 
-    async def get(self, key: str) -> tuple[Versions, Kept] | None: ...
+    async def get(self, key: str) -> tuple[Versions, Kept, float] | None:
+        """And until when it may be served, in Unix time."""
 
     async def put(self, key: str, versions: Versions, kept: Kept, ttl: timedelta) -> None: ...
 
@@ -84,11 +92,21 @@ class MemoryVersions:
         get, unknown = self._versions.get, self._unknown
         return tuple([get(tag, unknown) for tag in tags])
 
-    async def mark(self, tags: Iterable[str]) -> None:
+    async def mark(self, tags: Iterable[str]) -> str:
         for tag in tags:
             self._changing[tag] = self._changing.get(tag, 0) + 1
+        return ""
 
-    async def expire(self, tags: Iterable[str]) -> None:
+    async def doubt(self, tags: Iterable[str], mark: str) -> None:
+        del mark
+        loop = asyncio.get_running_loop()
+        loop.call_later(LONGEST_COMMIT, self._expire, frozenset(tags))
+
+    async def expire(self, tags: Iterable[str], mark: str) -> None:
+        del mark
+        self._expire(tags)
+
+    def _expire(self, tags: Iterable[str]) -> None:
         for tag in tags:
             left = self._changing.pop(tag, 1) - 1
             if left > 0:
@@ -122,9 +140,13 @@ class Off:
     async def of(self, tags: Sequence[str]) -> None:
         del tags
 
-    async def mark(self, tags: Iterable[str]) -> None: ...
+    async def mark(self, tags: Iterable[str]) -> str:
+        del tags
+        return ""
 
-    async def expire(self, tags: Iterable[str]) -> None: ...
+    async def expire(self, tags: Iterable[str], mark: str) -> None: ...
+
+    async def doubt(self, tags: Iterable[str], mark: str) -> None: ...
 
 
 def _untold(_outcome: str) -> None:
@@ -143,12 +165,6 @@ class Cache:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._size = 0
         self._loads: dict[tuple[str, Versions], asyncio.Future[Entry]] = {}
-
-    async def mark(self, tags: Iterable[str]) -> None:
-        await self.versions.mark(tags)
-
-    async def expire(self, tags: Iterable[str]) -> None:
-        await self.versions.expire(tags)
 
     async def read(
         self,
@@ -208,7 +224,8 @@ class Cache:
             try:
                 return await asyncio.shield(leader)
             except asyncio.CancelledError:
-                if not leader.cancelled():  # it is we who are cancelled
+                we = asyncio.current_task()
+                if not leader.cancelled() or (we is not None and we.cancelling()):
                     raise
         mine: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
         self._loads[flight] = mine
@@ -239,17 +256,19 @@ class Cache:
             self.told("miss")
             kept = await load()
             await self.shared.put(key, versions, kept, self.ttl)
-        return self._keep(key, versions, kept)
+        return self._keep(key, versions, kept, self.ttl.total_seconds())
 
     async def _found(self, key: str, versions: Versions) -> Entry | None:
         found = await self.shared.get(key)
         if found is None or found[0] != versions:
             return None
         self.told("hit")
-        return self._keep(key, versions, found[1])
+        _, kept, until = found
+        left = min(until - time(), self.ttl.total_seconds())  # clocks may differ
+        return self._keep(key, versions, kept, left)
 
-    def _keep(self, key: str, versions: Versions, kept: Kept) -> Entry:
-        entry = Entry(versions, monotonic() + self.ttl.total_seconds(), kept)
+    def _keep(self, key: str, versions: Versions, kept: Kept, seconds: float) -> Entry:
+        entry = Entry(versions, monotonic() + seconds, kept)
         if (old := self._entries.pop(key, None)) is not None:
             self._size -= old.size
         if entry.size > self.largest:
@@ -342,16 +361,21 @@ _json = Encoder()
 def written(found: Slice[Any]) -> Kept:
     """Of records that have the schema's fields already, in the schema's order."""
     body = _json.encode(found.items)
-    return Kept(body, digest(body), found.next_cursor)
+    return Kept(body, digest(body, found.next_cursor), found.next_cursor)
 
 
-def packed(versions: Versions, kept: Kept) -> bytes:
-    """For a store outside of this process: a line of JSON, then the body."""
-    head = {"versions": versions, "etag": kept.etag, "next": kept.next_cursor}
+def packed(versions: Versions, kept: Kept, until: float) -> bytes:
+    """For a store outside of this process: a line of JSON, then the body. `until` is Unix time."""
+    head = {
+        "versions": versions,
+        "until": until,
+        "etag": kept.etag,
+        "next": kept.next_cursor,
+    }
     return json.dumps(head).encode() + b"\n" + gzip.compress(kept.body, 1)
 
 
-def unpacked(stored: bytes) -> tuple[Versions, Kept] | None:
+def unpacked(stored: bytes) -> tuple[Versions, Kept, float] | None:
     """None if it is nothing of ours, or was damaged: the digest must fit the body."""
     line, _, rest = stored.partition(b"\n")
     try:
@@ -359,6 +383,8 @@ def unpacked(stored: bytes) -> tuple[Versions, Kept] | None:
         body = gzip.decompress(rest)
         versions = tuple(str(version) for version in head["versions"])
         kept = Kept(body, str(head["etag"]), head["next"])
+        until = float(head["until"])
     except (ValueError, KeyError, TypeError, OSError, EOFError, RecursionError, zlib.error):
         return None
-    return (versions, kept) if digest(body) == kept.etag else None
+    fits = digest(body, kept.next_cursor) == kept.etag
+    return (versions, kept, until) if fits else None

@@ -26,9 +26,15 @@ async def no_store(response: Response) -> None:
     response.headers["Cache-Control"] = NO_STORE
 
 
-def digest(body: bytes) -> str:
-    """32 hex digits; a name for these bytes, not a protection."""
-    return hashlib.sha256(body).hexdigest()[:32]
+def digest(body: bytes, next_cursor: str | None = None) -> str:
+    """32 hex digits; a name for these bytes, not a protection.
+
+    Of a list also by whether it goes on: the `Link` header is as much of the answer as its rows.
+    """
+    found = hashlib.sha256(body)
+    if next_cursor is not None:
+        found.update(b"\n" + next_cursor.encode())
+    return found.hexdigest()[:32]
 
 
 class Kept:
@@ -85,7 +91,7 @@ def conditional(request: Request, adapter: TypeAdapter[Any], value: Any, max_age
 
 def named(response: Response, request: Request) -> Response:
     """A whole answer under the name of its digest, or 304 for a client that has it."""
-    tag = digest(bytes(response.body))
+    tag = digest(bytes(response.body), response.headers.get("Link"))
     response.raw_headers.append((b"etag", f'"{tag}"'.encode()))
     if not _matches(request.headers.get("If-None-Match"), tag):
         return response

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from fastapi import Depends, Request
 from sqlalchemy import Index, MetaData, Table, UniqueConstraint, func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -124,7 +124,9 @@ class UnitsOfWork:
     @asynccontextmanager
     async def _unit(self) -> AsyncIterator[AsyncSession]:
         kept: AppError | None = None
+        versions = self.cache.versions
         marked: set[str] = set()
+        mark, ended = "", versions.expire
         try:
             async with self._writing() as session, session.begin():
                 try:
@@ -138,10 +140,16 @@ class UnitsOfWork:
                 # served what was kept before.
                 marked = stale_tags(session.sync_session)
                 if marked:
-                    await self.cache.mark(marked)
+                    mark = await versions.mark(marked)
+                ended = versions.doubt
+            ended = versions.expire
+        except DBAPIError as error:
+            if not error.connection_invalidated:  # the database has said no
+                ended = versions.expire
+            raise
         finally:
             if marked:
-                await self.cache.expire(marked)
+                await ended(marked, mark)
         if session.info.get(ENQUEUED):
             self.enqueued.set()
         if kept:

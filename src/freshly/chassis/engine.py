@@ -18,6 +18,7 @@ LATE = 5  # seconds that the end of a statement may be late
 LONG_UNUSED = 10  # seconds after which a connection is asked whether it still lives
 OLDEST = 1800  # seconds
 USED = "used"  # when a connection last answered, by `monotonic`, in its `info`
+IDLE = "idle"  # in its `info` when it comes back without having answered just now
 DIRECT = {
     "application_name": "freshly",
     "lock_timeout": f"{LOCK_WAIT}s",
@@ -56,14 +57,22 @@ def create_engine(
         options = {"server_settings": {**DIRECT, **limit}}
     if statement_timeout:  # the server ends it; who never hears of that gives up by himself
         options = {**options, "command_timeout": statement_timeout + LATE}
-    engine = create_async_engine(
-        url,
-        pool_recycle=OLDEST,
-        connect_args={"timeout": CONNECTS_WITHIN, **options},
-        **sizes,
-    )
+    options = {"async_creator_fn": _connect, "timeout": CONNECTS_WITHIN, **options}
+    engine = create_async_engine(url, pool_recycle=OLDEST, connect_args=options, **sizes)
     _ask_before_use(engine)
     return engine
+
+
+async def _connect(*args: Any, **options: Any) -> Any:
+    """Whatever the network says, such as that there is no host of that name: it is not there."""
+    import asyncpg  # type: ignore[import-untyped] # noqa: PLC0415 - it has no types; SQLite needs none
+
+    try:
+        return await asyncpg.connect(*args, **options)
+    except (ConnectionError, TimeoutError):
+        raise
+    except OSError as error:
+        raise ConnectionError(str(error)) from error
 
 
 def _ask_before_use(engine: AsyncEngine) -> None:
@@ -76,10 +85,12 @@ def _ask_before_use(engine: AsyncEngine) -> None:
 
     @event.listens_for(engine.sync_engine, "checkin")
     def _on_checkin(_connection: Any, record: Any) -> None:
-        record.info[USED] = monotonic()
+        if IDLE not in record.info:
+            record.info[USED] = monotonic()
 
     @event.listens_for(engine.sync_engine, "checkout")
     def _on_checkout(connection: Any, record: Any, _proxy: Any) -> None:
+        record.info.pop(IDLE, None)
         used = record.info.get(USED)
         if used is None:
             return

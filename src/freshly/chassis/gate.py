@@ -21,6 +21,11 @@ SHARE_OF_A_LANE = 0.4
 WAITING_FOR_EACH = 10
 
 
+def part_of(path: str) -> str:
+    """The first word of a path."""
+    return path.split("/", 2)[1] if path[:1] == "/" else path
+
+
 class Overloaded(Unavailable):
     code, detail = "overloaded", "Too busy at the moment. Please try again shortly."
 
@@ -55,7 +60,7 @@ class Gate:
         """Gives the lane, with which to leave. Raises Overloaded."""
         assert not inside.get(), "one unit of work at a time"
         mine = lane.get()
-        if self._is_free(mine) and not self._waiting:
+        if self._is_free(mine):  # those who wait do so for a lane that is full
             self._take(mine)
             inside.set(True)
             return mine
@@ -64,7 +69,6 @@ class Gate:
             raise Overloaded
         waiting = _Waiting(mine, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
-        self._admit()  # those ahead may wait for another lane
         before, since = waited.get(), monotonic()
         try:
             async with asyncio.timeout(self.longest - (before or 0)):

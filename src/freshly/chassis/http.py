@@ -50,7 +50,7 @@ LARGEST_BODIES = {
     "/files": LARGEST_AVATAR,
 }
 # Answers differ by these headers of the request.
-VARY = "Accept-Encoding, Origin"
+VARY = "Accept-Encoding, Authorization, Origin"
 ONLY_HTTPS = "max-age=31536000; includeSubDomains"
 LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1)(:\d+)?"
 

@@ -216,6 +216,10 @@ def _untagged(value: Any) -> Any:
     if not isinstance(value, dict):
         if isinstance(value, int) and abs(value) >= 2**31:
             raise BadCursor
+        if isinstance(value, str):
+            value.encode()  # half a surrogate pair is no text
+            if "\0" in value:
+                raise BadCursor
         return value
     if "at" in value:
         return datetime.fromisoformat(value["at"]).astimezone(UTC)

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from freshly.chassis.engine import IDLE
 from freshly.chassis.errors import Unavailable
 from freshly.chassis.logging import get_logger
 
@@ -72,10 +73,11 @@ class Pulse:
     def _on_checkout(self, connection: Any, _record: Any, _proxy: Any) -> None:
         self._connections.add(connection.driver_connection)
 
-    def _on_checkin(self, connection: Any, _record: Any) -> None:
+    def _on_checkin(self, connection: Any, record: Any) -> None:
         if connection is not None:  # or it broke
             self._connections.discard(connection.driver_connection)
-            self.answered()
+            if IDLE not in record.info:
+                self.answered()
 
     def _on_invalidate(self, connection: Any, _record: Any, _error: Any) -> None:
         self._connections.discard(connection.driver_connection)

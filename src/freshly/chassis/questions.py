@@ -20,7 +20,7 @@ from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.types import TypeEngine
 from sqlalchemy.util import greenlet_spawn
 
-from freshly.chassis.engine import USED
+from freshly.chassis.engine import IDLE, USED
 from freshly.chassis.numbers import statements
 
 Convert = Callable[[Any], Any]
@@ -110,8 +110,11 @@ class Question:
             rows = await driver.fetch(form.sql, *values)
         except Exception as error:
             refused = isinstance(error, sqlite3.Error) or hasattr(error, "sqlstate")
+            is_broken = isinstance(error, OSError) or driver.is_closed()  # a TimeoutError is one
+            if not (refused or is_broken):
+                raise
             raise OperationalError(
-                form.sql, None, error, connection_invalidated=not refused or driver.is_closed()
+                form.sql, None, error, connection_invalidated=is_broken
             ) from error
         return form.found(rows)
 
@@ -119,10 +122,10 @@ class Question:
 class _Loan:
     """A connection that is out of its pool for a while."""
 
-    __slots__ = ("connection", "driver", "since", "used")
+    __slots__ = ("connection", "driver", "pool", "since", "used")
 
-    def __init__(self, connection: PoolProxiedConnection) -> None:
-        self.connection = connection
+    def __init__(self, pool: QueuePool, connection: PoolProxiedConnection) -> None:
+        self.pool, self.connection = pool, connection
         self.driver: Any = connection.driver_connection
         self.since = self.used = monotonic()
 
@@ -133,23 +136,26 @@ class _Loan:
     def end(self) -> None:
         """Within a greenlet. The pool is told when it was used, not when it came back."""
         facts = self.connection.info
+        facts[USED], facts[IDLE] = self.used, True
         self.connection.close()
-        facts[USED] = self.used
+
+    def discard(self) -> None:
+        """The pool is gone, and would not close what comes back to it. Within a greenlet."""
+        self.connection.detach()
+        self.connection.close()
 
 
 class Desk:
     """Puts questions, each on its own, outside of any transaction.
 
     To take a connection from SQLAlchemy's pool and to give it back needs a greenlet, and takes
-    several times as long as a short statement. So those that were taken stay at hand: no more than
-    the pool keeps open anyway, and for ten seconds each, after which the pool looks after them
-    again (whether they live, and how old they are).
+    several times as long as a short statement. So those that were taken stay at hand: with those in
+    the pool no more than it keeps open anyway. The first question after ten seconds gives one back,
+    and the pool looks after it again (whether it lives, and how old it is).
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
-        pool = engine.sync_engine.pool
-        assert isinstance(pool, QueuePool), pool
-        self._pool, self._dialect = pool, engine.sync_engine.dialect
+        self._pool, self._dialect = _pool_of(engine.sync_engine), engine.sync_engine.dialect
         self._at_hand: list[_Loan] = []
         event.listen(engine.sync_engine, "engine_disposed", self._close)
 
@@ -190,22 +196,28 @@ class Desk:
                 return loan
             await greenlet_spawn(loan.end)
         try:
-            return _Loan(await greenlet_spawn(self._pool.connect))
+            pool = self._pool
+            return _Loan(pool, await greenlet_spawn(pool.connect))
         except self._dialect.loaded_dbapi.Error as error:
             raise OperationalError(None, None, error, connection_invalidated=True) from error
 
     async def _put_back(self, loan: _Loan) -> None:
-        if len(self._at_hand) < self._pool.size():
+        kept = len(self._at_hand) + self._pool.checkedin()
+        if kept < self._pool.size() and loan.pool is self._pool:
             self._at_hand.append(loan)
         else:
-            await greenlet_spawn(loan.end)
+            await greenlet_spawn(loan.end if loan.pool is self._pool else loan.discard)
 
-    def _close(self, _engine: Engine) -> None:
-        """The pool is gone, and would not close what comes back to it."""
+    def _close(self, engine: Engine) -> None:
+        """The pool is gone, and there is a new one."""
+        self._pool = _pool_of(engine)
         while self._at_hand:
-            connection = self._at_hand.pop().connection
-            connection.detach()
-            connection.close()
+            self._at_hand.pop().discard()
+
+
+def _pool_of(engine: Engine) -> QueuePool:
+    assert isinstance(engine.pool, QueuePool), engine.pool
+    return engine.pool
 
 
 def _reader(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:

@@ -17,7 +17,7 @@ from limits import RateLimitItem, parse_many
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from freshly.chassis.errors import AppError, Unavailable, answer
-from freshly.chassis.gate import lane, waited
+from freshly.chassis.gate import lane, part_of, waited
 from freshly.chassis.identity import Caller, introduced
 from freshly.chassis.numbers import refusals
 from freshly.settings import BadSettings, Settings
@@ -271,7 +271,7 @@ class AtTheDoor:
             await self.app(scope, receive, send)
             return
         state, path = scope["state"], scope["path"]
-        lane.set(path.split("/", 2)[1])
+        lane.set(part_of(path))
         waited.set(0.0)
         caller = state["caller"] = await _caller(scope)
         if isinstance(caller, Caller):
@@ -283,9 +283,11 @@ class AtTheDoor:
                 if not verdict.allowed:
                     await answer(RateLimited(verdict))(scope, receive, send)
                     return
-        await self.app(scope, receive, send)
-        if (route := scope.get("route")) is not None:
-            state["route"] = route.path
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            if (route := scope.get("route")) is not None:
+                state["route"] = route.path
 
     async def _count(
         self, scope: Scope, caller: Caller | Exception | None, limiter: Limiter

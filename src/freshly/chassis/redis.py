@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from time import monotonic
+from time import monotonic, time
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from freshly.chassis.cache import Versions, packed, unpacked
+from freshly.chassis.cache import LONGEST_COMMIT, Versions, packed, unpacked
 from freshly.chassis.conditional import Kept
 from freshly.chassis.logging import get_logger
 from freshly.chassis.rate_limit import Counts, MemoryCounts
@@ -37,7 +37,6 @@ REST = 0.5  # seconds between two looks for whether it is back
 CONNECTIONS = 8  # of each process; who finds none free waits for that without blaming Redis
 CHANGING = b"~"  # instead of a version, while a transaction is about to commit
 LONGEST_MARK = 1.0  # seconds that a commit waits for it
-LONGEST_COMMIT = 30  # seconds until a mark is forgotten whose process died
 OURS = 16  # characters of a version; a mark has one more, and whatever else is there is not ours
 LARGEST_BUNCH = 200  # commands
 LIFETIME = 86400  # seconds a version is remembered
@@ -242,6 +241,44 @@ async def _together(commands: Sequence[tuple[Any, ...]], client: Redis) -> list[
     return found
 
 
+# A tag that is being changed has the marks of all who change it instead of a version, each with the
+# second in which it was made, so that those whose process died are left out after a while.
+MARKS = """
+local now = tonumber(redis.call('TIME')[1])
+local others = {}
+for place, key in ipairs(KEYS) do
+  local kept = ''
+  for second, name in string.gmatch(redis.call('GET', key) or '', '~(%x%x%x%x%x%x%x%x)(%x+)') do
+    if name ~= ARGV[1] and now - tonumber(second, 16) < tonumber(ARGV[2]) then
+      kept = kept .. '~' .. second .. name
+    end
+  end
+  others[place] = kept
+end
+"""
+MARK = (
+    MARKS
+    + """
+for place, key in ipairs(KEYS) do
+  local mark = '~' .. string.format('%08x', now) .. ARGV[1]
+  redis.call('SET', key, others[place] .. mark, 'EX', ARGV[2])
+end
+"""
+)
+EXPIRE = (
+    MARKS
+    + """
+for place, key in ipairs(KEYS) do
+  if others[place] == '' then
+    redis.call('DEL', key)
+  else
+    redis.call('SET', key, others[place], 'EX', ARGV[2])
+  end
+end
+"""
+)
+
+
 class RedisVersions:
     """A random version for each tag. A tag without one was changed, or never asked for."""
 
@@ -271,41 +308,55 @@ class RedisVersions:
             pass
         return None
 
-    async def mark(self, tags: Iterable[str]) -> None:
-        wanted = list(tags)
-
-        async def call(client: Redis) -> None:
-            pipeline = client.pipeline(transaction=False)
-            for tag in wanted:
-                mark = CHANGING + secrets.token_hex(8).encode()
-                pipeline.set(self._key(tag), mark, ex=LONGEST_COMMIT)
-            await pipeline.execute()
-
+    async def mark(self, tags: Iterable[str]) -> str:
+        wanted, mark = list(tags), secrets.token_hex(4)
         # Others go on serving what they have until they see the mark. One call may be late without
         # Redis being gone, so only when it is taken for gone by all is there nobody to be told.
         until = monotonic() + LONGEST_MARK
         while self._link.is_well and monotonic() < until:
             try:
-                await self._link.ask(call)
+                await self._run(MARK, wanted, mark)
             except RedisRefused:  # a full one takes no mark, but forgets
                 with suppress(RedisGone):
                     await self._forget(wanted)
             except RedisGone:
                 continue
-            return
+            break
+        return mark
 
-    async def expire(self, tags: Iterable[str]) -> None:
+    async def expire(self, tags: Iterable[str], mark: str) -> None:
         wanted = set(tags)
         try:
-            await self._forget(wanted)
+            await self._expire(wanted, mark)
         except RedisGone:
-            self._unsaid |= wanted
-            if self._teller is None or self._teller.done():
-                self._teller = asyncio.create_task(self._tell())
+            self._leave_unsaid(wanted)
+
+    async def doubt(self, tags: Iterable[str], mark: str) -> None:
+        wanted = set(tags)
+        try:
+            await self._run(MARK, wanted, mark)  # for as long again
+        except RedisGone:
+            self._leave_unsaid(wanted)
+
+    def _leave_unsaid(self, tags: set[str]) -> None:
+        self._unsaid |= tags
+        if self._teller is None or self._teller.done():
+            self._teller = asyncio.create_task(self._tell())
+
+    async def _expire(self, tags: Iterable[str], mark: str) -> None:
+        try:
+            await self._run(EXPIRE, tags, mark)
+        except RedisRefused:
+            await self._forget(tags)
+
+    async def _run(self, script: str, tags: Iterable[str], mark: str) -> None:
+        keys = [self._key(tag) for tag in tags]
+        arguments = (mark, LONGEST_COMMIT)
+        await self._link.ask(lambda client: client.eval(script, len(keys), *keys, *arguments))
 
     async def _forget(self, tags: Iterable[str]) -> None:
+        """Whatever is there. Works in a Redis that is full, too."""
         keys = [self._key(tag) for tag in tags]
-        # Works in a Redis that is full, too.
         await self._link.ask(lambda client: client.delete(*keys))
 
     async def _tell(self) -> None:
@@ -315,7 +366,7 @@ class RedisVersions:
             # What changes again meanwhile is not said by this, and has to be said again.
             self._telling, self._unsaid = self._unsaid, set()
             try:
-                await self._forget(self._telling)
+                await self._expire(self._telling, mark="")
             except RedisGone:
                 self._unsaid |= self._telling
             self._telling = set()
@@ -348,7 +399,9 @@ def _is_known(version: bytes | None) -> bool:
 
     To take it for a version would be wrong: written twice, it would bring back what is stale.
     """
-    return version is not None and len(version.removeprefix(CHANGING)) == OURS
+    if version is None or not version.startswith(CHANGING):
+        return version is not None and len(version) == OURS
+    return len(version) % (OURS + 1) == 0
 
 
 class RedisEntries:
@@ -358,7 +411,7 @@ class RedisEntries:
         self._link = link
         self._prefix = prefix
 
-    async def get(self, key: str) -> tuple[Versions, Kept] | None:
+    async def get(self, key: str) -> tuple[Versions, Kept, float] | None:
         try:
             stored = await self._link.ask(lambda client: client.get(self._key(key)))
         except RedisGone:
@@ -366,10 +419,9 @@ class RedisEntries:
         return unpacked(stored) if isinstance(stored, bytes) else None
 
     async def put(self, key: str, versions: Versions, kept: Kept, ttl: timedelta) -> None:
+        stored = packed(versions, kept, until=time() + ttl.total_seconds())
         with suppress(RedisGone):
-            await self._link.ask(
-                lambda client: client.set(self._key(key), packed(versions, kept), ex=ttl)
-            )
+            await self._link.ask(lambda client: client.set(self._key(key), stored, ex=ttl))
 
     @asynccontextmanager
     async def loading(self, key: str) -> AsyncIterator[None]:

@@ -67,8 +67,10 @@ def warn_if_apart(settings: Settings) -> None:
 
 
 def _prefix(settings: Settings) -> str:
-    """Another Freshly may use the same Redis: it has another database, or other secrets."""
-    own = settings.jwt_secret.get_secret_value() + settings.database.render_as_string(
-        hide_password=False
-    )
+    """Another Freshly may use the same Redis: it has another database, or other secrets.
+
+    Who signs in to the database, and how, may differ between processes of one Freshly.
+    """
+    where = settings.database
+    own = f"{settings.jwt_secret.get_secret_value()} {where.host} {where.port} {where.database}"
     return f"freshly:{hashlib.sha256(own.encode()).hexdigest()[:12]}"

@@ -101,6 +101,8 @@ class Runner:
         """The database may be away; it is asked again."""
         try:
             yield
+        except TakenOver:
+            raise
         except AWAY as error:
             logger.warning("jobs: no database", to=what, error=repr(error))
         except Exception:  # whatever it was, others' work goes on

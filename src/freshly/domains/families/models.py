@@ -50,7 +50,10 @@ class Membership(Base):
     )
     user: Mapped[User] = relationship(init=False, lazy="raise", viewonly=True)
 
-    __stale__ = (Shows(IDENTITY, person="user_id"), Shows(FAMILIES, family="family_id"))
+    __stale__ = (
+        Shows(IDENTITY, person="user_id"),
+        Shows(FAMILIES, family="family_id", person="user_id"),
+    )
     __table_args__ = (
         UniqueConstraint("family_id", "user_id", name="uq_membership_family_user"),
         CheckConstraint("role IN ('owner', 'admin', 'member')", name="ck_memberships_role"),

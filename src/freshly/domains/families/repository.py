@@ -74,9 +74,9 @@ class FamilyRepository:
     async def save_with_code(self, family: Family) -> Family:
         """Saved with an invite code of its own: six digits, nobody else's."""
         for _ in range(CODE_TRIES):
-            family.invite_code = f"{secrets.randbelow(CODES):06d}"
             try:
-                async with self.session.begin_nested():
+                async with self.session.begin_nested():  # which flushes what is changed before it
+                    family.invite_code = f"{secrets.randbelow(CODES):06d}"
                     self.session.add(family)
                     await self.session.flush()
             except IntegrityError as error:

@@ -7,6 +7,7 @@ from freshly.chassis.jobs import JobQueue
 from freshly.domains.grocery.jobs import Recompute
 from freshly.domains.grocery.repository import PlannedListRepository
 from freshly.domains.meal_plans.events import SlotsChanged
+from freshly.domains.meals.events import MealChanged
 from freshly.domains.pantry.events import StockChanged
 
 SOON = timedelta(seconds=5)  # whoever puts the shopping away changes thirty items at once
@@ -22,6 +23,11 @@ async def recompute_for_stock(news: StockChanged, session: Session) -> None:
 
 async def recompute_for_plan(news: SlotsChanged, session: Session) -> None:
     for family_id, person_id in await PlannedListRepository(session).owners(news.plan_id, _day()):
+        await _recompute(session, family_id, person_id)
+
+
+async def recompute_for_meal(news: MealChanged, session: Session) -> None:
+    for family_id, person_id in await PlannedListRepository(session).planners(news.meal_id, _day()):
         await _recompute(session, family_id, person_id)
 
 

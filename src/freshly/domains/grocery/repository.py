@@ -24,7 +24,7 @@ from freshly.domains.grocery.models import (
 )
 from freshly.domains.grocery.schemas import GroceryListRead, ItemSummary
 from freshly.domains.ingredients.models import Ingredient, UnitRow
-from freshly.domains.meal_plans.models import MealPlan
+from freshly.domains.meal_plans.models import MealPlan, MealSlot, SlotMeal
 
 lists, items = GroceryList.__table__.c, GroceryListItem.__table__.c
 memberships = Membership.__table__.c
@@ -303,10 +303,24 @@ class PlannedListRepository:
 
     async def owners(self, plan_id: int, day: date) -> Sequence[tuple[int | None, int | None]]:
         """Of the list of a plan, if there is one: a family or a person."""
+        return await self._owners(day, MealPlan.id == plan_id)
+
+    async def planners(self, meal_id: int, day: date) -> Sequence[tuple[int | None, int | None]]:
+        """The same, of the lists of all plans with that meal."""
+        plans = (
+            select(MealSlot.meal_plan_id)
+            .join(SlotMeal, SlotMeal.meal_slot_id == MealSlot.id)
+            .where(SlotMeal.meal_id == meal_id)
+        )
+        return await self._owners(day, MealPlan.id.in_(plans))
+
+    async def _owners(
+        self, day: date, of_plans: ColumnElement[bool]
+    ) -> Sequence[tuple[int | None, int | None]]:
         found = await self.session.execute(
             self._current(day)
             .with_only_columns(GroceryList.family_id, GroceryList.owner_user_id)
-            .where(MealPlan.id == plan_id)
+            .where(of_plans)
             .distinct()
         )
         return [(row[0], row[1]) for row in found]

@@ -165,6 +165,13 @@ class OwnAdditions:
         rows = [exists().where(column == Ingredient.id) for _, column in _referring()]
         other = aliased(Ingredient)
         rows.append(exists().where(other.food_id == Ingredient.id, other.id.not_in(ids)))
+        # Nobody else can begin to use what is locked: they wait, and then it is gone.
+        await self.session.execute(
+            select(Ingredient.id)
+            .where(Ingredient.id.in_(ids))
+            .order_by(Ingredient.id)
+            .with_for_update()
+        )
         found = await self.session.scalars(
             select(Ingredient.id).where(Ingredient.id.in_(ids), not_(or_(*rows)))
         )

@@ -5,6 +5,6 @@ from freshly.chassis.events import Event
 
 @dataclass(frozen=True)
 class SlotsChanged(Event):
-    """Something else is planned in a week."""
+    """Something else is planned in a week, or it is another week."""
 
     plan_id: int

@@ -65,9 +65,6 @@ class MealPlanService:
     async def get(self, id: int, *, lock: bool = False) -> MealPlan:
         return await self.plans.get(id, lock=lock)
 
-    async def is_there(self, id: int) -> bool:
-        return await self.plans.is_there(id)
-
     async def create(self, new: MealPlanCreate) -> MealPlan:
         owner = self.access.owner(new.family_id)
         return await self._create(new, owner.family_id)
@@ -145,12 +142,16 @@ class MealPlanService:
         return await self.plans.save(plan)
 
     async def _change(self, plan: MealPlan, update: MealPlanUpdate) -> MealPlan:
+        week = plan.week_start
         for field in update.model_fields_set:
             value = getattr(update, field)
             if value is not None or field != "week_start":
                 setattr(plan, field, value)
         _check_week(plan)
-        return await self.plans.save(plan)
+        plan = await self.plans.save(plan)
+        if plan.week_start != week:  # what keeps until then may be other food
+            await self.events.publish(SlotsChanged(plan.id))
+        return plan
 
     async def _own(self, id: int) -> MealPlan:
         try:

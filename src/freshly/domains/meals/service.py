@@ -5,6 +5,7 @@ from typing import Any
 from freshly.chassis.cache import cached
 from freshly.chassis.conditional import Kept
 from freshly.chassis.database import DbSession, Units
+from freshly.chassis.events import EventBus
 from freshly.chassis.injection import Injected
 from freshly.chassis.pages import ListQuery, Slice
 from freshly.domains.families.access import Access, CurrentAccess, Owner
@@ -17,6 +18,7 @@ from freshly.domains.meals.errors import (
     NotMealsOwner,
     NotYoursToAttach,
 )
+from freshly.domains.meals.events import MealChanged
 from freshly.domains.meals.models import MEALS, Meal
 from freshly.domains.meals.repository import CookbookRepository, MealRepository
 from freshly.domains.meals.schemas import MealCreate, MealUpdate
@@ -48,6 +50,7 @@ class MealService:
     access: CurrentAccess
     meals: Injected[MealRepository]
     families: Injected[FamilyService]
+    events: Injected[EventBus]
 
     async def of_member(self, family_id: int, user_id: int, query: ListQuery) -> Slice[Meal]:
         """What a member of a family that the caller owns has created."""
@@ -74,10 +77,10 @@ class MealService:
         return await self._change(await self._seen_and_own(id), update)
 
     async def remove_own(self, id: int) -> None:
-        await self.meals.delete(await self._own(id))
+        await self._remove(await self._own(id))
 
     async def remove(self, id: int) -> None:
-        await self.meals.delete(await self._seen_and_own(id))
+        await self._remove(await self._seen_and_own(id))
 
     async def own(self, id: int) -> Meal:
         """A meal of the caller's, locked. Raises NotMealsOwner for a foreign one, seen or not."""
@@ -106,10 +109,18 @@ class MealService:
         if "family_id" in sent and update.family_id != meal.family_id:
             self._check_family(update.family_id)
         values = update.model_dump(include=sent)
+        took = (meal.ingredients, meal.servings)
         for field, value in values.items():
             if value is not None or field not in NEVER_NULL:
                 setattr(meal, field, value)
-        return await self.meals.save(meal)
+        meal = await self.meals.save(meal)
+        if (meal.ingredients, meal.servings) != took:
+            await self.events.publish(MealChanged(meal.id))
+        return meal
+
+    async def _remove(self, meal: Meal) -> None:
+        await self.events.publish(MealChanged(meal.id))  # while it is known who plans it
+        await self.meals.delete(meal)
 
     def _check_family(self, family_id: int | None) -> None:
         if family_id is not None and not self.access.belongs_to(family_id):
