@@ -142,7 +142,7 @@ async def test_what_somebody_begins_to_use_in_that_moment_stays_too(kitchen, uni
         await asyncio.sleep(0.5)  # she has come as far as she can
         assert not leaving.done()
 
-    assert (await leaving).status_code == 200
+    assert (await leaving).status_code == 204
     assert [item["ingredient_name"] for item in await bob.read("/pantry-items/me")] == ["Test jam"]
 
 
