@@ -15,7 +15,8 @@ import statistics
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,18 @@ from typing import Any
 import asyncpg
 import uvloop
 from httpx2 import AsyncClient
+from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import Progress
 
 from bench.consistency import Verdict, neighbours, watch
-from bench.household import HOT, Household, seeded, traffic
+from bench.floor import captured, floor
+from bench.household import HOT, Household, asking, seeded, traffic
 from bench.load import Outcome, crowd, play, press, request
 from bench.profiling import profile
 from bench.report import Row, draw, show
-from bench.servers import Server, bare, freshly
+from bench.servers import SECRET, Server, bare, freshly
+from freshly.settings import Settings
 from tests.kitchen import Kitchen
 from tests.servers import postgres, redis
 
@@ -57,6 +61,7 @@ class Size:
 FULL = Size(10, 5, 2, mixed=4000, users=1000, held=10_000, crowd_seconds=30, watched=100_000)
 QUICK = Size(3, 3, 1, mixed=1000, users=200, held=1000, crowd_seconds=8, watched=4000)
 PROCESSES = 4
+MIXED_ROUNDS = 4
 NEIGHBOURS = 16
 
 
@@ -70,6 +75,7 @@ class Setup:
     cached: Server
     uncached: Server
     reference: Server
+    floor: Server
     households: list[Household]
     idle: float
     rates: dict[str, list[float]] = field(default_factory=dict)
@@ -129,6 +135,7 @@ def _embedded(stack: ExitStack, size: Size) -> Setup:
         cached=stack.enter_context(freshly(first, 1, {})),
         uncached=stack.enter_context(freshly(second, 1, {"CACHE": "off"})),
         reference=stack.enter_context(bare(1)),
+        floor=stack.enter_context(_floor(home, {"DATA_DIR": str(second)}, households, 1)),
         households=households,
         idle=idle,
     )
@@ -153,9 +160,27 @@ def _production(stack: ExitStack, size: Size) -> Setup:
         cached=stack.enter_context(freshly(folders["kitchen"], 2, common)),
         uncached=stack.enter_context(freshly(folders["uncached"], 2, other)),
         reference=stack.enter_context(bare(2)),
+        floor=stack.enter_context(_floor(home, other, households, 2)),
         households=households,
         idle=idle,
     )
+
+
+def _floor(
+    home: Path, given: Mapping[str, str], households: list[Household], workers: int
+) -> AbstractContextManager[Server]:
+    settings = Settings(
+        data_dir=Path(given.get("DATA_DIR", home / "floor")),
+        database_url=SecretStr(given.get("DATABASE_URL", "")),
+        cache="off",
+        rate_limit_enabled=False,
+        secret_key=SecretStr(SECRET),
+        jwt_secret=SecretStr(SECRET),
+    )
+    tokens = {path: asking(path, households)[0] for path in HOT}
+    statements = asyncio.run(captured(settings, tokens))
+    url = given.get("DATABASE_URL") or str(settings.data_dir / "freshly.db")
+    return floor(home, statements, url, workers)
 
 
 async def _sql(url: str, statement: str) -> None:
@@ -178,8 +203,8 @@ def _measured(setup: Setup, size: Size, advance: Any) -> list[Row]:
     advance(f"{setup.name}: mixed traffic")
     rows.append(uvloop.run(_crowd(setup, size)))
     advance(f"{setup.name}: {size.users} users")
-    if setup.workers == 1:
-        rows.append(Row(setup.name, "memory, idle", setup.idle, "MB", at_most=150))
+    most = 150 if setup.workers == 1 else None
+    rows.append(Row(setup.name, "memory, idle", setup.idle, "MB", at_most=most))
     loaded = Row(setup.name, "memory, after all this", setup.cached.memory, "MB")
     advance(f"{setup.name}: done")
     return [Row(setup.name, "bare FastAPI route", base, "requests/s"), *rows, loaded]
@@ -187,12 +212,12 @@ def _measured(setup: Setup, size: Size, advance: Any) -> list[Row]:
 
 async def _round(setup: Setup, size: Size) -> None:
     """Each in turn, so that what the machine does meanwhile hits all alike."""
-    tokens = [token for home in setup.households for token in home.tokens]
     asked = {"bare": (setup.reference, [request("GET", "/bare")])}
     for path in HOT:
-        requests = [request("GET", path, token) for token in tokens]
+        requests = [request("GET", path, token) for token in asking(path, setup.households)]
         asked[f"cached {path}"] = (setup.cached, requests)
         asked[f"uncached {path}"] = (setup.uncached, requests)
+        asked[f"floor {path}"] = (setup.floor, [request("GET", path)])
     for name, (server, requests) in asked.items():
         await press(server.port, requests, seconds=size.seconds / 4, connections=CONNECTIONS)
         outcome = await press(server.port, requests, seconds=size.seconds, connections=CONNECTIONS)
@@ -203,7 +228,7 @@ async def _round(setup: Setup, size: Size) -> None:
 
 
 def _hot_rows(setup: Setup, path: str, base: float) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for kind, server, bar, most in (
         ("cached", setup.cached, setup.bar_cached, 0),
         ("uncached", setup.uncached, 0.15, 3),
@@ -214,9 +239,15 @@ def _hot_rows(setup: Setup, path: str, base: float) -> list[Row]:
         detail = (
             f"p50 {outcome.quantile(0.5) * 1e3:.1f} ms, p99 {outcome.quantile(0.99) * 1e3:.1f} ms"
         )
+        if kind == "uncached":
+            most_ = statistics.median(setup.rates[f"floor {path}"]) / base
+            detail += f", {ratio / most_:.0%} of the floor"
         rows.append(Row(setup.name, name, ratio, "of bare", at_least=bar, detail=detail))
-        sent = _statements(server, path, setup.households[0].tokens[0])
+        sent = _statements(server, path, asking(path, setup.households)[0])
         rows.append(Row(setup.name, f"SQL of {name}", sent, "statements", at_most=most))
+    share = statistics.median(setup.rates[f"floor {path}"]) / base
+    detail = "the same statements and rows, and nothing else"
+    rows.append(Row(setup.name, f"floor of {path}", share, "of bare", detail=detail))
     return rows
 
 
@@ -238,18 +269,21 @@ def _statements(server: Server, path: str, token: str) -> float:
 
 
 async def _mixed(setup: Setup, size: Size) -> list[Row]:
-    statements, rates = {}, {}
-    for name, server in (("on", setup.cached), ("off", setup.uncached)):
-        await play(
-            server.port, traffic(setup.households, seed=2), number=size.mixed // 4, connections=8
-        )
-        before = server.number("freshly_sql_statements_total")
-        outcome = await play(
-            server.port, traffic(setup.households), number=size.mixed, connections=8
-        )
-        assert not outcome.errors, outcome.statuses
-        statements[name] = (server.number("freshly_sql_statements_total") - before) / size.mixed
-        rates[name] = outcome.rate
+    """The same traffic with the cache on and off, in turns."""
+    every: dict[str, list[tuple[float, float]]] = {"on": [], "off": []}
+    for part in range(MIXED_ROUNDS + 1):
+        for name, server in (("on", setup.cached), ("off", setup.uncached)):
+            before = server.number("freshly_sql_statements_total")
+            number = size.mixed // MIXED_ROUNDS
+            outcome = await play(
+                server.port, traffic(setup.households, part), number=number, connections=8
+            )
+            assert not outcome.errors, outcome.statuses
+            if part:  # the first is to warm up
+                sent = server.number("freshly_sql_statements_total") - before
+                every[name].append((sent / number, outcome.rate))
+    statements = {name: statistics.mean(sent for sent, _ in found) for name, found in every.items()}
+    rates = {name: statistics.median(rate for _, rate in found) for name, found in every.items()}
     saved = 100 * (1 - statements["on"] / statements["off"])
     detail = f"{statements['on']:.2f} instead of {statements['off']:.2f} a request"
     faster = rates["on"] / rates["off"]

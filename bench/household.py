@@ -25,6 +25,7 @@ class Household:
 
     tokens: list[str]
     family: int
+    collector: str = ""  # the token of somebody who is in as many families as there are rows
     items: list[list[int]] = field(default_factory=list)  # of lists, for each person
     shelf: list[list[int]] = field(default_factory=list)  # of the pantry, for each person
 
@@ -45,7 +46,8 @@ async def _household(kitchen: Kitchen, number: int) -> Household:
         for place in range(2)
     ]
     family = await kitchen.family(*people)
-    home = Household([person.tokens["access_token"] for person in people], family["id"])
+    tokens = [str(person.tokens["access_token"]) for person in people]
+    home = Household(tokens, family["id"], await _collector(kitchen, number))
     for person in people:
         await _fill(kitchen, person, home)
     shared = {"family_id": family["id"], "expires_at": "2030-01-01"}
@@ -55,10 +57,19 @@ async def _household(kitchen: Kitchen, number: int) -> Household:
     return home
 
 
-async def seed_person(kitchen: Kitchen) -> str:
-    """Somebody with everything a household has; the token."""
+async def _collector(kitchen: Kitchen, number: int) -> str:
+    person = await kitchen.person(f"Collector{number}", email=f"c{number}@example.com")
+    for _ in range(ROWS):
+        await kitchen.family(person)
+    return str(person.tokens["access_token"])
+
+
+async def seed_person(kitchen: Kitchen, *, families: bool) -> str:
+    """Somebody with everything a household has, and with many families or one; the token."""
     person = await kitchen.person("Alice")
     family = await kitchen.family(person)
+    for _ in range(ROWS - 1 if families else 0):
+        await kitchen.family(person)
     await _fill(kitchen, person, Household([], family["id"]))
     return str(person.tokens["access_token"])
 
@@ -82,6 +93,13 @@ async def _fill(kitchen: Kitchen, person: Person, home: Household) -> None:
             line = {"ingredient_id": food, "quantity": 2}
             items.append((await person.made(f"/grocery-lists/{made['id']}/items", line))["id"])
     home.items.append(items)
+
+
+def asking(path: str, households: list[Household]) -> list[str]:
+    """The tokens of those who have fifty of what is there."""
+    if path == "/families":
+        return [home.collector for home in households]
+    return [token for home in households for token in home.tokens]
 
 
 def traffic(households: list[Household], seed: int = 1) -> Iterator[bytes]:

@@ -42,7 +42,7 @@ def profile(path: str, cache: str, rows: int) -> None:
 async def _profile(settings: Settings, path: str, rows: int) -> None:
     async with running(settings) as served:
         async with client_of(served) as client:
-            token = await seed_person(Kitchen(client))
+            token = await seed_person(Kitchen(client), families=path == "/families")
         configure_logging("INFO")  # lines are written, though to nowhere
         with redirect_stderr(io.StringIO()):
             seconds, found = await _measure(served, path, token)

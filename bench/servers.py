@@ -18,6 +18,7 @@ from tests.neighbours import free_port
 STARTS_WITHIN = 60  # seconds
 ENDS_WITHIN = 40
 ROOT = Path(__file__).resolve().parents[1]
+SECRET = "the same for all servers, so that tokens are good for all"  # noqa: S105
 A_LOT = "1000000000/minute"
 GROUPS = (
     *("api", "auth", "anonymous", "files", "auth-login", "auth-refresh", "auth-register"),
@@ -51,13 +52,21 @@ class Server:
 
 @contextmanager
 def bare(workers: int) -> Iterator[Server]:
-    port = free_port()
+    with server("bench.bare:app", free_port(), workers, {}, "/bare") as running:
+        yield running
+
+
+@contextmanager
+def server(
+    app: str, port: int, workers: int, settings: Mapping[str, str], path: str
+) -> Iterator[Server]:
+    """uvicorn by itself, with an app of which `path` says that it is there."""
     command = (
-        *(sys.executable, "-m", "uvicorn", "bench.bare:app", "--port", str(port)),
+        *(sys.executable, "-m", "uvicorn", app, "--port", str(port)),
         *("--workers", str(workers), "--no-access-log", "--log-level", "critical"),
     )
-    with _running(command, {}, port, "/bare") as server:
-        yield server
+    with _running(command, settings, port, path) as running:
+        yield running
 
 
 @contextmanager
@@ -68,11 +77,11 @@ def freshly(folder: Path, workers: int, settings: Mapping[str, str]) -> Iterator
         "PORT": str(port),
         "WORKERS": str(workers),
         "RATE_LIMIT_OVERRIDES": LIMITS,
-        "JWT_SECRET": "the same for all servers, so that tokens are good for all",
+        "JWT_SECRET": SECRET,
         **settings,
     }
-    with _running((sys.executable, "-m", "freshly", "serve"), own, port, "/health") as server:
-        yield server
+    with _running((sys.executable, "-m", "freshly", "serve"), own, port, "/health") as running:
+        yield running
 
 
 @contextmanager
