@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 from fastapi import Depends
@@ -20,10 +22,11 @@ from sqlalchemy.orm import InstrumentedAttribute, Mapped, MappedAsDataclass, map
 
 from freshly.chassis.database import Base, DbSession
 from freshly.chassis.errors import Forbidden, NotFound
-from freshly.chassis.identity import CurrentCaller
+from freshly.chassis.identity import Caller, CurrentCaller
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.families.models import Membership, Role
 
+MANY = 4096  # people whose Access a process keeps
 memberships = Membership.__table__.c
 MEMBERSHIPS = (
     select(memberships.family_id, memberships.role)
@@ -39,7 +42,7 @@ class Owner:
     family_id: int | None
     user_id: int | None
 
-    @property
+    @cached_property
     def tag(self) -> str:
         return f"f{self.family_id}" if self.family_id is not None else f"p{self.user_id}"
 
@@ -82,7 +85,7 @@ class Access:
     def owns(self, family_id: int) -> bool:
         return self.roles.get(family_id) is Role.OWNER
 
-    @property
+    @cached_property
     def families(self) -> tuple[Owner, ...]:
         return tuple(self.owner(family_id) for family_id in self.roles)
 
@@ -92,8 +95,14 @@ class Access:
 
 
 async def _current_access(caller: CurrentCaller) -> Access:
+    return _access_of(caller)
+
+
+@lru_cache(maxsize=MANY)
+def _access_of(caller: Caller) -> Access:
+    """Whoever is in fifty families would wait for theirs as long as for all the rest."""
     roles = {family_id: Role(role) for family_id, role in caller.families}
-    return Access(user_id=caller.user_id, roles=roles)
+    return Access(user_id=caller.user_id, roles=MappingProxyType(roles))
 
 
 CurrentAccess = Annotated[Access, Depends(_current_access)]
