@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import update_wrapper
+from functools import lru_cache, update_wrapper
 from itertools import count
 from time import monotonic, time
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -30,6 +30,7 @@ Arguments = ParamSpec("Arguments")
 Decoded = TypeVar("Decoded")
 Versions = tuple[str, ...]
 MOST_TAGS = 100_000
+MANY = 4096  # groups of owners whose tags are at hand
 LONGEST_COMMIT = 30  # seconds until one whose end nobody has seen has come, or never will
 AROUND_AN_ENTRY = 600  # bytes that Python takes for one, its key and its place
 
@@ -320,7 +321,7 @@ def cached(
     hold the answers to their schemas).
 
     The key is made of the owner and all other arguments, so whatever the answer depends on is one
-    of them. Each owner among them adds its tags.
+    of them. Owners among them (what has `tags`) add theirs.
     """
 
     def decorate(
@@ -334,7 +335,10 @@ def cached(
             async def load() -> Kept:
                 return written(await read(self, owner, *args, **kwargs))
 
-            tags = [topic.of(tag) for tag in _owners(owner, args) for topic in topics]
+            tags = [topic.of(owner.tag) for topic in topics]
+            for argument in args:
+                if several := getattr(argument, "tags", None):
+                    tags += _tags(topics, several)
             key = f"{name}({owner.tag},{_written(args)},{_written(kwargs)})"
             return (await self.units.cache.read(key, tags, load)).kept
 
@@ -344,11 +348,9 @@ def cached(
     return decorate
 
 
-def _owners(owner: Named, arguments: Iterable[Any]) -> Iterable[str]:
-    yield owner.tag
-    for argument in arguments:
-        if isinstance(argument, tuple):
-            yield from (one.tag for one in argument if hasattr(one, "tag"))
+@lru_cache(maxsize=MANY)
+def _tags(topics: Sequence[Topic], owners: Sequence[str]) -> Sequence[str]:
+    return [topic.of(owner) for owner in owners for topic in topics]
 
 
 def _written(arguments: tuple[Any, ...] | Mapping[str, Any]) -> str:

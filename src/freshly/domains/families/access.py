@@ -55,6 +55,24 @@ class Owner:
 
 
 @dataclass(frozen=True)
+class Owners:
+    """Several families."""
+
+    each: tuple[Owner, ...]
+
+    @cached_property
+    def tags(self) -> tuple[str, ...]:
+        return tuple(owner.tag for owner in self.each)
+
+    @cached_property
+    def _written(self) -> str:
+        return ",".join(self.tags)
+
+    def __repr__(self) -> str:
+        return self._written
+
+
+@dataclass(frozen=True)
 class Access:
     """A person with their families and roles there, the longest membership first."""
 
@@ -86,8 +104,8 @@ class Access:
         return self.roles.get(family_id) is Role.OWNER
 
     @cached_property
-    def families(self) -> tuple[Owner, ...]:
-        return tuple(self.owner(family_id) for family_id in self.roles)
+    def families(self) -> Owners:
+        return Owners(tuple(self.owner(family_id) for family_id in self.roles))
 
     @property
     def first_family(self) -> int | None:

@@ -8,7 +8,7 @@ from freshly.chassis.database import Units
 from freshly.chassis.events import EventBus
 from freshly.chassis.injection import Injected
 from freshly.chassis.pages import Slice
-from freshly.domains.families.access import CurrentAccess, Owner
+from freshly.domains.families.access import CurrentAccess, Owner, Owners
 from freshly.domains.families.errors import (
     InvalidInviteCode,
     InvalidRole,
@@ -39,7 +39,7 @@ class MyFamilies:
         return await self._page(me, self.access.families)
 
     @cached(FAMILIES)
-    async def _page(self, _me: Owner, families: tuple[Owner, ...]) -> Slice[Any]:
+    async def _page(self, _me: Owner, families: Owners) -> Slice[Any]:
         del families  # whose changes it follows
         return Slice(await CircleRepository(self.units, self.access).mine(), None)
 
