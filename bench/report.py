@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+COLORS = {"cached": "#2e7d32", "uncached": "#9e9e9e", "floor": "#e0e0e0"}
 MANY = 1000  # of which nobody wants decimals
 
 
@@ -64,7 +65,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     for place, setup in zip(axes[0], setups, strict=True):
         bars = [row for row in rows if row.setup == setup and row.unit == "of bare"]
         names = [row.name for row in bars]
-        colors = ["#2e7d32" if row.name.startswith("cached") else "#9e9e9e" for row in bars]
+        colors = [COLORS[row.name.split()[0]] for row in bars]
         place.barh(names, [row.value for row in bars], color=colors)
         for height, row in enumerate(bars):
             place.plot([row.at_least] * 2, [height - 0.4, height + 0.4], color="#c62828", lw=2)
