@@ -7,9 +7,8 @@ from functools import partial
 
 import pytest
 from pydantic import TypeAdapter
-from sqlalchemy import event, inspect
+from sqlalchemy import event
 
-from freshly.chassis.numbers import registry
 from freshly.domains.account.jobs import WarmUp
 from freshly.domains.families.repository import MY_FAMILIES
 from freshly.domains.families.schemas import FamilyRead
@@ -18,6 +17,7 @@ from freshly.domains.meal_plans.schemas import MealPlanRead
 from freshly.domains.meals.schemas import MealBoth
 from freshly.domains.pantry.schemas import PantryItemRead
 from tests.kitchen import Person
+from tests.statements import Statements
 
 HOT = {
     "/pantry-items/me": PantryItemRead,
@@ -26,23 +26,6 @@ HOT = {
     "/families": FamilyRead,
     "/meal-plans/me": MealPlanRead,
 }
-
-
-class Statements:
-    """How much SQL is sent while it is entered, as the operator's metrics have it."""
-
-    number = 0
-
-    def __enter__(self):
-        self._before = self._sent()
-        return self
-
-    def __exit__(self, *_):
-        self.number = self._sent() - self._before
-
-    @staticmethod
-    def _sent():
-        return registry.get_sample_value("freshly_sql_statements_total")
 
 
 @dataclass
@@ -108,75 +91,6 @@ async def test_a_list_is_exactly_what_its_schema_says(full, path, scope):
     assert read(body) == read(schema.dump_json(told, by_alias=True))
 
 
-async def one_line(alice, kitchen):
-    del kitchen
-    made = await alice.made("/grocery-lists", {"scope": "personal", "title": "Market"})
-    await alice.made(f"/grocery-lists/{made['id']}/items", {"ingredient_id": 1})
-
-
-async def one_list(alice, kitchen):
-    del kitchen
-    await alice.made("/grocery-lists", {"scope": "personal", "title": "Market"})
-
-
-async def one_plan(alice, kitchen):
-    del kitchen
-    await alice.made("/meal-plans/me", {"week_start": "2030-01-07"})
-
-
-# Its path, how one row comes to be, its table, and what of it is copied.
-ROWS = {
-    "pantry": (
-        *("/pantry-items/me", lambda alice, kitchen: kitchen.stock(alice, "test rice", 1, "kg")),
-        *("pantry_items", "*"),
-    ),
-    "meals": (
-        *("/meals/me", lambda alice, kitchen: kitchen.meal(alice, [("rice", "1 cup")])),
-        *("meals", "*"),
-    ),
-    "lines": (
-        *("/grocery-lists/me", one_line),
-        *("grocery_list_items", "grocery_list_id, ingredient_id, quantity"),
-    ),
-    "lists": ("/grocery-lists/me", one_list, "grocery_lists", "*"),
-    "plans": ("/meal-plans/me", one_plan, "meal_plans", "*"),
-}
-
-
-@pytest.mark.parametrize("rows", [1, 50, 500])
-@pytest.mark.parametrize("kind", ROWS)
-async def test_an_uncached_read_takes_the_same_few_statements_for_any_number_of_rows(
-    home, kitchen, units, kind, rows
-):
-    path, make, table, columns = ROWS[kind]
-    await make(home.alice, kitchen)
-    await multiplied(units, table, columns, rows)
-
-    found = await read_in_two(home.alice, path, units)
-
-    assert len(found[0]["items"] if kind == "lines" else found) == rows
-
-
-@pytest.mark.parametrize("families", [1, 50])
-async def test_however_many_families_one_has(kitchen, units, families):
-    alice = await kitchen.person("Alice")
-    for _ in range(families):
-        await kitchen.family(alice)
-    await one_list(alice, kitchen)
-
-    assert len(await read_in_two(alice, "/families", units)) == families
-    assert len(await read_in_two(alice, "/grocery-lists/me", units)) == 1
-
-
-async def read_in_two(person, path, units):
-    """In two statements: who is calling, and the rows."""
-    units.cache.__post_init__()  # forgets everything
-    with Statements() as sent:
-        found = await person.read(path)
-    assert sent.number == 2
-    return found
-
-
 async def test_a_commit_whose_end_nobody_saw_may_come_yet(home, kitchen, units):
     """Until it has come for sure, or never will, nothing is kept."""
     item = await kitchen.stock(home.alice, "test rice", 1, "kg")
@@ -237,29 +151,6 @@ async def test_who_waits_at_the_door_and_joins_meanwhile_leaves_nothing_behind(
     assert left.status_code == 200, left.text
 
     assert await carol.read("/families") == []
-
-
-async def test_many_who_miss_the_same_at_once_are_given_what_one_of_them_loads(home, units):
-    units.cache.__post_init__()  # forgets everything
-    with Statements() as sent:
-        answers = await asyncio.gather(*(home.alice.get("/pantry-items/me") for _ in range(200)))
-
-    assert {answer.status_code for answer in answers} == {200}
-    assert sent.number == 2
-
-
-async def multiplied(units, table, columns, rows):
-    """As many copies of the one row as it takes, by SQL: the API would take minutes."""
-    async with units.writing() as session:
-        connection = await session.connection()
-        if columns == "*":
-            described = await connection.run_sync(lambda sync: inspect(sync).get_columns(table))
-            columns = ", ".join(c["name"] for c in described if c["name"] != "id")
-        for _ in range(rows - 1):
-            await connection.exec_driver_sql(
-                f"INSERT INTO {table} ({columns}) "  # noqa: S608 - names of our own
-                f"SELECT {columns} FROM {table} ORDER BY id LIMIT 1"
-            )
 
 
 async def test_a_client_that_has_it_is_sent_nothing(home, kitchen):

@@ -25,7 +25,8 @@ from redis.asyncio import Redis
 from bench.consistency import neighbours, watch
 from bench.servers import LIMITS, freshly
 from faults.proxy import proxy
-from freshly.chassis.redis import CHANGING, REST
+from freshly.chassis.redis import REST
+from freshly.chassis.redis_versions import CHANGING
 from tests.conftest import client_of, running, settings_for
 from tests.kitchen import Kitchen, Person
 from tests.servers import redis_alone

@@ -28,6 +28,7 @@ async def test_nothing_that_was_acknowledged_is_lost(name):
     assert found.keys() >= NEVER, report.line()
     assert {name: found[name].value for name in NEVER} == dict.fromkeys(NEVER, 0), report.line()
     assert found["requests"].value > 20
+    assert found["503"].is_met  # while Redis is away there is none
     assert report.not_run == ""
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from freshly.chassis.cache import Cache, MemoryVersions, NotShared, packed, unpacked
 from freshly.chassis.conditional import Kept, digest
-from freshly.chassis.redis import Courier, Link, RedisEntries, RedisVersions
+from freshly.chassis.redis import Courier, Link, RedisEntries
+from freshly.chassis.redis_versions import RedisVersions
 
 
 def kept(body):
@@ -120,7 +121,9 @@ async def test_a_commit_leaves_the_mark_of_another_one(four):
 
 async def test_a_commit_whose_end_nobody_saw_is_awaited(four, monkeypatch):
     monkeypatch.setattr("freshly.chassis.cache.LONGEST_COMMIT", 0.3)
-    monkeypatch.setattr("freshly.chassis.redis.LONGEST_COMMIT", 1)  # Redis counts whole seconds
+    monkeypatch.setattr(
+        "freshly.chassis.redis_versions.LONGEST_COMMIT", 1
+    )  # Redis counts whole seconds
     loads = []
 
     async def load():

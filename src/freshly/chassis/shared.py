@@ -36,12 +36,12 @@ class Shared:
 
     @classmethod
     def _by_redis(cls, settings: Settings, url: str) -> Self:
-        from freshly.chassis import redis  # noqa: PLC0415 - 10 MB that few need
+        from freshly.chassis import redis, redis_versions  # noqa: PLC0415 - 10 MB that few need
 
         link = redis.Link(url)
         prefix = _prefix(settings)
         courier = redis.Courier(link)
-        versions = redis.RedisVersions(link, courier, prefix)
+        versions = redis_versions.RedisVersions(link, courier, prefix)
 
         async def close() -> None:
             await versions.close()

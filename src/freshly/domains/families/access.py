@@ -33,6 +33,7 @@ MEMBERSHIPS = (
     .where(memberships.user_id == bindparam("user_id"))
     .order_by(memberships.id)
 )
+MINE = select(memberships.family_id).where(memberships.user_id == bindparam("person"))
 
 
 @dataclass(frozen=True)

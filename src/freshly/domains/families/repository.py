@@ -3,13 +3,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
 from freshly.chassis.database import DbSession, Units, violated_constraint
 from freshly.chassis.questions import Question, record_of
-from freshly.domains.families.access import CurrentAccess
+from freshly.domains.families.access import MINE, CurrentAccess
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.families.models import Family, Membership, Role
 from freshly.domains.families.schemas import FamilyRead
@@ -29,7 +29,6 @@ ROWS = select(
     .label("count"),
 )
 FAMILY = record_of(FamilyRead)
-MINE = select(memberships.family_id).where(memberships.user_id == bindparam("person"))
 MY_FAMILIES = Question(ROWS.where(families.id.in_(MINE)).order_by(families.id))
 
 

@@ -8,21 +8,19 @@ from sqlalchemy.orm import joinedload, selectinload
 from freshly.chassis.database import Units
 from freshly.chassis.pages import Listing, ListQuery, Slice, shown
 from freshly.chassis.questions import record_of
-from freshly.domains.families.access import GuardedRepository, Owner
-from freshly.domains.families.models import Membership
+from freshly.domains.families.access import MINE, GuardedRepository, Owner
 from freshly.domains.meal_plans.errors import MealPlanNotFound, SlotNotFound
 from freshly.domains.meal_plans.models import MealPlan, MealSlot, SlotMeal
 from freshly.domains.meal_plans.schemas import MealPlanRead
 
-plans, memberships = MealPlan.__table__.c, Membership.__table__.c
+plans = MealPlan.__table__.c
 ROWS = select(*shown(MealPlanRead, MealPlan.__table__))
 PLANNED = record_of(MealPlanRead)
 FAMILYS = Listing(ROWS.where(plans.family_id == bindparam("family")), plans.id)
-# Who left a family sees its plans no more, not even those of their own making.
-MINE = select(memberships.family_id).where(memberships.user_id == bindparam("person"))
 OWN = Listing(
     ROWS.where(
         plans.created_by_user_id == bindparam("person"),
+        # Who left a family sees its plans no more, not even those of their own making.
         or_(plans.family_id.is_(None), plans.family_id.in_(MINE)),
     ),
     plans.id,
