@@ -149,9 +149,9 @@ class Desk:
     """Puts questions, each on its own, outside of any transaction.
 
     To take a connection from SQLAlchemy's pool and to give it back needs a greenlet, and takes
-    several times as long as a short statement. So those that were taken stay at hand: with those in
-    the pool no more than it keeps open anyway. The first question after ten seconds gives one back,
-    and the pool looks after it again (whether it lives, and how old it is).
+    several times as long as a short statement. So those that were taken stay at hand: besides those
+    in the pool as many as it keeps open, at most. The first question after ten seconds gives one
+    back, and the pool looks after it again (whether it lives, and how old it is).
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -202,8 +202,7 @@ class Desk:
             raise OperationalError(None, None, error, connection_invalidated=True) from error
 
     async def _put_back(self, loan: _Loan) -> None:
-        kept = len(self._at_hand) + self._pool.checkedin()
-        if kept < self._pool.size() and loan.pool is self._pool:
+        if len(self._at_hand) < self._pool.size() and loan.pool is self._pool:
             self._at_hand.append(loan)
         else:
             await greenlet_spawn(loan.end if loan.pool is self._pool else loan.discard)
