@@ -58,8 +58,8 @@ def floor(
     asked, port = folder / "asked", free_port()
     asked.write_bytes(pickle.dumps(statements))
     settings = {"FLOOR_ASKED": str(asked), "FLOOR_DATABASE": database}
-    with server("bench.floor:app", port, workers, settings, "/ready") as running_:
-        yield running_
+    with server("bench.floor:app", port, workers, settings, "/ready") as running_floor:
+        yield running_floor
 
 
 def _asked() -> dict[str, list[Statement]]:

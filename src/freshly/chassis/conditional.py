@@ -26,14 +26,14 @@ async def no_store(response: Response) -> None:
     response.headers["Cache-Control"] = NO_STORE
 
 
-def digest(body: bytes, next_cursor: str | None = None) -> str:
+def digest(body: bytes, further: str | None = None) -> str:
     """32 hex digits; a name for these bytes, not a protection.
 
-    Of a list also by whether it goes on: the `Link` header is as much of the answer as its rows.
+    Of a list also by where it goes on: its `Link` is as much of the answer as its rows.
     """
     found = hashlib.sha256(body)
-    if next_cursor is not None:
-        found.update(b"\n" + next_cursor.encode())
+    if further is not None:
+        found.update(b"\n" + further.encode())
     return found.hexdigest()[:32]
 
 
