@@ -128,6 +128,7 @@ async def _new_password(here: AsyncClient, there: AsyncClient, box: Letterbox) -
     if allowed.status_code == OK:
         new = {"reset_token": allowed.json()["reset_token"], "new_password": f"{PASSWORD} 2"}
         refused += _unless(OK, await here.post("/auth/reset-password", json=new), "new password")
+        await box.letter()  # which says that it was changed
     return refused
 
 
