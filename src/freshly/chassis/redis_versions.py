@@ -70,8 +70,11 @@ class RedisVersions:
             return None  # others may be served from there; we know better
         if self._courier.is_late:
             return None  # the database is nearer
+        asked = self._courier.ask("MGET", *map(self._key, tags))
+        if self._courier.has_failed:
+            return None  # when it has answered this, it is asked as before
         try:
-            found = await self._courier.ask("MGET", *map(self._key, tags))
+            found = await asked
             if None in found:
                 found = await self._begin(tags)
             versions = [version for version in found if version and len(version) == OURS]
