@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 from starlette.routing import compile_path
 
 from freshly.app import _routes
@@ -17,7 +18,9 @@ from freshly.chassis.engine import create_engine
 from freshly.chassis.links import Links, LinkSigner
 from freshly.chassis.resources import Route
 from freshly.domains.chat.service import PICTURES_LIVE
+from freshly.domains.meals.service import MealService
 from tests.conftest import client_of, running, settings_for
+from tests.kitchen import MEAL
 from tests.roles.world import World, build
 
 ROUTES = [route for route in _routes() if isinstance(route, Route)]
@@ -315,3 +318,24 @@ async def test_a_key_and_a_state_go_together(kitchen):
     assert [one.status_code for one in (first, again, stale, anew)] == [200, 200, 412, 200]
     assert again.headers["etag"] == first.headers["etag"] != anew.headers["etag"]
     assert (await alice.read(item))["checked"] is False
+
+
+async def test_a_database_that_goes_while_the_tag_is_read_undoes_the_write(kitchen, monkeypatch):
+    alice = await kitchen.person("Alice")
+    meal = await kitchen.meal(alice)
+    tag = (await alice.get(f"/meals/{meal['id']}")).headers["ETag"]
+
+    async def fail(*_):
+        raise OperationalError("SELECT", None, ConnectionResetError(), connection_invalidated=True)
+
+    monkeypatch.setattr(MealService, "get", fail)
+    made = await alice.post("/meals/me", MEAL)
+    changed = await alice.put(
+        f"/meals/{meal['id']}", {**MEAL, "name": "Another"}, headers={"If-Match": tag}
+    )
+    monkeypatch.undo()
+
+    for refused in (made, changed):
+        assert refused.status_code == 503
+        assert "Retry-After" in refused.headers
+    assert [one["name"] for one in await alice.read("/meals/me")] == [meal["name"]]

@@ -20,12 +20,13 @@ from starlette.types import Message
 
 from freshly.chassis.conditional import PreconditionFailed, digest, is_one_of, named
 from freshly.chassis.database import FIRST, Within, request_session
+from freshly.chassis.errors import Unavailable
 from freshly.chassis.idempotency import first_answer_kept
 from freshly.chassis.identity import current_caller
 from freshly.chassis.injection import depends_on
 
 Handler = Callable[[Request], Awaitable[Response]]
-OK, CREATED, FIRST_ERROR = 200, 201, 300
+OK, CREATED, FIRST_ERROR, FIRST_SERVER_ERROR = 200, 201, 300, 500
 
 
 class Route(APIRoute):
@@ -135,7 +136,11 @@ class _Work:
         return await self._tag(self.route.resource, self.request.path_params)
 
     async def _tag(self, resource: Route | None, path_params: dict[str, Any]) -> str | None:
-        """What `GET` would send now, in this transaction; None where it would refuse."""
+        """What `GET` would send now, in this transaction; None where it would refuse.
+
+        Raises Unavailable where it fails: its route has made an answer of the error, and the
+        transaction is broken.
+        """
         assert resource is not None
         assert self.session is not None
         given = self.request.scope
@@ -158,6 +163,8 @@ class _Work:
                 start.update(message)
 
         await resource.app(scope, receive, send)
+        if start["status"] >= FIRST_SERVER_ERROR:
+            raise Unavailable
         tags = [value.decode() for name, value in start["headers"] if name == b"etag"]
         return tags[0] if tags and start["status"] == OK else None
 
