@@ -1,5 +1,7 @@
 import pytest
+from sqlalchemy import update
 
+from freshly.domains.meals.models import Meal
 from tests.kitchen import MEAL
 
 CAMEL = {
@@ -63,6 +65,49 @@ async def test_the_list_has_both_spellings_and_nobodys_secrets(alice, kitchen):
     assert meal["meal_type"] == meal["mealType"] == "Dinner"
     assert (await alice.get(f"/meals/{made['id']}")).json() == meal
     assert "password" not in listed.text
+
+
+RICE = {"name": "rice", "amount": "1 cup"}
+NOTHING = dict.fromkeys(
+    ("tags", "macros", "diet_compatibility", "goal_fit", "cooking_tools")
+)  # what may be null
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        (NOTHING, {"tags": [], "macros": {"protein": 0, "fats": 0, "carbs": 0}, "goalFit": []}),
+        (
+            {"macros": {"protein": 3, "carbs": 1}},
+            {"macros": {"protein": 3, "fats": 0, "carbs": 1}},
+        ),
+        ({"ingredients": [RICE]}, {"ingredients": [{**RICE, "inPantry": False}]}),
+        (
+            {"ingredients": [{**RICE, "in_pantry": True}]},
+            {"ingredients": [{**RICE, "inPantry": True}]},
+        ),
+        (  # only the one spelling is stored; whatever else is there is not looked at
+            {"ingredients": [{**RICE, "inPantry": True, "unit": "cup"}]},
+            {"ingredients": [{**RICE, "inPantry": False}]},
+        ),
+        ({"ingredients": []}, {"ingredients": []}),
+        ({"tags": ['"quoted", "in_pantry": true', "\n\u2028 \\ é 🥕"]}, {}),
+    ],
+)
+async def test_the_list_shows_what_was_stored_as_one_meal_does(
+    alice, kitchen, units, stored, shown
+):
+    other, meal = await kitchen.meal(alice), await kitchen.meal(alice)
+    async with units.writing() as session:
+        await session.execute(update(Meal).where(Meal.id == meal["id"]).values(**stored))
+
+    one = await alice.read(f"/meals/{meal['id']}")
+    listed = await alice.read("/meals/me")
+
+    assert listed == [await alice.read(f"/meals/{other['id']}"), one]
+    for ingredient in one["ingredients"]:
+        assert ingredient.pop("in_pantry") is ingredient["inPantry"]
+    assert {name: one[name] for name in shown} == shown
 
 
 async def test_an_unchanged_list_costs_no_body(alice, kitchen):

@@ -8,6 +8,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
+from msgspec import MsgspecError
+from msgspec.json import Decoder
 from sqlalchemy import (
     ARRAY,
     JSON,
@@ -34,6 +36,8 @@ LARGEST_QUANTITY = Decimal("9999999.999")
 # What makes a value of what a driver gives. Types give theirs to SQLAlchemy themselves, because
 # through TypeDecorator each value of a long list takes three calls.
 FromDriver = Callable[[Any], Any] | None
+# The same of a whole column, of types that have a way that is shorter. `Question` asks for it.
+ColumnFromDriver = Callable[[Sequence[Any]], Sequence[Any]] | None
 
 
 class Quantity(TypeDecorator[Decimal]):
@@ -136,9 +140,23 @@ class Instant(TypeDecorator[datetime]):
         del coltype
         return _utc_of_text if dialect.name == "sqlite" else _utc
 
+    def whole_column_processor(self, dialect: Dialect) -> ColumnFromDriver:
+        return _utc_of_texts if dialect.name == "sqlite" else None
+
 
 def _utc_of_text(value: str | None) -> datetime | None:
     return None if value is None else datetime.fromisoformat(f"{value}+00:00")
+
+
+_instants = Decoder(list[datetime]).decode
+
+
+def _utc_of_texts(values: Sequence[Any]) -> Sequence[datetime | None]:
+    """As one JSON list they take a third of the time."""
+    try:
+        return _instants('["' + 'Z","'.join(values) + 'Z"]') if values else values
+    except (TypeError, MsgspecError):  # there are nulls, or texts that only Python understands
+        return list(map(_utc_of_text, values))
 
 
 def _utc(value: datetime | None) -> datetime | None:

@@ -1,11 +1,11 @@
 """Answers that a client may keep: digest, `If-None-Match`, 304, `Cache-Control`, `If-Match`."""
 
 import gzip
-import hashlib
 from typing import Any
 
 from fastapi import Request, Response
 from pydantic import TypeAdapter
+from xxhash import xxh3_128
 
 from freshly.chassis.errors import AppError
 from freshly.chassis.pages import next_link
@@ -27,14 +27,14 @@ async def no_store(response: Response) -> None:
 
 
 def digest(body: bytes, further: str | None = None) -> str:
-    """32 hex digits; a name for these bytes, not a protection.
+    """32 hex digits (XXH3, 128 bits); a name for these bytes, not a protection.
 
     Of a list also by where it goes on: its `Link` is as much of the answer as its rows.
     """
-    found = hashlib.sha256(body)
+    found = xxh3_128(body)
     if further is not None:
         found.update(b"\n" + further.encode())
-    return found.hexdigest()[:32]
+    return found.hexdigest()
 
 
 class Kept:

@@ -1,6 +1,5 @@
 """JSON logs: one line a request, the correlation id on every line, secrets masked."""
 
-import json
 import logging
 import re
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import structlog
+from msgspec.json import Encoder
 
 correlation_id: ContextVar[str] = ContextVar("correlation_id", default="-")
 
@@ -113,6 +113,7 @@ def configure_logging(level: str) -> None:
 
 PLAIN = re.compile(r"[a-z0-9/_-]{0,120}")
 access = logging.getLogger("freshly.access")
+_json = Encoder()
 
 
 def access_line(facts: dict[str, Any]) -> None:
@@ -130,10 +131,10 @@ def access_line(facts: dict[str, Any]) -> None:
         "event": "request",
         "level": "info",
         "logger": "freshly.access",
-        "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "timestamp": datetime.now(UTC),
         "correlation_id": correlation_id.get(),
     }
-    _say(json.dumps(line))
+    _say(_json.encode(line).decode())
 
 
 def _say(line: str) -> None:

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from msgspec import Struct, defstruct
 from pydantic import BaseModel
@@ -24,6 +24,7 @@ from freshly.chassis.engine import IDLE, USED
 from freshly.chassis.numbers import statements
 
 Convert = Callable[[Any], Any]
+ConvertAll = Callable[[Sequence[Any]], Sequence[Any]]
 Record = TypeVar("Record", bound=Struct)
 STAYS = 10  # seconds
 
@@ -65,7 +66,7 @@ class _Form:
     parameters: Sequence[tuple[str, Convert]]
     constants: Mapping[str, Any]
     names: tuple[str, ...]
-    converted: Sequence[tuple[int, Convert]]  # the columns that a driver gives in another form
+    converted: Sequence[tuple[int, ConvertAll]]  # columns that a driver gives in another form
 
     @classmethod
     def of(cls, statement: Select[Any], dialect: Dialect) -> "_Form":
@@ -88,7 +89,7 @@ class _Form:
     def found(self, rows: Sequence[Sequence[Any]]) -> Found:
         columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(self.names)
         for place, convert in self.converted:
-            columns[place] = list(map(convert, columns[place]))
+            columns[place] = convert(columns[place])
         return Found(dict(zip(self.names, columns, strict=True)))
 
 
@@ -219,9 +220,13 @@ def _pool_of(engine: Engine) -> QueuePool:
     return engine.pool
 
 
-def _reader(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
+def _reader(kind: TypeEngine[Any], dialect: Dialect) -> ConvertAll | None:
     stored = kind.dialect_impl(dialect)
-    return None if isinstance(stored, Enum) else stored.result_processor(dialect, None)
+    whole = getattr(stored, "whole_column_processor", None)
+    if whole is not None and (convert_all := whole(dialect)) is not None:
+        return cast("ConvertAll", convert_all)
+    convert = None if isinstance(stored, Enum) else stored.result_processor(dialect, None)
+    return None if convert is None else lambda values: list(map(convert, values))
 
 
 def _writer(kind: TypeEngine[Any], dialect: Dialect) -> Convert:
