@@ -197,6 +197,37 @@ async def test_memory_is_bounded_and_the_longest_unused_goes_first():
     assert loads == ["a", "b", "c", "d", "e", "b"]
 
 
+async def test_what_is_too_long_to_keep_drives_nothing_out():
+    cache = Cache(MemoryVersions(), NotShared(), largest=10_000)
+    loads = []
+
+    def loading(length):
+        async def load():
+            loads.append(length)
+            return kept(b"x" * length)
+
+        return load
+
+    for key, length in (("short", 100), ("long", 10_000), ("short", 100), ("long", 10_000)):
+        entry = await cache.read(key, ["tag"], loading(length))
+        assert len(entry.kept.body) == length
+    assert loads == [100, 10_000, 10_000]
+
+
+async def test_what_is_loaded_anew_takes_no_more_room():
+    cache = Cache(MemoryVersions(), NotShared())
+
+    async def load():
+        return kept(b"x" * 10_000)
+
+    sizes = set()
+    for _ in range(3):
+        await cache.read("key", ["tag"], load)
+        await cache.versions.expire(["tag"], await cache.versions.mark(["tag"]))
+        sizes.add(cache.size)
+    assert len(sizes) == 1
+
+
 async def test_an_answer_is_kept_for_its_time_only():
     cache = Cache(MemoryVersions(), NotShared(), ttl=timedelta(seconds=0))
     loads = []
