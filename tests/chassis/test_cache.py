@@ -9,6 +9,7 @@ from freshly.chassis.cache import Cache, MemoryVersions, NotShared, packed, unpa
 from freshly.chassis.conditional import Kept, digest
 from freshly.chassis.redis import Courier, Link, RedisEntries
 from freshly.chassis.redis_versions import RedisVersions
+from tests.servers import redis_alone
 
 
 def kept(body):
@@ -289,6 +290,41 @@ async def test_what_another_process_has_kept_becomes_no_younger(redis_url):
     for cache, link in zip(caches_, links, strict=True):
         await cache.versions.close()
         await link.close()
+
+
+async def test_a_change_is_told_over_what_somebody_else_has_written(redis_url):
+    (cache, *_), links = caches(1, redis_url)
+    versions = cache.versions
+    before = await versions.of(["tag"])
+    mark = await versions.mark(["tag"])
+    [key] = [key async for key in links[0].client.scan_iter(f"test{id(links)}:v:*")]
+    await links[0].client.delete(key)
+    await links[0].client.rpush(key, "a list")
+    await versions.expire(["tag"], mark)
+    after = await versions.of(["tag"])
+    await versions.close()
+    await links[0].close()
+
+    assert after is not None
+    assert after != before
+
+
+async def test_a_redis_that_is_full_serves_nothing_old_while_a_commit_is_on_its_way():
+    with redis_alone() as (url, _):
+        (cache, *_), links = caches(1, url)
+        versions = cache.versions
+        before = await versions.of(["tag"])
+        await links[0].client.config_set("maxmemory", 1)
+        await versions.mark(["tag"])
+        meanwhile = await versions.of(["tag"])
+        await links[0].client.config_set("maxmemory", 0)
+        after = await versions.of(["tag"])
+        await versions.close()
+        await links[0].close()
+
+    assert meanwhile is None
+    assert None not in {before, after}
+    assert after != before
 
 
 async def test_a_flushed_redis_makes_everything_stale(redis_url):

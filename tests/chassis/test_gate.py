@@ -42,6 +42,17 @@ async def test_a_queue_has_an_end_and_waiting_a_limit():
     assert (gate.taken, gate.waiting) == (1, 0)
 
 
+async def test_who_leaves_as_the_turn_comes_takes_no_place_along():
+    gate = Gate(capacity=1, longest=5)
+    first, second = await entering(gate, ""), entering(gate, "")
+    await asyncio.sleep(0)
+    gate.leave(first)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    assert (gate.taken, gate.waiting) == (0, 0)
+
+
 async def test_a_request_waits_no_longer_for_two_units_of_work_than_for_one():
     gate = Gate(capacity=1, longest=0.2)
     loop = asyncio.get_running_loop()
