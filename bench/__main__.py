@@ -15,10 +15,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, repeat
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from rich.progress import Progress
 
 from bench.consistency import Verdict, neighbours, watch
 from bench.floor import captured, floor
-from bench.household import HOT, Household, asking, seeded, traffic
+from bench.household import HOT, Household, asking, never_asked, seeded, traffic
 from bench.load import Outcome, crowd, play, press, request
 from bench.profiling import profile
 from bench.report import Row, draw, show
@@ -52,6 +52,7 @@ class Size:
     households: int
     rounds: int
     seconds: float
+    cold: int  # requests
     mixed: int
     users: int
     held: int
@@ -59,8 +60,10 @@ class Size:
     watched: int  # operations, over four processes
 
 
-FULL = Size(10, 5, 2, mixed=4000, users=1000, held=10_000, crowd_seconds=30, watched=100_000)
-QUICK = Size(3, 3, 1, mixed=1000, users=200, held=1000, crowd_seconds=8, watched=4000)
+FULL = Size(
+    10, 5, 2, cold=1500, mixed=4000, users=1000, held=10_000, crowd_seconds=30, watched=100_000
+)
+QUICK = Size(3, 3, 1, cold=500, mixed=1000, users=200, held=1000, crowd_seconds=8, watched=4000)
 SENT = "freshly_sql_statements_total"
 PROCESSES = 4
 MIXED_ROUNDS = 4
@@ -80,8 +83,12 @@ class Setup:
     floor: Server
     households: list[Household]
     idle: float
+    cold: dict[str, Iterator[bytes]] = field(init=False)  # by path
     rates: dict[str, list[float]] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.cold = {path: never_asked(path, self.households) for path in HOT}
 
 
 def main() -> int:
@@ -223,10 +230,20 @@ async def _round(setup: Setup, size: Size) -> None:
     for name, (server, requests) in asked.items():
         await press(server.port, requests, seconds=size.seconds / 4, connections=CONNECTIONS)
         outcome = await press(server.port, requests, seconds=size.seconds, connections=CONNECTIONS)
-        assert not outcome.errors, (name, outcome.statuses)
-        setup.rates.setdefault(name, []).append(outcome.rate)
-        setup.outcomes.setdefault(name, Outcome()).add(outcome)
+        _note(setup, name, outcome)
         await asyncio.sleep(SETTLE)
+    for path in HOT:
+        outcome = await play(
+            setup.cached.port, setup.cold[path], number=size.cold, connections=CONNECTIONS
+        )
+        _note(setup, f"cold {path}", outcome)
+        await asyncio.sleep(SETTLE)
+
+
+def _note(setup: Setup, name: str, outcome: Outcome) -> None:
+    assert not outcome.errors, (name, outcome.statuses)
+    setup.rates.setdefault(name, []).append(outcome.rate)
+    setup.outcomes.setdefault(name, Outcome()).add(outcome)
 
 
 def _hot_rows(setup: Setup, path: str, base: float) -> list[Row]:
@@ -234,6 +251,7 @@ def _hot_rows(setup: Setup, path: str, base: float) -> list[Row]:
     most_possible = statistics.median(setup.rates[f"floor {path}"]) / base
     for kind, server, bar, most in (
         ("cached", setup.cached, setup.bar_cached, 0),
+        ("cold", setup.cached, None, 3),
         ("uncached", setup.uncached, 0.15, 3),
     ):
         name = f"{kind} {path}"
@@ -245,20 +263,19 @@ def _hot_rows(setup: Setup, path: str, base: float) -> list[Row]:
         if kind == "uncached":
             detail += f", {ratio / most_possible:.0%} of the floor"
         rows.append(Row(setup.name, name, ratio, "of bare", at_least=bar, detail=detail))
-        sent = _statements(server, path, asking(path, setup.households)[0])
+        same = repeat(request("GET", path, asking(path, setup.households)[0]))
+        sent = _statements(server, setup.cold[path] if kind == "cold" else same)
         rows.append(Row(setup.name, f"SQL of {name}", sent, "statements", at_most=most))
     detail = "the same statements and rows, and nothing else"
     rows.append(Row(setup.name, f"floor of {path}", most_possible, "of bare", detail=detail))
     return rows
 
 
-def _statements(server: Server, path: str, token: str) -> float:
+def _statements(server: Server, requests: Iterator[bytes]) -> float:
     """For one request, of a hundred."""
 
     async def ask() -> None:
-        await play(
-            server.port, iter([request("GET", path, token)] * 100), number=100, connections=1
-        )
+        await play(server.port, requests, number=100, connections=1)
 
     uvloop.run(ask())
     own, sent = _sent_by_looking(server), []

@@ -10,6 +10,7 @@ from typing import Any
 from httpx2 import AsyncClient
 
 from bench.load import request
+from freshly.chassis.pages import LONGEST_LIST
 from tests.kitchen import Kitchen, Person
 
 ROWS = 50
@@ -100,6 +101,13 @@ def asking(path: str, households: list[Household]) -> list[str]:
     if path == "/families":
         return [home.collector for home in households]
     return [token for home in households for token in home.tokens]
+
+
+def never_asked(path: str, households: list[Household]) -> Iterator[bytes]:
+    """The same rows each time, by a query that nobody has asked before: nothing is kept of it."""
+    for limit in range(ROWS + 1, LONGEST_LIST + 1):
+        for token in asking(path, households):
+            yield request("GET", f"{path}?limit={limit}", token)
 
 
 def traffic(households: list[Household], seed: int = 1) -> Iterator[bytes]:

@@ -49,11 +49,20 @@ class Connection(asyncio.Protocol):
         self._answer: asyncio.Future[int] | None = None
         self._received = bytearray()
         self._wanted = -1
-        self.head = self.body = b""
+        self._found = bytearray()
         self.is_lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
+
+    @property
+    def head(self) -> bytes:
+        """Of the last answer; taken apart only for those who look."""
+        return bytes(self._found.partition(b"\r\n\r\n")[0])
+
+    @property
+    def body(self) -> bytes:
+        return bytes(self._found.partition(b"\r\n\r\n")[2])
 
     def send(self, request: bytes) -> "asyncio.Future[int]":
         assert self.transport is not None
@@ -74,10 +83,7 @@ class Connection(asyncio.Protocol):
             return
         answer, self._answer = self._answer, None
         status = int(self._received[9:12])
-        end = self._received.find(b"\r\n\r\n")
-        self.head = bytes(self._received[:end])
-        self.body = bytes(self._received[end + 4 : self._wanted])
-        del self._received[:]
+        self._found, self._received = self._received, bytearray()
         self._wanted = -1
         if not answer.done():
             answer.set_result(status)

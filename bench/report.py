@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-COLORS = {"cached": "#2e7d32", "uncached": "#9e9e9e", "floor": "#e0e0e0"}
+COLORS = {"cached": "#2e7d32", "cold": "#a5d6a7", "uncached": "#9e9e9e", "floor": "#e0e0e0"}
 MANY = 1000  # of which nobody wants decimals
 
 
@@ -61,7 +61,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     setups = sorted({row.setup for row in rows})
-    figure, axes = plt.subplots(1, len(setups), figsize=(6.5 * len(setups), 4.5), squeeze=False)
+    figure, axes = plt.subplots(1, len(setups), figsize=(6.5 * len(setups), 5.5), squeeze=False)
     for place, setup in zip(axes[0], setups, strict=True):
         bars = [row for row in rows if row.setup == setup and row.unit == "of bare"]
         names = [row.name for row in bars]

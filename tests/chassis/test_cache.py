@@ -7,8 +7,9 @@ import pytest
 
 from freshly.chassis.cache import Cache, MemoryVersions, NotShared, packed, unpacked
 from freshly.chassis.conditional import Kept, digest
-from freshly.chassis.redis import Courier, Link, RedisEntries
+from freshly.chassis.redis import Courier, Link, RedisEntries, RedisGone
 from freshly.chassis.redis_versions import RedisVersions
+from tests.conftest import until
 from tests.servers import redis_alone
 
 
@@ -229,6 +230,22 @@ async def test_what_is_loaded_anew_takes_no_more_room():
     assert len(sizes) == 1
 
 
+async def test_when_versions_are_forgotten_all_is_stale(monkeypatch):
+    monkeypatch.setattr("freshly.chassis.cache.MOST_TAGS", 1)
+    cache = Cache(MemoryVersions(), NotShared())
+    loads = []
+
+    async def load():
+        loads.append(1)
+        return kept(b"[]")
+
+    await cache.read("key", ["tag"], load)
+    for tag in ("tag", "other"):  # one more than are remembered
+        await cache.versions.expire([tag], await cache.versions.mark([tag]))
+    await cache.read("key", ["tag"], load)
+    assert len(loads) == 2
+
+
 async def test_an_answer_is_kept_for_its_time_only():
     cache = Cache(MemoryVersions(), NotShared(), ttl=timedelta(seconds=0))
     loads = []
@@ -307,6 +324,32 @@ async def test_a_change_is_told_over_what_somebody_else_has_written(redis_url):
 
     assert after is not None
     assert after != before
+
+
+async def test_what_redis_did_not_hear_is_said_until_it_does(redis_url, monkeypatch):
+    monkeypatch.setattr("freshly.chassis.redis_versions.REST", 0.01)
+    made, links = caches(2, redis_url)
+    writer, reader = (cache.versions for cache in made)
+    before = await reader.of(["tag"])
+    ask, deaf = links[0].ask, iter([RedisGone, RedisGone, RedisGone])
+
+    async def hard_of_hearing(call):
+        for error in deaf:
+            raise error
+        return await ask(call)
+
+    async def is_told():
+        return await reader.of(["tag"]) != before
+
+    monkeypatch.setattr(links[0], "ask", hard_of_hearing)
+    await writer.expire(["tag"], "0badcafe")
+    assert not await is_told()
+    assert await writer.of(["tag"]) is None  # who knows better keeps nothing meanwhile
+    await until(is_told, within=10)
+    await until(lambda: writer.of(["tag"]), within=10)
+    for cache, link in zip(made, links, strict=True):
+        await cache.versions.close()
+        await link.close()
 
 
 async def test_a_redis_that_is_full_serves_nothing_old_while_a_commit_is_on_its_way():
