@@ -31,7 +31,7 @@ from rich.progress import Progress
 
 from bench.consistency import Verdict, neighbours, watch
 from bench.floor import captured, floor
-from bench.household import HOT, Household, asking, never_asked, seeded, traffic
+from bench.household import HOT, PAGED, Household, asking, never_asked, seeded, traffic
 from bench.load import Outcome, crowd, play, press, request
 from bench.profiling import profile
 from bench.report import Row, draw, show
@@ -88,7 +88,7 @@ class Setup:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.cold = {path: never_asked(path, self.households) for path in HOT}
+        self.cold = {path: never_asked(path, self.households) for path in PAGED}
 
 
 def main() -> int:
@@ -232,7 +232,7 @@ async def _round(setup: Setup, size: Size) -> None:
         outcome = await press(server.port, requests, seconds=size.seconds, connections=CONNECTIONS)
         _note(setup, name, outcome)
         await asyncio.sleep(SETTLE)
-    for path in HOT:
+    for path in PAGED:
         outcome = await play(
             setup.cached.port, setup.cold[path], number=size.cold, connections=CONNECTIONS
         )
@@ -255,6 +255,8 @@ def _hot_rows(setup: Setup, path: str, base: float) -> list[Row]:
         ("uncached", setup.uncached, 0.15, 3),
     ):
         name = f"{kind} {path}"
+        if name not in setup.outcomes:
+            continue
         outcome = setup.outcomes[name]
         ratio = statistics.median(setup.rates[name]) / base
         detail = (

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 from pydantic import TypeAdapter
-from sqlalchemy import event
+from sqlalchemy import delete, event
 
 from freshly.domains.account.jobs import WarmUp
 from freshly.domains.families.repository import MY_FAMILIES
@@ -16,6 +16,7 @@ from freshly.domains.grocery.schemas import GroceryListRead
 from freshly.domains.meal_plans.schemas import MealPlanRead
 from freshly.domains.meals.schemas import MealBoth
 from freshly.domains.pantry.schemas import PantryItemRead
+from freshly.domains.users.models import User
 from tests.kitchen import Person
 from tests.statements import Statements
 
@@ -317,6 +318,17 @@ async def test_who_deleted_the_account_is_out_and_others_see_it(home):
 
     assert (await home.bob.get("/meals/me")).status_code == 401
     assert (await home.alice.read(lists))[0]["created_by_user_id"] is None
+
+
+async def test_who_is_deleted_by_a_statement_is_out_of_everybodys_lists(home, units):
+    """What goes with the row, by the database's own cascade, is found, too."""
+    before = (await home.alice.read("/families"))[0]
+    async with units.writing() as session:
+        await session.execute(delete(User).where(User.id == home.bob.id))
+    after = (await home.alice.read("/families"))[0]
+
+    assert (before["count"], after["count"]) == (2, 1)
+    assert (await home.bob.get("/families")).status_code == 401
 
 
 async def test_what_fails_makes_nothing_stale(home):
