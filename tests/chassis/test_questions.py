@@ -83,6 +83,18 @@ async def test_a_refused_question_leaves_nothing_behind(units):
     await ask(units)
 
 
+@pytest.mark.parametrize("broken", [ConnectionResetError(), TimeoutError(), OSError("no route")])
+async def test_a_connection_that_breaks_is_told_from_a_refusal(units, broken):
+    class Driver:
+        async def fetch(self, _sql, *_values):
+            raise broken
+
+    with pytest.raises(OperationalError) as found:
+        await ONE.put(Driver(), units.engine.dialect, {"more": 1})
+
+    assert found.value.connection_invalidated
+
+
 async def test_a_bug_is_no_busy_database(units):
     with pytest.raises((TypeError, DataError, sqlite3.ProgrammingError, OperationalError)) as found:
         await units.ask(ONE, more=object())
