@@ -5,11 +5,12 @@ import sqlite3
 
 import pytest
 from asyncpg import DataError
-from sqlalchemy import Integer, bindparam, event, func, literal, select, text
+from sqlalchemy import Integer, Text, bindparam, cast, event, func, literal, select, text
 from sqlalchemy.exc import OperationalError
 
 from freshly.chassis import questions
 from freshly.chassis.questions import Question
+from tests.conftest import until
 
 ONE = Question(select((literal(1) + bindparam("more", type_=Integer)).label("sum")))
 
@@ -120,3 +121,35 @@ async def test_none_survives_the_engine(units):
     assert drivers
     assert all(driver.is_closed() for driver in drivers)
     await ask(units)
+
+
+SLOW = Question(select(cast(func.pg_sleep(0.5), Text).label("slept")))
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+async def test_nobody_is_given_a_connection_whose_answer_somebody_did_not_await(units):
+    asking = asyncio.create_task(units.ask(SLOW))
+    await asyncio.sleep(0.2)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+    assert checkouts(units) == 0
+    await ask(units)
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+async def test_nor_does_one_that_is_out_when_the_engine_ends(units):
+    drivers = []
+
+    def note(connection, _record):
+        drivers.append(connection.driver_connection)
+
+    event.listen(units.engine.sync_engine, "connect", note)
+    asking = asyncio.create_task(units.ask(SLOW))
+    await until(lambda: len(drivers) == 1)
+    await asyncio.sleep(0.1)
+    await units.engine.dispose()
+    await asking
+
+    assert [driver.is_closed() for driver in drivers] == [True]
