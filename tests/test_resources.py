@@ -274,6 +274,7 @@ async def test_fifty_toggles_at_once_add_up(kitchen):
     assert (await alice.read(item))["checked"] is True
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_of_fifty_toggles_of_one_state_one_is_done(kitchen):
     alice, item = await shopping(kitchen)
     read = await alice.get(item)
