@@ -13,6 +13,7 @@ from freshly.chassis.questions import Question
 from tests.conftest import until
 
 ONE = Question(select((literal(1) + bindparam("more", type_=Integer)).label("sum")))
+SLOW = Question(select(cast(func.pg_sleep(0.5), Text).label("slept")))
 
 
 async def ask(units):
@@ -75,6 +76,18 @@ async def test_one_that_died_at_hand_is_replaced(units):
     await ask(units)
 
 
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+async def test_nobody_is_given_a_connection_whose_answer_somebody_did_not_await(units):
+    asking = asyncio.create_task(units.ask(SLOW))
+    await asyncio.sleep(0.2)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+    assert checkouts(units) == 0
+    await ask(units)
+
+
 async def test_a_refused_question_leaves_nothing_behind(units):
     refused = Question(select(text("nothing")).select_from(text("nowhere")))
     with pytest.raises(OperationalError):
@@ -120,21 +133,6 @@ async def test_none_survives_the_engine(units):
 
     assert drivers
     assert all(driver.is_closed() for driver in drivers)
-    await ask(units)
-
-
-SLOW = Question(select(cast(func.pg_sleep(0.5), Text).label("slept")))
-
-
-@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
-async def test_nobody_is_given_a_connection_whose_answer_somebody_did_not_await(units):
-    asking = asyncio.create_task(units.ask(SLOW))
-    await asyncio.sleep(0.2)
-    asking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asking
-
-    assert checkouts(units) == 0
     await ask(units)
 
 

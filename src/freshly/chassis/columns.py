@@ -36,8 +36,7 @@ LARGEST_QUANTITY = Decimal("9999999.999")
 # What makes a value of what a driver gives. Types give theirs to SQLAlchemy themselves, because
 # through TypeDecorator each value of a long list takes three calls.
 FromDriver = Callable[[Any], Any] | None
-# The same of a whole column, of types that have a way that is shorter. `Question` asks for it.
-ColumnFromDriver = Callable[[Sequence[Any]], Sequence[Any]] | None
+ColumnFromDriver = Callable[[Sequence[Any]], Sequence[Any]]  # the same of a whole column
 
 
 class Quantity(TypeDecorator[Decimal]):
@@ -140,7 +139,8 @@ class Instant(TypeDecorator[datetime]):
         del coltype
         return _utc_of_text if dialect.name == "sqlite" else _utc
 
-    def whole_column_processor(self, dialect: Dialect) -> ColumnFromDriver:
+    def whole_column_processor(self, dialect: Dialect) -> ColumnFromDriver | None:
+        """A shorter way, for whoever has all values at once, as a `Question` does."""
         return _utc_of_texts if dialect.name == "sqlite" else None
 
 

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from msgspec import Struct, defstruct
 from pydantic import BaseModel
@@ -20,11 +20,11 @@ from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.types import TypeEngine
 from sqlalchemy.util import greenlet_spawn
 
+from freshly.chassis.columns import ColumnFromDriver, Instant
 from freshly.chassis.engine import IDLE, USED
 from freshly.chassis.numbers import statements
 
 Convert = Callable[[Any], Any]
-ConvertAll = Callable[[Sequence[Any]], Sequence[Any]]
 Record = TypeVar("Record", bound=Struct)
 STAYS = 10  # seconds
 
@@ -66,7 +66,7 @@ class _Form:
     parameters: Sequence[tuple[str, Convert]]
     constants: Mapping[str, Any]
     names: tuple[str, ...]
-    converted: Sequence[tuple[int, ConvertAll]]  # columns that a driver gives in another form
+    converted: Sequence[tuple[int, ColumnFromDriver]]  # columns that a driver gives in another form
 
     @classmethod
     def of(cls, statement: Select[Any], dialect: Dialect) -> "_Form":
@@ -220,11 +220,10 @@ def _pool_of(engine: Engine) -> QueuePool:
     return engine.pool
 
 
-def _reader(kind: TypeEngine[Any], dialect: Dialect) -> ConvertAll | None:
+def _reader(kind: TypeEngine[Any], dialect: Dialect) -> ColumnFromDriver | None:
     stored = kind.dialect_impl(dialect)
-    whole = getattr(stored, "whole_column_processor", None)
-    if whole is not None and (convert_all := whole(dialect)) is not None:
-        return cast("ConvertAll", convert_all)
+    if isinstance(stored, Instant) and (at_once := stored.whole_column_processor(dialect)):
+        return at_once
     convert = None if isinstance(stored, Enum) else stored.result_processor(dialect, None)
     return None if convert is None else lambda values: list(map(convert, values))
 
