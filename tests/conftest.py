@@ -162,12 +162,6 @@ def kitchen(client):
 
 
 @pytest.fixture
-def unhurried(monkeypatch):
-    """For fifty who connect at once, on a machine that may be slow: it is not about that."""
-    monkeypatch.setattr("freshly.chassis.engine.CONNECTS_WITHIN", 30)
-
-
-@pytest.fixture
 def units(app):
     """For looking into the database, where the API does not show a row."""
     return app.state["units"]

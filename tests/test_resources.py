@@ -264,7 +264,6 @@ async def shopping(kitchen):
     return alice, f"/grocery-lists/items/{item['id']}"
 
 
-@pytest.mark.usefixtures("unhurried")
 async def test_fifty_toggles_at_once_add_up(kitchen):
     alice, item = await shopping(kitchen)
 
@@ -275,7 +274,6 @@ async def test_fifty_toggles_at_once_add_up(kitchen):
     assert (await alice.read(item))["checked"] is True
 
 
-@pytest.mark.usefixtures("unhurried")
 async def test_of_fifty_toggles_of_one_state_one_is_done(kitchen):
     alice, item = await shopping(kitchen)
     read = await alice.get(item)
@@ -289,7 +287,6 @@ async def test_of_fifty_toggles_of_one_state_one_is_done(kitchen):
     assert (await alice.read(item))["checked"] is True
 
 
-@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("meant_for_one_state", [True, False])
 async def test_fifty_purchases_at_once_fill_the_pantry_once(kitchen, meant_for_one_state):
     alice, item = await shopping(kitchen)

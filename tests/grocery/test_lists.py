@@ -243,7 +243,6 @@ async def test_buying_what_has_no_amount_loses_nothing(home, kitchen):
     assert [row["quantity"] for row in await familys_pantry(home)] == [some["quantity"]]
 
 
-@pytest.mark.usefixtures("unhurried")
 async def test_many_purchases_at_once_add_up_exactly(home, kitchen):
     await kitchen.stock(home.alice, "test flour", 1, "g", family_id=home.family["id"])
     made = await home.list()

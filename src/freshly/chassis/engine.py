@@ -1,5 +1,6 @@
 """Engines that know their database's manners."""
 
+import asyncio
 from time import monotonic
 from typing import Any
 from uuid import uuid4
@@ -11,9 +12,11 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from freshly.chassis import sqlite
+from freshly.chassis.patience import Patience
 
 LOCK_WAIT = 3  # seconds until a locked table is a 503; with the wait at the gate, 5
 CONNECTS_WITHIN = 1.5  # seconds
+CONNECT_AT_ONCE = 8  # for each engine
 LATE = 5  # seconds that the end of a statement may be late
 LONG_UNUSED = 10  # seconds after which a connection is asked whether it still lives
 OLDEST = 1800  # seconds
@@ -57,10 +60,35 @@ def create_engine(
         options = {"server_settings": {**DIRECT, **limit}}
     if statement_timeout:  # the server ends it; who never hears of that gives up by himself
         options = {**options, "command_timeout": statement_timeout + LATE}
-    options = {"async_creator_fn": _connect, "timeout": CONNECTS_WITHIN, **options}
+    options = {"async_creator_fn": _Door().connect, **options}
     engine = create_async_engine(url, pool_recycle=OLDEST, connect_args=options, **sizes)
     _ask_before_use(engine)
     return engine
+
+
+class _Door:
+    """The way to new connections, a few at a time.
+
+    Fifty who connect at once slow each other down until all of them are late. Who waits for his
+    turn goes on waiting for as long as the others get in, and gives up with the first of those
+    ahead of him who has to: a database that is silent is not asked again by each in turn.
+    """
+
+    def __init__(self) -> None:
+        self._turns = asyncio.Semaphore(CONNECT_AT_ONCE)
+        self._given_up = 0  # how often
+
+    async def connect(self, *args: Any, **options: Any) -> Any:
+        given_up = self._given_up
+        async with self._turns:
+            if self._given_up > given_up:
+                raise TimeoutError
+            try:
+                async with Patience(CONNECTS_WITHIN):
+                    return await _connect(*args, **options)
+            except TimeoutError:
+                self._given_up += 1
+                raise
 
 
 async def _connect(*args: Any, **options: Any) -> Any:

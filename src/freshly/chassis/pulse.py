@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from freshly.chassis.engine import IDLE
 from freshly.chassis.errors import Unavailable
 from freshly.chassis.logging import get_logger
+from freshly.chassis.patience import Patience
 
 logger = get_logger(__name__)
 
@@ -121,5 +122,6 @@ async def _connect(engine: AsyncEngine) -> None:
     for name in OURS_ONLY:
         options.pop(name, None)
     with suppress(asyncpg.PostgresError):  # a refusal is an answer
-        connection = await asyncpg.connect(**options, timeout=ANSWERS_WITHIN)
-        await connection.close(timeout=ANSWERS_WITHIN)
+        async with Patience(ANSWERS_WITHIN):
+            connection = await asyncpg.connect(**options)
+            await connection.close()

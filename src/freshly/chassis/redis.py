@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from time import monotonic, time
-from types import TracebackType
 from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -23,13 +22,13 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from freshly.chassis.cache import Versions, packed, unpacked
 from freshly.chassis.conditional import Kept
 from freshly.chassis.logging import get_logger
+from freshly.chassis.patience import Patience
 from freshly.chassis.rate_limit import Counts, MemoryCounts
 
 logger = get_logger(__name__)
 
 Result = TypeVar("Result")
 LONGEST_CALL = 0.1  # seconds
-LOOKS = 10  # within that
 FAILURES = 2  # in a row, until nobody asks any more
 SUSPICIOUS = 0.02  # seconds that an answer is out, until readers do without it
 REST = 0.5  # seconds between two looks for whether it is back
@@ -48,42 +47,6 @@ class RedisRefused(RedisGone):
     """It answered, with an error: it is full, or holds garbage."""
 
 
-class _Patience:
-    """Ends a call that is late by the time that this process was awake for.
-
-    It looks a few times, and each time what has come is read. One timer for all of it would end a
-    call whose answer is here, when the process was busy with something else for as long.
-    """
-
-    def __init__(self) -> None:
-        self._limit = asyncio.timeout(None)
-        self._looks = LOOKS
-
-    async def __aenter__(self) -> None:
-        await self._limit.__aenter__()
-        self._look()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._next.cancel()
-        await self._limit.__aexit__(kind, error, trace)
-
-    def end(self) -> None:
-        if not self._limit.expired():
-            self._limit.reschedule(0)
-
-    def _look(self) -> None:
-        if self._looks == 0:
-            self.end()
-            return
-        self._looks -= 1
-        self._next = asyncio.get_running_loop().call_later(LONGEST_CALL / LOOKS, self._look)
-
-
 class Link:
     """The connection to Redis, with a circuit breaker."""
 
@@ -92,7 +55,7 @@ class Link:
             url,
             max_connections=CONNECTIONS,
             timeout=LONGEST_CALL,
-            socket_timeout=None,  # see _Patience
+            socket_timeout=None,  # see Patience
             socket_connect_timeout=None,
             retry=Retry(NoBackoff(), 0),
         )
@@ -101,7 +64,7 @@ class Link:
         self._failed_at = 0.0
         self._return: asyncio.Task[None] | None = None
         self._free = asyncio.Semaphore(CONNECTIONS)
-        self._calls: set[_Patience] = set()  # that are on their way
+        self._calls: set[Patience] = set()  # that are on their way
 
     @property
     def is_well(self) -> bool:
@@ -121,7 +84,7 @@ class Link:
     async def _ask(self, call: Callable[[Redis], Awaitable[Result]]) -> Result:
         if not self.is_well:  # since this call began to wait
             raise RedisGone
-        patience = _Patience()
+        patience = Patience(LONGEST_CALL)
         try:
             async with patience:
                 self._calls.add(patience)
