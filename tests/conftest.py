@@ -26,6 +26,7 @@ from freshly.chassis.jobs import JobQueue
 from freshly.chassis.jobs.rows import JobRow
 from freshly.chassis.jobs.runner import Runner
 from freshly.chassis.logging import configure_logging
+from freshly.domains.auth import passwords
 from freshly.migrate import migrate
 from freshly.settings import Settings
 from freshly.work import HANDLERS, SCHEDULES
@@ -49,6 +50,15 @@ def anyio_backend():
 @pytest.fixture(scope="session", autouse=True)
 def _logging():
     configure_logging("WARNING")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords():
+    """Two hashes for each person of each test would be a quarter of the time of a run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "MEMORY", 8)
+        patch.setattr(passwords, "PASSES", 1)
+        yield
 
 
 def settings_for(database_url, data_dir, **changes):

@@ -133,13 +133,16 @@ def event(text):
 
 
 def streams(*pieces, tokens=None, done=True):
-    """Pieces of an answer; a number is a pause in seconds, bytes are sent as they are."""
+    """Pieces of an answer; a number is a pause in seconds, an event is waited for, and bytes are
+    sent as they are."""
 
     async def mood(_request, out):
         await out.send(_head(200, "text/event-stream"))
         for piece in pieces:
             if isinstance(piece, int | float):
                 await asyncio.sleep(piece)
+            elif isinstance(piece, asyncio.Event):
+                await piece.wait()
             else:
                 await out.send(piece if isinstance(piece, bytes) else event(piece))
         if tokens is not None:

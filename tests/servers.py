@@ -4,8 +4,9 @@ PostgreSQL is the one of TEST_POSTGRES_URL, else the machine's, else a wheel's; 
 Redis and TEST_REDIS_URL. A server listens on a free port of the loopback interface. It is started
 when a test first asks for it, once for all processes of a test run.
 
-Everything lies in one temporary folder. An undertaker, which is a process of its own, waits until
-all processes of the run are gone, stops the servers and removes the folder: so that happens
+Everything lies in one temporary folder, in memory where there is enough of it: each test copies a
+database, which takes a disk ten times as long. An undertaker, which is a process of its own, waits
+until all processes of the run are gone, stops the servers and removes the folder: so that happens
 however the run ends.
 """
 
@@ -29,6 +30,8 @@ import pytest
 STARTS_WITHIN = 30  # seconds
 ENDS_WITHIN = 10
 PAUSE = 0.02
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - what is in it is made by mkdtemp
+ENOUGH_MEMORY = 4 * 2**30  # bytes, some times of what a run takes
 # PostgreSQL refuses to run as root.
 NOBODY = None if os.geteuid() else 65534
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PATH": os.defpath}
@@ -70,9 +73,10 @@ def redis_alone() -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def workplace() -> Iterator[Path]:
+def workplace(within: Path | None = None) -> Iterator[Path]:
     """A folder that is gone afterwards, together with the servers that were started in it."""
-    folder = Path(tempfile.mkdtemp(prefix="freshly-", dir=_folder_for_temporary_files()))
+    within = within or _folder_for_temporary_files()
+    folder = Path(tempfile.mkdtemp(prefix="freshly-", dir=within))
     folder.chmod(0o711)
     held = at_work(folder)
     undertaker = subprocess.Popen(
@@ -259,6 +263,13 @@ def _folder_for_temporary_files() -> Path:
     return usual if _within_reach(usual / "any") else Path("/tmp")  # noqa: S108 - made by mkdtemp
 
 
+def _memory() -> Path | None:
+    """A folder in memory, unless somebody says where temporary files belong."""
+    if "TMPDIR" in os.environ or not os.access(SHARED_MEMORY, os.W_OK):
+        return None
+    return SHARED_MEMORY if shutil.disk_usage(SHARED_MEMORY).free > ENOUGH_MEMORY else None
+
+
 # What follows makes it a plugin of pytest.
 WORKPLACE = pytest.StashKey[Path]()
 
@@ -271,7 +282,7 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = Path(given["workplace"])
         held.enter_context(at_work(folder))
     else:
-        folder = held.enter_context(workplace())
+        folder = held.enter_context(workplace(_memory()))
         _keep_to(folder / "temporary", config)
     config.stash[WORKPLACE] = folder
 

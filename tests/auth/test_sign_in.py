@@ -8,12 +8,14 @@ import jwt
 import pytest
 from sqlalchemy import func, select, update
 
+from freshly.domains.auth import passwords
 from freshly.domains.auth.models import RefreshToken, SignIn
 from freshly.domains.preferences.models import UserPreference
 from freshly.domains.users.models import User
 from tests.conftest import SECRET
 from tests.kitchen import PASSWORD
 
+RECOMMENDED = passwords.MEMORY, passwords.PASSES  # other tests do with less
 REFUSED = (None, "", "null", "garbage", "a.b.c", "x" * 5000)
 
 
@@ -124,6 +126,25 @@ async def test_a_password_of_the_old_app_still_works_and_is_hashed_anew(kitchen,
     async with units.reading() as session:
         assert (await session.scalar(select(User.hashed_password))).startswith("$argon2id$")
     await kitchen.sign_in("old@example.com", password)
+
+
+async def test_a_password_is_hashed_as_is_recommended_and_anew_when_that_changes(
+    alice, app, kitchen, monkeypatch, units
+):
+    async def stored():
+        async with units.reading() as session:
+            return await session.scalar(select(User.hashed_password))
+
+    monkeypatch.setattr(passwords, "MEMORY", RECOMMENDED[0])
+    monkeypatch.setattr(passwords, "PASSES", RECOMMENDED[1])
+    monkeypatch.setitem(app.state, "passwords", passwords.Passwords())
+    before = await stored()
+
+    await kitchen.sign_in(alice.user["email"])
+
+    assert "$m=8,t=1,p=1$" in before
+    assert (await stored()).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    await kitchen.sign_in(alice.user["email"])
 
 
 async def test_tokens_say_what_they_are(alice):

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from tests.conftest import client_of, running, settings_for
+from tests.conftest import client_of, running, settings_for, until
 from tests.kitchen import Kitchen
 from tests.moody_model import (
     NASTY,
@@ -33,7 +33,6 @@ from tests.neighbours import PATIENCE
 from tests.pictures import in_base64, picture
 
 SHORT = {
-    "openai_connect_timeout": 1,
     "openai_first_byte_timeout": 2.5,
     "openai_timeout": 5,
     "openai_queue_timeout": 0.05,
@@ -67,6 +66,16 @@ async def refused(person, path):
         assert "event: error" in last, answer.text
         return json.loads(last.partition("data: ")[2])["problem"], answer
     return answer.json(), answer
+
+
+async def while_it_thinks(model, thinking, calls):
+    """What several calls at once are told when the model answers as soon as so many are left."""
+    enough = asyncio.Event()
+    model.mood = streams(enough, "Here I am.")
+    waiting = [asyncio.create_task(call) for call in calls]
+    await until(lambda: sum(not call.done() for call in waiting) <= thinking)
+    enough.set()
+    return await asyncio.gather(*waiting)
 
 
 UNREACHABLE, UNUSABLE = (503, "model_unavailable"), (502, "model_answer_unusable")
@@ -234,8 +243,8 @@ async def test_a_model_that_stopped_answering_is_left_alone_and_then_tried_by_on
 
     now[0] += 31
     model.asked.clear()
-    model.mood = streams(0.1, "I am back.")
-    told = await asyncio.gather(*(alice.post("/chat", {"message": "Hi"}) for _ in range(5)))
+    calls = [alice.post("/chat", {"message": "Hi"}) for _ in range(5)]
+    told = await while_it_thinks(model, 1, calls)
     assert sorted(answer.status_code for answer in told) == [200, 503, 503, 503, 503]
     assert len(model.asked) == 1
     assert (await alice.post("/chat", {"message": "Hi"})).status_code == 200
@@ -269,13 +278,11 @@ async def test_a_busy_model_or_a_bad_answer_closes_it_to_nobody(alice, model):
 async def test_only_so_many_calls_are_under_way_at_once(database_url, tmp_path, model):
     few = {**SHORT, "openai_max_calls": 2, "openai_first_byte_timeout": PATIENCE}
     few["openai_timeout"] = PATIENCE
-    model.mood = streams(1.0, "Hello!")
     settings = settings_for(database_url, tmp_path, openai_base_url=model.url, **few)
     async with running(settings) as app, client_of(app) as client:
         alice = await Kitchen(client).person()
-        told = await asyncio.gather(
-            *(alice.post(path, BODIES[path]) for path in ("/chat", "/chat/legacy") * 2)
-        )
+        paths = ("/chat", "/chat/legacy") * 2
+        told = await while_it_thinks(model, 2, [alice.post(path, BODIES[path]) for path in paths])
         again = await alice.post("/chat", {"message": "Hi"})
 
     assert sorted(answer.status_code for answer in told) == [200, 200, 503, 503]
