@@ -5,10 +5,12 @@ what a new installation has, sees nobody else's rows, and may commit as it likes
 """
 
 import asyncio
+import gc
 import inspect
 import shutil
 import sqlite3
 import uuid
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ import pytest
 from httpx2 import ASGITransport, AsyncClient
 from pydantic import SecretStr
 from sqlalchemy import select, update
+from sqlalchemy.engine.default import DefaultDialect
 
 from freshly.app import create_app
 from freshly.chassis.jobs import JobQueue
@@ -59,6 +62,30 @@ def _quick_passwords():
         patch.setattr(passwords, "MEMORY", 8)
         patch.setattr(passwords, "PASSES", 1)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _statements_compiled_once():
+    """For all engines of a kind, which are alike; each test anew it is a quarter of a run."""
+    compiled = defaultdict(dict)
+
+    def share(kind, engine):
+        engine.update_execution_options(compiled_cache=compiled[kind])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DefaultDialect, "engine_created", classmethod(share))
+        patch.setattr(DefaultDialect, "__eq__", lambda one, other: type(one) is type(other))
+        patch.setattr(DefaultDialect, "__hash__", lambda one: hash(type(one)))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_long_pauses():
+    """To look through all that many tests have left for garbage takes up to a second, in which
+    whoever is waited for is late.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def settings_for(database_url, data_dir, **changes):
