@@ -4,8 +4,11 @@ import asyncio
 from contextvars import copy_context
 
 import pytest
+from sqlalchemy import text
 
+from freshly.chassis.errors import Unavailable
 from freshly.chassis.gate import Gate, Overloaded, lane, waited
+from tests.conftest import until
 
 
 def entering(gate, name):
@@ -118,3 +121,24 @@ async def test_who_is_inside_may_not_wait_to_enter_again():
 
     with pytest.raises(AssertionError, match="one unit of work at a time"):
         await asyncio.get_running_loop().create_task(twice(), context=copy_context())
+
+
+async def test_who_learns_at_the_gate_that_the_database_is_silent_takes_no_place(units, app):
+    gate = app.state["gate"]
+
+    async def read():
+        async with units.reading() as session:
+            return await session.scalar(text("SELECT 1"))
+
+    taken = [await entering(gate, "") for _ in range(gate.capacity)]
+    waiting = asyncio.create_task(read())
+    await until(lambda: gate.waiting == 1)
+    units.pulse.is_gone = True
+    for place in taken:
+        gate.leave(place)
+    with pytest.raises(Unavailable):
+        await waiting
+    assert (gate.taken, gate.waiting) == (0, 0)
+
+    units.pulse.is_gone = False
+    assert await read() == 1

@@ -99,3 +99,75 @@ async def test_marks_of_the_dead_are_left_out_while_others_come_and_go(redis_url
     await links[0].close()
 
     assert found is not None
+
+
+async def test_what_no_version_can_be_is_forgotten(redis_url):
+    (cache, *_), links = caches(1, redis_url)
+    versions, client = cache.versions, links[0].client
+    await versions.of(["tag"])
+    [key] = [key async for key in client.scan_iter(f"test{id(links)}:v:*")]
+    found = []
+    for spoil in (
+        lambda: client.set(key, "something else"),
+        lambda: client.rpush(key, "a list"),
+    ):
+        await client.delete(key)
+        await spoil()
+        found += [await versions.of(["tag"]), await versions.of(["tag"])]
+    await versions.close()
+    await links[0].close()
+
+    assert [one is None for one in found] == [True, False, True, False]
+
+
+async def test_who_asks_a_redis_that_has_failed_does_not_wait_for_its_answer(
+    redis_url, monkeypatch
+):
+    (cache, *_), links = caches(1, redis_url)
+    asked, answers = asyncio.Event(), asyncio.Event()
+    ask = links[0].ask
+
+    async def slow(call):
+        asked.set()
+        await answers.wait()
+        return await ask(call)
+
+    monkeypatch.setattr(links[0], "ask", slow)
+    monkeypatch.setattr(links[0], "_failures", 1)
+    async with asyncio.timeout(10):
+        assert await cache.versions.of(["tag"]) is None
+        await asked.wait()  # to find out whether it is back
+        answers.set()
+        await until(lambda: not links[0].has_failed)
+    assert await cache.versions.of(["tag"]) is not None
+    await cache.versions.close()
+    await links[0].close()
+
+
+async def test_while_redis_is_being_told_nothing_is_kept(redis_url, monkeypatch):
+    monkeypatch.setattr("freshly.chassis.redis_versions.REST", 0.01)
+    (cache, *_), links = caches(1, redis_url)
+    versions, ask = cache.versions, links[0].ask
+    calls, telling, told = iter(range(1000)), asyncio.Event(), asyncio.Event()
+
+    async def first_deaf_then_slow(call):
+        number = next(calls)
+        if number == 0:
+            raise RedisGone
+        if number == 1:
+            telling.set()
+            await told.wait()
+        return await ask(call)
+
+    await versions.of(["tag"])
+    monkeypatch.setattr(links[0], "ask", first_deaf_then_slow)
+    await versions.expire(["tag"], "0badcafe")
+    async with asyncio.timeout(10):
+        await telling.wait()
+        meanwhile = await versions.of(["tag"])
+        told.set()
+        await until(lambda: versions.of(["tag"]))
+    await versions.close()
+    await links[0].close()
+
+    assert meanwhile is None
