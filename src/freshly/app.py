@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.routing import BaseRoute
 
 from freshly import __version__
@@ -76,6 +78,11 @@ TAGS = {
     "jobs": "What takes longer",
 }
 
+# FastAPI tells OpenTelemetry of every request, if anybody has set that up. To look whether somebody
+# has takes microseconds of each, and without the SDK nobody can have.
+HAS_SDK = find_spec("opentelemetry.sdk") is not None
+TELEMETRY = TelemetryConfig(tracing=HAS_SDK, metrics=HAS_SDK, logs=HAS_SDK)
+
 
 @cache
 def _routes() -> Sequence[BaseRoute]:
@@ -121,6 +128,7 @@ def create_app(settings: Settings, stopping: Stopping | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         routes=list(_routes()),
+        telemetry=TELEMETRY,
     )
     app.router.middleware_stack = BySection(app.routes, app.router.app)
     docs.describe(app, TAGS, EXAMPLES)
