@@ -37,8 +37,8 @@ from bench.profiling import profile
 from bench.report import Row, draw, show
 from bench.servers import SECRET, Server, bare, freshly
 from freshly.settings import Settings
-from tests.kitchen import Kitchen
-from tests.servers import postgres, redis
+from tests.support.api import Kitchen
+from tests.support.servers import postgres, redis
 
 RESULTS = Path(__file__).parent / "results"
 CONNECTIONS = 32

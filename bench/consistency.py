@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.household import Household
 from bench.load import Connection, connect, request
-from tests.kitchen import Kitchen
+from tests.support.api import Kitchen
 
 SEEN_WITHIN = 1.0  # seconds, of others' changes
 CHANGES = 0.1  # of the operations

@@ -18,10 +18,10 @@ from fastapi import FastAPI, Response
 
 from bench.household import HOT
 from bench.servers import Server, server
-from freshly.chassis.questions import Found, Question
+from freshly.chassis.data.queries import Found, Question
 from freshly.settings import Settings
 from tests.conftest import client_of, running
-from tests.neighbours import free_port
+from tests.support.fake_services import free_port
 
 Statement = tuple[str, Sequence[Any]]
 CONNECTIONS = 16

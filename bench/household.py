@@ -10,8 +10,8 @@ from typing import Any
 from httpx2 import AsyncClient
 
 from bench.load import request
-from freshly.chassis.pages import LONGEST_LIST
-from tests.kitchen import Kitchen, Person
+from freshly.chassis.data.pagination import LONGEST_LIST
+from tests.support.api import Kitchen, Person
 
 ROWS = 50
 LISTS = 5

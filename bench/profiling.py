@@ -14,11 +14,11 @@ import uvloop
 from pydantic import SecretStr
 
 from bench.household import seed_person
-from freshly.chassis.logging import configure_logging
-from freshly.migrate import migrate
+from freshly.chassis.observability.logging import configure_logging
+from freshly.commands.migrate import migrate
 from freshly.settings import Settings
 from tests.conftest import client_of, running
-from tests.kitchen import Kitchen
+from tests.support.api import Kitchen
 
 TIMES = 1000
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.neighbours import free_port
+from tests.support.fake_services import free_port
 
 STARTS_WITHIN = 60  # seconds
 ENDS_WITHIN = 40

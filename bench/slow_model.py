@@ -25,7 +25,7 @@ from rich.table import Table
 from bench.household import seeded
 from bench.load import Outcome, connect, crowd, request
 from bench.servers import A_LOT, GROUPS, Server, freshly
-from tests.neighbours import free_port
+from tests.support.fake_services import free_port
 
 CHATS = 200
 TAKES = 60  # seconds

@@ -16,7 +16,7 @@ from itertools import count
 from time import monotonic
 
 from bench.load import Connection, connect, request
-from tests.kitchen import MEAL, Kitchen
+from tests.support.api import MEAL, Kitchen
 
 PATIENCE = 20.0  # seconds, longer than any answer is promised to take
 LOST_CONNECTION = 0  # in place of a status

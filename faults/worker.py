@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from sqlalchemy import text
 
-from freshly import work
 from freshly.chassis.jobs import Job, Run
 from freshly.cli import main
+from freshly.wiring import jobs as work
 
 
 class Mark(Job):

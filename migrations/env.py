@@ -5,9 +5,9 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection
 
-from freshly.chassis.engine import create_engine
+from freshly.chassis.data.engine import create_engine
 from freshly.settings import load
-from freshly.tables import all_tables
+from freshly.wiring.tables import all_tables
 
 metadata = all_tables()
 # PostgreSQL only: a migration that cannot get a lock gives up instead of blocking everybody.

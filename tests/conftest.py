@@ -26,16 +26,16 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from freshly.app import create_app
 from freshly.chassis.jobs import JobQueue
-from freshly.chassis.jobs.rows import JobRow
-from freshly.chassis.jobs.runner import Runner
-from freshly.chassis.logging import configure_logging
+from freshly.chassis.jobs.models import JobRow
+from freshly.chassis.jobs.worker import Runner
+from freshly.chassis.observability.logging import configure_logging
+from freshly.commands.migrate import migrate
 from freshly.domains.auth import passwords
-from freshly.migrate import migrate
 from freshly.settings import Settings
-from freshly.work import HANDLERS, SCHEDULES
-from tests.kitchen import Kitchen
+from freshly.wiring.jobs import HANDLERS, SCHEDULES
+from tests.support.api import Kitchen
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.support.servers"]
 
 # The same examples in every run, as slow as the machine may be; nothing is left behind.
 hypothesis.settings.register_profile("freshly", derandomize=True, deadline=None, database=None)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import asyncpg
 
-from tests.servers import postgres
+from tests.support.servers import postgres
 
 ROOT = Path(__file__).resolve().parents[1]  # where alembic finds its settings
 FRESHLY = (sys.executable, "-m", "freshly")

@@ -21,12 +21,12 @@ from httpx2 import AsyncClient
 from pydantic import SecretStr
 
 from freshly.app import create_app
-from freshly.chassis.logging import configure_logging
-from freshly.migrate import migrate
+from freshly.chassis.observability.logging import configure_logging
+from freshly.commands.migrate import migrate
 from tests.conftest import settings_for
-from tests.neighbours import model_server, serving
-from tests.roles.world import build
-from tests.servers import postgres
+from tests.support.fake_services import model_server, serving
+from tests.support.role_world import build
+from tests.support.servers import postgres
 
 EXAMPLES = 200
 SEEDS = "1,2,3"

@@ -9,14 +9,14 @@ from pathlib import Path
 from httpx2 import AsyncClient, Response
 
 from bench.servers import Server
+from faults.environment import SETTINGS, WORKERS, Stage, production, started
 from faults.load import OK
 from faults.proxy import proxy
 from faults.report import Report
 from faults.scenarios import CannotRun, scenario
-from faults.stage import SETTINGS, WORKERS, Stage, production, started
-from tests.auth.test_codes import code_in
-from tests.kitchen import PASSWORD, Kitchen, Person
-from tests.neighbours import Letterbox, letterbox
+from tests.domains.auth.test_codes import code_in
+from tests.support.api import PASSWORD, Kitchen, Person
+from tests.support.fake_services import Letterbox, letterbox
 
 OFF = 600  # seconds
 LIMIT = 3  # of forgotten passwords, a minute

@@ -3,11 +3,11 @@
 import asyncio
 
 from bench.load import request
+from faults.environment import Stage, production
 from faults.load import OK, SERVER_ERRORS, UNAVAILABLE, Client, Cook, Sample
 from faults.proxy import Mode
 from faults.report import Report, first_success, longest
 from faults.scenarios import scenario
-from faults.stage import Stage, production
 
 AWAY = 6.0  # seconds
 ANSWERED_WITHIN = 2.0

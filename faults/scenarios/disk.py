@@ -11,11 +11,11 @@ from pathlib import Path
 from httpx2 import AsyncClient
 
 from bench.servers import Server
+from faults.environment import Stage, embedded
 from faults.load import UNAVAILABLE
 from faults.report import Report, first_success
 from faults.scenarios import scenario
-from faults.stage import Stage, embedded
-from tests.pictures import picture
+from tests.support.pictures import picture
 
 SIZE = 24  # MB
 SHORT = 4096  # bytes

@@ -12,11 +12,11 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from bench.servers import ROOT
+from faults.environment import SETTINGS, Stage, production
 from faults.report import Report
 from faults.scenarios import CannotRun, scenario
-from faults.stage import SETTINGS, Stage, production
-from freshly.chassis.database import UnitsOfWork
-from freshly.chassis.engine import create_engine
+from freshly.chassis.data.engine import create_engine
+from freshly.chassis.data.transactions import UnitsOfWork
 from freshly.settings import driven
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from time import monotonic
 
 from httpx2 import AsyncClient
 
+from faults.environment import production
 from faults.load import OK
 from faults.proxy import proxy
 from faults.report import Report
 from faults.scenarios import scenario
-from faults.stage import production
-from tests.neighbours import letterbox
+from tests.support.fake_services import letterbox
 
 LETTERS = 10
 AWAY = 10.0  # seconds

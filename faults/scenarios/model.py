@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from time import monotonic
 
 from bench.load import connect, request
+from faults.environment import Stage, production
+from faults.fake_llm import SECRET, BadModel, Manner, bad_model
 from faults.load import LOST_CONNECTION, OK, UNAVAILABLE, Client, Sample
-from faults.model import SECRET, BadModel, Manner, bad_model
 from faults.proxy import Proxy, proxy
 from faults.report import Report, longest, quantile
 from faults.scenarios import scenario
-from faults.stage import Stage, production
 
 CHATS = 200
 IDLE, MEANWHILE = 10.0, 15.0  # seconds in which the pantry is looked at

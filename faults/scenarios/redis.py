@@ -8,12 +8,12 @@ from time import monotonic
 from httpx2 import AsyncClient
 from redis.asyncio import Redis as Client
 
+from faults.environment import WORKERS, Stage, production
 from faults.load import OK
-from faults.neighbours import Redis
 from faults.report import Report, quantile
 from faults.scenarios import scenario
-from faults.stage import WORKERS, Stage, production
-from tests.kitchen import PASSWORD, Kitchen
+from faults.services import Redis
+from tests.support.api import PASSWORD, Kitchen
 
 AWAY = 6.0  # seconds
 SILENT = 30.0  # long enough that the first moments are not one request in a hundred

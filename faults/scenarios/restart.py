@@ -12,11 +12,11 @@ from time import monotonic
 from httpx2 import AsyncClient
 
 from bench.servers import Server
+from faults.environment import SETTINGS, WORKERS, Stage, production, started
 from faults.proxy import proxy
 from faults.report import Report, quantile
 from faults.scenarios import scenario
-from faults.stage import SETTINGS, WORKERS, Stage, production, started
-from tests.neighbours import Model, model_server
+from tests.support.fake_services import Model, model_server
 
 TIMES = 3
 SLOWEST = 1.0  # seconds, of 99 in 100

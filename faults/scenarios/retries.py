@@ -8,13 +8,13 @@ from time import monotonic
 from uuid import uuid4
 
 from bench.load import request
+from faults.environment import Stage, production
 from faults.load import OK, Client, Sample
 from faults.proxy import Proxy
 from faults.report import Report
 from faults.scenarios import CannotRun, scenario
 from faults.scenarios.restart import workers_of
-from faults.stage import Stage, production
-from tests.kitchen import MEAL
+from tests.support.api import MEAL
 
 TIMES = 5
 AT_ONCE = 50

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy import Column
 
-from freshly.chassis import columns
+from freshly.chassis.data import types as columns
 
 revision = "8a2eb98e9047"
 down_revision = None

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy import Column
 
-from freshly.chassis import columns
+from freshly.chassis.data import types as columns
 
 revision = "jobs"
 down_revision = "tokens"

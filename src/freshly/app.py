@@ -11,14 +11,15 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.routing import BaseRoute
 
 from freshly import __version__
-from freshly.chassis import docs, health, metrics
 from freshly.chassis.errors import Unauthenticated, install_error_handlers, problems
-from freshly.chassis.http import wrap
-from freshly.chassis.identity import require_caller
-from freshly.chassis.jobs import endpoints as jobs
-from freshly.chassis.resources import relate
-from freshly.chassis.routing import BySection, add_routes
-from freshly.chassis.stopping import Stopping
+from freshly.chassis.resilience.graceful_shutdown import Stopping
+from freshly.chassis.security.caller import require_caller
+from freshly.chassis.web import openapi as docs
+from freshly.chassis.web.endpoints import jobs, metrics
+from freshly.chassis.web.endpoints import system as health
+from freshly.chassis.web.middleware import wrap
+from freshly.chassis.web.preconditions import relate
+from freshly.chassis.web.routing import BySection, add_routes
 from freshly.domains.account import endpoints as account
 from freshly.domains.auth import endpoints as auth
 from freshly.domains.chat import endpoints as chat
@@ -35,10 +36,10 @@ from freshly.domains.sharing import endpoints as sharing
 from freshly.domains.storage import endpoints as storage
 from freshly.domains.users import endpoints as users
 from freshly.examples import EXAMPLES
-from freshly.limits import group_of, groups
-from freshly.parts import opened
 from freshly.settings import Settings
-from freshly.work import runner
+from freshly.wiring.jobs import runner
+from freshly.wiring.rate_limits import group_of, groups
+from freshly.wiring.resources import opened
 
 PUBLIC = (health.router, metrics.router, docs.router, auth.public, storage.public)
 SIGNED_IN = (

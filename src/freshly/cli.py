@@ -61,25 +61,25 @@ def _add_jobs(jobs: argparse.ArgumentParser) -> None:
 
 # Each command imports what it needs itself, so that the others start without it.
 def _serve(settings: Settings, _options: argparse.Namespace) -> int:
-    from freshly.serve import serve
+    from freshly.commands.serve import serve
 
     return serve(settings)
 
 
 def _worker(settings: Settings, _options: argparse.Namespace) -> int:
-    from freshly.worker import work
+    from freshly.commands.worker import work
 
     return work(settings)
 
 
 def _list_jobs(settings: Settings, options: argparse.Namespace) -> int:
-    from freshly.jobs import show
+    from freshly.commands.jobs import show
 
     return show(settings, options.state, options.kind, options.limit)
 
 
 def _change_jobs(settings: Settings, options: argparse.Namespace) -> int:
-    from freshly.jobs import change
+    from freshly.commands.jobs import change
 
     return change(settings, options.action, options.ids)
 
@@ -87,7 +87,7 @@ def _change_jobs(settings: Settings, options: argparse.Namespace) -> int:
 def _migrate(settings: Settings, options: argparse.Namespace) -> int:
     import asyncio
 
-    from freshly.migrate import migrate, print_sql
+    from freshly.commands.migrate import migrate, print_sql
 
     if options.dry_run:
         print_sql(settings)
@@ -98,12 +98,12 @@ def _migrate(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
-    from freshly.doctor import examine
+    from freshly.commands.doctor import examine
 
     return examine(settings)
 
 
 def _demo(settings: Settings, options: argparse.Namespace) -> int:
-    from freshly.demo import run_demo
+    from freshly.commands.demo import run_demo
 
     return run_demo(settings, options.url)

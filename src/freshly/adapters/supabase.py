@@ -7,8 +7,8 @@ import anyio
 import httpx2
 import jwt
 
-from freshly.chassis.logging import get_logger
-from freshly.chassis.oauth import (
+from freshly.chassis.observability.logging import get_logger
+from freshly.chassis.ports.oauth import (
     OAuthNotConfigured,
     OAuthProfile,
     OAuthTokenExpired,

@@ -20,8 +20,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 
-from freshly.chassis.leaving import ClientLeft
-from freshly.chassis.logging import correlation_id, get_logger
+from freshly.chassis.observability.logging import correlation_id, get_logger
+from freshly.chassis.resilience.client_disconnect import ClientLeft
 
 logger = get_logger(__name__)
 

@@ -6,9 +6,9 @@ lists who handles what, and what comes round by the clock (`Schedule`). Which ro
 who takes them, is behind this door: `rows`, `queue`, `taking`, `runner`.
 """
 
+from freshly.chassis.jobs.context import Run, TakenOver
+from freshly.chassis.jobs.definitions import GiveUp, Handler, Handlers, Job, JobRead, Priority
 from freshly.chassis.jobs.queue import JobQueue
-from freshly.chassis.jobs.records import GiveUp, Handler, Handlers, Job, JobRead, Priority
-from freshly.chassis.jobs.run import Run, TakenOver
 from freshly.chassis.jobs.schedules import Schedule, daily, every
 
 __all__ = [

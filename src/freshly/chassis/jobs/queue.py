@@ -9,11 +9,11 @@ from sqlalchemy import case, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from freshly.chassis.columns import now
-from freshly.chassis.database import ENQUEUED, DbSession
-from freshly.chassis.jobs.records import Job, JobState, Priority
-from freshly.chassis.jobs.rows import JobRow
-from freshly.chassis.logging import correlation_id
+from freshly.chassis.data.transactions import ENQUEUED, DbSession
+from freshly.chassis.data.types import now
+from freshly.chassis.jobs.definitions import Job, JobState, Priority
+from freshly.chassis.jobs.models import JobRow
+from freshly.chassis.observability.logging import correlation_id
 
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
 

@@ -10,9 +10,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from freshly.chassis.jobs.definitions import Job
+from freshly.chassis.jobs.models import ScheduleRow
 from freshly.chassis.jobs.queue import JobQueue, clock
-from freshly.chassis.jobs.records import Job
-from freshly.chassis.jobs.rows import ScheduleRow
 
 # Given an instant and the household's time zone, the next time after it.
 Next = Callable[[datetime, ZoneInfo], datetime]

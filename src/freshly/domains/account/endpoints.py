@@ -1,8 +1,8 @@
 from fastapi import APIRouter
 
-from freshly.chassis.injection import Injected
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.jobs import JobRead
-from freshly.chassis.jobs.rows import JobRow
+from freshly.chassis.jobs.models import JobRow
 from freshly.domains.account.service import AccountService
 
 router = APIRouter(prefix="/users", tags=["users"])

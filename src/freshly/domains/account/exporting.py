@@ -10,7 +10,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 from anyio import to_thread
 from pydantic_core import to_json
 
-from freshly.domains.account.belongings import BELONGINGS, NOT_EXPORTED, SECRET
+from freshly.domains.account.data_ownership import BELONGINGS, NOT_EXPORTED, SECRET
 from freshly.domains.account.files import PersonalFiles
 from freshly.domains.account.repository import BelongingsRepository
 

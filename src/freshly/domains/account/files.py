@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-from freshly.chassis.injection import from_lifespan
-from freshly.chassis.objects import ObjectStore
+from freshly.chassis.dependencies import from_lifespan
+from freshly.chassis.ports.object_storage import ObjectStore
 from freshly.settings import Settings
 
 EXPORTS_LIVE = timedelta(days=7)

@@ -3,7 +3,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from freshly.chassis.jobs import Run, TakenOver
-from freshly.chassis.links import Links, LinkSigner
+from freshly.chassis.security.signed_urls import Links, LinkSigner
 from freshly.domains.account.exporting import Exporter
 from freshly.domains.account.files import EXPORTS_LIVE, PersonalFiles
 from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles

@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Table, and_, delete, false, func, or_, select
 
-from freshly.chassis.columns import now
-from freshly.chassis.database import Base, DbSession, Session, UnitsOfWork
-from freshly.chassis.pages import PageQuery, paginate
-from freshly.domains.account.belongings import BELONGINGS
+from freshly.chassis.data.pagination import PageQuery, paginate
+from freshly.chassis.data.transactions import Base, DbSession, Session, UnitsOfWork
+from freshly.chassis.data.types import now
+from freshly.domains.account.data_ownership import BELONGINGS
 from freshly.domains.auth.models import SignIn
 from freshly.domains.families.models import Membership
 from freshly.domains.meal_plans.models import MealPlan

@@ -1,9 +1,9 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from freshly.chassis.injection import Injected
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.jobs import JobQueue
-from freshly.chassis.jobs.rows import JobRow
+from freshly.chassis.jobs.models import JobRow
 from freshly.domains.account.jobs import Export, RemoveFiles
 from freshly.domains.account.repository import Remains
 from freshly.domains.auth.jobs import SendNotice

@@ -2,10 +2,10 @@
 
 from time import monotonic
 
-from freshly.chassis.cache import Off
-from freshly.chassis.database import UnitsOfWork
+from freshly.chassis.cache.store import Off
+from freshly.chassis.data.pagination import ListQuery
+from freshly.chassis.data.transactions import UnitsOfWork
 from freshly.chassis.jobs import Run
-from freshly.chassis.pages import ListQuery
 from freshly.domains.account.jobs import WarmUp
 from freshly.domains.account.repository import lately_here
 from freshly.domains.families.access import Access

@@ -7,10 +7,10 @@ from datetime import timedelta
 from hmac import compare_digest
 from typing import Annotated
 
-from freshly.chassis.injection import Injected, from_lifespan
+from freshly.chassis.dependencies import Injected, from_lifespan
 from freshly.chassis.jobs import JobQueue
-from freshly.chassis.mail import Letter
-from freshly.domains.auth import letters
+from freshly.chassis.ports.email import Letter
+from freshly.domains.auth import emails as letters
 from freshly.domains.auth.errors import (
     CodeExpired,
     InvalidResetToken,

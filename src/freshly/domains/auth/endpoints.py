@@ -2,17 +2,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Query
 
+from freshly.chassis.data.pagination import BadCursor, Page, PageQuery
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
-from freshly.chassis.injection import Injected
-from freshly.chassis.oauth import (
+from freshly.chassis.ports.oauth import (
     OAuthNotConfigured,
     OAuthTokenExpired,
     OAuthTokenInvalid,
     OAuthUnreachable,
 )
-from freshly.chassis.pages import BadCursor, Page, PageQuery
-from freshly.chassis.rate_limit import CallLimits, RateLimited
-from freshly.chassis.schemas import Message
+from freshly.chassis.rate_limits.policy import CallLimits, RateLimited
+from freshly.chassis.web.schemas import Message
 from freshly.domains.auth.codes import PasswordResetService, VerificationService
 from freshly.domains.auth.errors import (
     CodeExpired,

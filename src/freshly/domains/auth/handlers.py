@@ -1,8 +1,8 @@
 from collections.abc import Callable, Mapping
 
 from freshly.chassis.jobs import Run
-from freshly.chassis.mail import Letter, Mailer
-from freshly.domains.auth import letters
+from freshly.chassis.ports.email import Letter, Mailer
+from freshly.domains.auth import emails as letters
 from freshly.domains.auth.codes import CodeLetters
 from freshly.domains.auth.jobs import PurgeExpired, SendCode, SendNotice
 from freshly.domains.auth.repository import ExpiredRepository

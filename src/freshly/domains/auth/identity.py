@@ -3,8 +3,8 @@
 from collections import OrderedDict
 from time import time
 
-from freshly.chassis.database import Session, UnitsOfWork
-from freshly.chassis.identity import Caller, Claimed
+from freshly.chassis.data.transactions import Session, UnitsOfWork
+from freshly.chassis.security.caller import Caller, Claimed
 from freshly.domains.auth.errors import InvalidToken, TokenRevoked, UserGone, WrongTokenType
 from freshly.domains.auth.repository import StandingRepository
 from freshly.domains.auth.tokens import TokenSigner

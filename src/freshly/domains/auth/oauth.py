@@ -6,9 +6,9 @@ from typing import Annotated, Literal, cast
 
 from email_validator import EmailNotValidError, validate_email
 
-from freshly.chassis.database import Session, Units
-from freshly.chassis.injection import Injected, from_lifespan
-from freshly.chassis.oauth import OAuthProfile, OAuthVerifier
+from freshly.chassis.data.transactions import Session, Units
+from freshly.chassis.dependencies import Injected, from_lifespan
+from freshly.chassis.ports.oauth import OAuthProfile, OAuthVerifier
 from freshly.domains.auth.errors import (
     NoOAuthToken,
     NotRegistered,

@@ -6,11 +6,11 @@ from sqlalchemy import ColumnElement, FromClause, and_, bindparam, delete, selec
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from freshly.chassis.columns import now
-from freshly.chassis.database import DbSession, UnitsOfWork, ask_within
-from freshly.chassis.jobs.rows import JobRow
-from freshly.chassis.pages import PageQuery, Slice, paginate
-from freshly.chassis.questions import Found, Question
+from freshly.chassis.data.pagination import PageQuery, Slice, paginate
+from freshly.chassis.data.queries import Found, Question
+from freshly.chassis.data.transactions import DbSession, UnitsOfWork, ask_within
+from freshly.chassis.data.types import now
+from freshly.chassis.jobs.models import JobRow
 from freshly.domains.auth.jobs import SendCode
 from freshly.domains.auth.models import CodePurpose, EmailCode, OAuthAccount, RefreshToken, SignIn
 from freshly.domains.users.models import User

@@ -6,7 +6,15 @@ from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 
 from freshly.chassis.errors import OUT_OF_RANGE_ID
-from freshly.chassis.schemas import AnyText, Line, LongText, Message, Nullable, Schema, ShortText
+from freshly.chassis.web.schemas import (
+    AnyText,
+    Line,
+    LongText,
+    Message,
+    Nullable,
+    Schema,
+    ShortText,
+)
 from freshly.domains.preferences.schemas import PreferenceCreate
 from freshly.domains.users.schemas import Email
 

@@ -3,11 +3,11 @@ from datetime import datetime, timedelta
 from hmac import compare_digest
 from typing import Annotated
 
-from freshly.chassis.database import Session, Units
-from freshly.chassis.identity import CurrentCaller
-from freshly.chassis.injection import Injected, from_lifespan
-from freshly.chassis.origin import CurrentOrigin
-from freshly.chassis.pages import Page, PageQuery
+from freshly.chassis.data.pagination import Page, PageQuery
+from freshly.chassis.data.transactions import Session, Units
+from freshly.chassis.dependencies import Injected, from_lifespan
+from freshly.chassis.security.caller import CurrentCaller
+from freshly.chassis.security.client_info import CurrentOrigin
 from freshly.domains.auth.errors import (
     EmailAlreadyRegistered,
     InvalidCredentials,

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import jwt
 
-from freshly.chassis.schemas import LARGEST_INT
+from freshly.chassis.web.schemas import LARGEST_INT
 from freshly.domains.auth.errors import (
     InvalidResetToken,
     InvalidToken,

@@ -9,12 +9,12 @@ from uuid import uuid4
 
 import anyio
 
-from freshly.chassis.clock import Today
-from freshly.chassis.database import Session, Units
-from freshly.chassis.injection import Injected, from_lifespan
-from freshly.chassis.links import CurrentLinks
-from freshly.chassis.model import Manner, Said
-from freshly.chassis.objects import ObjectStore
+from freshly.chassis.data.transactions import Session, Units
+from freshly.chassis.dependencies import Injected, from_lifespan
+from freshly.chassis.ports.llm import Manner, Said
+from freshly.chassis.ports.object_storage import ObjectStore
+from freshly.chassis.security.signed_urls import CurrentLinks
+from freshly.chassis.web.clock import Today
 from freshly.domains.chat import pictures, policy
 from freshly.domains.chat.errors import ConversationNotFound, NotAFoodPicture
 from freshly.domains.chat.household import Household, Stocked, described

@@ -2,12 +2,18 @@ from dataclasses import dataclass
 from typing import Annotated
 from uuid import uuid4
 
-from freshly.chassis.identity import CurrentCaller
-from freshly.chassis.images import TYPES, NotAPicture, Picture, TooManyPixels, rewritten
-from freshly.chassis.injection import Injected, from_lifespan
-from freshly.chassis.links import CurrentLinks
-from freshly.chassis.model import Manner, ModelAnswerUnusable, Said
-from freshly.chassis.objects import ObjectStore
+from freshly.chassis.dependencies import Injected, from_lifespan
+from freshly.chassis.ports.llm import Manner, ModelAnswerUnusable, Said
+from freshly.chassis.ports.object_storage import ObjectStore
+from freshly.chassis.security.caller import CurrentCaller
+from freshly.chassis.security.image_sanitizer import (
+    TYPES,
+    NotAPicture,
+    Picture,
+    TooManyPixels,
+    rewritten,
+)
+from freshly.chassis.security.signed_urls import CurrentLinks
 from freshly.domains.chat import policy
 from freshly.domains.chat.pictures import LARGEST_SIDE
 from freshly.domains.chat.schemas import ImageReply, ImageRequest, LegacyReply, LegacyRequest

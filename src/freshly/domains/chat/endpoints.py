@@ -4,14 +4,14 @@ from typing import Annotated
 from fastapi import APIRouter, BackgroundTasks, Depends, File, Form, Query, Request, UploadFile
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from freshly.chassis.dependencies import Injected, from_lifespan
 from freshly.chassis.errors import AppError, described, problems
-from freshly.chassis.injection import Injected, from_lifespan
-from freshly.chassis.leaving import while_there
-from freshly.chassis.model import MODEL_ERRORS
-from freshly.chassis.objects import ObjectStore, StorageUnavailable
-from freshly.chassis.rate_limit import RateLimited
-from freshly.chassis.schemas import Id, Message
-from freshly.chassis.stopping import Stopping
+from freshly.chassis.ports.llm import MODEL_ERRORS
+from freshly.chassis.ports.object_storage import ObjectStore, StorageUnavailable
+from freshly.chassis.rate_limits.policy import RateLimited
+from freshly.chassis.resilience.client_disconnect import while_there
+from freshly.chassis.resilience.graceful_shutdown import Stopping
+from freshly.chassis.web.schemas import Id, Message
 from freshly.domains.chat import pictures
 from freshly.domains.chat.asking import AskService, Turn
 from freshly.domains.chat.drawing import DrawService, LegacyService

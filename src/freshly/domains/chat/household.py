@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from freshly.chassis.model import tokens_in
+from freshly.chassis.ports.llm import tokens_in
 
 BUDGET = 1500  # tokens
 WIDEST_VALUE = 120  # characters of any one text

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from freshly.chassis.images import (
+from freshly.chassis.observability.logging import get_logger
+from freshly.chassis.ports.object_storage import ObjectStore, StorageUnavailable
+from freshly.chassis.security.image_sanitizer import (
     TYPES,
     NotAPicture,
     NotBase64,
@@ -11,8 +13,6 @@ from freshly.chassis.images import (
     decoded,
     rewritten,
 )
-from freshly.chassis.logging import get_logger
-from freshly.chassis.objects import ObjectStore, StorageUnavailable
 from freshly.domains.chat.errors import InvalidBase64, PictureTooLarge, UnsupportedPicture
 from freshly.settings import Settings
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from freshly.chassis.logging import get_logger
+from freshly.chassis.observability.logging import get_logger
 from freshly.domains.chat.schemas import ProposedMeal
 from freshly.domains.meals.schemas import MealCreate
 

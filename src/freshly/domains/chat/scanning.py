@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from freshly.chassis.images import Picture
-from freshly.chassis.injection import Injected, from_lifespan
-from freshly.chassis.model import Manner, Said, parsed
+from freshly.chassis.dependencies import Injected, from_lifespan
+from freshly.chassis.ports.llm import Manner, Said, parsed
+from freshly.chassis.security.image_sanitizer import Picture
 from freshly.domains.chat import pictures
 from freshly.domains.chat.errors import BadScanType, NotAScan, UnsupportedPicture
 from freshly.domains.chat.schemas import ScannedItem, ScanReply, ScanType

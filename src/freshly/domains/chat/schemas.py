@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from freshly.chassis.errors import Problem
-from freshly.chassis.schemas import AnyText, Id, Line, LongText, ReadSchema, Schema
+from freshly.chassis.web.schemas import AnyText, Id, Line, LongText, ReadSchema, Schema
 from freshly.domains.meals.schemas import MealRead
 
 LONGEST_PICTURE_TEXT = 7_500_000  # characters; 5 MB in base64, with a little around it

@@ -3,9 +3,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
 
-from freshly.chassis.database import DbSession
-from freshly.chassis.injection import Injected, from_lifespan
-from freshly.chassis.links import CurrentLinks, Links
+from freshly.chassis.data.transactions import DbSession
+from freshly.chassis.dependencies import Injected, from_lifespan
+from freshly.chassis.security.signed_urls import CurrentLinks, Links
 from freshly.domains.chat.models import ChatConversation, ChatMessage
 from freshly.domains.chat.repository import ConversationRepository
 from freshly.domains.chat.schemas import (

@@ -20,9 +20,9 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, MappedAsDataclass, mapped_column
 
-from freshly.chassis.database import Base, DbSession
+from freshly.chassis.data.transactions import Base, DbSession
 from freshly.chassis.errors import Forbidden, NotFound
-from freshly.chassis.identity import Caller, CurrentCaller
+from freshly.chassis.security.caller import Caller, CurrentCaller
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.families.models import Membership, Role
 

@@ -3,9 +3,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
-from freshly.chassis.injection import Injected
-from freshly.chassis.schemas import Id, Ok
+from freshly.chassis.web.schemas import Id, Ok
 from freshly.domains.families.errors import (
     InvalidInviteCode,
     InvalidRole,

@@ -4,10 +4,10 @@ from enum import StrEnum
 from sqlalchemy import CheckConstraint, ForeignKey, Text, UniqueConstraint, func
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from freshly.chassis.columns import now
-from freshly.chassis.database import Base, Created
-from freshly.chassis.identity import IDENTITY
-from freshly.chassis.stale import Shows, Topic
+from freshly.chassis.cache.invalidation import Shows, Topic
+from freshly.chassis.data.transactions import Base, Created
+from freshly.chassis.data.types import now
+from freshly.chassis.security.caller import IDENTITY
 from freshly.domains.users.models import User
 
 FAMILIES = Topic("families")

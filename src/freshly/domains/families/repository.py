@@ -7,8 +7,8 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
-from freshly.chassis.database import DbSession, Units, violated_constraint
-from freshly.chassis.questions import Question, record_of
+from freshly.chassis.data.queries import Question, record_of
+from freshly.chassis.data.transactions import DbSession, Units, violated_constraint
 from freshly.domains.families.access import MINE, CurrentAccess
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.families.models import Family, Membership, Role

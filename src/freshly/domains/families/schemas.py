@@ -3,7 +3,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from freshly.chassis.schemas import AnyText, Ok, ReadSchema, Schema, ShortText
+from freshly.chassis.web.schemas import AnyText, Ok, ReadSchema, Schema, ShortText
 from freshly.domains.families.models import Role
 from freshly.domains.users.schemas import UserRead
 

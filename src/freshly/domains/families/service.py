@@ -2,12 +2,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from freshly.chassis.cache import cached
-from freshly.chassis.conditional import Kept
-from freshly.chassis.database import Units
-from freshly.chassis.events import EventBus
-from freshly.chassis.injection import Injected
-from freshly.chassis.pages import Slice
+from freshly.chassis.cache.store import cached
+from freshly.chassis.data.events import EventBus
+from freshly.chassis.data.pagination import Slice
+from freshly.chassis.data.transactions import Units
+from freshly.chassis.dependencies import Injected
+from freshly.chassis.web.etags import Kept
 from freshly.domains.families.access import CurrentAccess, Owner, Owners
 from freshly.domains.families.errors import (
     InvalidInviteCode,

@@ -2,14 +2,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Request, Response
 
-from freshly.chassis.conditional import no_store
+from freshly.chassis.data.pagination import BadCursor, asked, documented
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
-from freshly.chassis.injection import Injected
-from freshly.chassis.leaving import while_there
-from freshly.chassis.model import MODEL_ERRORS
-from freshly.chassis.pages import BadCursor, asked, documented
-from freshly.chassis.rate_limit import RateLimited
-from freshly.chassis.schemas import Id
+from freshly.chassis.ports.llm import MODEL_ERRORS
+from freshly.chassis.rate_limits.policy import RateLimited
+from freshly.chassis.resilience.client_disconnect import while_there
+from freshly.chassis.web.etags import no_store
+from freshly.chassis.web.schemas import Id
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.grocery.errors import (
     ItemNotFound,

@@ -1,5 +1,5 @@
-from freshly.chassis.clock import today_in
 from freshly.chassis.jobs import Run
+from freshly.chassis.web.clock import today_in
 from freshly.domains.grocery.jobs import Recompute
 from freshly.domains.grocery.repository import PlannedListRepository
 from freshly.domains.grocery.service import RebuildService

@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 
-from freshly.chassis.database import Session
+from freshly.chassis.data.transactions import Session
 from freshly.chassis.jobs import JobQueue
 from freshly.domains.grocery.jobs import Recompute
 from freshly.domains.grocery.repository import PlannedListRepository

@@ -8,10 +8,10 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, func, or_, select
 from sqlalchemy.orm import joinedload, selectinload
 
-from freshly.chassis.columns import now
-from freshly.chassis.database import Session, Units
-from freshly.chassis.pages import Listing, ListQuery, Slice, as_shown
-from freshly.chassis.questions import Found, record_of
+from freshly.chassis.data.pagination import Listing, ListQuery, Slice, as_shown
+from freshly.chassis.data.queries import Found, record_of
+from freshly.chassis.data.transactions import Session, Units
+from freshly.chassis.data.types import now
 from freshly.domains.families.access import GuardedRepository, OwnedRepository, Owner
 from freshly.domains.families.models import Membership, Role
 from freshly.domains.grocery.errors import ItemNotFound, ListAccessDenied, ListNotFound

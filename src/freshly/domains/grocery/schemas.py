@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, Field, model_validator
 
-from freshly.chassis.pages import ListQuery
-from freshly.chassis.schemas import (
+from freshly.chassis.data.pagination import ListQuery
+from freshly.chassis.web.schemas import (
     AnyText,
     Id,
     LongText,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 
-from freshly.chassis.columns import LARGEST_QUANTITY, THOUSANDTH
+from freshly.chassis.data.types import LARGEST_QUANTITY, THOUSANDTH
 from freshly.domains.ingredients.units import BASE, SHOWN_AS, Kind, Unit, folded, unit_named
 
 ONE_KILO = 1000  # g or ml, from which kilograms and litres are shown

@@ -6,10 +6,10 @@ from sqlalchemy import delete, exists, func, not_, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased, joinedload, selectinload
 
-from freshly.chassis.columns import unicode_lower
-from freshly.chassis.database import Base, DbSession, violated_constraint
-from freshly.chassis.injection import Injected
-from freshly.chassis.pages import ListQuery, Slice, paginate
+from freshly.chassis.data.pagination import ListQuery, Slice, paginate
+from freshly.chassis.data.transactions import Base, DbSession, violated_constraint
+from freshly.chassis.data.types import unicode_lower
+from freshly.chassis.dependencies import Injected
 from freshly.domains.families.access import CurrentAccess, Guarded
 from freshly.domains.ingredients.errors import IngredientExists, IngredientNotFound, UnitNotFound
 from freshly.domains.ingredients.models import Food, Ingredient, UnitRow

@@ -3,7 +3,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from freshly.chassis.schemas import LARGEST_INT, AnyText, Nullable, ReadSchema, Schema
+from freshly.chassis.web.schemas import LARGEST_INT, AnyText, Nullable, ReadSchema, Schema
 
 CanonicalKind = Literal["weight", "volume", "count"]
 Name = Annotated[AnyText, Field(min_length=2, max_length=120)]

@@ -6,7 +6,7 @@ left alone: only facts that are missing are filled in.
 
 from collections.abc import Mapping
 
-from freshly.chassis.database import Session
+from freshly.chassis.data.transactions import Session
 from freshly.domains.ingredients.catalogue import CatalogueFood, foods, name_index
 from freshly.domains.ingredients.models import Food, Ingredient, IngredientMeasure, UnitRow
 from freshly.domains.ingredients.repository import IngredientRepository

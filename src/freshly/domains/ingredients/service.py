@@ -2,9 +2,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from freshly.chassis.injection import Injected
-from freshly.chassis.pages import ListQuery, Slice
-from freshly.chassis.schemas import changes
+from freshly.chassis.data.pagination import ListQuery, Slice
+from freshly.chassis.dependencies import Injected
+from freshly.chassis.web.schemas import changes
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.ingredients.catalogue import name_index
 from freshly.domains.ingredients.errors import (

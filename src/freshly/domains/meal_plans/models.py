@@ -3,8 +3,8 @@ from datetime import date, timedelta
 from sqlalchemy import ColumnElement, ForeignKey, Text, and_, or_, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from freshly.chassis.database import Created
-from freshly.chassis.stale import Shows, Topic
+from freshly.chassis.cache.invalidation import Shows, Topic
+from freshly.chassis.data.transactions import Created
 from freshly.domains.families.access import Access, Guarded
 from freshly.domains.meals.models import Meal
 

@@ -5,9 +5,9 @@ from typing import Any
 from sqlalchemy import bindparam, delete, or_, select
 from sqlalchemy.orm import joinedload, selectinload
 
-from freshly.chassis.database import Units
-from freshly.chassis.pages import Listing, ListQuery, Slice, shown
-from freshly.chassis.questions import record_of
+from freshly.chassis.data.pagination import Listing, ListQuery, Slice, shown
+from freshly.chassis.data.queries import record_of
+from freshly.chassis.data.transactions import Units
 from freshly.domains.families.access import MINE, GuardedRepository, Owner
 from freshly.domains.meal_plans.errors import MealPlanNotFound, SlotNotFound
 from freshly.domains.meal_plans.models import MealPlan, MealSlot, SlotMeal

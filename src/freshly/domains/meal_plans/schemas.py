@@ -3,7 +3,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from freshly.chassis.schemas import Id, LongText, ReadSchema, Schema, Title
+from freshly.chassis.web.schemas import Id, LongText, ReadSchema, Schema, Title
 
 Day = Annotated[int, Field(ge=0, le=6, description="Days from the start of the week.")]
 SlotName = Literal["breakfast", "lunch", "dinner", "snack"]

@@ -2,11 +2,11 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
-from freshly.chassis.conditional import for_a_while
+from freshly.chassis.data.pagination import LISTED, BadCursor, Listed, listed
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
-from freshly.chassis.injection import Injected
-from freshly.chassis.pages import LISTED, BadCursor, Listed, listed
-from freshly.chassis.schemas import Id
+from freshly.chassis.web.etags import for_a_while
+from freshly.chassis.web.schemas import Id
 from freshly.domains.families.errors import MemberNotFound, NotAllowed
 from freshly.domains.meals.errors import (
     MealNotFound,

@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from freshly.chassis.events import Event
+from freshly.chassis.data.events import Event
 
 
 @dataclass(frozen=True)

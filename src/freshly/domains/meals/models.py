@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, ForeignKey, String, Text, or_
 from sqlalchemy.orm import Mapped, mapped_column
 
-from freshly.chassis.columns import Json, named_enum
-from freshly.chassis.database import Created, Updated
-from freshly.chassis.stale import Shows, Topic
+from freshly.chassis.cache.invalidation import Shows, Topic
+from freshly.chassis.data.transactions import Created, Updated
+from freshly.chassis.data.types import Json, named_enum
 from freshly.domains.families.access import Access, Guarded
 
 MEALS = Topic("meals")

@@ -6,9 +6,9 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 from sqlalchemy import JSON, Text, bindparam, cast, select
 
-from freshly.chassis.database import Units
-from freshly.chassis.pages import Listing, ListQuery, Slice, paginate
-from freshly.chassis.questions import Found, record_of
+from freshly.chassis.data.pagination import Listing, ListQuery, Slice, paginate
+from freshly.chassis.data.queries import Found, record_of
+from freshly.chassis.data.transactions import Units
 from freshly.domains.families.access import GuardedRepository, Owner
 from freshly.domains.meals.errors import MealNotFound
 from freshly.domains.meals.models import Meal

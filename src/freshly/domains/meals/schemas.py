@@ -15,7 +15,15 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from freshly.chassis.schemas import LARGEST_INT, AnyText, Id, Line, LongText, Schema, WholeNumber
+from freshly.chassis.web.schemas import (
+    LARGEST_INT,
+    AnyText,
+    Id,
+    Line,
+    LongText,
+    Schema,
+    WholeNumber,
+)
 from freshly.domains.meals.models import Difficulty, Meal, MealType
 
 BOTH_SPELLINGS = ConfigDict(

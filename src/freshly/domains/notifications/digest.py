@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from freshly.chassis.mail import Letter
+from freshly.chassis.ports.email import Letter
 
 SOON = timedelta(days=3)
 MOST_NAMED = 10

@@ -3,10 +3,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import TypeAdapter
 
-from freshly.chassis.conditional import conditional
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
-from freshly.chassis.injection import Injected
-from freshly.chassis.schemas import Id
+from freshly.chassis.web.etags import conditional
+from freshly.chassis.web.schemas import Id
 from freshly.domains.notifications.errors import (
     EmailNotConfirmed,
     NotificationNotFound,

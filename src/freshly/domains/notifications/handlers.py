@@ -1,6 +1,6 @@
-from freshly.chassis.clock import today_in
 from freshly.chassis.jobs import JobQueue, Run
-from freshly.chassis.mail import Mailer
+from freshly.chassis.ports.email import Mailer
+from freshly.chassis.web.clock import today_in
 from freshly.domains.notifications import digest
 from freshly.domains.notifications.jobs import DigestForAll, MailWhatExpires, TellWhatExpires
 from freshly.domains.notifications.models import Notification, NotificationType

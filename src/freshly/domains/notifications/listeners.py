@@ -1,6 +1,6 @@
 """What other domains' news means for people."""
 
-from freshly.chassis.database import Session
+from freshly.chassis.data.transactions import Session
 from freshly.domains.families.events import MemberJoined
 from freshly.domains.notifications.models import Notification, NotificationType
 from freshly.domains.notifications.repository import NotificationWriter

@@ -4,7 +4,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from freshly.chassis.schemas import ReadSchema, Schema
+from freshly.chassis.web.schemas import ReadSchema, Schema
 from freshly.domains.notifications.models import Digest, NotificationType
 
 LONGEST_PAGE = 100

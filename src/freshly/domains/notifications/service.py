@@ -1,7 +1,7 @@
 from dataclasses import dataclass
 
-from freshly.chassis.database import DbSession
-from freshly.chassis.injection import Injected
+from freshly.chassis.data.transactions import DbSession
+from freshly.chassis.dependencies import Injected
 from freshly.domains.notifications.errors import EmailNotConfirmed
 from freshly.domains.notifications.models import Digest, NoticeChoices, Notification
 from freshly.domains.notifications.repository import (

@@ -1,9 +1,9 @@
 from fastapi import APIRouter, Request, Response
 
+from freshly.chassis.data.pagination import LISTED, BadCursor, listed
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
-from freshly.chassis.injection import Injected
-from freshly.chassis.pages import LISTED, BadCursor, listed
-from freshly.chassis.schemas import Id
+from freshly.chassis.web.schemas import Id
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.ingredients.errors import IngredientNotFound, QuantityTooLarge
 from freshly.domains.pantry.errors import NotYourPantry, PantryItemNotFound, PersonalItemsOnly

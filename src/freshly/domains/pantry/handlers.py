@@ -1,9 +1,9 @@
-from freshly.chassis.images import TYPES, rewritten
 from freshly.chassis.jobs import Run
-from freshly.chassis.links import Links
-from freshly.chassis.logging import get_logger
-from freshly.chassis.objects import ObjectStore
-from freshly.chassis.rate_limit import RateLimited
+from freshly.chassis.observability.logging import get_logger
+from freshly.chassis.ports.object_storage import ObjectStore
+from freshly.chassis.rate_limits.policy import RateLimited
+from freshly.chassis.security.image_sanitizer import TYPES, rewritten
+from freshly.chassis.security.signed_urls import Links
 from freshly.domains.pantry.jobs import DrawPicture, RemovePicture, SweepPictures
 from freshly.domains.pantry.pictures import SIDE, item_of, path_in, path_of, prompt
 from freshly.domains.pantry.repository import PantryRepository, PictureRepository

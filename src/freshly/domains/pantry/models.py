@@ -5,9 +5,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from freshly.chassis.columns import Quantity
-from freshly.chassis.database import Created, Updated
-from freshly.chassis.stale import Shows, Topic
+from freshly.chassis.cache.invalidation import Shows, Topic
+from freshly.chassis.data.transactions import Created, Updated
+from freshly.chassis.data.types import Quantity
 from freshly.domains.families.access import Access, Guarded, Owned, covers, exactly_one_owner
 from freshly.domains.ingredients.models import Ingredient
 

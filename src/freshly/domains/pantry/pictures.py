@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import unquote
 
-from freshly.chassis.injection import Injected, from_lifespan
+from freshly.chassis.dependencies import Injected, from_lifespan
 from freshly.chassis.jobs import JobQueue
-from freshly.chassis.links import CurrentLinks
+from freshly.chassis.security.signed_urls import CurrentLinks
 from freshly.domains.pantry.jobs import DrawPicture
 from freshly.domains.pantry.models import PantryItem
 from freshly.domains.pantry.schemas import PantryItemCreate

@@ -6,9 +6,9 @@ from sqlalchemy import Select, bindparam, case, or_, select
 from sqlalchemy.orm import joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from freshly.chassis.database import Session, Units
-from freshly.chassis.pages import Listing, ListQuery, Slice, shown
-from freshly.chassis.questions import record_of
+from freshly.chassis.data.pagination import Listing, ListQuery, Slice, shown
+from freshly.chassis.data.queries import record_of
+from freshly.chassis.data.transactions import Session, Units
 from freshly.domains.families.access import Access, OwnedRepository, Owner
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.pantry.errors import NotYourPantry, PantryItemNotFound

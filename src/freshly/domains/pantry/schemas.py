@@ -3,7 +3,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
-from freshly.chassis.schemas import (
+from freshly.chassis.web.schemas import (
     AnyText,
     Id,
     Nullable,

@@ -2,13 +2,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from freshly.chassis.cache import cached
-from freshly.chassis.conditional import Kept
-from freshly.chassis.database import Units
-from freshly.chassis.events import EventBus
-from freshly.chassis.injection import Injected
+from freshly.chassis.cache.store import cached
+from freshly.chassis.data.events import EventBus
+from freshly.chassis.data.pagination import ListQuery, Slice
+from freshly.chassis.data.transactions import Units
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.jobs import JobQueue
-from freshly.chassis.pages import ListQuery, Slice
+from freshly.chassis.web.etags import Kept
 from freshly.domains.families.access import CurrentAccess, Owner
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.ingredients.service import IngredientService

@@ -1,7 +1,7 @@
 from fastapi import APIRouter
 
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
-from freshly.chassis.injection import Injected
 from freshly.domains.preferences.errors import CalorieRange, PreferencesNotSet
 from freshly.domains.preferences.models import UserPreference
 from freshly.domains.preferences.schemas import PreferenceCreate, PreferenceRead, PreferenceUpdate

@@ -3,8 +3,8 @@ from typing import Any
 from sqlalchemy import Float, ForeignKey, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from freshly.chassis.columns import IntList, TextList, empty_list
-from freshly.chassis.database import Base, Created, Updated
+from freshly.chassis.data.transactions import Base, Created, Updated
+from freshly.chassis.data.types import IntList, TextList, empty_list
 
 
 def _amount() -> Any:

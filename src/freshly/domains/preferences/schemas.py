@@ -3,7 +3,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
-from freshly.chassis.schemas import LARGEST_INT, Id, Line, ReadSchema, Schema, WholeNumber
+from freshly.chassis.web.schemas import LARGEST_INT, Id, Line, ReadSchema, Schema, WholeNumber
 
 GOAL_VARIANTS = {
     "lose-weight": "lose_weight",

@@ -1,8 +1,8 @@
 from dataclasses import dataclass
 
-from freshly.chassis.identity import CurrentCaller
-from freshly.chassis.injection import Injected
-from freshly.chassis.schemas import changes
+from freshly.chassis.dependencies import Injected
+from freshly.chassis.security.caller import CurrentCaller
+from freshly.chassis.web.schemas import changes
 from freshly.domains.preferences.errors import CalorieRange, PreferencesNotSet
 from freshly.domains.preferences.models import UserPreference
 from freshly.domains.preferences.repository import PreferenceRepository

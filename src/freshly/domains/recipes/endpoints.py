@@ -3,9 +3,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
-from freshly.chassis.injection import Injected
-from freshly.chassis.schemas import Id
+from freshly.chassis.web.schemas import Id
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.recipes.errors import DietTagNotFound, NotRecipesKeeper, RecipeNotFound
 from freshly.domains.recipes.models import DietTag, Recipe

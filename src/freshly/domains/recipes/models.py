@@ -4,8 +4,8 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, ForeignKey, String, Table, Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from freshly.chassis.columns import ExactNumber, Quantity
-from freshly.chassis.database import Base, Created
+from freshly.chassis.data.transactions import Base, Created
+from freshly.chassis.data.types import ExactNumber, Quantity
 from freshly.domains.families.access import Access, Guarded
 
 

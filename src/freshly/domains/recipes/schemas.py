@@ -3,7 +3,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from freshly.chassis.schemas import LARGEST_INT, AnyText, Id, LongText, ReadSchema, Schema
+from freshly.chassis.web.schemas import LARGEST_INT, AnyText, Id, LongText, ReadSchema, Schema
 
 RecipeTitle = Annotated[AnyText, Field(min_length=2, max_length=200, examples=["Pea soup"])]
 Description = Annotated[AnyText, Field(max_length=500)]

@@ -1,6 +1,6 @@
 """Diet tags, which start with these; a household's own are left alone."""
 
-from freshly.chassis.database import Session
+from freshly.chassis.data.transactions import Session
 from freshly.domains.recipes.models import DietTag
 from freshly.domains.recipes.repository import DietTagRepository
 

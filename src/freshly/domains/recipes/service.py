@@ -1,8 +1,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from freshly.chassis.injection import Injected
-from freshly.chassis.schemas import changes
+from freshly.chassis.dependencies import Injected
+from freshly.chassis.web.schemas import changes
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.recipes.errors import NotRecipesKeeper
 from freshly.domains.recipes.models import DietTag, Recipe

@@ -2,10 +2,10 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
+from freshly.chassis.data.pagination import Listed
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
-from freshly.chassis.injection import Injected
-from freshly.chassis.pages import Listed
-from freshly.chassis.schemas import Id
+from freshly.chassis.web.schemas import Id
 from freshly.domains.meals.models import Meal
 from freshly.domains.meals.schemas import MealRead
 from freshly.domains.sharing.errors import (

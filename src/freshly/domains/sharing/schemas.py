@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from freshly.chassis.schemas import AnyText, Id, Schema
+from freshly.chassis.web.schemas import AnyText, Id, Schema
 from freshly.domains.meals.schemas import BOTH_SPELLINGS, MealRead
 from freshly.domains.sharing.models import ShareStatus
 

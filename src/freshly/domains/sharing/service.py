@@ -1,9 +1,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from freshly.chassis.database import DbSession
-from freshly.chassis.injection import Injected
-from freshly.chassis.pages import ListQuery, Slice
+from freshly.chassis.data.pagination import ListQuery, Slice
+from freshly.chassis.data.transactions import DbSession
+from freshly.chassis.dependencies import Injected
 from freshly.domains.families.access import Access, CurrentAccess
 from freshly.domains.meals.errors import MealNotFound, NotMealsOwner
 from freshly.domains.meals.models import Meal

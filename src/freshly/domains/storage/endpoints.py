@@ -4,9 +4,9 @@ from typing import Annotated
 from fastapi import APIRouter, File, Path, Query, Request, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
-from freshly.chassis.injection import Injected
-from freshly.chassis.objects import StorageUnavailable
+from freshly.chassis.ports.object_storage import StorageUnavailable
 from freshly.domains.storage.errors import (
     FileMissing,
     ImageTooLarge,

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
-from freshly.chassis.database import Units, UnitsOfWork
-from freshly.chassis.identity import CurrentCaller
-from freshly.chassis.images import NotAPicture, Picture, TooManyPixels, rewritten
-from freshly.chassis.injection import from_lifespan
+from freshly.chassis.data.transactions import Units, UnitsOfWork
+from freshly.chassis.dependencies import from_lifespan
 from freshly.chassis.jobs import JobQueue
-from freshly.chassis.links import READ, WRITE, CurrentLinks, CurrentLinkSigner
-from freshly.chassis.objects import ObjectStore
+from freshly.chassis.ports.object_storage import ObjectStore
+from freshly.chassis.security.caller import CurrentCaller
+from freshly.chassis.security.image_sanitizer import NotAPicture, Picture, TooManyPixels, rewritten
+from freshly.chassis.security.signed_urls import READ, WRITE, CurrentLinks, CurrentLinkSigner
 from freshly.domains.storage.errors import (
     FileMissing,
     ImageTooLarge,

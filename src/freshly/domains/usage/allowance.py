@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import anyio
 
-from freshly.chassis.database import Session, Units
-from freshly.chassis.identity import CurrentCaller
-from freshly.chassis.injection import from_lifespan
-from freshly.chassis.logging import get_logger
-from freshly.chassis.numbers import model_tokens
-from freshly.chassis.rate_limit import DAY, Limiter, RateLimited, Verdict, Window
+from freshly.chassis.data.transactions import Session, Units
+from freshly.chassis.dependencies import from_lifespan
+from freshly.chassis.observability.logging import get_logger
+from freshly.chassis.observability.metrics import model_tokens
+from freshly.chassis.rate_limits.policy import DAY, Limiter, RateLimited, Verdict, Window
+from freshly.chassis.security.caller import CurrentCaller
 from freshly.domains.families.access import CurrentAccess, Owner
 from freshly.domains.usage.repository import UsageRepository
 from freshly.domains.usage.schemas import FamilyTokensRead, TokensRead, UsageRead

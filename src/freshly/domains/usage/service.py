@@ -5,10 +5,10 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
-from freshly.chassis.database import DbSession
+from freshly.chassis.data.transactions import DbSession
+from freshly.chassis.dependencies import Injected, from_lifespan
 from freshly.chassis.errors import AppError
-from freshly.chassis.injection import Injected, from_lifespan
-from freshly.chassis.model import (
+from freshly.chassis.ports.llm import (
     BYTES_PER_TOKEN,
     Drawn,
     Kind,

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from freshly.chassis.database import DbSession
-from freshly.chassis.identity import CurrentCaller
-from freshly.chassis.injection import Injected
-from freshly.chassis.logging import correlation_id
-from freshly.chassis.origin import CurrentOrigin
-from freshly.chassis.pages import PageQuery, Slice
+from freshly.chassis.data.pagination import PageQuery, Slice
+from freshly.chassis.data.transactions import DbSession
+from freshly.chassis.dependencies import Injected
+from freshly.chassis.observability.logging import correlation_id
+from freshly.chassis.security.caller import CurrentCaller
+from freshly.chassis.security.client_info import CurrentOrigin
 from freshly.domains.users.models import Activity, Happened, Outcome
 from freshly.domains.users.repository import ActivityRepository
 

@@ -2,9 +2,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from freshly.chassis.data.pagination import BadCursor, Page, PageQuery, Slice
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
-from freshly.chassis.injection import Injected
-from freshly.chassis.pages import BadCursor, Page, PageQuery, Slice
 from freshly.domains.users.activity import ActivityService
 from freshly.domains.users.errors import EmailTaken
 from freshly.domains.users.models import Activity, User

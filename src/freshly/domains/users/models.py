@@ -4,11 +4,11 @@ from enum import StrEnum
 from sqlalchemy import Float, ForeignKey, Index, String, Text, false, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from freshly.chassis.columns import Instant
-from freshly.chassis.database import Base, Created, Updated
-from freshly.chassis.identity import IDENTITY
-from freshly.chassis.origin import LONGEST_ADDRESS, LONGEST_USER_AGENT
-from freshly.chassis.stale import Shows
+from freshly.chassis.cache.invalidation import Shows
+from freshly.chassis.data.transactions import Base, Created, Updated
+from freshly.chassis.data.types import Instant
+from freshly.chassis.security.caller import IDENTITY
+from freshly.chassis.security.client_info import LONGEST_ADDRESS, LONGEST_USER_AGENT
 
 
 class User(Created, Updated, Base):

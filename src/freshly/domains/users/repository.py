@@ -5,9 +5,9 @@ from datetime import timedelta
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
-from freshly.chassis.columns import now
-from freshly.chassis.database import DbSession, violated_constraint
-from freshly.chassis.pages import PageQuery, Slice, paginate
+from freshly.chassis.data.pagination import PageQuery, Slice, paginate
+from freshly.chassis.data.transactions import DbSession, violated_constraint
+from freshly.chassis.data.types import now
 from freshly.domains.users.errors import EmailTaken, UserNotFound
 from freshly.domains.users.models import Activity, User
 from freshly.domains.users.schemas import normalized

@@ -3,7 +3,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, EmailStr, Field
 
-from freshly.chassis.schemas import LARGEST_INT, AnyText, Line, Nullable, ReadSchema, Schema
+from freshly.chassis.web.schemas import LARGEST_INT, AnyText, Line, Nullable, ReadSchema, Schema
 from freshly.domains.users.models import Happened, Outcome
 
 

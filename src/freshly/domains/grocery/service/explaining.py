@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from freshly.chassis.injection import Injected
+from freshly.chassis.dependencies import Injected
 from freshly.domains.grocery.models import GroceryListItem, GroceryNeed, GroceryReservation
 from freshly.domains.grocery.netting import NOTHING, Key
 from freshly.domains.grocery.repository import ListRepository, ReasonRepository

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from freshly.chassis.injection import Injected
+from freshly.chassis.dependencies import Injected
 from freshly.domains.grocery.errors import MealToAddNotFound
 from freshly.domains.grocery.measuring import JOINED
 from freshly.domains.grocery.models import GroceryList, GroceryListItem

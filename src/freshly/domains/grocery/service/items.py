@@ -1,7 +1,7 @@
 from dataclasses import dataclass
 
-from freshly.chassis.clock import Today
-from freshly.chassis.injection import Injected
+from freshly.chassis.dependencies import Injected
+from freshly.chassis.web.clock import Today
 from freshly.domains.grocery.errors import ItemNotFound
 from freshly.domains.grocery.measuring import Foods
 from freshly.domains.grocery.models import GroceryList, GroceryListItem

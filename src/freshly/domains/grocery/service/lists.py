@@ -1,11 +1,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from freshly.chassis.cache import cached
-from freshly.chassis.conditional import Kept
-from freshly.chassis.database import Units
-from freshly.chassis.injection import Injected
-from freshly.chassis.pages import ListQuery, Slice
+from freshly.chassis.cache.store import cached
+from freshly.chassis.data.pagination import ListQuery, Slice
+from freshly.chassis.data.transactions import Units
+from freshly.chassis.dependencies import Injected
+from freshly.chassis.web.etags import Kept
 from freshly.domains.families.access import CurrentAccess, Owner
 from freshly.domains.families.models import FAMILIES
 from freshly.domains.families.service import FamilyService

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from freshly.chassis.injection import Injected
-from freshly.chassis.model import Manner, Said, parsed
+from freshly.chassis.dependencies import Injected
+from freshly.chassis.ports.llm import Manner, Said, parsed
 from freshly.domains.grocery.schemas import NormalizedIngredient
 from freshly.domains.usage.service import Assistant
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
-from freshly.chassis.clock import Today
-from freshly.chassis.injection import Injected
+from freshly.chassis.dependencies import Injected
+from freshly.chassis.web.clock import Today
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.grocery.errors import ListHasNoPlan, PlanToShopNotFound
 from freshly.domains.grocery.measuring import JOINED, Foods, reservation_row

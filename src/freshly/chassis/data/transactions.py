@@ -1,0 +1,285 @@
+"""Tables and transactions. A unit of work is opened and committed here, nowhere else."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any, ClassVar
+
+from fastapi import Depends, Request
+from sqlalchemy import Index, MetaData, Table, UniqueConstraint, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
+
+from freshly.chassis.cache.invalidation import Shows, stale_tags
+from freshly.chassis.cache.store import Cache, Off
+from freshly.chassis.data.admission import Gate
+from freshly.chassis.data.engine import LOCK_WAIT
+from freshly.chassis.data.queries import Desk, Found, Question
+from freshly.chassis.data.types import Instant, now
+from freshly.chassis.data.watchdog import Pulse
+from freshly.chassis.errors import AppError, Unavailable
+
+# As PostgreSQL names them by itself, because existing databases were named by it.
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ck": "%(constraint_name)s",
+    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    "pk": "%(table_name)s_pkey",
+}
+ALONE_WAITS = 30  # seconds, of tools that nobody waits for
+ENQUEUED = "enqueued"  # in the `info` of a session that asks for work
+Session = AsyncSession  # for signatures outside of the layers that know SQLAlchemy
+# What a request's unit of work begins with, by this name in the request's scope.
+FIRST = "freshly.first_in_unit_of_work"
+First = Callable[[AsyncSession], Awaitable[None]]
+
+
+class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False, repr=False):
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {datetime: Instant()}
+    __mapper_args__ = {"eager_defaults": True}  # updated_at comes back with the UPDATE
+
+    __stale__: ClassVar[Sequence[Shows]] = ()
+    # Do answers show something of a row wherever another row refers to it, such as its name?
+    __shown_with__: ClassVar[bool] = False
+
+
+class Created(MappedAsDataclass, kw_only=True, eq=False, repr=False):
+    created_at: Mapped[datetime] = mapped_column(
+        init=False, insert_default=now(), server_default=func.now()
+    )
+
+
+class Updated(MappedAsDataclass, kw_only=True, eq=False, repr=False):
+    updated_at: Mapped[datetime] = mapped_column(
+        init=False, insert_default=now(), server_default=func.now(), onupdate=now()
+    )
+
+
+class UnitsOfWork:
+    """Makes units of work. Endpoints that call out take this, never a request-long session."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        cache: Cache | None = None,
+        gate: Gate | None = None,
+        pulse: Pulse | None = None,
+    ) -> None:
+        self.engine = engine
+        self.cache = cache or Cache(Off())
+        self._desk = Desk(engine)
+        self.gate = gate or Gate(self._desk.connections, longest=ALONE_WAITS)
+        self.pulse = pulse or Pulse()
+        make = partial(async_sessionmaker, expire_on_commit=False, autoflush=False)
+        self._writing = make(engine.execution_options(writes=True))
+        alone = engine.dialect.name == "sqlite"
+        # Each statement sees what is committed then, on PostgreSQL within a transaction or not;
+        # without one there are two round trips fewer.
+        one_by_one = {"reads": True} if alone else {"isolation_level": "AUTOCOMMIT"}
+        self._reading = make(engine.execution_options(**one_by_one))
+        self.enqueued = asyncio.Event()  # set when work that was asked for here is committed
+        # SQLite lets one write at a time; who waits here waits without asking again and again.
+        self._turn = asyncio.Lock() if alone else None
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: all of it, or nothing.
+
+        An error rolls back, except one that is itself a fact to be kept (`AppError.keeps_work`).
+        """
+        async with self._entered():
+            if self._turn is None:
+                async with self._unit() as session:
+                    yield session
+                return
+            try:
+                async with asyncio.timeout(LOCK_WAIT):
+                    await self._turn.acquire()
+            except TimeoutError as error:
+                raise Unavailable from error
+            try:
+                async with self._unit() as session:
+                    yield session
+            finally:
+                self._turn.release()
+
+    @asynccontextmanager
+    async def _entered(self) -> AsyncIterator[None]:
+        async with _Inside(self.gate, self.pulse):
+            if self.gate.taken + self._desk.at_hand > self.gate.capacity:
+                await self._desk.make_room()
+            yield
+
+    @asynccontextmanager
+    async def _unit(self) -> AsyncIterator[AsyncSession]:
+        kept: AppError | None = None
+        versions = self.cache.versions
+        marked: set[str] = set()
+        mark, ended = "", versions.expire
+        try:
+            async with self._writing() as session, session.begin():
+                try:
+                    yield session
+                except AppError as error:
+                    if not error.keeps_work:
+                        raise
+                    kept = error
+                await session.flush()
+                # Before the commit, so that even if this process dies right after it, nobody is
+                # served what was kept before.
+                marked = stale_tags(session.sync_session)
+                if marked:
+                    mark = await versions.mark(marked)
+                ended = versions.doubt
+            ended = versions.expire
+        except DBAPIError as error:
+            if not error.connection_invalidated:  # the database has said no
+                ended = versions.expire
+            raise
+        finally:
+            if marked:
+                await ended(marked, mark)
+        if session.info.get(ENQUEUED):
+            self.enqueued.set()
+        if kept:
+            raise kept
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        async with self._entered(), self._reading() as session:
+            yield session
+
+    async def ask(self, question: Question, **asked: Any) -> Found:
+        """What one statement finds that is alone: a quarter of what it costs in a session."""
+        async with _Inside(self.gate, self.pulse):
+            found = await self._desk.put(question, asked)
+            self.pulse.answered()
+            return found
+
+
+class _Inside:
+    """Inside the gate, and watched."""
+
+    __slots__ = ("_gate", "_lane", "_pulse", "_unit")
+
+    def __init__(self, gate: Gate, pulse: Pulse) -> None:
+        self._gate, self._pulse = gate, pulse
+
+    async def __aenter__(self) -> None:
+        self._pulse.check()
+        self._lane = await self._gate.enter()
+        try:
+            self._unit = self._pulse.begin()
+        except BaseException:
+            self._gate.leave(self._lane)
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pulse.end(self._unit)
+        self._gate.leave(self._lane)
+
+
+class Within(UnitsOfWork):
+    """Reads what a unit of work that is still going on would leave behind, in its transaction."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self.cache = Cache(Off())
+        self._session = session
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        # Its own session, which knows none of the rows that the other has loaded and changed.
+        connection = await self._session.connection()
+        async with AsyncSession(
+            connection,
+            expire_on_commit=False,
+            autoflush=False,
+            join_transaction_mode="rollback_only",
+        ) as session:
+            yield session
+
+    async def ask(self, question: Question, **asked: Any) -> Found:
+        return await ask_within(self._session, question, **asked)
+
+
+async def ask_within(session: AsyncSession, question: Question, **asked: Any) -> Found:
+    """In the session's transaction."""
+    connection = await session.connection()
+    driver = (await connection.get_raw_connection()).driver_connection
+    return await question.put(driver, connection.dialect, asked)
+
+
+async def _units(request: Request) -> UnitsOfWork:
+    units: UnitsOfWork = request.state.units
+    return units
+
+
+Units = Annotated[UnitsOfWork, Depends(_units)]
+
+
+async def request_session(request: Request, units: Units) -> AsyncIterator[AsyncSession]:
+    reads = request.method in ("GET", "HEAD")
+    async with units.reading() if reads else units.writing() as session:
+        for begin in request.scope.get(FIRST, ()):
+            await begin(session)
+        yield session
+
+
+# scope="function": commit after the response is built and before it is sent, so nobody
+# is told "201" about a row that then fails to commit.
+DbSession = Annotated[AsyncSession, Depends(request_session, scope="function")]
+
+
+async def is_first(session: AsyncSession, lock: int) -> bool:
+    """Takes the lock of that number until the end of the unit of work, unless somebody has it.
+
+    On SQLite whoever writes is alone anyway.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return True
+    taken = await session.execute(select(func.pg_try_advisory_xact_lock(lock)))
+    return bool(taken.scalar_one())
+
+
+def insert_into(
+    connection: AsyncConnection, model: type[Base]
+) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that knows ON CONFLICT, which both databases spell alike and SQL does not know."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    return insert(model)
+
+
+def violated_constraint(error: IntegrityError) -> str | None:
+    """The name of the constraint that was broken, or None where the database does not tell.
+
+    PostgreSQL says its name. SQLite says the columns of a unique one, the name of a CHECK, and
+    of a foreign key nothing.
+    """
+    cause = getattr(error.orig, "__cause__", None)
+    name = getattr(cause, "constraint_name", None)
+    if name:
+        return str(name)
+    kind, _, what = str(error.orig).partition(" constraint failed: ")
+    if kind == "CHECK":
+        return what
+    if kind != "UNIQUE":
+        return None
+    columns = {column.partition(".")[2] for column in what.split(", ")}
+    table: Table = Base.metadata.tables[what.partition(".")[0]]
+    rules: list[Index | UniqueConstraint] = [*table.indexes]
+    rules += [rule for rule in table.constraints if isinstance(rule, UniqueConstraint)]
+    for rule in rules:
+        if {column.name for column in rule.columns} == columns:
+            return str(rule.name)
+    return None

@@ -1,0 +1,99 @@
+"""What an operator watches, in Prometheus' format.
+
+With several processes behind one port each keeps its numbers in a folder, and whichever is asked
+adds them up (`PROMETHEUS_MULTIPROC_DIR`, which `serve` sets).
+"""
+
+import asyncio
+import os
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
+
+from freshly.chassis.cache.store import Cache
+from freshly.chassis.data.admission import Gate
+from freshly.chassis.data.transactions import UnitsOfWork
+from freshly.chassis.errors import AppError, NotFound, problems
+from freshly.chassis.jobs.admin import load_of
+from freshly.chassis.observability.logging import get_logger
+from freshly.chassis.observability.metrics import connections, kept, registry
+
+logger = get_logger(__name__)
+router = APIRouter(tags=["system"])
+COUNTS_WITHIN = 2  # seconds
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"content": {CONTENT_TYPE_LATEST: {}}, "description": "Prometheus' text format"},
+        **problems(NotFound),
+    },
+    summary="Numbers for Prometheus (from private networks only)",
+)
+async def read_metrics(request: Request) -> Response:
+    if not _is_near(request.client.host if request.client else ""):
+        raise NotFound
+    gate: Gate = request.state.gate
+    for state in ("taken", "waiting", "capacity"):
+        connections.labels(state).set(getattr(gate, state))
+    answer_cache: Cache = request.state.units.cache
+    kept.set(answer_cache.size)
+    numbers = generate_latest(_collected()) + await _numbers_of_jobs(request.state.units)
+    return Response(numbers, media_type=CONTENT_TYPE_LATEST)
+
+
+async def _numbers_of_jobs(units: UnitsOfWork) -> bytes:
+    """Those of all processes, asked of the database; without it the other numbers come alone."""
+    try:
+        async with asyncio.timeout(COUNTS_WITHIN), units.reading() as session:
+            load = await load_of(session)
+    except (SQLAlchemyError, OSError, AppError) as error:
+        logger.warning("jobs not counted", error=repr(error))
+        return b""
+    depth = GaugeMetricFamily(
+        "freshly_jobs", "Jobs that are not done, by kind and state", labels=("kind", "state")
+    )
+    for (kind, state), number in load.depth.items():
+        depth.add_metric((kind, state), number)
+    lag = "How long the job that is due longest has waited to be taken"
+    found = CollectorRegistry()
+    found.register(
+        _Found(
+            depth,
+            GaugeMetricFamily("freshly_jobs_lag_seconds", lag, value=load.lag),
+            GaugeMetricFamily("freshly_job_workers", "Processes that run jobs", load.workers),
+        )
+    )
+    return generate_latest(found)
+
+
+class _Found(Collector):
+    """Numbers as they were found now; no process keeps them."""
+
+    def __init__(self, *numbers: Metric) -> None:
+        self.numbers = numbers
+
+    def collect(self) -> Iterable[Metric]:
+        return self.numbers
+
+
+def _collected() -> CollectorRegistry:
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return registry
+    together = CollectorRegistry()
+    multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+    return together
+
+
+def _is_near(host: str) -> bool:
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return False

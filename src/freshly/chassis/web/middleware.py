@@ -1,0 +1,275 @@
+"""What every request passes: pure ASGI, because each BaseHTTPMiddleware costs 90 microseconds."""
+
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from freshly.chassis.errors import internal_error, problem
+from freshly.chassis.observability.logging import access_line, correlation_id, get_logger
+from freshly.chassis.observability.metrics import observe
+from freshly.chassis.rate_limits.policy import AtTheDoor
+from freshly.chassis.resilience.graceful_shutdown import Stopping
+from freshly.chassis.web.etags import COMPRESSION, WORTH_COMPRESSING
+from freshly.settings import (
+    LARGEST_AVATAR,
+    LARGEST_BODY,
+    LARGEST_PICTURE_BODY,
+    LARGEST_SCAN,
+    Settings,
+)
+
+logger = get_logger(__name__)
+
+CORRELATION_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+PREFIX = "/api/v1"
+SYSTEM_PATHS = {"/", "/health", "/ready", "/metrics", "/docs", "/openapi.json"}
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "X-XSS-Protection": "1; mode=block",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "Permissions-Policy": "geolocation=(), microphone=(), camera=()",
+}
+AROUND_A_FILE = 100_000  # bytes that a form adds to what is in it
+LARGEST_BODIES = {
+    "/chat": LARGEST_PICTURE_BODY,
+    "/chat/stream": LARGEST_PICTURE_BODY,
+    "/chat/scan-grocery": LARGEST_PICTURE_BODY,
+    "/chat/scan-grocery-proxy": LARGEST_SCAN + AROUND_A_FILE,
+    "/storage/avatar/proxy": LARGEST_AVATAR + AROUND_A_FILE,
+    "/files": LARGEST_AVATAR,
+}
+# Answers differ by these headers of the request.
+VARY = "Accept-Encoding, Authorization, Origin"
+ONLY_HTTPS = "max-age=31536000; includeSubDomains"
+LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1)(:\d+)?"
+
+CLOSING = ((b"connection", b"close"),)
+
+
+class Observed:
+    """Correlation id, timing, security headers, and one line in the log for each request."""
+
+    def __init__(self, app: ASGIApp, *, only_https: bool) -> None:
+        self.app = app
+        always = {**SECURITY_HEADERS, "Vary": VARY}
+        if only_https:
+            always["Strict-Transport-Security"] = ONLY_HTTPS
+        # As the server takes them: this is done for every answer.
+        self.headers = [(name.lower().encode(), value.encode()) for name, value in always.items()]
+        self.replaced = {b"vary"}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        assigned = _correlation_id(scope)
+        started = perf_counter()
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = self._headers(scope, message, assigned, started)
+            await send(message)
+
+        path = scope["path"]
+        token = correlation_id.set(assigned)
+        try:
+            await self.app(scope, receive, send_with_headers)
+        finally:
+            seconds = perf_counter() - started
+            self._log(scope, path, status, seconds)
+            route = scope.get("state", {}).get("route", "-")
+            observe(scope["method"] if route != "-" else "-", route, status, seconds)
+            correlation_id.reset(token)
+
+    def _headers(
+        self, scope: Scope, message: Message, assigned: str, started: float
+    ) -> list[tuple[bytes, bytes]]:
+        state = scope.get("state", {})
+        given = [one for one in message.get("headers", ()) if one[0] not in self.replaced]
+        there = {name for name, _ in given}
+        return [
+            *given,
+            (b"x-correlation-id", assigned.encode()),
+            (b"x-process-time", b"%.6f" % (perf_counter() - started)),
+            *(one for one in self.headers if one[0] not in there),
+            *state.get("headers", ()),
+            *(CLOSING if _is_stopping(state) else ()),
+        ]
+
+    @staticmethod
+    def _log(scope: Scope, path: str, status: int, seconds: float) -> None:
+        facts: dict[str, Any] = {
+            "method": scope["method"],
+            "path": path,
+            "status": status or "aborted",
+            "ms": round(seconds * 1000, 2),
+            "client": (scope.get("client") or ("-",))[0],
+        }
+        if user := scope.get("state", {}).get("user_id"):
+            facts["user_id"] = user
+        access_line(facts)
+
+
+def _is_stopping(state: Mapping[str, Any]) -> bool:
+    stopping: Stopping | None = state.get("stopping")
+    return stopping is not None and stopping.told.is_set()
+
+
+def _correlation_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-correlation-id":
+            given: str = value.decode("latin-1")
+            if CORRELATION_ID.fullmatch(given):
+                return given
+    return secrets.token_hex(4)
+
+
+def _has(scope: Scope, wanted: bytes, part: bytes = b"") -> bool:
+    return any(name == wanted and part in value for name, value in scope.get("headers", ()))
+
+
+class Compressed(GZipMiddleware):
+    """Starlette's, out of the way of those who do not ask for it: it costs 20 microseconds."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wanted = scope["type"] == "http" and _has(scope, b"accept-encoding", b"gzip")
+        await (super().__call__ if wanted else self.app)(scope, receive, send)
+
+
+class CrossOrigin(CORSMiddleware):
+    """Starlette's, out of the way of apps, which send no Origin."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wanted = scope["type"] == "http" and _has(scope, b"origin")
+        await (super().__call__ if wanted else self.app)(scope, receive, send)
+
+
+class KnownHosts:
+    """A request for a host that we are not is refused: links in mails are built from it."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Sequence[str]) -> None:
+        self.app = app
+        self.exact = {host for host in hosts if not host.startswith("*.")}
+        self.suffixes = tuple(host.removeprefix("*") for host in hosts if host.startswith("*."))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and "*" not in self.exact:
+            host = Headers(scope=scope).get("host", "").rsplit(":", 1)[0].lower()
+            if host not in self.exact and not host.endswith(self.suffixes or ("\0",)):
+                response = problem(400, "unknown_host", "Invalid host header")
+                await response(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+class OnePrefix:
+    """`/api/v1/meals/me`, `/meals/me` and `/meals/me/` are one route."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = scope["path"]
+            bare = path.removeprefix(PREFIX) if path.startswith(f"{PREFIX}/") else path
+            bare = bare.rstrip("/") or "/"
+            if bare != path and (bare not in SYSTEM_PATHS or not path.startswith(PREFIX)):
+                scope = {**scope, "path": bare, "raw_path": quote(bare).encode()}
+        await self.app(scope, receive, send)
+
+
+class LimitedBody:
+    """413 by the announced length at once, and by counting where none was announced."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        path = scope["path"]
+        place = "/files" if path.startswith("/files/") else path
+        largest = LARGEST_BODIES.get(place, LARGEST_BODY)
+        refusal = f"The body is larger than {largest} bytes"
+        announced = Headers(scope=scope).get("content-length", "0")
+        if not announced.isdecimal() or int(announced[:20]) > largest:
+            await problem(413, "content_too_large", refusal)(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > largest:
+                # Not one of our own errors: the framework passes on this kind while it reads.
+                raise HTTPException(413, refusal)
+            return message
+
+        await self.app(scope, counted, send)
+
+
+class LastResort:
+    """A bug is a bare 500 with the correlation id, inside of CORS and the other headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        except Exception:
+            if scope["type"] != "http" or started:
+                raise
+            logger.exception("unhandled error")
+            await internal_error()(scope, receive, send)
+
+
+def wrap(app: FastAPI, settings: Settings, group_of: Callable[[str, str], str]) -> None:
+    """Put everything in front of the routes; the last added is the outermost."""
+    app.add_middleware(LimitedBody)
+    app.add_middleware(AtTheDoor, group_of=group_of, enabled=settings.rate_limit_enabled)
+    app.add_middleware(OnePrefix)
+    app.add_middleware(LastResort)
+    app.add_middleware(Compressed, minimum_size=WORTH_COMPRESSING, compresslevel=COMPRESSION)
+    if not settings.is_local or settings.app_env == "development":
+        app.add_middleware(KnownHosts, hosts=[host.lower() for host in settings.allowed_hosts])
+    app.add_middleware(
+        CrossOrigin,
+        allow_origins=settings.cors_origins,
+        allow_origin_regex=LOCAL_ORIGIN if settings.app_env == "local" else None,
+        allow_credentials=True,
+        allow_methods=("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"),
+        allow_headers=(
+            *("Accept", "Accept-Language", "Content-Language", "Content-Type", "Authorization"),
+            *("X-Requested-With", "Origin", "Cache-Control", "Pragma", "Idempotency-Key"),
+            *("If-Match", "If-None-Match", "X-Correlation-ID"),
+        ),
+        expose_headers=(
+            *("X-Correlation-ID", "X-Process-Time", "ETag", "Cache-Control", "Link"),
+            *("RateLimit", "RateLimit-Policy", "Retry-After", "Idempotency-Replayed"),
+        ),
+    )
+    app.add_middleware(Observed, only_https=not settings.is_local)

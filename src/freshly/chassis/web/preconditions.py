@@ -1,0 +1,206 @@
+"""Every resource has an ETag, and a write may say for which one it is meant (`If-Match`).
+
+A write is about the nearest address at or above its own that can be read: `PUT
+/meal-plans/1/slots/0/dinner` is about `GET /meal-plans/1/slots`. Its `If-Match` is compared with
+what that address would answer, asked within the write's own transaction just before the first
+change: by then the write holds the locks under which it changes things.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.util import await_only
+from starlette.routing import BaseRoute
+from starlette.types import Message
+
+from freshly.chassis.data.transactions import FIRST, Within, request_session
+from freshly.chassis.dependencies import depends_on
+from freshly.chassis.errors import Unavailable
+from freshly.chassis.security.caller import current_caller
+from freshly.chassis.web.etags import PreconditionFailed, digest, is_one_of, named
+from freshly.chassis.web.idempotency import first_answer_kept
+
+Handler = Callable[[Request], Awaitable[Response]]
+OK, CREATED, FIRST_ERROR, FIRST_SERVER_ERROR = 200, 201, 300, 500
+
+
+class Route(APIRoute):
+    """A route of the API. What it is about is found when all are known, by `relate`."""
+
+    resource: "Route | None" = None  # what a write changes, as it is read
+    made: "Route | None" = None  # where to read what a POST has made
+    shows_resource = False  # a write's answer is the resource as it is now, in another form
+    is_resource_itself = False  # ... in the very form in which it is read
+
+    @property
+    def method(self) -> str:
+        assert self.methods is not None
+        [method] = self.methods
+        return method
+
+    @property
+    def tells_etag(self) -> bool:
+        """Is there an ETag of it in the answer?"""
+        if not depends_on(self.dependant, current_caller):
+            return False
+        return self.method == "GET" or self.shows_resource or self.is_resource_itself
+
+    def get_route_handler(self) -> Any:
+        handler: Handler = super().get_route_handler()
+        signed_in = depends_on(self.dependant, current_caller)
+        if signed_in:
+            handler = self._reading(handler) if self.method == "GET" else self._writing(handler)
+        if self.method != "POST":
+            return handler
+        one_unit = depends_on(self.dependant, request_session)
+        return first_answer_kept(handler, self.path, signed_in=signed_in, one_unit=one_unit)
+
+    def _reading(self, handler: Handler) -> Handler:
+        async def read(request: Request) -> Response:
+            response = await handler(request)
+            if response.status_code != OK or any(n == b"etag" for n, _ in response.raw_headers):
+                return response
+            return named(response, request)
+
+        return read
+
+    def _writing(self, handler: Handler) -> Handler:
+        async def write(request: Request) -> Response:
+            wanted = request.headers.get("If-Match") if self.resource else None
+            if wanted is None and not self.shows_resource:
+                response = await handler(request)
+            else:
+                response = await self._followed(request, handler, wanted)
+            if self.is_resource_itself and response.status_code < FIRST_ERROR:
+                response.headers["ETag"] = f'"{digest(bytes(response.body))}"'
+            return response
+
+        return write
+
+    async def _followed(self, request: Request, handler: Handler, wanted: str | None) -> Response:
+        work = _Work(self, request, wanted)
+        request.scope[FIRST] = (*request.scope.get(FIRST, ()), work.begin)
+        response = await handler(request)
+        await work.end()
+        if self.shows_resource:
+            tag = await work.tag_after(response)
+            if tag is not None:
+                response.headers["ETag"] = tag
+        return response
+
+
+class _Work:
+    """One write, seen from beside its unit of work."""
+
+    def __init__(self, route: Route, request: Request, wanted: str | None) -> None:
+        self.route = route
+        self.request = request
+        self.wanted = wanted
+        self.session: AsyncSession | None = None
+
+    async def begin(self, session: AsyncSession) -> None:
+        self.session = session
+        if self.wanted is not None:
+            event.listen(session.sync_session, "before_flush", self._before_flush)
+            event.listen(session.sync_session, "do_orm_execute", self._before_statement)
+
+    async def end(self) -> None:
+        assert self.session is not None, f"{self.route.path} has no unit of work"
+        await self.session.flush()
+        await self._compare()  # where nothing was to be changed
+
+    def _before_flush(self, *_: Any) -> None:
+        if self.wanted is not None:
+            await_only(self._compare())
+
+    def _before_statement(self, statement: Any) -> None:
+        if self.wanted is not None and not statement.is_select:
+            await_only(self._compare())
+
+    async def _compare(self) -> None:
+        wanted, self.wanted = self.wanted, None
+        if wanted is None:
+            return
+        tag = await self._tag(self.route.resource, self.request.path_params)
+        if not is_one_of(tag, wanted):
+            raise PreconditionFailed
+
+    async def tag_after(self, response: Response) -> str | None:
+        if response.status_code == CREATED and self.route.made is not None:
+            return await self._tag(self.route.made, {"id": json.loads(bytes(response.body))["id"]})
+        return await self._tag(self.route.resource, self.request.path_params)
+
+    async def _tag(self, resource: Route | None, path_params: dict[str, Any]) -> str | None:
+        """What `GET` would send now, in this transaction; None where it would refuse.
+
+        Raises Unavailable where it fails: its route has made an answer of the error, and the
+        transaction is broken.
+        """
+        assert resource is not None
+        assert self.session is not None
+        given = self.request.scope
+        scope = {
+            **given,
+            "method": "GET",
+            "query_string": b"",
+            "path_params": path_params,
+            "headers": [one for one in given["headers"] if one[0] != b"if-none-match"],
+            "state": {**given["state"], "units": Within(self.session)},
+            FIRST: (),
+        }
+        start: Message = {}
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+
+        await resource.app(scope, receive, send)
+        if start["status"] >= FIRST_SERVER_ERROR:
+            raise Unavailable
+        tags = [value.decode() for name, value in start["headers"] if name == b"etag"]
+        return tags[0] if tags and start["status"] == OK else None
+
+
+def relate(routes: Iterable[BaseRoute]) -> None:
+    """Tells each write what it is about."""
+    ours = [route for route in routes if isinstance(route, Route)]
+    readable = {route.path: route for route in ours if route.method == "GET" and _is_one(route)}
+    writes = [route for route in ours if route.method != "GET"]
+    models = {id(route.response_model) for route in readable.values()}
+    forms = set()
+    for route in writes:
+        route.resource = next(filter(None, map(readable.get, _upwards(route.path))), None)
+        route.made = readable.get(f"{route.path.removesuffix('/me')}/{{id}}")
+        route.is_resource_itself = id(route.response_model) in models
+        if route.method in ("PATCH", "PUT") and route.resource is not None:
+            forms.add((route.resource.path, id(route.response_model)))
+    for route in writes:
+        shown = route.made if route.status_code == CREATED and route.made else route.resource
+        route.shows_resource = (
+            shown is not None
+            and route.method != "DELETE"
+            and not route.is_resource_itself
+            and (shown.path, id(route.response_model)) in forms
+        )
+
+
+def _is_one(route: Route) -> bool:
+    """One thing, or all of one thing; not what somebody has of a kind."""
+    listed = getattr(route.response_model, "__origin__", None) is list
+    return depends_on(route.dependant, current_caller) and ("{" in route.path or not listed)
+
+
+def _upwards(path: str) -> Iterable[str]:
+    """`/meals/me/{id}` is `/meals/{id}`, of which one is the owner."""
+    path = path.replace("/me/", "/")
+    while path:
+        yield path
+        path = path.rpartition("/")[0]

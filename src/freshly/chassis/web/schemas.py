@@ -1,0 +1,96 @@
+"""The building blocks of what comes in and goes out."""
+
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic_core import PydanticCustomError
+
+from freshly.chassis.data.types import LARGEST_QUANTITY, THOUSANDTH
+from freshly.chassis.errors import OUT_OF_RANGE_ID
+
+LARGEST_INT = 2**31 - 1
+LONGEST_TEXT = 20_000
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("nul_character", "Text must not contain a NUL character")
+    return text
+
+
+def _within_32_bits(id: int) -> int:
+    if not -LARGEST_INT <= id <= LARGEST_INT:
+        raise PydanticCustomError(OUT_OF_RANGE_ID, "No row has this id")
+    return id
+
+
+def _to_thousandths(quantity: Decimal) -> Decimal:
+    if quantity > LARGEST_QUANTITY:
+        raise PydanticCustomError(
+            "quantity_too_large", "Quantity should be less than {bound}", {"bound": 10**7}
+        )
+    return quantity.quantize(THOUSANDTH, ROUND_HALF_UP)
+
+
+def _blank_is_null(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def plain(quantity: Decimal) -> str:
+    """Never an exponent: 1E+3 is "1000"."""
+    return f"{quantity:f}"
+
+
+# Every text that comes in is one of these (a guard test sees to it): PostgreSQL keeps no NUL, and
+# nothing is without a limit.
+AnyText = Annotated[str, AfterValidator(_without_nul)]
+LongText = Annotated[AnyText, Field(max_length=LONGEST_TEXT)]
+Line = Annotated[AnyText, Field(max_length=255)]
+ShortText = Annotated[AnyText, Field(max_length=64)]
+Title = Annotated[AnyText, Field(max_length=200)]
+
+# An id that does not fit its column belongs to no row: 404, like any other unknown id.
+Id = Annotated[int, AfterValidator(_within_32_bits), Field(json_schema_extra={"format": "int32"})]
+WholeNumber = Annotated[int, Field(ge=0, le=LARGEST_INT)]
+
+# Three decimals, as the columns have; more are rounded half up.
+QuantityIn = Annotated[
+    Decimal, Field(ge=0, allow_inf_nan=False, lt=10**7), AfterValidator(_to_thousandths)
+]
+QuantityOut = Annotated[Decimal, PlainSerializer(plain, return_type=str)]
+
+Nullable = BeforeValidator(_blank_is_null)
+
+
+class Schema(BaseModel):
+    """What comes in. Unknown keys are ignored, as the existing app expects."""
+
+
+class ReadSchema(BaseModel):
+    """What goes out, from rows or from plain values."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Message(BaseModel):
+    message: str
+
+
+class Ok(BaseModel):
+    ok: bool = True
+
+
+def changes(update: BaseModel) -> dict[str, Any]:
+    """The fields that were sent with a value; null means "no change", as the app has it."""
+    return {
+        name: value
+        for name in update.model_fields_set
+        if (value := getattr(update, name)) is not None
+    }
+
+
+class Stamped(ReadSchema):
+    created_at: datetime
+    updated_at: datetime

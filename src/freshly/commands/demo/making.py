@@ -1,0 +1,163 @@
+"""Makes the household and its week, one call after the other, as an app would."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from pydantic import BaseModel
+from rich.progress import Progress
+
+from freshly.commands.demo.api import Api
+from freshly.commands.demo.household import DAYS, Household, PlannedSlot
+from freshly.domains.auth.schemas import Tokens
+from freshly.domains.families.schemas import FamilyRead, MembershipRead
+from freshly.domains.grocery.schemas import Explanation, GroceryListRead, Rebuilt
+from freshly.domains.ingredients.schemas import IngredientRead
+from freshly.domains.meal_plans.schemas import MealPlanRead, SlotRead
+from freshly.domains.pantry.schemas import PantryItemRead
+from freshly.domains.users.schemas import UserRead
+
+
+class _Kept(BaseModel):
+    """What is read of a meal that was kept: the API writes it in one case and reads two."""
+
+    id: int
+
+
+@dataclass(frozen=True)
+class Member:
+    user: UserRead
+    password: str
+    api: Api
+
+
+@dataclass(frozen=True)
+class Shopping:
+    """A list, why it is as it is, and where in the shop its foods are, by ingredient."""
+
+    to_buy: GroceryListRead
+    explanation: Explanation
+    aisles: dict[int, str]
+
+
+@dataclass(frozen=True)
+class PlannedWeek:
+    """What the server answered."""
+
+    members: list[Member]
+    family: FamilyRead
+    pantry: list[PantryItemRead]
+    meals: int
+    plan: MealPlanRead
+    slots: list[SlotRead]
+    shopping: Shopping
+
+
+@dataclass
+class HouseholdMaker:
+    nobody: Api
+    household: Household
+    monday: date
+    progress: Progress
+
+    def make(self) -> PlannedWeek:
+        members = self._open_accounts()
+        family = self._found_family(members)
+        founder, partner = members[0].api, members[1].api
+        pantry = self._fill_pantry(founder, family)
+        # One cooks and the other plans: what one keeps for the family the others may use.
+        meals = self._keep_meals(partner, family)
+        plan = self._begin_plan(founder, family)
+        return PlannedWeek(
+            members=members,
+            family=founder.get(f"/families/{family.id}", FamilyRead),
+            pantry=pantry,
+            meals=len(meals),
+            plan=plan,
+            slots=self._plan_meals(founder, plan, meals),
+            shopping=self._write_list(founder, plan),
+        )
+
+    def _open_accounts(self) -> list[Member]:
+        run = secrets.token_hex(4)  # so that it can be run again against the same server
+        people = self.progress.track(self.household.people, description="Opening accounts")
+        return [self._open_account(name, run) for name in people]
+
+    def _open_account(self, name: str, run: str) -> Member:
+        password = secrets.token_urlsafe(12)
+        signing_in = {"email": f"{name.lower()}.{run}@example.com", "password": password}
+        user = self.nobody.post("/auth/register", UserRead, {**signing_in, "name": name})
+        tokens = self.nobody.post("/auth/login", Tokens, signing_in)
+        return Member(user, password, self.nobody.signed_in(tokens.access_token))
+
+    def _found_family(self, members: list[Member]) -> FamilyRead:
+        founder, *others = members
+        name = {"display_name": self.household.family}
+        family = founder.api.post("/families", FamilyRead, name)
+        for member in self.progress.track(others, description="Joining the family"):
+            code = {"invite_code": family.invite_code}
+            member.api.post("/families/join", MembershipRead, code)
+        return family
+
+    def _fill_pantry(self, api: Api, family: FamilyRead) -> list[PantryItemRead]:
+        return [
+            api.post(
+                "/pantry-items",
+                PantryItemRead,
+                {
+                    "name": stock.name,
+                    "quantity": str(stock.quantity),
+                    "unit": stock.unit,
+                    "expires_at": expires.isoformat() if expires else None,
+                    "family_id": family.id,
+                },
+            )
+            for stock in self.progress.track(
+                self.household.pantry, description="Filling the pantry"
+            )
+            for expires in [stock.expires_on(self.monday)]
+        ]
+
+    def _keep_meals(self, api: Api, family: FamilyRead) -> dict[str, int]:
+        """Their ids by name."""
+        dishes = self.progress.track(self.household.meals, description="Writing down meals")
+        ids = {}
+        for dish in dishes:
+            ids[dish.name] = api.post("/meals/me", _Kept, dish.as_sent(family.id)).id
+        return ids
+
+    def _begin_plan(self, api: Api, family: FamilyRead) -> MealPlanRead:
+        sunday = self.monday + timedelta(days=len(DAYS) - 1)
+        week = {"week_start": self.monday.isoformat(), "week_end": sunday.isoformat()}
+        title = self.household.plan
+        return api.post(
+            "/meal-plans", MealPlanRead, {"family_id": family.id, "title": title, **week}
+        )
+
+    def _plan_meals(self, api: Api, plan: MealPlanRead, meals: dict[str, int]) -> list[SlotRead]:
+        for slot in self.progress.track(self.household.week, description="Planning the week"):
+            path = f"/meal-plans/{plan.id}/slots/{slot.day_number}/{slot.slot}"
+            api.put(path, SlotRead, _slot_as_sent(slot, meals))
+        return api.get(f"/meal-plans/{plan.id}/slots", list[SlotRead])
+
+    def _write_list(self, api: Api, plan: MealPlanRead) -> Shopping:
+        task = self.progress.add_task("Writing the list", total=4)
+        rebuilt = api.post(f"/grocery-lists/rebuild-from-meal-plan/{plan.id}", Rebuilt)
+        self.progress.advance(task)
+        path = f"/grocery-lists/{rebuilt.grocery_list.id}"
+        to_buy = api.get(path, GroceryListRead)
+        self.progress.advance(task)
+        explanation = api.get(f"{path}/explanation", Explanation)
+        self.progress.advance(task)
+        foods = api.get("/ingredients", list[IngredientRead])
+        self.progress.advance(task)
+        return Shopping(to_buy, explanation, {food.id: food.category or "" for food in foods})
+
+
+def _slot_as_sent(slot: PlannedSlot, meals: dict[str, int]) -> dict[str, object]:
+    return {
+        "servings": slot.servings,
+        "meals": [
+            {"meal_id": meals[name], "portions": slot.portions.get(name)} for name in slot.meals
+        ],
+    }

@@ -1,0 +1,88 @@
+"""Which calls are counted together, and how many of them there may be."""
+
+from freshly.chassis.data.admission import part_of
+from freshly.chassis.rate_limits.policy import Group, Per, with_overrides
+from freshly.settings import Settings
+
+EXACT = {
+    "POST /auth/login": "auth-login",
+    "POST /auth/refresh": "auth-refresh",
+    "POST /auth/register": "auth-register",
+    "POST /auth/forgot-password": "auth-password-reset",
+    "POST /auth/forgot-password/verify": "auth-password-reset",
+    "POST /auth/reset-password": "auth-password-reset",
+    "POST /auth/login/oauth": "auth-oauth",
+    "POST /auth/signup/oauth": "auth-oauth",
+    "POST /auth/send-code": "auth-code",
+    "POST /auth/verify-code": "auth-code",
+    "POST /chat": "chat",
+    "POST /chat/stream": "chat",
+    "POST /chat/scan-grocery": "chat",
+    "POST /chat/scan-grocery-proxy": "chat",
+    "POST /grocery-lists/ingredients/normalize": "chat",
+    "POST /chat/legacy": "chat-legacy",
+    "POST /chat/generate-image": "chat-image",
+    "GET /notifications": "notifications",
+    "GET /notifications/unread-count": "notifications",
+    "POST /families/join": "join",
+    "POST /users/me/export": "export",
+}
+# The first part of the path, and whether it is read.
+PARTS = {
+    ("pantry-items", True): "pantry-read",
+    ("pantry-items", False): "pantry-write",
+    ("grocery-lists", True): "grocery-read",
+    ("grocery-lists", False): "grocery-write",
+    ("families", True): "families-read",
+    ("files", True): "files",
+    ("files", False): "files",
+    ("auth", True): "auth",
+    ("auth", False): "auth",
+}
+
+
+def groups(settings: Settings) -> dict[str, Group]:
+    """By name, as the settings have them. Raises BadSettings."""
+    general = f"{settings.rate_limit_requests}/{settings.rate_limit_window} second"
+    return with_overrides(
+        (
+            _group("api", general),
+            _group("auth", f"{settings.auth_rate_limit}/minute", "address"),
+            _group("anonymous", "200/minute", "address"),
+            _group("files", "1200/minute", "address"),
+            _group("auth-login", f"{settings.auth_rate_limit}/minute;50/day", "address"),
+            _group("auth-refresh", "60/minute", "address"),
+            _group("auth-register", "5/minute;20/day", "address"),
+            _group("auth-password-reset", "3/minute;10/day", "address"),
+            _group("auth-oauth", "5/minute;20/hour", "address"),
+            _group("auth-code", "5/minute;20/day", "address"),
+            Group("chat", {"free": "10/minute;50/day", "pro": "30/minute;200/day"}),
+            Group(
+                "chat-legacy",
+                {"free": "10/minute;50/day", "pro": "30/minute;200/day"},
+                ("address",),
+            ),
+            Group("chat-image", {"free": "2/minute;10/day", "pro": "5/minute;50/day"}),
+            _group("pantry-write", "60/minute"),
+            _group("pantry-read", "120/minute"),
+            _group("grocery-write", "60/minute"),
+            _group("grocery-read", "120/minute"),
+            _group("families-read", "600/minute"),
+            Group("join", {"default": "20/hour"}, ("user", "address")),
+            _group("notifications", "20/minute"),
+            _group("export", "5/day"),
+        ),
+        settings.rate_limit_overrides,
+    )
+
+
+def _group(name: str, limits: str, per: Per = "user") -> Group:
+    return Group(name, {"default": limits}, (per,))
+
+
+def group_of(method: str, path: str) -> str:
+    """The one group that a call is counted in."""
+    exact = EXACT.get(f"{'GET' if method == 'HEAD' else method} {path}")
+    if exact is not None:
+        return exact
+    return PARTS.get((part_of(path), method in ("GET", "HEAD")), "api")

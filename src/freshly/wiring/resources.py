@@ -1,0 +1,94 @@
+"""What lives as long as a process: the server's, and a worker's."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from freshly.adapters.object_storage import store_for
+from freshly.adapters.openai.client import OpenAIModel
+from freshly.adapters.smtp import mailer_for
+from freshly.adapters.supabase import SupabaseVerifier
+from freshly.chassis.cache.store import Cache
+from freshly.chassis.data.admission import Gate
+from freshly.chassis.data.engine import create_engine
+from freshly.chassis.data.events import Event, Listener
+from freshly.chassis.data.idempotency_keys import Seal
+from freshly.chassis.data.transactions import UnitsOfWork
+from freshly.chassis.data.watchdog import Pulse
+from freshly.chassis.observability.metrics import count_reads, count_statements
+from freshly.chassis.rate_limits.policy import Limiter
+from freshly.chassis.security.signed_urls import LinkSigner
+from freshly.domains.auth.identity import TokenIdentity
+from freshly.domains.auth.passwords import Passwords
+from freshly.domains.auth.repository import StandingRepository
+from freshly.domains.auth.tokens import TokenSigner
+from freshly.domains.families.events import MemberJoined
+from freshly.domains.families.models import Membership
+from freshly.domains.grocery.listeners import (
+    recompute_for_meal,
+    recompute_for_plan,
+    recompute_for_stock,
+)
+from freshly.domains.meal_plans.events import SlotsChanged
+from freshly.domains.meals.events import MealChanged
+from freshly.domains.notifications.listeners import tell_owners_of_new_member
+from freshly.domains.pantry.events import StockChanged
+from freshly.settings import Settings
+from freshly.wiring.rate_limits import groups
+from freshly.wiring.shared_state import Shared
+from freshly.wiring.tables import all_tables
+
+LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
+    MemberJoined: (tell_owners_of_new_member,),
+    StockChanged: (recompute_for_stock,),
+    SlotsChanged: (recompute_for_plan,),
+    MealChanged: (recompute_for_meal,),
+}
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[dict[str, Any]]:
+    """Opens everything, and closes it again."""
+    all_tables()
+    engine = create_engine(
+        settings.pooled_database,
+        pool_size=settings.database_pool_size,
+        max_overflow=settings.database_max_overflow,
+        past_pooler=settings.database_url_pooler is None,
+        statement_timeout=settings.database_statement_timeout,
+    )
+    tokens = TokenSigner(settings)
+    standings = StandingRepository(Membership.__table__)
+    model = OpenAIModel(settings)
+    count_statements(engine)
+    shared = Shared.of(settings)
+    ttl = timedelta(seconds=settings.cache_ttl_seconds)
+    cache = Cache(shared.versions, shared.entries, settings.cache_memory, ttl, count_reads())
+    capacity = settings.database_pool_size + settings.database_max_overflow
+    gate = Gate(capacity, settings.database_pool_timeout)
+    pulse = Pulse(engine)
+    units = UnitsOfWork(engine, cache, gate, pulse)
+    try:
+        async with pulse.beating():
+            yield {
+                "settings": settings,
+                "units": units,
+                "gate": gate,
+                "shared": shared,
+                "tokens": tokens,
+                "passwords": Passwords(),
+                "identity": TokenIdentity(tokens, standings),
+                "limiter": Limiter(groups(settings), shared.counts),
+                "listeners": LISTENERS,
+                "mailer": mailer_for(settings),
+                "oauth": SupabaseVerifier(settings),
+                "objects": store_for(settings),
+                "signer": LinkSigner(settings.secret_key.get_secret_value()),
+                "seal": Seal(settings.secret_key.get_secret_value()),
+                "model": model,
+            }
+    finally:
+        await model.close()
+        await shared.close()
+        await engine.dispose()

@@ -1,0 +1,77 @@
+"""What the processes of one Freshly share, by way of Redis or of being only one."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from freshly import __version__
+from freshly.chassis.cache.store import MemoryVersions, NotShared, Off, SharedEntries, TagVersions
+from freshly.chassis.observability.logging import get_logger
+from freshly.chassis.rate_limits.policy import Counts, MemoryCounts
+from freshly.settings import Settings
+
+logger = get_logger(__name__)
+RedisState = Literal["unused", "connected", "away"]
+
+
+async def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Shared:
+    versions: TagVersions
+    entries: SharedEntries
+    counts: Counts
+    state: Callable[[], RedisState] = lambda: "unused"
+    close: Callable[[], Awaitable[None]] = _nothing
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        if settings.redis_url is not None and settings.cache != "memory":
+            return cls._by_redis(settings, settings.redis_url.get_secret_value())
+        versions = MemoryVersions() if settings.cache_alone else Off()
+        return cls(versions, NotShared(), MemoryCounts())
+
+    @classmethod
+    def _by_redis(cls, settings: Settings, url: str) -> Self:
+        from freshly.chassis.cache import redis_versions  # noqa: PLC0415 - 10 MB that few need
+        from freshly.chassis.redis import client as redis  # noqa: PLC0415
+
+        link = redis.Link(url)
+        prefix = _prefix(settings)
+        courier = redis.Courier(link)
+        versions = redis_versions.RedisVersions(link, courier, prefix)
+
+        async def close() -> None:
+            await versions.close()
+            await courier.close()
+            await link.close()
+
+        return cls(
+            versions if settings.cache == "auto" else Off(),
+            redis.RedisEntries(link, f"{prefix}:{__version__}"),
+            redis.SharedCounts(courier, prefix),
+            lambda: "connected" if link.is_well else "away",
+            close,
+        )
+
+
+def warn_if_apart(settings: Settings) -> None:
+    """Once, at start."""
+    if settings.redis_url is None and settings.cache == "auto" and not settings.cache_alone:
+        logger.warning(
+            "without REDIS_URL nothing is cached, and each process counts calls for itself;"
+            " for a single process say CACHE=memory"
+        )
+
+
+def _prefix(settings: Settings) -> str:
+    """Another Freshly may use the same Redis: it has another database, or other secrets.
+
+    Who signs in to the database, and how, may differ between processes of one Freshly.
+    """
+    where = settings.database
+    own = f"{settings.jwt_secret.get_secret_value()} {where.host} {where.port} {where.database}"
+    return f"freshly:{hashlib.sha256(own.encode()).hexdigest()[:12]}"

@@ -1,0 +1,92 @@
+import json
+import logging
+import sys
+from contextlib import suppress
+
+import pytest
+
+from freshly.chassis.observability.logging import access_line, configure_logging, get_logger, masked
+
+
+@pytest.fixture
+def logged(capsys):
+    configure_logging("INFO")
+    capsys.readouterr()
+
+    def lines():
+        return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+    yield lines
+    configure_logging("WARNING")
+
+
+def test_secrets_are_masked_at_any_depth():
+    event = {
+        "password": "hunter2",
+        "nested": [{"Authorization": "Bearer abc.def", "deep": {"refresh_token": "xyz"}}],
+        "text": "POST /x?token=abc123&code=999999 by alice@example.com with Bearer abc.def.ghi",
+        "url": "postgresql://user:hunter2@host/db",
+        "jwt": "eyJhbGciOi.eyJzdWIi.c2lnbmF0dXJl",
+        "hash": "$argon2id$v=19$m=19456,t=2,p=1$abc$def",
+        "key": "sk-abcdefghijklmnop",
+        "n": 5,
+        "none": None,
+        "yes": True,
+    }
+
+    said = json.dumps(masked(event))
+
+    secrets = ("hunter2", "abc.def", "xyz", "abc123", "999999", "alice@", "eyJhb", "argon2", "sk-a")
+    assert [secret for secret in secrets if secret in said] == []
+    assert '"n": 5' in said
+
+
+def test_a_traceback_tells_no_secret(logged):
+    try:
+        raise RuntimeError("no login with password='hunter2' for alice@example.com")
+    except RuntimeError:
+        get_logger("freshly.test").exception("it broke", api_key="sk-123")
+
+    (line,) = logged()
+    assert "RuntimeError" in line["exception"]
+    assert "hunter2" not in json.dumps(line)
+    assert "alice" not in json.dumps(line)
+    assert line["api_key"] == "***"
+
+
+def test_a_line_stays_a_line(logged):
+    get_logger("freshly.test").info("two\r\nlines\x1b[31m", path="/a\nb")
+    logging.getLogger("somebody.else").warning("three\nlines %s", "\x1b[0m")
+
+    assert [line["event"] for line in logged()] == ["two\r\nlines\x1b[31m", "three\nlines \x1b[0m"]
+
+
+async def test_each_request_is_one_line_with_its_correlation_id(kitchen, logged):
+    alice = await kitchen.person("Alice")
+    logged()
+
+    answer = await alice.get("/users/me?token=secret", headers={"X-Correlation-ID": "my-own-id-1"})
+
+    (line,) = [line for line in logged() if line["logger"] == "freshly.access"]
+    assert answer.status_code == 200
+    assert (line["correlation_id"], line["status"], line["path"]) == (
+        "my-own-id-1",
+        200,
+        "/users/me",
+    )
+    assert line["user_id"] == alice.id
+    assert line["ms"] > 0
+    assert "secret" not in json.dumps(line)
+
+
+async def test_an_answer_does_not_depend_on_room_for_its_line_in_the_log(client, monkeypatch):
+    configure_logging("INFO")
+    full = open("/dev/full", "w", buffering=1)  # noqa: ASYNC230, PTH123, SIM115 - as a full disk
+    monkeypatch.setattr(sys, "stderr", full)
+    try:
+        access_line({"path": "/health"})
+        assert (await client.get("/health")).status_code == 200
+    finally:
+        configure_logging("WARNING")
+        with suppress(OSError):
+            full.close()

@@ -1,0 +1,369 @@
+"""Who may call what how often."""
+
+import asyncio
+import math
+
+import pytest
+from fastapi.routing import iter_route_contexts
+from redis.asyncio.client import Pipeline
+
+from freshly.app import create_app
+from freshly.chassis.data.admission import Overloaded
+from freshly.chassis.rate_limits.policy import Group, Limiter, MemoryCounts, address, windows
+from freshly.chassis.redis.client import LONGEST_CALL, Courier, Link, SharedCounts
+from freshly.settings import BadSettings
+from freshly.wiring.rate_limits import EXACT, PARTS, group_of, groups
+from tests.conftest import client_of, running, settings_for
+from tests.support.api import Kitchen
+
+
+class Clock:
+    now = 1_900_000_040.0  # 20 s into a minute
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+async def served(database_url, tmp_path, clock):
+    """The app with limits on, and a clock of ours."""
+    settings = settings_for(database_url, tmp_path, rate_limit_enabled=True)
+    async with running(settings) as app:
+        limiter = app.state["limiter"]
+        limiter.clock, limiter.counts = clock, MemoryCounts(clock)
+        yield app
+
+
+@pytest.fixture
+async def kitchen(served):
+    async with client_of(served) as client:
+        yield Kitchen(client)
+
+
+async def test_the_limit_is_exact_and_waiting_as_long_as_told_helps(kitchen, clock):
+    alice = await kitchen.person()
+
+    answers = [await alice.get("/notifications/unread-count") for _ in range(23)]
+
+    assert [answer.status_code for answer in answers] == [200] * 20 + [429] * 3
+    assert [int(a.headers["RateLimit"].split(";")[1][2:]) for a in answers[:20]] == [
+        *range(19, -1, -1)
+    ]
+    refused = answers[-1]
+    assert refused.headers["Retry-After"] == "40"
+    assert refused.headers["RateLimit-Policy"] == '"notifications-burst";q=20;w=60'
+    assert refused.headers["RateLimit"] == '"notifications-burst";r=0;t=40'
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert "X-Correlation-ID" in refused.headers
+    body = refused.json()
+    assert body["detail"] == body["message"] == "Rate limit exceeded"
+    assert body["error"] == {
+        "error": "Rate limit exceeded",
+        "route_group": "notifications",
+        "tier": "free",
+        "limit": 20,
+        "window": 60,
+        "policy_type": "burst",
+        "retry_after": 40,
+    }
+    clock.now += 39.9
+    assert (await alice.get("/notifications/unread-count")).status_code == 429
+    clock.now += 0.1
+    assert (await alice.get("/notifications/unread-count")).status_code == 200
+
+
+async def test_a_route_obeys_its_group_only_and_each_user_has_ones_own(kitchen):
+    alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
+    for _ in range(21):
+        await alice.get("/notifications")
+
+    assert (await alice.get("/notifications/unread-count")).status_code == 429
+    assert (await alice.get("/pantry-items/me")).status_code == 200
+    assert (await alice.get("/notifications/stats")).status_code == 200  # of the general limit
+    assert (await bob.get("/notifications")).status_code == 200
+
+
+async def test_sign_in_is_limited_by_address_whoever_signs_in(kitchen):
+    codes = []
+    for n in range(12):
+        given = {"email": f"nobody{n}@example.com", "password": "wrong horse"}
+        codes.append((await kitchen.client.post("/auth/login", json=given)).status_code)
+    assert codes == [401] * 10 + [429] * 2
+
+
+async def test_what_cannot_be_read_counts_and_so_does_what_does_not_exist(kitchen):
+    for body in (b"{", b'{"email": 1}', b"\xff"):
+        for _ in range(2):
+            answer = await kitchen.client.post("/auth/register", content=body)
+            if answer.status_code == 429:
+                break
+            assert answer.status_code == 422
+    assert answer.status_code == 429  # the sixth
+
+    statuses = [(await kitchen.client.get(f"/nothing/{n}")).status_code for n in range(201)]
+    assert statuses == [404] * 200 + [429]
+
+
+async def test_codes_are_limited_by_the_e_mail_address_from_wherever_they_are_asked(served):
+    async def asked_from(host):
+        async def moved(scope, receive, send):
+            await served({**scope, "client": (host, 1)}, receive, send)
+
+        async with client_of(moved) as client:
+            given = {"email": "alice@example.com", "code": "123456"}
+            return await client.post("/auth/verify-code", json=given)
+
+    answers = [await asked_from(f"198.51.100.{n}") for n in range(7)]
+    assert [answer.status_code for answer in answers] == [400] * 5 + [429] * 2
+    assert answers[-1].json()["error"]["route_group"] == "auth-code"
+    assert answers[-1].headers["Retry-After"] == "40"
+
+
+async def test_a_day_is_a_window_too_and_is_told_when_it_is_what_refuses(kitchen, clock):
+    """A call that the minute refuses is not taken off the day."""
+    given = {"email": "nobody@example.com", "password": "wrong horse"}
+    accepted = 0
+    for _ in range(6):
+        for _ in range(12):
+            answer = await kitchen.client.post("/auth/login", json=given)
+            accepted += answer.status_code == 401
+        clock.now += 60
+
+    assert accepted == 50
+    error = answer.json()["error"]
+    assert (error["policy_type"], error["limit"]) == ("daily", 50)
+    clock.now += int(answer.headers["Retry-After"]) - 60
+    assert clock.now % 86400 < 1
+    assert (await kitchen.client.post("/auth/login", json=given)).status_code == 401
+
+
+async def test_every_answer_says_what_is_left_but_those_of_the_system(kitchen):
+    alice = await kitchen.person()
+    for answer in (
+        await alice.get("/families"),
+        await alice.get("/meals/999"),
+        await alice.post("/meals/me", {}),
+        await kitchen.client.get("/families"),
+        await kitchen.client.get("/nowhere"),
+    ):
+        assert {"RateLimit", "RateLimit-Policy"} <= {
+            name.title().replace("Ratelimit", "RateLimit") for name in answer.headers
+        }, answer.url
+    for path in ("/health", "/ready"):
+        assert "RateLimit" not in (await kitchen.client.get(path)).headers
+
+
+async def test_while_nobody_can_tell_who_calls_they_are_not_counted_as_strangers(
+    served, kitchen, monkeypatch
+):
+    alice = await kitchen.person()
+
+    async def fail(*_):
+        raise Overloaded
+
+    monkeypatch.setattr(served.state["identity"], "identify", fail)
+    served.state["units"].cache.__post_init__()  # forgets who she is
+
+    answers = [await alice.get("/families") for _ in range(201)]
+
+    assert {answer.status_code for answer in answers} == {503}
+    assert (
+        (await kitchen.client.get("/nowhere"))
+        .headers["RateLimit"]
+        .startswith('"anonymous-burst";r=199')
+    )
+
+
+FREE, PRO = ("free",), ("free", "pro")
+POLICIES = [
+    (PRO, "GET /recipes", ("user",), ["100/min", "100/min"]),
+    (FREE, "POST /auth/login", ("address",), ["10/min 50/day"]),
+    (FREE, "POST /auth/refresh", ("address",), ["60/min"]),
+    (FREE, "POST /auth/register", ("address",), ["5/min 20/day"]),
+    (FREE, "POST /auth/forgot-password", ("address",), ["3/min 10/day"]),
+    (FREE, "POST /auth/forgot-password/verify", ("address",), ["3/min 10/day"]),
+    (FREE, "POST /auth/reset-password", ("address",), ["3/min 10/day"]),
+    (FREE, "POST /auth/login/oauth", ("address",), ["5/min 20/hour"]),
+    (FREE, "POST /auth/send-code", ("address",), ["5/min 20/day"]),
+    (FREE, "POST /auth/logout", ("address",), ["10/min"]),
+    (PRO, "POST /chat", ("user",), ["10/min 50/day", "30/min 200/day"]),
+    (PRO, "POST /chat/scan-grocery", ("user",), ["10/min 50/day", "30/min 200/day"]),
+    (PRO, "POST /chat/generate-image", ("user",), ["2/min 10/day", "5/min 50/day"]),
+    (FREE, "GET /pantry-items/me", ("user",), ["120/min"]),
+    (FREE, "PATCH /pantry-items/1", ("user",), ["60/min"]),
+    (FREE, "GET /grocery-lists/me", ("user",), ["120/min"]),
+    (FREE, "POST /grocery-lists", ("user",), ["60/min"]),
+    (FREE, "GET /families", ("user",), ["600/min"]),
+    (FREE, "POST /families/join", ("user", "address"), ["20/hour"]),
+    (FREE, "GET /notifications", ("user",), ["20/min"]),
+    (FREE, "POST /users/me/export", ("user",), ["5/day"]),
+    (FREE, "GET /files/x", ("address",), ["1200/min"]),
+]
+NAMES = {60: "min", 3600: "hour", 86400: "day"}
+
+
+@pytest.mark.parametrize(("tiers", "call", "per", "limits"), POLICIES, ids=[p[1] for p in POLICIES])
+def test_every_group_has_its_numbers(tmp_path, tiers, call, per, limits):
+    method, path = call.split()
+    group = groups(settings_for("sqlite:///x", tmp_path))[group_of(method, path)]
+
+    assert group.per == per
+    assert [
+        " ".join(f"{one.amount}/{NAMES[one.seconds]}" for one in windows(group.of_tier(tier)))
+        for tier in tiers
+    ] == limits
+
+
+async def test_forgotten_passwords_are_counted_together(kitchen):
+    given = {"email": "nobody@example.com", "code": "123456", "new_password": "a new horse"}
+    paths = ("forgot-password", "forgot-password/verify", "reset-password", "forgot-password")
+    answers = [(await kitchen.client.post(f"/auth/{path}", json=given)) for path in paths]
+    assert [answer.status_code == 429 for answer in answers] == [False] * 3 + [True]
+
+
+async def test_joining_is_counted_by_person_and_by_address(kitchen):
+    alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
+    guess = {"invite_code": "WRONG123"}
+    alices = [(await alice.post("/families/join", guess)).status_code for _ in range(20)]
+    assert 429 not in alices
+    refused = await bob.post("/families/join", guess)
+    assert (refused.status_code, refused.json()["error"]["route_group"]) == (429, "join")
+
+
+async def test_a_tier_has_its_own_limits_and_an_unknown_one_those_of_everybody(clock):
+    given = {"chat": Group("chat", {"free": "2/minute", "pro": "3/minute"})}
+    limiter = Limiter(given, MemoryCounts(clock), clock)
+
+    async def allowed(tier, subject):
+        return sum([(await limiter.hit("chat", tier, [subject])).allowed for _ in range(5)])
+
+    assert [await allowed("free", "a"), await allowed("pro", "b"), await allowed("gold", "c")] == [
+        2,
+        3,
+        2,
+    ]
+
+
+def test_overrides_change_a_tier_and_leave_the_rest(tmp_path):
+    settings = settings_for(
+        "sqlite:///x", tmp_path, rate_limit_overrides={"chat": {"free": "1/minute"}}
+    )
+    assert groups(settings)["chat"].limits == {"free": "1/minute", "pro": "30/minute;200/day"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "why"),
+    [
+        ({"chatt": {"free": "1/minute"}}, "there is no group chatt"),
+        ({"chat": {"free": "often"}}, "'often' is not a limit such as 10/minute;50/day"),
+    ],
+)
+def test_an_override_that_means_nothing_stops_the_start(tmp_path, overrides, why):
+    settings = settings_for("sqlite:///x", tmp_path, rate_limit_overrides=overrides)
+    with pytest.raises(BadSettings, match=why):
+        create_app(settings)
+
+
+def test_the_contracts_general_settings_are_honoured(tmp_path):
+    settings = settings_for(
+        "sqlite:///x", tmp_path, rate_limit_requests=7, rate_limit_window=30, auth_rate_limit=3
+    )
+    found = groups(settings)
+    assert windows(found["api"].limits["default"])[0].amount == 7
+    assert windows(found["api"].limits["default"])[0].seconds == 30
+    assert windows(found["auth-login"].limits["default"])[0].amount == 3
+
+
+def test_every_route_that_is_named_exists(tmp_path):
+    app = create_app(settings_for("sqlite:///x", tmp_path))
+    known = {
+        f"{method} {route.path}"
+        for route in iter_route_contexts(app.routes)
+        for method in route.methods or ()
+    }
+    assert EXACT.keys() <= known
+    for part, reads in PARTS:
+        assert any(path.split(" /")[1].split("/")[0] == part for path in known), (part, reads)
+    assert group_of("HEAD", "/pantry-items/me") == "pantry-read"
+    assert group_of("GET", "/recipes") == "api"
+
+
+@pytest.mark.parametrize(
+    ("client", "subject"),
+    [
+        (("203.0.113.7", 1), "203.0.113.7"),
+        (("::ffff:203.0.113.7", 1), "203.0.113.7"),
+        (("2001:db8:1:2:3:4:5:6", 1), "2001:db8:1:2::/64"),
+        (("2001:db8:1:2::9", 1), "2001:db8:1:2::/64"),
+        (None, "-"),
+    ],
+)
+def test_a_household_behind_ipv6_is_one_address(client, subject):
+    assert address({"client": client}) == subject
+
+
+async def test_counts_of_windows_that_are_over_are_forgotten(clock):
+    counts = MemoryCounts(clock)
+    limiter = Limiter({"g": Group("g", {"default": "5/minute;9/day"})}, counts, clock)
+    for person in range(1000):
+        await limiter.hit("g", "free", [f"u{person}"])
+    clock.now += 2 * 86400
+    await limiter.hit("g", "free", ["u1"])
+    assert len(counts) == 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "first", "last"),
+    [("9/hour", 0, 3599.9), ("9/day", 0, 86399.9), ("9/day", 23 * 3600 - 2, 23 * 3600 + 2)],
+)
+async def test_a_window_counts_from_its_first_moment_to_its_last(clock, limit, first, last):
+    limiter = Limiter({"g": Group("g", {"default": limit})}, MemoryCounts(clock), clock)
+    midnight = clock.now - clock.now % 86400
+
+    clock.now = midnight + first
+    assert (await limiter.hit("g", "free", ["u1"])).remaining == 8
+    clock.now = midnight + last
+    assert (await limiter.hit("g", "free", ["u1"])).remaining == 7
+
+
+async def test_nobody_waits_again_for_a_redis_that_has_just_failed(redis_url, clock, monkeypatch):
+    link = Link(redis_url)
+    limiter = Limiter(
+        {"g": Group("g", {"default": "3/minute"})},
+        SharedCounts(Courier(link), f"test{id(link)}"),
+        clock,
+    )
+    never = asyncio.Event()
+    execute = Pipeline.execute
+
+    async def hang(*_, **__):
+        await never.wait()
+
+    monkeypatch.setattr(Pipeline, "execute", hang)
+    started = asyncio.get_running_loop().time()
+    left = [(await limiter.hit("g", "free", ["u1"])).remaining for _ in range(3)]
+    took = asyncio.get_running_loop().time() - started
+    monkeypatch.setattr(Pipeline, "execute", execute)
+    await link.close()
+
+    assert left == [2, 1, 0]  # counted by this process alone
+    assert took < 2 * 2 * LONGEST_CALL
+
+
+async def test_it_is_exact_over_processes(redis_url, clock):
+    links = [Link(redis_url) for _ in range(4)]
+    group = {"g": Group("g", {"default": "100/minute"})}
+    prefix = f"test{id(links)}"
+    limiters = [Limiter(group, SharedCounts(Courier(link), prefix), clock) for link in links]
+
+    verdicts = await asyncio.gather(*(limiters[n % 4].hit("g", "free", ["u1"]) for n in range(240)))
+
+    assert sum(verdict.allowed for verdict in verdicts) == 100
+    assert {v.retry_after for v in verdicts if not v.allowed} == {math.ceil(60 - clock.now % 60)}
+    for link in links:
+        await link.close()

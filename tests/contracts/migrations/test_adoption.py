@@ -1,0 +1,195 @@
+"""A database of the existing app is taken over: every row is kept, and its people sign in."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from freshly.commands.migrate import newest_revision
+from tests.conftest import _on_server, client_of, running, settings_for
+from tests.contracts.migrations.test_migrations import EXISTING, FIRST, postgres_database, rows
+from tests.support.api import PASSWORD, Kitchen, Person
+
+__all__ = ["postgres_database"]
+SQL = Path(__file__).with_name("adopted.sql").read_text()
+# Filled in where the old app knew nothing; never changed where it did.
+COMPLETED = {
+    "ingredients": {
+        *("category", "canonical_unit_type", "canonical_unit"),
+        *("avg_weight_per_unit_g", "density_g_per_ml"),
+    },
+    "units": {"display_name"},
+}
+LONG = "x" * 100
+PASSWORDS = {
+    "Old@Example.com": PASSWORD,
+    "old@example.com": PASSWORD,
+    "bob@example.com": PASSWORD,
+    "LONG@example.com": LONG,
+}
+
+
+@pytest.fixture
+def existing(postgres_database):
+    asyncio.run(_on_server(postgres_database, SQL))
+    return postgres_database
+
+
+@pytest.fixture
+def adopted(existing, tmp_path):
+    freshly("migrate", url=existing, folder=tmp_path)
+    return existing
+
+
+def freshly(*words, url, folder):
+    environment = {**os.environ, "DATABASE_URL": url, "DATA_DIR": str(folder)}
+    run = subprocess.run(
+        [sys.executable, "-m", "freshly", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def dump(url):
+    """Each row of each old table by its old columns, by its key."""
+
+    async def ask():
+        connection = await asyncpg.connect(url)
+        found = {}
+        try:
+            for table, facts in EXISTING["tables"].items():
+                columns = ", ".join(f'"{name}"::text' for name in facts["columns"])
+                question = f"SELECT {columns} FROM {table}"  # noqa: S608 - names of ours
+                for row in await connection.fetch(question):
+                    values = dict(row)
+                    key = values.get("id") or tuple(values.values())
+                    found[table, key] = values
+        finally:
+            await connection.close()
+        return found
+
+    return asyncio.run(ask())
+
+
+def test_every_table_of_the_fixture_has_rows(existing):
+    assert {table for table, _ in dump(existing)} == EXISTING["tables"].keys()
+
+
+def test_every_row_is_kept(existing, tmp_path):
+    before = dump(existing)
+
+    said = freshly("migrate", url=existing, folder=tmp_path)
+    after = dump(existing)
+
+    assert f"{FIRST} -> {newest_revision()}" in said
+    for (table, key), values in before.items():
+        kept = after[table, key]
+        may_change = COMPLETED.get(table, set())
+        for column, value in values.items():
+            if value is not None or column not in may_change:
+                assert kept[column] == value, (table, key, column)
+    grown = {table for table, _ in after.keys() - before.keys()}
+    assert grown == {"units", "ingredients", "diet_tags"}
+
+
+def test_once_more_changes_nothing(adopted, tmp_path):
+    before = dump(adopted)
+
+    said = freshly("migrate", url=adopted, folder=tmp_path)
+
+    assert f"{newest_revision()} -> {newest_revision()}" in said
+    assert dump(adopted) == before
+
+
+def test_a_database_that_does_not_say_its_revision_is_stamped(existing, tmp_path):
+    asyncio.run(_on_server(existing, "DROP TABLE alembic_version"))
+    before = dump(existing)
+
+    freshly("migrate", url=existing, folder=tmp_path)
+
+    assert before.keys() <= dump(existing).keys()
+    assert rows(existing, "SELECT version_num FROM alembic_version") == [(newest_revision(),)]
+
+
+def test_a_dry_run_prints_what_is_missing_and_does_nothing(existing, tmp_path):
+    before = dump(existing)
+
+    said = freshly("migrate", "--dry-run", url=existing, folder=tmp_path)
+
+    assert "CREATE TABLE email_codes" in said
+    assert "CREATE TABLE users" not in said
+    assert dump(existing) == before
+    assert rows(existing, "SELECT version_num FROM alembic_version") == [(FIRST,)]
+    # It is the SQL that does it.
+    asyncio.run(_on_server(existing, said.replace("BEGIN;", "").replace("COMMIT;", "")))
+    assert rows(existing, "SELECT version_num FROM alembic_version") == [(newest_revision(),)]
+
+
+@pytest.mark.parametrize("email", PASSWORDS)
+async def test_people_sign_in_with_the_passwords_they_had(adopted, tmp_path, email):
+    settings = settings_for(adopted, tmp_path)
+    async with running(settings) as app, client_of(app) as client:
+        for _ in range(2):  # the second time with the better hash
+            tokens = await Kitchen(client).sign_in(email, PASSWORDS[email])
+            headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+            me = (await client.get("/users/me", headers=headers)).json()
+            assert me["email"].lower() == email.lower()
+        wrong = {"email": email, "password": "not that one"}
+        assert (await client.post("/auth/login", json=wrong)).status_code == 401
+
+
+async def test_people_find_what_they_had_and_go_on(adopted, tmp_path):
+    settings = settings_for(adopted, tmp_path)
+    async with running(settings) as app, client_of(app) as client:
+        kitchen = Kitchen(client)
+        olga = Person(client, {"id": 1}, await kitchen.sign_in("old@example.com"))
+        bob = Person(client, {"id": 2}, await kitchen.sign_in("bob@example.com"))
+
+        assert [f["id"] for f in await olga.read("/families")] == [1]
+        pantry = await olga.read("/pantry-items/me")
+        assert [(item["id"], item["ingredient_name"]) for item in pantry] == [
+            (2, "milk"),
+            (3, None),
+        ]
+        assert [i["id"] for i in await bob.read("/pantry-items/family/1")] == [1, 8]
+        (pancakes,) = await olga.read("/meals/me")
+        assert pancakes["ingredients"][1] == {
+            "name": "Eggs",
+            "amount": "3",
+            "inPantry": True,
+            "in_pantry": True,
+        }
+        assert [meal["name"] for meal in await bob.read("/meals/me")] == ["Bob's stew", "Pancakes"]
+        assert [plan["id"] for plan in await bob.read("/meal-plans/me")] == [2]
+        assert [plan["id"] for plan in await bob.read("/meal-plans/family/1")] == [1, 3]
+        assert len(await bob.read("/meal-plans/1/slots")) == 2
+        assert [one["id"] for one in await bob.read("/grocery-lists/me")] == [2]
+        assert [one["id"] for one in await olga.read("/grocery-lists/family/1")] == [1, 3]
+        assert (await olga.read("/preferences/me"))["food_allergies"] == ["nuts", "sea food"]
+        assert [recipe["title"] for recipe in await olga.read("/recipes")] == ["Pea soup"]
+        (told,) = await olga.read("/notifications")
+        assert told["relatedUserName"] == "bob@example.com"
+        assert [m["name"] for m in await bob.read("/meal-share-requests/accepted-meals")] == [
+            "Pancakes"
+        ]
+        talk = await olga.read("/chat/conversations/1")
+        assert [message["content"] for message in talk["messages"]] == [
+            *("You are helpful.", "What is this food?", "Soup."),
+        ]
+        assert talk["messages"][1]["image_url"].startswith("https://pictures.example.com/")
+        # New rows go on after the old ones, and old lists are worked with.
+        assert (await kitchen.meal(olga))["id"] == 6
+        synced = await olga.made("/grocery-lists/1/sync-pantry", status=200)
+        assert synced["items_removed"] == 1
+        rebuilt = await olga.made("/grocery-lists/rebuild-from-meal-plan/1", status=200)
+        assert rebuilt["grocery_list"]["id"] == 1
+        assert (await olga.delete("/users/me")).status_code == 204
+        assert (await bob.read("/families/1/members"))[0]["role"] in {"owner", "member"}

@@ -1,0 +1,149 @@
+"""The description of the API: complete, without a network, and good enough to make a client of."""
+
+import compileall
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from freshly.app import TAGS, create_app
+from freshly.chassis.web.schemas import Schema
+from freshly.examples import EXAMPLES
+from freshly.wiring.tables import DOMAINS
+from tests.conftest import settings_for
+from tests.contracts.test_guards import PUBLIC
+
+METHODS = {"get", "post", "put", "patch", "delete"}
+PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory):
+    return create_app(settings_for("sqlite://", tmp_path_factory.mktemp("app"))).openapi()
+
+
+def operations(document):
+    found = [
+        (path, method, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if method in METHODS
+    ]
+    assert len(found) > 120
+    return found
+
+
+def test_every_operation_says_what_it_does_and_how_it_can_fail(document):
+    for path, method, operation in operations(document):
+        where = f"{method} {path}"
+        assert operation["summary"], where
+        assert set(operation["tags"]) <= TAGS.keys(), where
+        signed_in = path not in {open_path.replace(":path}", "}") for open_path in PUBLIC}
+        assert ("security" in operation) == signed_in, where
+        assert not signed_in or "401" in operation["responses"], where
+        # Any text will do for If-Match: another than the right one is 412.
+        named = {one["name"] for one in operation.get("parameters", ())} - {"If-Match"}
+        assert ("422" in operation["responses"]) or not (named or operation.get("requestBody")), (
+            where
+        )
+        for status, response in operation["responses"].items():
+            if status == "default" or int(status) >= 400:
+                assert response["content"] == PROBLEM, f"{where} {status}"
+                assert response["description"], f"{where} {status}"
+
+
+def test_retries_and_states_are_described(document):
+    for path, method, operation in operations(document):
+        named = {one["name"] for one in operation.get("parameters", ())}
+        assert ("Idempotency-Key" in named) == (method == "post"), path
+        assert ("If-Match" in named) == ("412" in operation["responses"]), path
+        if "304" in operation["responses"]:
+            assert (method, "ETag" in operation["responses"]["200"]["headers"]) == ("get", True)
+    item = document["paths"]["/pantry-items/{id}"]
+    assert "ETag" in item["patch"]["responses"]["200"]["headers"]
+    assert "412" in item["delete"]["responses"]
+    assert "304" in item["get"]["responses"]
+
+
+def test_operations_have_names_of_their_own(document):
+    names = [operation["operationId"] for _, _, operation in operations(document)]
+
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch(r"[a-z_]+", name) for name in names)
+
+
+def test_tags_stand_in_the_order_of_the_domains(document):
+    spelled = {"grocery lists": "grocery", "meal plans": "meal_plans"}
+    named = [spelled.get(tag["name"], tag["name"]) for tag in document["tags"]]
+
+    assert [name for name in named if name in DOMAINS] == [d for d in DOMAINS if d in named]
+    assert all(tag["description"] for tag in document["tags"])
+
+
+def test_every_request_body_has_an_example_that_is_valid(document):
+    schemas = {schema.__name__: schema for schema in subclasses(Schema)}
+    bodies = set()
+    for _, _, operation in operations(document):
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            bodies |= set(re.findall(r"schemas/(\w+)", json.dumps(content)))
+
+    forms = {name for name in bodies if name.startswith("Body_")}
+    assert bodies - forms == EXAMPLES.keys()
+    for name, example in EXAMPLES.items():
+        schemas[name].model_validate(example)
+        assert document["components"]["schemas"][name]["examples"] == [example]
+
+
+def subclasses(model):
+    for one in model.__subclasses__():
+        yield one
+        yield from subclasses(one)
+
+
+async def test_the_docs_need_no_network(client):
+    page = await client.get("/docs")
+    assert page.status_code == 200
+    addresses = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)""", page.text)
+    assert "/openapi.json" in addresses
+    for address in addresses:
+        if not address.startswith("data:"):
+            assert address.startswith("/"), address
+            answer = await client.get(address)
+            assert answer.status_code == 200, address
+            assert len(answer.content) > 1000
+    assert (await client.get("/docs/assets/LICENSE")).status_code == 404
+    assert (await client.get("/api/v1/docs")).status_code == 404
+
+
+def test_a_typed_client_can_be_made_of_it_and_compiles(document, tmp_path):
+    source, client = tmp_path / "openapi.json", tmp_path / "freshly_client"
+    source.write_text(json.dumps(document))
+    (tmp_path / "config.yaml").write_text("post_hooks: []\n")
+
+    made = subprocess.run(
+        [
+            *(sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none"),
+            *("--path", source, "--output-path", client, "--config", tmp_path / "config.yaml"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert made.returncode == 0, made.stderr
+    assert "warning" not in (made.stdout + made.stderr).lower(), made.stdout + made.stderr
+    assert compileall.compile_dir(client, quiet=1)
+    apis = [path for path in (client / "api").rglob("*.py") if path.stem != "__init__"]
+    assert len(apis) == len(operations(document))
+    checked = subprocess.run(
+        [
+            *(sys.executable, "-m", "mypy", "--ignore-missing-imports", "--follow-imports=silent"),
+            *("--cache-dir", tmp_path / "mypy", "--config-file", "/dev/null", client),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout[-2000:]

@@ -1,0 +1,87 @@
+"""Somebody with one of everything, whose id is found nowhere by chance."""
+
+import pytest
+from sqlalchemy import text
+
+from tests.conftest import settings_for
+from tests.support.api import PASSWORD, Kitchen
+from tests.support.fake_services import model_server
+from tests.support.pictures import in_base64, picture
+
+UNMISTAKABLE = 7_654_321
+
+
+async def unmistakable(units):
+    """The next person has this id."""
+    async with units.writing() as session:
+        insert = (
+            "INSERT INTO users (id, email, hashed_password, password_reset_attempts)"
+            " VALUES (:id, 'nobody@example.com', 'x', 0)"
+        )
+        await session.execute(text(insert), {"id": UNMISTAKABLE - 1})
+        if session.get_bind().dialect.name == "postgresql":
+            await session.execute(text(f"SELECT setval('users_id_seq', {UNMISTAKABLE - 1})"))
+
+
+async def drop_placeholder(units):
+    async with units.writing() as session:
+        await session.execute(text("DELETE FROM users WHERE email = 'nobody@example.com'"))
+
+
+@pytest.fixture
+async def settings(database_url, tmp_path):
+    async with model_server() as model:
+        yield settings_for(database_url, tmp_path, openai_base_url=model.url)
+
+
+@pytest.fixture
+async def home(kitchen: Kitchen, units, client):
+    """Zora, who has everything that one can have, and Bob, who shares a family with her."""
+    bob = await kitchen.person("Bob")
+    await unmistakable(units)
+    zora = await kitchen.person(
+        "Zoraida", email="zoraida.unmistakable@example.com", phone_number="+49 555 0199"
+    )
+    await drop_placeholder(units)
+    assert zora.id == UNMISTAKABLE
+
+    class Home:
+        pass
+
+    Home.bob, Home.zora = bob, zora
+    Home.theirs = await kitchen.family(bob, zora, name="Bob's")
+    Home.hers = await kitchen.family(zora, name="Zora's own")
+    await furnish(kitchen, zora, bob, Home)
+    await client.post("/auth/login", json={"email": zora.user["email"], "password": f"{PASSWORD}!"})
+    return Home
+
+
+async def furnish(kitchen, zora, bob, home):
+    theirs = home.theirs["id"]
+    await kitchen.stock(zora, "egg", 1, "pcs")
+    await kitchen.ingredient(zora, "Zoraida's jam")
+    meal = await kitchen.meal(zora, [("egg", "2")], name="Her soup", familyId=theirs)
+    for family in (home.hers, home.theirs, None):
+        plan = await kitchen.plan(zora, family, title="Her week")
+        await kitchen.planned(zora, plan, 0, "dinner", meal, notes="as always")
+        await zora.made(f"/grocery-lists/rebuild-from-meal-plan/{plan['id']}", status=200)
+    shelf = {"family_id": theirs}
+    await kitchen.stock(zora, "Her own rice", 1, "kg")
+    await kitchen.stock(zora, "Common rice", 1, "kg", **shelf)
+    await zora.made("/recipes", {"family_id": theirs, "title": "Her pie"})
+    offered = await kitchen.meal(bob, name="Bob's pasta")
+    for meal_id, sender, recipient in (
+        (meal["id"], zora, bob),
+        (offered["id"], bob, zora),
+    ):
+        offer = {"mealId": meal_id, "recipientUserId": recipient.id, "message": "Try this"}
+        made = await sender.made("/meal-share-requests", offer)
+        answer = {"action": "accept"}
+        await recipient.made(f"/meal-share-requests/{made['id']}/respond", answer, status=200)
+    await zora.patch("/preferences/me", {"calorie_target": 2222})
+    await zora.patch("/notifications/choices", {"digest": "none"})
+    avatar = {"files": {"file": ("me.png", picture())}}
+    assert (await zora.post("/storage/avatar/proxy", **avatar)).status_code == 201
+    asked = {"message": "What can I cook with this food?", "image": in_base64(picture())}
+    await zora.made("/chat", asked, status=200)
+    await kitchen.client.post("/auth/send-code", json={"email": zora.user["email"]})

@@ -1,0 +1,210 @@
+"""Sign-up and sign-in by Supabase's tokens."""
+
+import json
+import time
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from pydantic import SecretStr
+
+from tests.conftest import client_of, running, settings_for
+from tests.support.api import Kitchen
+from tests.support.fake_services import key_server
+
+SECRET = "the shared secret of the sign-in service, long enough"
+
+
+class Supabase:
+    """Signs as the sign-in service does."""
+
+    def __init__(self, url):
+        self.url = url
+        self.private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+    def jwks(self, kid="k1"):
+        public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.private.public_key()))
+        return {"keys": [{**public, "kid": kid, "alg": "RS256", "use": "sig"}]}
+
+    def token(self, sub="abc", email="alice@example.com", provider="google", **changes):
+        by_key = changes.pop("by_key", False)
+        claims = {
+            "sub": sub,
+            "email": email,
+            "aud": "authenticated",
+            "iss": f"{self.url}/auth/v1",
+            "exp": int(time.time()) + 600,
+            "user_metadata": {"name": "Alice Cook"},
+            "app_metadata": {"provider": provider},
+            **changes,
+        }
+        claims = {name: value for name, value in claims.items() if value is not None}
+        if by_key:
+            return jwt.encode(claims, self.private, "RS256", headers={"kid": by_key})
+        return jwt.encode(claims, SECRET, "HS256")
+
+
+@pytest.fixture
+async def oauth(database_url, tmp_path):
+    keys = {}
+    async with key_server(keys) as (url, asked):
+        supabase = Supabase(url)
+        keys.update(supabase.jwks())
+        supabase.asked, supabase.keys = asked, keys
+        settings = settings_for(
+            database_url, tmp_path, supabase_url=url, supabase_jwt_secret=SecretStr(SECRET)
+        )
+        async with running(settings) as app, client_of(app) as client:
+            yield supabase, client
+
+
+async def post(client, path, token):
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return await client.post(f"/auth/{path}/oauth", headers=headers)
+
+
+async def said(client, path, token):
+    answer = await post(client, path, token)
+    return answer.status_code, answer.json().get("detail")
+
+
+@pytest.mark.parametrize("by_key", [False, "k1"])
+async def test_somebody_signs_up_and_signs_in_with_a_vouched_for_account(oauth, by_key):
+    supabase, client = oauth
+    token = supabase.token(by_key=by_key)
+
+    signed_up = await post(client, "signup", token)
+    signed_in = await post(client, "login", token)
+
+    assert signed_up.status_code == signed_in.status_code == 200
+    user = signed_up.json()["user"]
+    assert user == {
+        "id": user["id"],
+        "email": "alice@example.com",
+        "username": "Alice Cook",
+        "auth_provider": "google",
+    }
+    assert signed_up.json()["token_type"] == "bearer"
+    headers = {"Authorization": f"Bearer {signed_in.json()['access_token']}"}
+    assert (await client.get("/users/me", headers=headers)).json()["name"] == "Alice Cook"
+    assert (await client.get("/preferences/me", headers=headers)).json()["calorie_target"] == 2000
+    refresh = {"refresh_token": signed_in.json()["refresh_token"]}
+    assert (await client.post("/auth/refresh", json=refresh)).status_code == 200
+    password = {"email": "alice@example.com", "password": "anything at all"}
+    assert (await client.post("/auth/login", json=password)).status_code == 401
+
+
+async def test_the_keys_are_fetched_once(oauth):
+    supabase, client = oauth
+    for n in range(3):
+        token = supabase.token(f"s{n}", f"p{n}@example.com", by_key="k1")
+        assert (await post(client, "signup", token)).status_code == 200
+
+    assert len(supabase.asked) == 1
+
+
+async def test_a_username_falls_back_to_the_address(oauth):
+    supabase, client = oauth
+
+    answer = await post(client, "signup", supabase.token(user_metadata=None))
+
+    assert answer.json()["user"]["username"] == "alice"
+
+
+@pytest.mark.parametrize("path", ["signup", "login"])
+async def test_tokens_that_prove_nothing_are_refused(oauth, path):
+    supabase, client = oauth
+    other = Supabase(supabase.url)
+    bad = [
+        "garbage",
+        "null",
+        supabase.token(aud="someone else"),
+        supabase.token(iss="https://elsewhere.example.com/auth/v1"),
+        supabase.token(aud=None),
+        supabase.token(sub=None),
+        other.token(by_key="k1"),
+        supabase.token(by_key="k2"),
+        jwt.encode({"sub": "abc"}, "x" * 40, "HS256"),
+        jwt.encode({"sub": "abc"}, None, "none"),
+    ]
+
+    for token in bad:
+        assert await said(client, path, token) == (401, "Invalid token"), token
+    late = supabase.token(exp=int(time.time()) - 10)
+    assert await said(client, path, late) == (401, "Token expired")
+    assert await said(client, path, None) == (401, "Invalid or expired token")
+
+
+async def test_refusals_of_sign_up_name_the_reason(oauth):
+    supabase, client = oauth
+    await Kitchen(client).person("Bob", email="bob@example.com")
+    assert (await post(client, "signup", supabase.token())).status_code == 200
+
+    async def refusal(*facts, **changes):
+        return await said(client, "signup", supabase.token(*facts, **changes))
+
+    assert await refusal("new", None) == (400, "OAuth profile missing email")
+    assert await refusal("new", "new@example.com", "github") == (
+        400,
+        "Unsupported OAuth provider",
+    )
+    assert (await refusal("abc", "new@example.com"))[0] == 409
+    assert await refusal("new", "bob@example.com") == (409, "Email already registered")
+    assert await refusal("new", "ALICE@example.com", "apple") == (
+        409,
+        "Email already registered with google",
+    )
+
+
+async def test_a_person_is_told_of_sign_ins_by_the_wrong_provider(oauth):
+    supabase, client = oauth
+    signed_up = (await post(client, "signup", supabase.token())).json()
+
+    assert (await post(client, "login", supabase.token(provider="apple"))).status_code == 400
+
+    headers = {"Authorization": f"Bearer {signed_up['access_token']}"}
+    told = (await client.get("/users/me/activity", headers=headers)).json()["items"]
+    assert [(one["kind"], one["outcome"], one["detail"]) for one in told] == [
+        ("sign_in", "refused", "apple"),
+        ("sign_in", "done", "google"),
+    ]
+
+
+async def test_an_address_alone_opens_nobodys_account(oauth):
+    supabase, client = oauth
+    await Kitchen(client).person("Bob", email="bob@example.com")
+    assert (await post(client, "signup", supabase.token())).status_code == 200
+    unknown = (404, "User not registered. Please sign up first.")
+    mismatch = (400, "Authentication provider mismatch.")
+
+    assert await said(client, "login", supabase.token("other")) == unknown
+    assert await said(client, "login", supabase.token("b", "bob@example.com")) == unknown
+    assert await said(client, "login", supabase.token(provider="apple")) == mismatch
+    assert await said(client, "login", supabase.token("other", provider="apple")) == mismatch
+    assert await said(client, "login", supabase.token(provider="github")) == (
+        400,
+        "Unsupported OAuth provider",
+    )
+    assert await said(client, "login", supabase.token(email=None)) == (
+        401,
+        "Invalid or expired token",
+    )
+    # The address may have changed since; the id is what counts.
+    moved = await post(client, "login", supabase.token(email="moved@example.com"))
+    assert moved.status_code == 200
+
+
+async def test_keys_that_cannot_be_fetched_are_503(oauth):
+    supabase, client = oauth
+    supabase.keys.clear()
+
+    status, detail = await said(client, "login", supabase.token(by_key="k1"))
+
+    assert (status, detail) == (503, "The sign-in service does not answer. Try again.")
+
+
+async def test_without_settings_the_answer_names_the_setting(client):
+    answer = await post(client, "login", "x.y.z")
+
+    assert answer.status_code == 503
+    assert "SUPABASE_URL" in answer.json()["detail"]

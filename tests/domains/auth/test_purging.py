@@ -1,0 +1,59 @@
+"""What is of no use any more is forgotten, and nothing else."""
+
+from datetime import timedelta
+
+from sqlalchemy import func, select
+
+from freshly.chassis.jobs.models import ScheduleRow
+from freshly.domains.auth.jobs import PurgeExpired
+from freshly.domains.auth.models import EmailCode, RefreshToken, SignIn
+
+LONG_AGO = timedelta(days=40)
+
+
+async def counts(units):
+    async with units.reading() as session:
+        return [
+            await session.scalar(select(func.count()).select_from(table))
+            for table in (EmailCode, SignIn, RefreshToken)
+        ]
+
+
+async def age(units, table, *conditions):
+    async with units.writing() as session:
+        for row in await session.scalars(select(table).where(*conditions)):
+            row.expires_at -= LONG_AGO
+
+
+async def test_long_expired_codes_sign_ins_and_tokens_go_and_the_rest_stays(
+    client, kitchen, jobs, units
+):
+    alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
+    for person in (alice, bob):
+        await client.post("/auth/send-code", json={"email": person.user["email"]})
+        await client.post("/auth/refresh", json={"refresh_token": person.tokens["refresh_token"]})
+    assert await counts(units) == [2, 2, 4]
+    await age(units, EmailCode, EmailCode.address == alice.user["email"])
+    await age(units, SignIn, SignIn.user_id == alice.id)
+    of_bob = select(SignIn.id).where(SignIn.user_id == bob.id).scalar_subquery()
+    used = RefreshToken.used_at.is_not(None)
+    await age(units, RefreshToken, used, RefreshToken.sign_in_id == of_bob)
+
+    await jobs.enqueue(PurgeExpired())
+    await jobs.run_due()
+
+    assert await counts(units) == [1, 1, 1]
+    assert (await bob.get("/auth/me")).status_code == 200
+    assert (await alice.get("/auth/me")).status_code == 401
+
+
+async def test_that_comes_round_by_itself(jobs, units):
+    await jobs.run_due()
+    async with units.writing() as session:
+        for row in await session.scalars(select(ScheduleRow)):
+            row.next_at -= timedelta(hours=2)
+
+    await jobs.run_due()
+
+    done = {row.kind for row in await jobs.rows() if row.state == "done"}
+    assert {"auth.purge_expired", "jobs.purge"} <= done

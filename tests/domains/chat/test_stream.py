@@ -1,0 +1,185 @@
+"""The answer as server-sent events, over a real connection that a client may cut."""
+
+import asyncio
+import json
+
+import pytest
+from httpx2 import AsyncClient
+
+from tests.support.api import Kitchen
+from tests.support.fake_services import PATIENCE, serving
+
+PAUSE = 0.02
+
+
+@pytest.fixture
+async def remote(app):
+    """A client of the same app by a real server: leaving is seen there."""
+    async with serving(app) as url, AsyncClient(base_url=url, timeout=PATIENCE) as client:
+        yield client
+
+
+@pytest.fixture
+async def alice(remote):
+    return await Kitchen(remote).person("Alice")
+
+
+def events(text):
+    found = []
+    for block in text.strip().split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
+        if "event" in lines:
+            found.append((lines["event"], json.loads(lines["data"])))
+    return found
+
+
+async def stream(person, text="Hello", **fields):
+    answer = await person.post("/chat/stream", {"message": text, **fields})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    return events(answer.text)
+
+
+async def last_message(person, conversation_id):
+    read = await person.read(f"/chat/conversations/{conversation_id}")
+    return read["messages"][-1]
+
+
+async def test_the_stored_message_is_the_streamed_text(alice, model):
+    model.says(["Good ", "evening", "!\n", "How ", "are you?"])
+
+    told = await stream(alice)
+
+    assert [name for name, _ in told[:-1]] == ["delta"] * (len(told) - 1)
+    text = "".join(data["text"] for name, data in told if name == "delta")
+    name, done = told[-1]
+    assert (name, done["interrupted"]) == ("done", False)
+    message = await last_message(alice, done["conversation_id"])
+    assert message["id"] == done["message_id"]
+    assert message["content"] == text == "Good evening!\nHow are you?"
+    assert message["interrupted"] is False
+    # The same conversation goes on, by either way of asking.
+    again = await stream(alice, conversation_id=done["conversation_id"])
+    assert again[-1][1]["conversation_id"] == done["conversation_id"]
+
+
+async def test_a_dish_is_an_event_of_its_own_and_no_text(alice, model):
+    dish = json.dumps({"name": "Leek soup", "mealType": "Lunch"})
+    model.says(["Soup!\n``", "`me", 'al\n{"na', dish[4:], "\n`", "``\n", "Enjoy."])
+
+    told = await stream(alice)
+
+    text = "".join(data["text"] for name, data in told if name == "delta")
+    assert text == "Soup!\nEnjoy."
+    ((_, meal),) = [one for one in told if one[0] == "meal"]
+    assert (meal["name"], meal["mealType"]) == ("Leek soup", "Lunch")
+    message = await last_message(alice, told[-1][1]["conversation_id"])
+    assert message["content"] == text
+
+
+async def test_whoever_leaves_stops_the_model_within_a_second_and_keeps_the_part(alice, model):
+    model.says(["One ", "two ", *[PAUSE, "more "] * 1000])
+    body = {"message": "Tell me a long story"}
+
+    async with alice.client.stream(
+        "POST", "/chat/stream", json=body, headers=alice.headers
+    ) as answer:
+        seen = ""
+        async for piece in answer.aiter_text():
+            seen += piece
+            if "two" in seen:
+                break
+    async with asyncio.timeout(1):
+        await model.aborted.wait()
+
+    async with asyncio.timeout(PATIENCE):
+        while not (listed := await alice.read("/chat/conversations")):
+            pass
+    message = await last_message(alice, listed[0]["id"])
+    assert message["interrupted"] is True
+    assert message["content"].startswith("One two")
+
+
+async def test_whoever_leaves_before_the_first_word_leaves_nothing(alice, model):
+    model.says([5, "late"])
+    body = {"message": "Hello"}
+
+    leaving = asyncio.create_task(
+        alice.client.post("/chat/stream", json=body, headers=alice.headers)
+    )
+    async with asyncio.timeout(PATIENCE):
+        await model.was_asked.wait()
+    leaving.cancel()
+    async with asyncio.timeout(1):
+        await model.aborted.wait()
+
+    assert await alice.read("/chat/conversations") == []
+
+
+async def test_a_model_that_breaks_off_is_an_event_and_the_part_is_kept(alice, model):
+    model.says(["Half an ", "answer", PAUSE, ConnectionResetError])
+
+    told = await stream(alice)
+
+    name, data = told[-1]
+    assert name == "error"
+    assert data["problem"]["status"] in (502, 503)
+    assert "provider" not in str(data)
+    (listed,) = await alice.read("/chat/conversations")
+    message = await last_message(alice, listed["id"])
+    assert (message["content"], message["interrupted"]) == ("Half an answer", True)
+
+
+@pytest.mark.parametrize(("line", "status"), [(500, 502), (429, 503), ([], 502)])
+async def test_a_model_that_refuses_is_an_event_and_nothing_is_kept(alice, model, line, status):
+    model.says(line, line, line)
+
+    ((name, data),) = await stream(alice)
+
+    assert (name, data["problem"]["status"]) == ("error", status)
+    assert data["problem"]["correlation_id"]
+    assert "secret provider text" not in str(data)
+    assert await alice.read("/chat/conversations") == []
+
+
+async def test_a_conversation_that_is_deleted_meanwhile_is_an_event(alice, model):
+    model.says("Hello!", ["One ", *[PAUSE, "more "] * 30])
+    first = await alice.made("/chat", {"message": "Hi"}, status=200)
+    model.was_asked.clear()
+    path = f"/chat/conversations/{first['conversation_id']}"
+
+    streamed = asyncio.create_task(stream(alice, conversation_id=first["conversation_id"]))
+    await model.was_asked.wait()
+    assert (await alice.delete(path)).status_code == 200
+
+    name, data = (await streamed)[-1]
+    assert (name, data["problem"]["status"]) == ("error", 404)
+    assert await alice.read("/chat/conversations") == []
+
+
+async def test_a_server_that_has_to_stop_ends_the_stream_and_keeps_the_part(alice, app, model):
+    model.says(["Leek ", PATIENCE, "soup"])
+    app.state["stopping"].patience = 0.1
+    asking = asyncio.create_task(stream(alice))
+    await model.was_asked.wait()
+
+    app.state["stopping"].told.set()
+    told = await asking
+
+    assert [name for name, _ in told] == ["delta", "error"]
+    problem = told[-1][1]["problem"]
+    assert (problem["status"], problem["code"]) == (503, "restarting")
+    (conversation,) = await alice.read("/chat/conversations")
+    message = await last_message(alice, conversation["id"])
+    assert (message["content"], message["interrupted"]) == ("Leek", True)
+
+
+async def test_a_server_that_has_to_stop_lets_a_short_answer_be_finished(alice, app, model):
+    model.says(["Leek ", 0.3, "soup"])
+    asking = asyncio.create_task(stream(alice))
+    await model.was_asked.wait()
+
+    app.state["stopping"].told.set()
+    told = await asking
+
+    assert told[-1][0] == "done"
