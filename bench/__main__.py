@@ -29,10 +29,10 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import Progress
 
-from bench.consistency import Verdict, neighbours, watch
+from bench.consistency import Verdict, check_consistency, neighbours
 from bench.floor import captured, floor
-from bench.household import HOT, PAGED, Household, asking, never_asked, seeded, traffic
-from bench.load import Outcome, crowd, play, press, request
+from bench.household import HOT, PAGED, Household, asking, cold_paths, seeded, traffic
+from bench.load import Outcome, many_users, play, request, run_load
 from bench.profiling import profile
 from bench.report import Row, draw, show
 from bench.servers import SECRET, Server, bare, freshly
@@ -73,7 +73,7 @@ LONGEST_JOB = 15.0  # seconds that they are in the way of that
 
 
 @dataclass
-class Setup:
+class Target:
     """Freshly in one of its two forms, and what is measured of it."""
 
     name: str
@@ -90,7 +90,7 @@ class Setup:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.cold = {path: never_asked(path, self.households) for path in PAGED}
+        self.cold = {path: cold_paths(path, self.households) for path in PAGED}
 
 
 def main() -> int:
@@ -104,18 +104,18 @@ def main() -> int:
         profile(options.profile, options.cache, rows=25)
         return 0
     size = QUICK if options.quick else FULL
-    setups = {"embedded": _embedded, "production": _production}
+    targets = {"embedded": _embedded, "production": _production}
     if options.only:
-        setups = {options.only: setups[options.only]}
+        targets = {options.only: targets[options.only]}
     console = Console()
     rows: list[Row] = []
     with Progress(console=console) as progress:
-        steps = progress.add_task("measuring", total=1 + len(setups) * (3 + size.rounds))
+        steps = progress.add_task("measuring", total=1 + len(targets) * (3 + size.rounds))
         advance = lambda what: progress.update(steps, advance=1, description=what)  # noqa: E731
-        for begin in setups.values():
+        for begin in targets.values():
             with ExitStack() as stack:
                 rows += _measured(begin(stack, size), size, advance)
-        if "production" in setups:
+        if "production" in targets:
             rows.append(_consistency(size))
             advance("four processes: watched")
     show(rows, console)
@@ -132,14 +132,14 @@ def main() -> int:
     return 0 if all(row.is_met for row in rows) else 1
 
 
-def _embedded(stack: ExitStack, size: Size) -> Setup:
+def _embedded(stack: ExitStack, size: Size) -> Target:
     home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="freshly-bench-")))
     first, second = home / "on", home / "off"
     with freshly(first, 1, {}) as server:
         idle = server.memory
         households = asyncio.run(seeded(server.port, size.households, lambda _: None))
     shutil.copytree(first, second)
-    return Setup(
+    return Target(
         name="embedded",
         workers=1,
         bar_cached=0.4,
@@ -152,7 +152,7 @@ def _embedded(stack: ExitStack, size: Size) -> Setup:
     )
 
 
-def _production(stack: ExitStack, size: Size) -> Setup:
+def _production(stack: ExitStack, size: Size) -> Target:
     home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="freshly-bench-")))
     server_url, redis_url = stack.enter_context(postgres()), stack.enter_context(redis())
     base = server_url.rsplit("/", 1)[0]
@@ -164,7 +164,7 @@ def _production(stack: ExitStack, size: Size) -> Setup:
         households = asyncio.run(seeded(server.port, size.households, lambda _: None))
     asyncio.run(_sql(server_url, "CREATE DATABASE uncached TEMPLATE kitchen"))
     other = {"DATABASE_URL": f"{base}/uncached", "REDIS_URL": redis_url, "CACHE": "off"}
-    return Setup(
+    return Target(
         name="production",
         workers=2,
         bar_cached=0.25,
@@ -202,76 +202,78 @@ async def _sql(url: str, statement: str) -> None:
         await connection.close()
 
 
-def _measured(setup: Setup, size: Size, advance: Any) -> list[Row]:
+def _measured(target: Target, size: Size, advance: Any) -> list[Row]:
     rows = []
     for number in range(size.rounds):
-        uvloop.run(_round(setup, size))
-        advance(f"{setup.name}: round {number + 1}")
-    base = statistics.median(setup.rates["bare"])
+        uvloop.run(_round(target, size))
+        advance(f"{target.name}: round {number + 1}")
+    base = statistics.median(target.rates["bare"])
     for path in HOT:
-        rows += _hot_rows(setup, path, base)
-    rows += uvloop.run(_mixed(setup, size))
-    advance(f"{setup.name}: mixed traffic")
-    rows.append(uvloop.run(_crowd(setup, size)))
-    advance(f"{setup.name}: {size.users} users")
-    most = 150 if setup.workers == 1 else None
-    rows.append(Row(setup.name, "memory, idle", setup.idle, "MB", at_most=most))
-    loaded = Row(setup.name, "memory, after all this", setup.cached.memory, "MB")
-    advance(f"{setup.name}: done")
-    return [Row(setup.name, "bare FastAPI route", base, "requests/s"), *rows, loaded]
+        rows += _hot_rows(target, path, base)
+    rows += uvloop.run(_mixed(target, size))
+    advance(f"{target.name}: mixed traffic")
+    rows.append(uvloop.run(_crowd(target, size)))
+    advance(f"{target.name}: {size.users} users")
+    most = 150 if target.workers == 1 else None
+    rows.append(Row(target.name, "memory, idle", target.idle, "MB", at_most=most))
+    loaded = Row(target.name, "memory, after all this", target.cached.memory, "MB")
+    advance(f"{target.name}: done")
+    return [Row(target.name, "bare FastAPI route", base, "requests/s"), *rows, loaded]
 
 
-async def _round(setup: Setup, size: Size) -> None:
+async def _round(target: Target, size: Size) -> None:
     """Each in turn, so that what the machine does meanwhile hits all alike."""
-    asked = {"bare": (setup.reference, [request("GET", "/bare")])}
+    asked = {"bare": (target.reference, [request("GET", "/bare")])}
     for path in HOT:
-        requests = [request("GET", path, token) for token in asking(path, setup.households)]
-        asked[f"cached {path}"] = (setup.cached, requests)
-        asked[f"uncached {path}"] = (setup.uncached, requests)
-        asked[f"floor {path}"] = (setup.floor, [request("GET", path)])
+        requests = [request("GET", path, token) for token in asking(path, target.households)]
+        asked[f"cached {path}"] = (target.cached, requests)
+        asked[f"uncached {path}"] = (target.uncached, requests)
+        asked[f"floor {path}"] = (target.floor, [request("GET", path)])
     for name, (server, requests) in asked.items():
-        await press(server.port, requests, seconds=size.seconds / 4, connections=CONNECTIONS)
-        outcome = await press(server.port, requests, seconds=size.seconds, connections=CONNECTIONS)
-        _note(setup, name, outcome)
+        await run_load(server.port, requests, seconds=size.seconds / 4, connections=CONNECTIONS)
+        outcome = await run_load(
+            server.port, requests, seconds=size.seconds, connections=CONNECTIONS
+        )
+        _note(target, name, outcome)
         await asyncio.sleep(SETTLE)
     for path in PAGED:
         outcome = await play(
-            setup.cached.port, setup.cold[path], number=size.cold, connections=CONNECTIONS
+            target.cached.port, target.cold[path], number=size.cold, connections=CONNECTIONS
         )
-        _note(setup, f"cold {path}", outcome)
+        _note(target, f"cold {path}", outcome)
         await asyncio.sleep(SETTLE)
 
 
-def _note(setup: Setup, name: str, outcome: Outcome) -> None:
+def _note(target: Target, name: str, outcome: Outcome) -> None:
     assert not outcome.errors, (name, outcome.statuses)
-    setup.rates.setdefault(name, []).append(outcome.rate)
-    setup.outcomes.setdefault(name, Outcome()).add(outcome)
+    target.rates.setdefault(name, []).append(outcome.rate)
+    target.outcomes.setdefault(name, Outcome()).add(outcome)
 
 
-def _hot_rows(setup: Setup, path: str, base: float) -> list[Row]:
+def _hot_rows(target: Target, path: str, base: float) -> list[Row]:
     rows: list[Row] = []
-    most_possible = statistics.median(setup.rates[f"floor {path}"]) / base
+    most_possible = statistics.median(target.rates[f"floor {path}"]) / base
     for kind, server, bar, most in (
-        ("cached", setup.cached, setup.bar_cached, 0),
-        ("cold", setup.cached, None, 3),
-        ("uncached", setup.uncached, 0.15, 3),
+        ("cached", target.cached, target.bar_cached, 0),
+        ("cold", target.cached, None, 3),
+        ("uncached", target.uncached, 0.15, 3),
     ):
         name = f"{kind} {path}"
-        if name not in setup.outcomes:
+        if name not in target.outcomes:
             continue
-        outcome = setup.outcomes[name]
-        ratio = statistics.median(setup.rates[name]) / base
+        outcome = target.outcomes[name]
+        ratio = statistics.median(target.rates[name]) / base
         detail = (
             f"p50 {outcome.quantile(0.5) * 1e3:.1f} ms, p99 {outcome.quantile(0.99) * 1e3:.1f} ms"
         )
         if kind == "uncached":
             detail += f", {ratio / most_possible:.0%} of the floor"
-        rows.append(Row(setup.name, name, ratio, "of bare", at_least=bar, detail=detail))
-        same = repeat(request("GET", path, asking(path, setup.households)[0]))
-        sent = _statements(server, setup.cold[path] if kind == "cold" else same, expected=most)
-        rows.append(Row(setup.name, f"SQL of {name}", sent, "statements", at_most=most))
+        rows.append(Row(target.name, name, ratio, "of bare", at_least=bar, detail=detail))
+        same = repeat(request("GET", path, asking(path, target.households)[0]))
+        sent = _statements(server, target.cold[path] if kind == "cold" else same, expected=most)
+        rows.append(Row(target.name, f"SQL of {name}", sent, "statements", at_most=most))
     detail = "the same statements and rows, and nothing else"
-    rows.append(Row(setup.name, f"floor of {path}", most_possible, "of bare", detail=detail))
+    rows.append(Row(target.name, f"floor of {path}", most_possible, "of bare", detail=detail))
     return rows
 
 
@@ -301,15 +303,15 @@ def _sent_by_looking(server: Server) -> float:
     return min(after - before for before, after in pairwise(looks))
 
 
-async def _mixed(setup: Setup, size: Size) -> list[Row]:
+async def _mixed(target: Target, size: Size) -> list[Row]:
     """The same traffic with the cache on and off, in turns."""
     every: dict[str, list[tuple[float, float]]] = {"on": [], "off": []}
     for part in range(MIXED_ROUNDS + 1):
-        for name, server in (("on", setup.cached), ("off", setup.uncached)):
+        for name, server in (("on", target.cached), ("off", target.uncached)):
             own, before = _sent_by_looking(server), server.number(SENT)
             number = size.mixed // MIXED_ROUNDS
             outcome = await play(
-                server.port, traffic(setup.households, part), number=number, connections=8
+                server.port, traffic(target.households, part), number=number, connections=8
             )
             assert not outcome.errors, outcome.statuses
             if part:  # the first is to warm up
@@ -321,16 +323,16 @@ async def _mixed(setup: Setup, size: Size) -> list[Row]:
     detail = f"{statements['on']:.2f} instead of {statements['off']:.2f} a request"
     faster = rates["on"] / rates["off"]
     return [
-        Row(setup.name, "mixed traffic: fewer SQL", saved, "%", at_least=80, detail=detail),
-        Row(setup.name, "mixed traffic: cache on", faster, "times as fast as off"),
+        Row(target.name, "mixed traffic: fewer SQL", saved, "%", at_least=80, detail=detail),
+        Row(target.name, "mixed traffic: cache on", faster, "times as fast as off"),
     ]
 
 
-async def _crowd(setup: Setup, size: Size) -> Row:
-    tokens = [token for home in setup.households for token in home.tokens]
+async def _crowd(target: Target, size: Size) -> Row:
+    tokens = [token for home in target.households for token in home.tokens]
     requests = [request("GET", path, token) for token in tokens for path in HOT]
-    outcome = await crowd(
-        setup.cached.port,
+    outcome = await many_users(
+        target.cached.port,
         requests,
         users=size.users,
         held=size.held,
@@ -341,7 +343,7 @@ async def _crowd(setup: Setup, size: Size) -> Row:
     slow = outcome.quantile(0.99) * 1e3
     name = f"p99 of cached reads, {size.users} users"
     most = 100 if not outcome.errors else 0
-    return Row(setup.name, name, slow, "ms", at_most=most, detail=detail)
+    return Row(target.name, name, slow, "ms", at_most=most, detail=detail)
 
 
 def _consistency(size: Size) -> Row:
@@ -366,7 +368,7 @@ def _consistency(size: Size) -> Row:
 async def _watched(ports: list[int], operations: int) -> Verdict:
     async with AsyncClient(base_url=f"http://127.0.0.1:{ports[0]}", timeout=60) as client:
         households = await neighbours(Kitchen(client), NEIGHBOURS)
-    return await watch(ports, households, operations=operations)
+    return await check_consistency(ports, households, operations=operations)
 
 
 if __name__ == "__main__":

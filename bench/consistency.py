@@ -76,7 +76,7 @@ async def neighbours(kitchen: Kitchen, number: int) -> list[Household]:
     return found
 
 
-async def watch(
+async def check_consistency(
     ports: Sequence[int], households: Sequence[Household], *, operations: int, seed: int = 1
 ) -> Verdict:
     """Plays that many operations; each process is one of the ports."""

@@ -18,7 +18,7 @@ from fastapi import FastAPI, Response
 
 from bench.household import HOT
 from bench.servers import Server, server
-from freshly.chassis.data.queries import Found, Question
+from freshly.chassis.data.queries import CompiledQuery, Found
 from freshly.settings import Settings
 from tests.conftest import client_of, running
 from tests.support.fake_services import free_port
@@ -29,16 +29,16 @@ CONNECTIONS = 16
 
 async def captured(settings: Settings, tokens: Mapping[str, str]) -> dict[str, list[Statement]]:
     """What is put to the database for each hot path, in order."""
-    put, sent = Question.put, list[Statement]()
+    put, sent = CompiledQuery.put, list[Statement]()
 
-    async def noting(question: Question, driver: Any, dialect: Any, asked: Any) -> Found:
+    async def noting(question: CompiledQuery, driver: Any, dialect: Any, asked: Any) -> Found:
         found = await put(question, driver, dialect, asked)
         form = question._forms[dialect.name]  # noqa: SLF001 - there is no other way to see it
         sent.append((form.sql, form.values(asked)))
         return found
 
     statements: dict[str, list[Statement]] = {}
-    Question.put = noting  # type: ignore[method-assign]
+    CompiledQuery.put = noting  # type: ignore[method-assign]
     try:
         async with running(settings) as app, client_of(app) as client:
             for path in HOT:
@@ -47,7 +47,7 @@ async def captured(settings: Settings, tokens: Mapping[str, str]) -> dict[str, l
                 answer.raise_for_status()
                 statements[path] = list(sent)
     finally:
-        Question.put = put  # type: ignore[method-assign]
+        CompiledQuery.put = put  # type: ignore[method-assign]
     return statements
 
 

@@ -90,10 +90,10 @@ async def _fill(kitchen: Kitchen, person: Person, home: Household) -> None:
         await kitchen.meal(person, dish, name=f"Meal {n}")
     items = []
     for n in range(LISTS):
-        made = await person.made("/grocery-lists", {"scope": "personal", "title": f"List {n}"})
+        made = await person.post_ok("/grocery-lists", {"scope": "personal", "title": f"List {n}"})
         for food in foods[n * ROWS // LISTS : (n + 1) * ROWS // LISTS]:
             line = {"ingredient_id": food, "quantity": 2}
-            items.append((await person.made(f"/grocery-lists/{made['id']}/items", line))["id"])
+            items.append((await person.post_ok(f"/grocery-lists/{made['id']}/items", line))["id"])
     home.items.append(items)
 
 
@@ -104,7 +104,7 @@ def asking(path: str, households: list[Household]) -> list[str]:
     return [token for home in households for token in home.tokens]
 
 
-def never_asked(path: str, households: list[Household]) -> Iterator[bytes]:
+def cold_paths(path: str, households: list[Household]) -> Iterator[bytes]:
     """The same rows each time, by a query that nobody has asked before: nothing is kept of it."""
     for limit in range(ROWS + 1, LONGEST_LIST + 1):
         for token in asking(path, households):

@@ -122,7 +122,7 @@ async def connect(port: int) -> Connection:
     return protocol
 
 
-async def press(
+async def run_load(
     port: int, requests: Sequence[bytes], *, seconds: float, connections: int
 ) -> Outcome:
     """As fast as it goes: each connection sends its next request when it has its answer."""
@@ -171,7 +171,7 @@ async def play(port: int, requests: Iterator[bytes], *, number: int, connections
     return outcome
 
 
-async def crowd(
+async def many_users(
     port: int, requests: Sequence[bytes], *, users: int, held: int, seconds: float, think: float
 ) -> Outcome:
     """So many users, who think between two requests, while others hold a connection and wait."""

@@ -15,7 +15,7 @@ MANY = 1000  # of which nobody wants decimals
 class Row:
     """A number, and the promise it is held to, if there is one."""
 
-    setup: str
+    target: str
     name: str
     value: float
     unit: str
@@ -49,7 +49,7 @@ def show(rows: Sequence[Row], console: Console) -> None:
         style = "green" if row.verdict == "met" else "red bold"
         measured = f"{row.value:,.{0 if row.value > MANY else 2}f} {row.unit}"
         verdict = f"[{style}]{row.verdict}[/]" if row.verdict else ""
-        table.add_row(row.setup, row.name, measured, row.promise, verdict, row.detail)
+        table.add_row(row.target, row.name, measured, row.promise, verdict, row.detail)
     console.print(table)
 
 
@@ -60,10 +60,10 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
-    setups = sorted({row.setup for row in rows})
+    setups = sorted({row.target for row in rows})
     figure, axes = plt.subplots(1, len(setups), figsize=(6.5 * len(setups), 5.5), squeeze=False)
-    for place, setup in zip(axes[0], setups, strict=True):
-        bars = [row for row in rows if row.setup == setup and row.unit == "of bare"]
+    for place, target in zip(axes[0], setups, strict=True):
+        bars = [row for row in rows if row.target == target and row.unit == "of bare"]
         names = [row.name for row in bars]
         colors = [COLORS[row.name.split()[0]] for row in bars]
         place.barh(names, [row.value for row in bars], color=colors)
@@ -73,7 +73,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         place.invert_yaxis()
         place.set_xlim(0, max(0.6, *(row.value * 1.15 for row in bars)))
         place.set_xlabel("requests/s, as a share of a bare FastAPI route (red: promised)")
-        place.set_title(setup)
+        place.set_title(target)
         place.tick_params(axis="y", labelsize=8)
         place.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()

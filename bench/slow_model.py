@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.household import seeded
-from bench.load import Outcome, connect, crowd, request
+from bench.load import Outcome, connect, many_users, request
 from bench.servers import A_LOT, GROUPS, Server, freshly
 from tests.support.fake_services import free_port
 
@@ -79,8 +79,12 @@ def _measured(cache: str, *, silent: bool) -> tuple[object, ...]:
     errors = before.errors + during.errors + after.errors
     told = ", ".join(f"{number} x {status}" for status, number in sorted(chats.items()))
     is_met = ratio <= BAR and not errors and not held
-    shown = (f"{idle * 1000:.2f} ms", f"{during.quantile(0.99) * 1000:.2f} ms", f"{ratio:.2f}")
-    return cache, *shown, errors, f"{held} held", told, is_met
+    columns_for = (
+        f"{idle * 1000:.2f} ms",
+        f"{during.quantile(0.99) * 1000:.2f} ms",
+        f"{ratio:.2f}",
+    )
+    return cache, *columns_for, errors, f"{held} held", told, is_met
 
 
 async def _play(server: Server) -> tuple[Outcome, Outcome, Outcome, int, Counter[str]]:
@@ -89,7 +93,9 @@ async def _play(server: Server) -> tuple[Outcome, Outcome, Outcome, int, Counter
     look = [request("GET", "/pantry-items/me", token)]
 
     async def looked() -> Outcome:
-        return await crowd(server.port, look, users=USERS, held=0, seconds=MEASURED, think=THINK)
+        return await many_users(
+            server.port, look, users=USERS, held=0, seconds=MEASURED, think=THINK
+        )
 
     await looked()  # everything is warm
     before = await looked()

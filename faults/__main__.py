@@ -66,7 +66,7 @@ def main() -> int:
 async def played(one: Scenario, *, brief: bool = False) -> Report:
     report = Report(one.name, one.tried, brief)
     try:
-        await one.play(report)
+        await one.run(report)
     except CannotRun as error:
         report.not_run = str(error)
     except Exception as error:  # noqa: BLE001 - the others are to be played too
@@ -83,7 +83,7 @@ def _table(reports: list[Report]) -> Table:
         style = "green" if report.is_met and not report.not_run else "red bold"
         table.add_row(
             report.name,
-            report.lost,
+            report.lost_writes,
             f"{report.degraded:.1f} s",
             *(report.measured(name) for name in ("requests", "503", "longest answer")),
             f"[{style}]{escape(report.verdict)}[/]",

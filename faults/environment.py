@@ -76,7 +76,7 @@ class Watch:
 
 
 @dataclass
-class Stage:
+class Environment:
     report: Report
     server: Server
     load: Load
@@ -133,7 +133,7 @@ async def production(
     rate: float = 100,
     through_a_proxy: bool = False,
     prepare: Callable[[Redis], None] = Redis.start,
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[Environment]:
     """Two workers on PostgreSQL and Redis."""
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(workplace())
@@ -153,18 +153,18 @@ async def production(
         server = await started(stack, folder / "data", WORKERS, given)
         load = Load(await at(server, min(people, FEW) if report.brief else people), rate)
         watch = Watch(server, database)
-        yield Stage(report, server, load, watch, folder, database, redis, between)
+        yield Environment(report, server, load, watch, folder, database, redis, between)
 
 
 @asynccontextmanager
 async def embedded(
     report: Report, data: Path, *, people: int = 8, rate: float = 40
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[Environment]:
     """One process on SQLite."""
     async with AsyncExitStack() as stack:
         server = await started(stack, data, 1, SETTINGS)
         load = Load(await at(server, min(people, FEW) if report.brief else people), rate)
-        yield Stage(report, server, load, Watch(server), data)
+        yield Environment(report, server, load, Watch(server), data)
 
 
 async def started(

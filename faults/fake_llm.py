@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from tests.support.fake_services import serving
 
-Manner = Literal["well", "silent", "huge", "malformed", "busy", "broken"]
+GenerationOptions = Literal["well", "silent", "huge", "malformed", "busy", "broken"]
 SILENCE = 60  # seconds
 HUGE = 10 * 2**20  # bytes
 SECRET = "a provider's own words"  # noqa: S105 - nobody may read them
@@ -24,7 +24,7 @@ LOOK = 0.1  # seconds
 @dataclass
 class BadModel:
     url: str = ""
-    manner: Manner = "well"
+    manner: GenerationOptions = "well"
     asked: int = 0
     inside: int = 0  # callers that wait, as far as is known
 

@@ -76,7 +76,7 @@ class Client:
 
 
 @dataclass
-class Cook:
+class User:
     """Somebody with a food in the pantry, and what they may expect to find."""
 
     name: str
@@ -123,7 +123,7 @@ class Cook:
 
 @dataclass
 class Load:
-    cooks: Sequence[Cook]
+    users: Sequence[User]
     rate: float  # requests per second, of all together
     samples: list[Sample] = field(default_factory=list)
 
@@ -132,8 +132,8 @@ class Load:
         """Meanwhile they cook; afterwards each has had the answer to the last thing asked."""
         over = asyncio.Event()
         cooking = [
-            asyncio.create_task(self._cook(cook, place, port, over))
-            for place, cook in enumerate(self.cooks)
+            asyncio.create_task(self._cook(user, place, port, over))
+            for place, user in enumerate(self.users)
         ]
         try:
             yield
@@ -141,57 +141,57 @@ class Load:
             over.set()
             await asyncio.gather(*cooking)
 
-    async def _cook(self, cook: Cook, place: int, port: int, over: asyncio.Event) -> None:
+    async def _cook(self, user: User, place: int, port: int, over: asyncio.Event) -> None:
         """By the clock, however long an answer takes, so that what waits is not left out."""
         client = Client(port, self.samples)
-        each = len(self.cooks) / self.rate
-        due = monotonic() + each * place / len(self.cooks)
+        each = len(self.users) / self.rate
+        due = monotonic() + each * place / len(self.users)
         turns = count(place)
         while not over.is_set():
             try:
                 async with asyncio.timeout(max(0.0, due - monotonic())):
                     await over.wait()
             except TimeoutError:
-                await cook.turns[next(turns) % len(cook.turns)](client)
+                await user.turns[next(turns) % len(user.turns)](client)
                 due = max(due + each, monotonic() - each)
         client.hang_up()
 
     async def losses(self, port: int) -> tuple[int, int]:
         """How many acknowledged writes are lost, and how many were done twice."""
         lost = twice = 0
-        for cook in self.cooks:
+        for user in self.users:
             client = Client(port, [], patience=3 * PATIENCE)
             for amounts_or_meals in ("/meals/me", "/pantry-items/me"):
-                wanted = request("GET", amounts_or_meals, cook.token)
+                wanted = request("GET", amounts_or_meals, user.token)
                 status, body = await client.ask("count", wanted)
                 assert status == OK, (status, body)
                 rows = json.loads(body)
                 if amounts_or_meals == "/meals/me":
                     names = Counter(row["name"] for row in rows)
-                    lost += sum(name not in names for name in cook.kept)
+                    lost += sum(name not in names for name in user.kept)
                     twice += sum(number > 1 for number in names.values())
                 else:
                     found = {row["id"]: float(row["quantity"]) for row in rows}
-                    lost += found.get(cook.item) not in cook.amounts
+                    lost += found.get(user.item) not in user.amounts
             client.hang_up()
         return lost, twice
 
     @property
     def stale(self) -> int:
-        return sum(cook.stale for cook in self.cooks)
+        return sum(user.stale for user in self.users)
 
     @property
     def acknowledged(self) -> int:
-        return sum(len(cook.kept) for cook in self.cooks)
+        return sum(len(user.kept) for user in self.users)
 
 
-async def seated(kitchen: Kitchen, number: int) -> list[Cook]:
+async def seated(kitchen: Kitchen, number: int) -> list[User]:
     """So many people, each with a family, a food, and an address of their own to sign in from."""
-    cooks = []
+    users = []
     for place in range(number):
         kitchen.client.headers["X-Forwarded-For"] = f"10.0.0.{place + 1}"
         person = await kitchen.person(f"Cook{place}", email=f"cook{place}@example.com")
         await kitchen.family(person)
         item = await kitchen.stock(person, "test flour", 1, "g")
-        cooks.append(Cook(f"Cook{place}", str(person.tokens["access_token"]), item["id"]))
-    return cooks
+        users.append(User(f"Cook{place}", str(person.tokens["access_token"]), item["id"]))
+    return users

@@ -30,7 +30,7 @@ class Report:
     tried: str
     brief: bool = False  # a few seconds of it
     rows: list[Row] = field(default_factory=list)
-    lost: str = "nothing"
+    lost_writes: str = "nothing"
     degraded: float = 0.0  # seconds from the first failure to the end of the last
     not_run: str = ""  # why
     began: float = 0.0
@@ -79,7 +79,7 @@ class Report:
     def line(self) -> str:
         if self.not_run:
             return f"{self.name}: {self.verdict}"
-        lost = f"lost: {self.lost}; degraded for {self.degraded:.1f} s"
+        lost = f"lost: {self.lost_writes}; degraded for {self.degraded:.1f} s"
         return f"{self.name}: {self.tried}; {lost}; {self.verdict}"
 
     async def judge(
@@ -114,7 +114,7 @@ class Report:
         self.expect("done twice", twice, at_most=0)
         self.expect("stale answers", load.stale, at_most=0)
         if lost or twice or load.stale:
-            self.lost = f"{lost} lost, {twice} twice, {load.stale} stale"
+            self.lost_writes = f"{lost} lost, {twice} twice, {load.stale} stale"
         self.degraded = degraded(samples)
         if back is not None:
             again = first_success(samples, self.ended)
@@ -175,7 +175,7 @@ def _entry(report: Report) -> dict[str, Any]:
     return {
         "name": report.name,
         "tried": report.tried,
-        "lost": "" if report.not_run else report.lost,
+        "lost": "" if report.not_run else report.lost_writes,
         "degraded": "" if report.not_run else f"{report.degraded:.1f} s",
         "measured": "; ".join(bars),
         "verdict": report.verdict,

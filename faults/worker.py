@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from freshly.chassis.jobs import Job, Run
 from freshly.cli import main
-from freshly.wiring import jobs as work
+from freshly.wiring import jobs
 
 
 class Mark(Job):
@@ -20,12 +20,12 @@ class Mark(Job):
 
 class Poison(Job):
     kind: ClassVar[str] = "faults.poison"
-    pause: ClassVar[timedelta] = timedelta(milliseconds=10)
+    backoff: ClassVar[timedelta] = timedelta(milliseconds=10)
 
 
 async def mark(job: Mark, run: Run) -> None:
     await asyncio.sleep(job.seconds)
-    async with run.finishing() as session:
+    async with run.complete() as session:
         await session.execute(text("INSERT INTO marks VALUES (:number)"), {"number": job.number})
 
 
@@ -34,5 +34,5 @@ async def fail(_job: Poison, _run: Run) -> None:
 
 
 if __name__ == "__main__":
-    work.HANDLERS = {**work.HANDLERS, Mark: mark, Poison: fail}
+    jobs.HANDLERS = {**jobs.HANDLERS, Mark: mark, Poison: fail}
     sys.exit(main(["worker"]))

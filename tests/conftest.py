@@ -27,7 +27,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from freshly.app import create_app
 from freshly.chassis.jobs import JobQueue
 from freshly.chassis.jobs.models import JobRow
-from freshly.chassis.jobs.worker import Runner
+from freshly.chassis.jobs.worker import Worker
 from freshly.chassis.observability.logging import configure_logging
 from freshly.commands.migrate import migrate
 from freshly.domains.auth import passwords
@@ -199,9 +199,9 @@ def kitchen(client):
 
 
 @pytest.fixture
-def units(app):
+def db(app):
     """For looking into the database, where the API does not show a row."""
-    return app.state["units"]
+    return app.state["db"]
 
 
 async def until(condition, within=60):
@@ -221,30 +221,30 @@ class Jobs:
     app: object
     extra: dict = field(default_factory=dict)  # handlers of kinds that only the test has
 
-    def runner(self, **options):
+    def worker(self, **options):
         handlers = {**HANDLERS, **self.extra}
-        return Runner(self.app.state, handlers, **{"schedules": SCHEDULES, **options})
+        return Worker(self.app.state, handlers, **{"schedules": SCHEDULES, **options})
 
     async def run_due(self, **options):
         """All that is due now, and what comes of it; not what waits for its next try."""
-        await self.runner(**options).drain()
+        await self.worker(**options).drain()
 
     async def enqueue(self, job, **options):
-        async with self.app.state["units"].writing() as session:
+        async with self.app.state["db"].write() as session:
             return (await JobQueue(session).enqueue(job, **options)).id
 
     async def row(self, id):
-        async with self.app.state["units"].reading() as session:
+        async with self.app.state["db"].read() as session:
             return await session.get(JobRow, id)
 
     async def rows(self, *kinds):
-        async with self.app.state["units"].reading() as session:
+        async with self.app.state["db"].read() as session:
             rows = await session.scalars(select(JobRow).order_by(JobRow.id))
             return [row for row in rows if not kinds or row.kind in kinds]
 
     async def hasten(self):
         """As if every pause were over."""
-        async with self.app.state["units"].writing() as session:
+        async with self.app.state["db"].write() as session:
             await session.execute(update(JobRow).values(run_after=JobRow.created_at))
 
 
@@ -253,7 +253,7 @@ def jobs(app):
     return Jobs(app)
 
 
-class Letters:
+class SentEmails:
     def __init__(self):
         self.sent = []
 
@@ -262,9 +262,9 @@ class Letters:
 
 
 @pytest.fixture
-def letters(app):
+def emails(app):
     """What is sent by mail, in order."""
-    app.state["mailer"] = Letters()
+    app.state["mailer"] = SentEmails()
     return app.state["mailer"].sent
 
 

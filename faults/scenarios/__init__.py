@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from faults.report import Report
 
-Play = Callable[[Report], Awaitable[None]]
+Run = Callable[[Report], Awaitable[None]]
 
 
 class CannotRun(Exception):
@@ -16,19 +16,19 @@ class CannotRun(Exception):
 class Scenario:
     name: str
     tried: str
-    play: Play
+    run: Run
     short: bool  # a part of CI's short form
 
 
 SCENARIOS: dict[str, Scenario] = {}
 
 
-def scenario(tried: str, *, short: bool = False) -> Callable[[Play], Play]:
+def scenario(tried: str, *, short: bool = False) -> Callable[[Run], Run]:
     """Lists a function by its name."""
 
-    def listed(play: Play) -> Play:
-        name = play.__name__.replace("_", "-")
-        SCENARIOS[name] = Scenario(name, tried, play, short)
-        return play
+    def listed(run: Run) -> Run:
+        name = run.__name__.replace("_", "-")
+        SCENARIOS[name] = Scenario(name, tried, run, short)
+        return run
 
     return listed

@@ -9,7 +9,7 @@ from pathlib import Path
 from httpx2 import AsyncClient, Response
 
 from bench.servers import Server
-from faults.environment import SETTINGS, WORKERS, Stage, production, started
+from faults.environment import SETTINGS, WORKERS, Environment, production, started
 from faults.load import OK
 from faults.proxy import proxy
 from faults.report import Report
@@ -33,7 +33,9 @@ def _library() -> Path:
 
 
 @asynccontextmanager
-async def _two(report: Report, off: int, mail_port: int) -> AsyncIterator[tuple[Stage, Server]]:
+async def _two(
+    report: Report, off: int, mail_port: int
+) -> AsyncIterator[tuple[Environment, Server]]:
     """A server whose clock is right, and one whose clock is that many seconds off."""
     library = _library()
     mail = {
@@ -42,29 +44,29 @@ async def _two(report: Report, off: int, mail_port: int) -> AsyncIterator[tuple[
         "MAIL_STARTTLS": "false",
         "MAIL_FROM": "kitchen@example.com",
     }
-    async with production(report, settings=mail) as stage, AsyncExitStack() as stack:
-        assert stage.database is not None
-        assert stage.redis is not None
+    async with production(report, settings=mail) as environment, AsyncExitStack() as stack:
+        assert environment.database is not None
+        assert environment.redis is not None
         told = {
             **SETTINGS,
             **mail,
-            "DATABASE_URL": stage.database.url(),
-            "REDIS_URL": stage.redis.url,
+            "DATABASE_URL": environment.database.url(),
+            "REDIS_URL": environment.redis.url,
             "LD_PRELOAD": str(library),
             "FAKETIME": f"{off:+d}s",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "DONT_FAKE_MONOTONIC": "1",
         }
-        other = await started(stack, stage.folder / "data", WORKERS, told)
-        yield stage, other
+        other = await started(stack, environment.folder / "data", WORKERS, told)
+        yield environment, other
 
 
 async def _played(report: Report, off: int) -> None:
     with letterbox() as box:
-        async with _two(report, off, box.port) as (stage, other), AsyncExitStack() as stack:
-            ports = (stage.server.port, other.port)
+        async with _two(report, off, box.port) as (environment, other), AsyncExitStack() as stack:
+            ports = (environment.server.port, other.port)
             balancer = await stack.enter_async_context(proxy(*ports))
-            both = replace(stage, server=replace(stage.server, port=balancer.port))
+            both = replace(environment, server=replace(environment.server, port=balancer.port))
             right, wrong = [
                 await stack.enter_async_context(
                     AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20)

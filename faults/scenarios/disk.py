@@ -11,7 +11,7 @@ from pathlib import Path
 from httpx2 import AsyncClient
 
 from bench.servers import Server
-from faults.environment import Stage, embedded
+from faults.environment import Environment, embedded
 from faults.load import UNAVAILABLE
 from faults.report import Report, first_success
 from faults.scenarios import scenario
@@ -66,33 +66,33 @@ async def _small_disk() -> AsyncIterator[SmallDisk]:
 
 @scenario("the disk of SQLite and of the files full for 6 s (a small tmpfs)", short=True)
 async def disk_full(report: Report) -> None:
-    async with _small_disk() as disk, embedded(report, disk.folder / "data") as stage:
+    async with _small_disk() as disk, embedded(report, disk.folder / "data") as environment:
         pictures: list[int] = []
-        async with stage.busy():
+        async with environment.busy():
             with report.fault():
                 for _ in range(TRIES):
                     # Again: what SQLite has given back meanwhile.
-                    await asyncio.to_thread(disk.fill, stage.server)
-                    pictures.append(await _avatar(stage))
+                    await asyncio.to_thread(disk.fill, environment.server)
+                    pictures.append(await _avatar(environment))
                     await asyncio.sleep(report.lasting(FULL_FOR) / TRIES)
-            disk.free(stage.server)
-        await stage.judge()
-        failed = [s for s in stage.load.samples if s.what == "read" and s.failed]
+            disk.free(environment.server)
+        await environment.judge()
+        failed = [s for s in environment.load.samples if s.what == "read" and s.failed]
         report.expect("reads that failed", len(failed), at_most=0)
-        writes = [s for s in stage.load.samples if s.what == "write"]
+        writes = [s for s in environment.load.samples if s.what == "write"]
         refused = sum(s.failed for s in writes)
         report.expect("writes refused", refused, f"of {len(writes)}", at_least=1)
-        again = first_success(stage.load.samples, report.ended)
+        again = first_success(environment.load.samples, report.ended)
         report.expect("back after", again, "s", at_most=BACK_WITHIN)
         wrong = sum(status not in (CREATED, UNAVAILABLE) for status in pictures)
         told = ", ".join(map(str, pictures))
         report.expect("pictures neither kept nor 503", wrong, at_most=0, detail=told)
-        report.expect("pictures kept again", await _avatar(stage) == CREATED, at_least=1)
+        report.expect("pictures kept again", await _avatar(environment) == CREATED, at_least=1)
 
 
-async def _avatar(stage: Stage) -> int:
-    headers = {"Authorization": f"Bearer {stage.load.cooks[0].token}"}
-    url = f"http://127.0.0.1:{stage.server.port}"
+async def _avatar(environment: Environment) -> int:
+    headers = {"Authorization": f"Bearer {environment.load.users[0].token}"}
+    url = f"http://127.0.0.1:{environment.server.port}"
     async with AsyncClient(base_url=url, headers=headers, timeout=20) as client:
         files = {"file": ("me.png", picture("PNG", (600, 600)), "image/png")}
         answer = await client.post("/storage/avatar/proxy", files=files)

@@ -12,11 +12,11 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from bench.servers import ROOT
-from faults.environment import SETTINGS, Stage, production
+from faults.environment import SETTINGS, Environment, production
 from faults.report import Report
 from faults.scenarios import CannotRun, scenario
 from freshly.chassis.data.engine import create_engine
-from freshly.chassis.data.transactions import UnitsOfWork
+from freshly.chassis.data.transactions import Database
 from freshly.settings import driven
 
 if TYPE_CHECKING:
@@ -40,30 +40,30 @@ def _needs_jobs() -> None:
 
 
 @asynccontextmanager
-async def _kitchen(report: Report) -> AsyncIterator[Stage]:
+async def _kitchen(report: Report) -> AsyncIterator[Environment]:
     """Its servers leave the jobs to the workers."""
     _needs_jobs()
-    async with production(report, settings={"JOBS": "worker"}, people=4, rate=10) as stage:
-        assert stage.database is not None
-        async with stage.database.as_operator() as operator:
+    async with production(report, settings={"JOBS": "worker"}, people=4, rate=10) as environment:
+        assert environment.database is not None
+        async with environment.database.as_operator() as operator:
             await operator.execute("CREATE TABLE marks (number int)")
             await operator.execute("GRANT ALL ON marks TO freshly")
-        yield stage
+        yield environment
 
 
 class Workers:
     """`freshly worker`, so many processes of it."""
 
-    def __init__(self, stage: Stage, number: int) -> None:
-        assert stage.database is not None
-        assert stage.redis is not None
-        self._log = (stage.folder / "workers.log").open("ab")
+    def __init__(self, environment: Environment, number: int) -> None:
+        assert environment.database is not None
+        assert environment.redis is not None
+        self._log = (environment.folder / "workers.log").open("ab")
         self._settings = {
             **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
             **SETTINGS,
-            "DATA_DIR": str(stage.folder / "data"),
-            "DATABASE_URL": stage.database.url(),
-            "REDIS_URL": stage.redis.url,
+            "DATA_DIR": str(environment.folder / "data"),
+            "DATABASE_URL": environment.database.url(),
+            "REDIS_URL": environment.redis.url,
             "JOBS": "worker",
             "PYTHONPATH": str(ROOT),
         }
@@ -90,33 +90,35 @@ class Workers:
 
 
 @asynccontextmanager
-async def _workers(stage: Stage, number: int) -> AsyncIterator[Workers]:
-    workers = Workers(stage, number)
+async def _workers(environment: Environment, number: int) -> AsyncIterator[Workers]:
+    workers = Workers(environment, number)
     try:
         yield workers
     finally:
         workers.end()
 
 
-async def _enqueue(stage: Stage, jobs: "Sequence[Job]", user_id: int | None = None) -> None:
+async def _enqueue(
+    environment: Environment, jobs: "Sequence[Job]", user_id: int | None = None
+) -> None:
     """Fifty in a transaction, as a service would."""
     from freshly.chassis.jobs import JobQueue  # noqa: PLC0415
 
-    assert stage.database is not None
-    engine = create_engine(driven(stage.database.url()))
-    units = UnitsOfWork(engine)
+    assert environment.database is not None
+    engine = create_engine(driven(environment.database.url()))
+    db = Database(engine)
     for first in range(0, len(jobs), 50):
-        async with units.writing() as session:
+        async with db.write() as session:
             for job in jobs[first : first + 50]:
                 await JobQueue(session).enqueue(job, user_id=user_id)
     await engine.dispose()
 
 
-async def _done(stage: Stage, kind: str, number: int) -> float:
+async def _done(environment: Environment, kind: str, number: int) -> float:
     """Seconds until so many are done, or for ever."""
-    assert stage.database is not None
+    assert environment.database is not None
     began = monotonic()
-    async with stage.database.as_operator() as operator:
+    async with environment.database.as_operator() as operator:
         while monotonic() - began < DONE_WITHIN:
             states = {row["state"]: row["count"] for row in await operator.fetch(STATES, kind)}
             if states.get("done") == number:
@@ -125,30 +127,30 @@ async def _done(stage: Stage, kind: str, number: int) -> float:
     return float("inf")
 
 
-async def _marks(stage: Stage, expected: int, kind: str) -> None:
+async def _marks(environment: Environment, expected: int, kind: str) -> None:
     """Each job has left one mark, or still waits for its turn."""
-    assert stage.database is not None
-    async with stage.database.as_operator() as operator:
+    assert environment.database is not None
+    async with environment.database.as_operator() as operator:
         waiting = await operator.fetchval(WAITING, kind)
         marked = await operator.fetchval("SELECT count(DISTINCT number) FROM marks")
         lost = expected - marked - waiting
         twice = await operator.fetchval("SELECT count(*) - count(DISTINCT number) FROM marks")
-    stage.report.expect("jobs lost", lost, f"of {expected}", at_most=0)
-    stage.report.expect("effects seen twice", twice, at_most=0)
+    environment.report.expect("jobs lost", lost, f"of {expected}", at_most=0)
+    environment.report.expect("effects seen twice", twice, at_most=0)
     if lost or twice:
-        stage.report.lost = f"{lost} jobs lost, {twice} done twice"
+        environment.report.lost_writes = f"{lost} jobs lost, {twice} done twice"
 
 
 @scenario("1,000 jobs, one of three workers in turn killed with -9 every 2 s")
 async def workers_killed(report: Report) -> None:
-    async with _kitchen(report) as stage:
+    async with _kitchen(report) as environment:
         from faults.worker import Mark  # noqa: PLC0415
 
-        await _enqueue(stage, [Mark(number=n, seconds=EACH) for n in range(JOBS)])
+        await _enqueue(environment, [Mark(number=n, seconds=EACH) for n in range(JOBS)])
         kills = 0
-        async with stage.busy(calm=0, after=0), _workers(stage, WORKERS) as workers:
+        async with environment.busy(calm=0, after=0), _workers(environment, WORKERS) as workers:
             with report.fault():
-                waiting = asyncio.create_task(_done(stage, Mark.kind, JOBS))
+                waiting = asyncio.create_task(_done(environment, Mark.kind, JOBS))
                 until = monotonic() + KILLED_FOR
                 while not waiting.done():
                     await asyncio.wait([waiting], timeout=EVERY)
@@ -157,33 +159,33 @@ async def workers_killed(report: Report) -> None:
                         kills += 1
         report.expect("all done after", waiting.result(), "s", at_most=DONE_WITHIN)
         report.expect("workers killed", kills, at_least=WORKERS)
-        await _marks(stage, JOBS, Mark.kind)
-        await stage.judge(failures=0)
+        await _marks(environment, JOBS, Mark.kind)
+        await environment.judge(failures=0)
 
 
 @scenario("a worker stopped (SIGSTOP) at its work, which others take over, and continued")
 async def worker_paused(report: Report) -> None:
-    async with _kitchen(report) as stage:
+    async with _kitchen(report) as environment:
         from faults.worker import Mark  # noqa: PLC0415
 
         number = 20
-        async with stage.busy(calm=0, after=0), _workers(stage, 1) as first:
-            await _enqueue(stage, [Mark(number=n, seconds=LONG) for n in range(number)])
-            await _running(stage)
+        async with environment.busy(calm=0, after=0), _workers(environment, 1) as first:
+            await _enqueue(environment, [Mark(number=n, seconds=LONG) for n in range(number)])
+            await _running(environment)
             with report.fault():
                 first.running[0].send_signal(signal.SIGSTOP)
-                async with _workers(stage, 2):
-                    took = await _done(stage, Mark.kind, number)
+                async with _workers(environment, 2):
+                    took = await _done(environment, Mark.kind, number)
                     first.running[0].send_signal(signal.SIGCONT)
                     await asyncio.sleep(2 * LONG)
         report.expect("all done after", took, "s", at_most=DONE_WITHIN)
-        await _marks(stage, number, Mark.kind)
-        await stage.judge(failures=0)
+        await _marks(environment, number, Mark.kind)
+        await environment.judge(failures=0)
 
 
-async def _running(stage: Stage) -> None:
-    assert stage.database is not None
-    async with stage.database.as_operator() as operator, asyncio.timeout(DONE_WITHIN):
+async def _running(environment: Environment) -> None:
+    assert environment.database is not None
+    async with environment.database.as_operator() as operator, asyncio.timeout(DONE_WITHIN):
         count = "SELECT count(*) FROM jobs WHERE state = 'running'"
         while not await operator.fetchval(count):  # noqa: ASYNC110 - of another process
             await asyncio.sleep(0.1)
@@ -191,16 +193,18 @@ async def _running(stage: Stage) -> None:
 
 @scenario("a job that never works, among others that do")
 async def job_poisoned(report: Report) -> None:
-    async with _kitchen(report) as stage:
+    async with _kitchen(report) as environment:
         from faults.worker import Mark, Poison  # noqa: PLC0415
 
-        assert stage.database is not None
-        async with stage.busy(calm=0, after=0), _workers(stage, 1):
-            await _enqueue(stage, [Poison(), *(Mark(number=n, seconds=0) for n in range(100))])
-            took = await _done(stage, Mark.kind, 100)
+        assert environment.database is not None
+        async with environment.busy(calm=0, after=0), _workers(environment, 1):
+            await _enqueue(
+                environment, [Poison(), *(Mark(number=n, seconds=0) for n in range(100))]
+            )
+            took = await _done(environment, Mark.kind, 100)
             state, attempts = "", 0
             until = monotonic() + DONE_WITHIN
-            async with stage.database.as_operator() as operator:
+            async with environment.database.as_operator() as operator:
                 while state != "failed" and monotonic() < until:
                     state, attempts = await operator.fetchrow(
                         "SELECT state, attempts FROM jobs WHERE kind = $1", Poison.kind
@@ -209,5 +213,5 @@ async def job_poisoned(report: Report) -> None:
         report.expect("the others done after", took, "s", at_most=DONE_WITHIN)
         report.expect("parked", state == "failed", at_least=1, detail=state)
         report.expect("tries", attempts, at_least=TRIES, at_most=TRIES)
-        await _marks(stage, 100, Mark.kind)
-        await stage.judge(failures=0)
+        await _marks(environment, 100, Mark.kind)
+        await environment.judge(failures=0)

@@ -27,11 +27,11 @@ async def mail_refused(report: Report) -> None:
                 "MAIL_STARTTLS": "false",
                 "MAIL_FROM": "kitchen@example.com",
             }
-            async with production(report, settings=told, people=LETTERS, rate=50) as stage:
-                async with stage.busy(calm=2):
+            async with production(report, settings=told, people=LETTERS, rate=50) as environment:
+                async with environment.busy(calm=2):
                     with report.fault():
                         between.become("reset")
-                        url = f"http://127.0.0.1:{stage.server.port}"
+                        url = f"http://127.0.0.1:{environment.server.port}"
                         async with AsyncClient(base_url=url, timeout=20) as client:
                             asked = [
                                 await client.post(
@@ -41,16 +41,16 @@ async def mail_refused(report: Report) -> None:
                             ]
                         await asyncio.sleep(AWAY)
                     between.become("pass")
-                    while len(box.letters) < LETTERS:
+                    while len(box.emails) < LETTERS:
                         if monotonic() - report.ended > ARRIVES_WITHIN:
                             break
                         await asyncio.sleep(0.1)
                 refused = sum(answer.status_code != OK for answer in asked)
                 report.expect("requests refused", refused, at_most=0)
-                addresses = {letter["To"] for letter in box.letters}
+                addresses = {letter["To"] for letter in box.emails}
                 lost = LETTERS - len(addresses)
                 report.expect("letters lost", lost, f"of {LETTERS}", at_most=0)
-                report.expect("letters sent twice", len(box.letters) - len(addresses), at_most=0)
-                await stage.judge(failures=0)
+                report.expect("letters sent twice", len(box.emails) - len(addresses), at_most=0)
+                await environment.judge(failures=0)
                 if lost:
-                    report.lost = f"{lost} of {LETTERS} letters"
+                    report.lost_writes = f"{lost} of {LETTERS} letters"

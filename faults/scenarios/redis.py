@@ -8,7 +8,7 @@ from time import monotonic
 from httpx2 import AsyncClient
 from redis.asyncio import Redis as Client
 
-from faults.environment import WORKERS, Stage, production
+from faults.environment import WORKERS, Environment, production
 from faults.load import OK
 from faults.report import Report, quantile
 from faults.scenarios import scenario
@@ -24,71 +24,73 @@ TOO_MANY = 429
 UNAUTHENTICATED = 401
 
 
-def _away(stage: Stage, since: float | None = None, slower: float | None = SLOWER) -> None:
+def _away(
+    environment: Environment, since: float | None = None, slower: float | None = SLOWER
+) -> None:
     """What holds whenever Redis is away: nothing fails, and nothing takes twice as long.
 
     Timings are those `since` then, if something else was going on before.
     """
-    report, samples = stage.report, stage.load.samples
+    report, samples = environment.report, environment.load.samples
     begin = since or report.began
-    before = [s for s in samples if stage.warm_at < s.sent and s.ended < report.began]
+    before = [s for s in samples if environment.warm_at < s.sent and s.ended < report.began]
     during = [s for s in samples if begin <= s.sent and s.ended <= report.ended]
     calm, meanwhile = quantile(before, 0.99), quantile(during, 0.99)
     detail = f"{calm * 1e3:.0f} ms before, {meanwhile * 1e3:.0f} ms while it was away"
     report.expect("p99", meanwhile / calm, "x before", at_most=slower, detail=detail)
-    stage.ready_throughout()
+    environment.ready_throughout()
 
 
-async def _back(stage: Stage) -> None:
+async def _back(environment: Environment) -> None:
     """Until every process says that it has Redis again."""
     since = monotonic()
     well = 0
-    async with AsyncClient(base_url=f"http://127.0.0.1:{stage.server.port}") as client:
+    async with AsyncClient(base_url=f"http://127.0.0.1:{environment.server.port}") as client:
         while well < 5 * WORKERS and monotonic() - since < 3 * BACK_WITHIN:  # whichever answers
             answer = await client.get("/ready", headers={"Connection": "close"})
             well = well + 1 if answer.json().get("redis") == "connected" else 0
             await asyncio.sleep(0.02)
     took = monotonic() - since if well else float("inf")
-    stage.report.expect("used again after", took, "s", at_most=BACK_WITHIN)
+    environment.report.expect("used again after", took, "s", at_most=BACK_WITHIN)
 
 
 @asynccontextmanager
 async def _without_redis(
     report: Report, gone: Callable[[Redis], None], again: Callable[[Redis], None]
-) -> AsyncIterator[Stage]:
-    async with production(report) as stage:
-        assert stage.redis is not None
-        async with stage.busy():
+) -> AsyncIterator[Environment]:
+    async with production(report) as environment:
+        assert environment.redis is not None
+        async with environment.busy():
             with report.fault():
-                await asyncio.to_thread(gone, stage.redis)
-                yield stage
-            await asyncio.to_thread(again, stage.redis)
-            await _back(stage)
-        await stage.judge(failures=0)
-        _away(stage, stage.measured_since)
+                await asyncio.to_thread(gone, environment.redis)
+                yield environment
+            await asyncio.to_thread(again, environment.redis)
+            await _back(environment)
+        await environment.judge(failures=0)
+        _away(environment, environment.measured_since)
 
 
 @scenario("Redis killed with -9 under 100 requests/s, and started again", short=True)
 async def redis_killed(report: Report) -> None:
-    async with _without_redis(report, Redis.kill, Redis.start) as stage:
-        async with AsyncClient(base_url=f"http://127.0.0.1:{stage.server.port}") as client:
-            await _signed_out_stays_out(stage, client)
-            await _sign_ins_are_counted(stage, client)
-        stage.measured_since = monotonic()  # a sign-in takes a while, by intent
+    async with _without_redis(report, Redis.kill, Redis.start) as environment:
+        async with AsyncClient(base_url=f"http://127.0.0.1:{environment.server.port}") as client:
+            await _signed_out_stays_out(environment, client)
+            await _sign_ins_are_counted(environment, client)
+        environment.measured_since = monotonic()  # a sign-in takes a while, by intent
         await asyncio.sleep(report.lasting(AWAY))
 
 
-async def _signed_out_stays_out(stage: Stage, client: AsyncClient) -> None:
+async def _signed_out_stays_out(environment: Environment, client: AsyncClient) -> None:
     """Every process asks the database who is calling."""
     client.headers["X-Forwarded-For"] = "10.0.1.1"
     person = await Kitchen(client).person("Leaver", email="leaver@example.com")
     assert (await person.post("/auth/logout")).status_code == OK
     calls = [person.get("/families", headers={"Connection": "close"}) for _ in range(10 * WORKERS)]
     let_in = sum(answer.status_code != UNAUTHENTICATED for answer in await asyncio.gather(*calls))
-    stage.report.expect("revoked tokens let in", let_in, f"of {10 * WORKERS}", at_most=0)
+    environment.report.expect("revoked tokens let in", let_in, f"of {10 * WORKERS}", at_most=0)
 
 
-async def _sign_ins_are_counted(stage: Stage, client: AsyncClient) -> None:
+async def _sign_ins_are_counted(environment: Environment, client: AsyncClient) -> None:
     """By each process for itself: never more than so many times what is allowed, twice if a
     minute begins meanwhile."""
     client.headers["X-Forwarded-For"] = "10.0.1.2"
@@ -100,7 +102,7 @@ async def _sign_ins_are_counted(stage: Stage, client: AsyncClient) -> None:
     statuses = [answer.status_code for answer in await asyncio.gather(*calls)]
     allowed = sum(status != TOO_MANY for status in statuses)
     most = 2 * WORKERS * SIGN_INS
-    stage.report.expect("guesses at a password", allowed, f"of {len(calls)}", at_most=most)
+    environment.report.expect("guesses at a password", allowed, f"of {len(calls)}", at_most=most)
 
 
 @scenario("Redis stopped (SIGSTOP), so that it is silent, and continued")
@@ -111,34 +113,34 @@ async def redis_stopped(report: Report) -> None:
 
 @scenario("Redis killed and started again every second, ten times")
 async def redis_flapping(report: Report) -> None:
-    async with _without_redis(report, Redis.kill, lambda _: None) as stage:
-        assert stage.redis is not None
+    async with _without_redis(report, Redis.kill, lambda _: None) as environment:
+        assert environment.redis is not None
         for _ in range(9):
             await asyncio.sleep(0.5)
-            await asyncio.to_thread(stage.redis.start)
+            await asyncio.to_thread(environment.redis.start)
             await asyncio.sleep(0.5)
-            await asyncio.to_thread(stage.redis.kill)
+            await asyncio.to_thread(environment.redis.kill)
         await asyncio.sleep(0.5)
-        await asyncio.to_thread(stage.redis.start)
+        await asyncio.to_thread(environment.redis.start)
 
 
 @scenario("Redis not there when Freshly starts, and started later")
 async def redis_absent_at_start(report: Report) -> None:
-    async with production(report, prepare=lambda _: None) as stage:
-        assert stage.redis is not None
-        async with stage.busy():
+    async with production(report, prepare=lambda _: None) as environment:
+        assert environment.redis is not None
+        async with environment.busy():
             with report.fault():
                 await asyncio.sleep(1)
-            await asyncio.to_thread(stage.redis.start)
-            await _back(stage)
-        await stage.judge(failures=0)
-        stage.ready_throughout()
+            await asyncio.to_thread(environment.redis.start)
+            await _back(environment)
+        await environment.judge(failures=0)
+        environment.ready_throughout()
 
 
 @asynccontextmanager
-async def _told(stage: Stage) -> AsyncIterator[Client]:
-    assert stage.redis is not None
-    client = Client.from_url(stage.redis.url)
+async def _told(environment: Environment) -> AsyncIterator[Client]:
+    assert environment.redis is not None
+    client = Client.from_url(environment.redis.url)
     try:
         yield client
     finally:
@@ -147,29 +149,29 @@ async def _told(stage: Stage) -> AsyncIterator[Client]:
 
 @scenario("Redis full: 2 MB more than it may have, and noeviction; then with room again")
 async def redis_full(report: Report) -> None:
-    async with production(report) as stage, _told(stage) as redis:
-        async with stage.busy():
+    async with production(report) as environment, _told(environment) as redis:
+        async with environment.busy():
             with report.fault():
                 await redis.config_set("maxmemory-policy", "noeviction")
                 await redis.set("somebody else's", b"x" * 2**21)
                 await redis.config_set("maxmemory", 2**20)
                 await asyncio.sleep(report.lasting(AWAY))
             await redis.config_set("maxmemory", 0)
-            await _back(stage)
-        await stage.judge(failures=0)
-        _away(stage)
+            await _back(environment)
+        await environment.judge(failures=0)
+        _away(environment)
 
 
 @scenario("FLUSHALL twice a second, while everybody reads back what they wrote")
 async def redis_flushed(report: Report) -> None:
-    async with production(report) as stage, _told(stage) as redis:
-        async with stage.busy():
+    async with production(report) as environment, _told(environment) as redis:
+        async with environment.busy():
             with report.fault():
                 for _ in range(int(2 * AWAY)):
                     await redis.flushall()
                     await asyncio.sleep(0.5)
-        await stage.judge(failures=0)
-        _away(stage, slower=None)  # it is there, and empty
+        await environment.judge(failures=0)
+        _away(environment, slower=None)  # it is there, and empty
 
 
 POISON = (b"garbage", b"\x00\xff" * 50, b"", b"-1", b'{"versions": 1}\nx')
@@ -177,9 +179,9 @@ POISON = (b"garbage", b"\x00\xff" * 50, b"", b"-1", b'{"versions": 1}\nx')
 
 @scenario("garbage, and values of wrong types, under all of Freshly's keys, ten times a second")
 async def redis_poisoned(report: Report) -> None:
-    async with production(report) as stage, _told(stage) as redis:
+    async with production(report) as environment, _told(environment) as redis:
         spoilt = 0
-        async with stage.busy():
+        async with environment.busy():
             with report.fault():
                 for turn in range(int(10 * AWAY)):
                     keys = [key async for key in redis.scan_iter(match="freshly:*", count=1000)]
@@ -188,8 +190,8 @@ async def redis_poisoned(report: Report) -> None:
                         await _spoil(redis, key, turn + place)
                     await asyncio.sleep(0.1)
         report.expect("keys spoilt", spoilt, at_least=100)
-        await stage.judge(failures=0)
-        _away(stage, slower=None)
+        await environment.judge(failures=0)
+        _away(environment, slower=None)
 
 
 async def _spoil(redis: Client, key: bytes, turn: int) -> None:

@@ -12,7 +12,7 @@ from time import monotonic
 from httpx2 import AsyncClient
 
 from bench.servers import Server
-from faults.environment import SETTINGS, WORKERS, Stage, production, started
+from faults.environment import SETTINGS, WORKERS, Environment, production, started
 from faults.proxy import proxy
 from faults.report import Report, quantile
 from faults.scenarios import scenario
@@ -25,51 +25,51 @@ WORDS = 8  # of a streamed answer, one a second
 ENDLESS = 90
 
 
-async def _judge(stage: Stage) -> None:
-    await stage.judge(unanswered=0, failures=0)
-    slow = quantile(stage.load.samples, 0.99)
-    stage.report.expect("p99", slow, "s", at_most=SLOWEST)
+async def _judge(environment: Environment) -> None:
+    await environment.judge(unanswered=0, failures=0)
+    slow = quantile(environment.load.samples, 0.99)
+    environment.report.expect("p99", slow, "s", at_most=SLOWEST)
 
 
 @scenario("SIGHUP of the server under 100 requests/s on 20 kept connections, three times")
 async def restart_by_sighup(report: Report) -> None:
-    async with production(report) as stage:
-        async with stage.busy(calm=3):
+    async with production(report) as environment:
+        async with environment.busy(calm=3):
             with report.fault():
                 for _ in range(TIMES):
-                    before = workers_of(stage.server)
-                    os.kill(stage.server.pid, signal.SIGHUP)
-                    await _replaced(stage.server, before)
-        await _judge(stage)
+                    before = workers_of(environment.server)
+                    os.kill(environment.server.pid, signal.SIGHUP)
+                    await _replaced(environment.server, before)
+        await _judge(environment)
 
 
 @scenario("SIGTERM of each worker in turn under 100 requests/s on 20 kept connections")
 async def restart_of_workers(report: Report) -> None:
-    async with production(report) as stage:
-        async with stage.busy(calm=3):
+    async with production(report) as environment:
+        async with environment.busy(calm=3):
             with report.fault():
                 for turn in range(TIMES):
-                    before = workers_of(stage.server)
+                    before = workers_of(environment.server)
                     gone = sorted(before)[turn % WORKERS]
                     os.kill(gone, signal.SIGTERM)
-                    await _replaced(stage.server, {gone})
-        await _judge(stage)
+                    await _replaced(environment.server, {gone})
+        await _judge(environment)
 
 
 @scenario("SIGTERM of one of two servers behind a balancer, three times, under 100 requests/s")
 async def restart_by_sigterm(report: Report) -> None:
-    async with production(report) as stage, AsyncExitStack() as stack:
-        assert stage.database is not None
-        assert stage.redis is not None
+    async with production(report) as environment, AsyncExitStack() as stack:
+        assert environment.database is not None
+        assert environment.redis is not None
         given = {
             **SETTINGS,
-            "DATABASE_URL": stage.database.url(),
-            "REDIS_URL": stage.redis.url,
+            "DATABASE_URL": environment.database.url(),
+            "REDIS_URL": environment.redis.url,
         }
-        folder = stage.folder / "data"
+        folder = environment.folder / "data"
         others = [await stack.enter_async_context(_one_more(folder, given)) for _ in range(1)]
-        balancer = await stack.enter_async_context(proxy(stage.server.port, others[0].port))
-        both = replace(stage, server=replace(stage.server, port=balancer.port))
+        balancer = await stack.enter_async_context(proxy(environment.server.port, others[0].port))
+        both = replace(environment, server=replace(environment.server, port=balancer.port))
         both.watch.server = both.server
         slowest_end = 0.0
         async with both.busy(calm=3):
@@ -77,11 +77,11 @@ async def restart_by_sigterm(report: Report) -> None:
                 for _ in range(TIMES):
                     async with AsyncExitStack() as once:
                         third = await once.enter_async_context(_one_more(folder, given))
-                        balancer.targets = (stage.server.port, third.port)
+                        balancer.targets = (environment.server.port, third.port)
                         await asyncio.sleep(3)
                         told = monotonic()
                     slowest_end = max(slowest_end, monotonic() - told)
-                    balancer.targets = (stage.server.port, others[0].port)
+                    balancer.targets = (environment.server.port, others[0].port)
                     await asyncio.sleep(1)
         await _judge(both)
         report.expect("ended within", slowest_end, "s", at_most=ENDS_WITHIN)
@@ -99,15 +99,15 @@ async def restart_while_streaming(report: Report) -> None:
     async with model_server() as model:
         told = {"OPENAI_BASE_URL": model.url, "MAIL_FROM": "kitchen@example.com"}
         for name, pieces in (("short", WORDS), ("endless", ENDLESS)):
-            async with production(report, people=2, rate=10, settings=told) as stage:
-                await _stream(stage, model, name, pieces)
+            async with production(report, people=2, rate=10, settings=told) as environment:
+                await _stream(environment, model, name, pieces)
 
 
-async def _stream(stage: Stage, model: Model, name: str, pieces: int) -> None:
+async def _stream(environment: Environment, model: Model, name: str, pieces: int) -> None:
     model.was_asked.clear()
     model.says([part for n in range(pieces) for part in (f"word{n} ", 1)])
-    url = f"http://127.0.0.1:{stage.server.port}"
-    token = stage.load.cooks[0].token
+    url = f"http://127.0.0.1:{environment.server.port}"
+    token = environment.load.users[0].token
     async with AsyncClient(base_url=url, timeout=ENDLESS) as client:
         headers = {"Authorization": f"Bearer {token}"}
         asking = asyncio.create_task(
@@ -115,16 +115,18 @@ async def _stream(stage: Stage, model: Model, name: str, pieces: int) -> None:
         )
         await model.was_asked.wait()
         await asyncio.sleep(2)
-        with stage.report.fault():
-            os.kill(stage.server.pid, signal.SIGTERM)
+        with environment.report.fault():
+            os.kill(environment.server.pid, signal.SIGTERM)
             (answer,) = await asyncio.gather(asking, return_exceptions=True)
-            await _until(lambda: _gone(stage.server.pid))
+            await _until(lambda: _gone(environment.server.pid))
     text = str(answer) if isinstance(answer, BaseException) else answer.text
     final = ("event: done", "event: error")
     ended = sum(event in text for event in final)
-    stage.report.expect(f"final events of the {name} answer", ended, at_least=1, detail=text[-90:])
-    took = stage.report.ended - stage.report.began
-    stage.report.expect(f"ended within ({name})", took, "s", at_most=ENDS_WITHIN)
+    environment.report.expect(
+        f"final events of the {name} answer", ended, at_least=1, detail=text[-90:]
+    )
+    took = environment.report.ended - environment.report.began
+    environment.report.expect(f"ended within ({name})", took, "s", at_most=ENDS_WITHIN)
 
 
 def workers_of(server: Server) -> set[int]:

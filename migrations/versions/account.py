@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy import Column
 
-from freshly.chassis.data import types as columns
+from freshly.chassis.data import types
 
 revision = "account"
 down_revision = "jobs"
@@ -62,7 +62,7 @@ BEGIN SELECT RAISE(ABORT, 'activities are kept as they are'); END
 """,
 )
 OF_SIGN_INS = {
-    "last_used_at": columns.Instant(),
+    "last_used_at": types.Instant(),
     "address": sa.String(45),
     "user_agent": sa.String(255),
 }
@@ -84,7 +84,7 @@ def upgrade() -> None:
         Column("user_agent", sa.String(255)),
         Column("session_id", sa.String(32)),
         Column("correlation_id", sa.String(64), nullable=False),
-        Column("created_at", columns.Instant(), server_default=sa.func.now(), nullable=False),
+        Column("created_at", types.Instant(), server_default=sa.func.now(), nullable=False),
     )
     op.create_index("ix_activities_created_at", "activities", ["created_at"])
     on_sqlite = op.get_context().dialect.name == "sqlite"

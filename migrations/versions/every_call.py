@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy import Column
 
-from freshly.chassis.data import types as columns
+from freshly.chassis.data import types
 
 revision = "every_call"
 down_revision = "kitchen_loop"
@@ -16,7 +16,7 @@ def upgrade() -> None:
         Column("address", sa.String(320), primary_key=True),
         Column("purpose", sa.String(16), primary_key=True),
         Column("code", sa.String(6), nullable=False),
-        Column("expires_at", columns.Instant(), nullable=False, index=True),
+        Column("expires_at", types.Instant(), nullable=False, index=True),
         Column("tries", sa.Integer(), nullable=False),
     )
     op.create_index("ix_oauth_accounts_user_id", "oauth_accounts", ["user_id"])

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy import Column
 
-from freshly.chassis.data import types as columns
+from freshly.chassis.data import types
 
 revision = "8a2eb98e9047"
 down_revision = None
@@ -50,7 +50,7 @@ def _to(table: str, on_delete: str | None = None) -> sa.ForeignKey:
 
 def _stamps(*names: str) -> list[Column[datetime]]:
     now = sa.func.now()
-    return [Column(name, columns.Instant(), server_default=now, nullable=False) for name in names]
+    return [Column(name, types.Instant(), server_default=now, nullable=False) for name in names]
 
 
 def _index(table: str, *names: str) -> None:
@@ -100,11 +100,11 @@ def upgrade() -> None:
         Column("height", sa.Float(precision=53)),
         Column("calories", sa.Float(precision=53)),
         Column("password_reset_code", sa.String(length=6)),
-        Column("password_reset_expires_at", columns.Instant()),
+        Column("password_reset_expires_at", types.Instant()),
         Column("password_reset_attempts", sa.Integer(), nullable=False),
         Column("is_verified", sa.Boolean(), server_default=sa.false(), nullable=False),
         Column("verification_code", sa.String(length=6)),
-        Column("verification_expires_at", columns.Instant()),
+        Column("verification_expires_at", types.Instant()),
         *_stamps("created_at", "updated_at"),
     )
     op.create_index("ix_users_email", "users", ["email"], unique=True)
@@ -161,15 +161,15 @@ def upgrade() -> None:
         Column("total_time", sa.Integer()),
         Column("meal_type", _one_of("mealtype"), nullable=False),
         Column("cuisine", sa.String(length=120)),
-        Column("tags", columns.Json),
-        Column("macros", columns.Json),
+        Column("tags", types.Json),
+        Column("macros", types.Json),
         Column("difficulty", _one_of("mealdifficulty")),
         Column("servings", sa.Integer()),
-        Column("diet_compatibility", columns.Json),
-        Column("goal_fit", columns.Json),
-        Column("ingredients", columns.Json, nullable=False),
-        Column("instructions", columns.Json, nullable=False),
-        Column("cooking_tools", columns.Json),
+        Column("diet_compatibility", types.Json),
+        Column("goal_fit", types.Json),
+        Column("ingredients", types.Json, nullable=False),
+        Column("instructions", types.Json, nullable=False),
+        Column("cooking_tools", types.Json),
         Column("notes", sa.Text()),
         Column("is_favorite", sa.Boolean(), nullable=False),
         *_stamps("created_at", "updated_at"),
@@ -204,26 +204,24 @@ def upgrade() -> None:
         Column("gender", sa.Text()),
         Column("height_cm", sa.Float(precision=53)),
         Column("weight_kg", sa.Float(precision=53)),
-        Column(
-            "diet_codes", columns.TextList(), server_default=columns.empty_list(), nullable=False
-        ),
+        Column("diet_codes", types.TextList(), server_default=types.empty_list(), nullable=False),
         Column("diet_type", sa.Text()),
         Column(
             "allergen_ingredient_ids",
-            columns.IntList(),
-            server_default=columns.empty_list(),
+            types.IntList(),
+            server_default=types.empty_list(),
             nullable=False,
         ),
         Column(
             "food_allergies",
-            columns.TextList(),
-            server_default=columns.empty_list(),
+            types.TextList(),
+            server_default=types.empty_list(),
             nullable=False,
         ),
         Column(
             "disliked_ingredient_ids",
-            columns.IntList(),
-            server_default=columns.empty_list(),
+            types.IntList(),
+            server_default=types.empty_list(),
             nullable=False,
         ),
         Column("goal", sa.Text(), server_default="balanced", nullable=False),
@@ -273,7 +271,7 @@ def upgrade() -> None:
         Column("accepted_meal_id", sa.Integer(), _to("meals", "SET NULL")),
         Column("status", _one_of("meal_share_request_status"), nullable=False),
         Column("message", sa.String(length=500)),
-        Column("responded_at", columns.Instant()),
+        Column("responded_at", types.Instant()),
         *_stamps("created_at", "updated_at"),
     )
     op.create_index(
@@ -300,12 +298,12 @@ def upgrade() -> None:
         "pantry_items",
         _id(),
         Column("ingredient_id", sa.Integer(), _to("ingredients", "CASCADE")),
-        Column("quantity", columns.Quantity()),
+        Column("quantity", types.Quantity()),
         Column("unit", sa.String(length=64)),
         Column("expires_at", sa.Date()),
         Column("category", sa.String(length=64)),
         Column("image_url", sa.String(length=512)),
-        Column("canonical_quantity", columns.Quantity()),
+        Column("canonical_quantity", types.Quantity()),
         Column("canonical_unit", sa.String(length=16)),
         Column("family_id", sa.Integer(), _to("families", "CASCADE")),
         Column("owner_user_id", sa.Integer(), _to("users", "CASCADE")),
@@ -328,20 +326,20 @@ def upgrade() -> None:
         _id(),
         Column("recipe_id", sa.Integer(), _to("recipes", "CASCADE"), nullable=False),
         Column("ingredient_id", sa.Integer(), _to("ingredients", "CASCADE"), nullable=False),
-        Column("quantity", columns.ExactNumber()),
+        Column("quantity", types.ExactNumber()),
         Column("unit_id", sa.Integer(), _to("units")),
-        Column("canonical_quantity", columns.Quantity()),
+        Column("canonical_quantity", types.Quantity()),
         Column("canonical_unit", sa.String(length=16)),
     )
     op.create_table(
         "grocery_list_items",
         _id(),
         Column("ingredient_id", sa.Integer(), _to("ingredients", "CASCADE"), nullable=False),
-        Column("quantity", columns.Quantity()),
+        Column("quantity", types.Quantity()),
         Column("unit_id", sa.Integer(), _to("units")),
         Column("checked", sa.Boolean(), server_default=sa.false(), nullable=False),
         Column("note", sa.Text()),
-        Column("canonical_quantity_needed", columns.Quantity()),
+        Column("canonical_quantity_needed", types.Quantity()),
         Column("canonical_unit", sa.String(length=16)),
         Column("is_purchased", sa.Boolean(), server_default=sa.false(), nullable=False),
         Column("is_manual", sa.Boolean(), server_default=sa.false(), nullable=False),
@@ -367,7 +365,7 @@ def upgrade() -> None:
         Column("related_family_id", sa.Integer(), _to("families", "CASCADE")),
         Column("related_share_request_id", sa.Integer(), _to("meal_share_requests", "CASCADE")),
         Column("is_read", sa.Boolean(), nullable=False),
-        Column("read_at", columns.Instant()),
+        Column("read_at", types.Instant()),
         *_stamps("created_at"),
     )
     op.create_index("idx_notif_user_created", "notifications", ["user_id", "created_at"])

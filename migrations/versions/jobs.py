@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy import Column
 
-from freshly.chassis.data import types as columns
+from freshly.chassis.data import types
 
 revision = "jobs"
 down_revision = "tokens"
@@ -12,7 +12,7 @@ down_revision = "tokens"
 
 def instant(name: str, *, default: bool = False, nullable: bool = False) -> Column:
     server_default = sa.func.now() if default else None
-    return Column(name, columns.Instant(), server_default=server_default, nullable=nullable)
+    return Column(name, types.Instant(), server_default=server_default, nullable=nullable)
 
 
 def upgrade() -> None:
@@ -20,7 +20,7 @@ def upgrade() -> None:
         "jobs",
         Column("id", sa.String(32), primary_key=True),
         Column("kind", sa.String(64), nullable=False),
-        Column("payload", columns.Json, nullable=False),
+        Column("payload", types.Json, nullable=False),
         Column(
             "user_id",
             sa.Integer(),

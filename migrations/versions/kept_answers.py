@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy import Column
 
-from freshly.chassis.data import types as columns
+from freshly.chassis.data import types
 
 revision = "kept_answers"
 down_revision = "account"
@@ -17,7 +17,7 @@ def upgrade() -> None:
         Column("user_id", sa.Integer(), sa.ForeignKey("users.id", ondelete="CASCADE"), index=True),
         Column("fingerprint", sa.String(64), nullable=False),
         Column("holder", sa.String(32), nullable=False),
-        Column("expires_at", columns.Instant(), nullable=False, index=True),
+        Column("expires_at", types.Instant(), nullable=False, index=True),
         Column("status", sa.Integer()),
         Column("sealed", sa.LargeBinary()),
     )

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy import Column
 
-from freshly.chassis.data import types as columns
+from freshly.chassis.data import types
 
 revision = "kitchen_loop"
 down_revision = "8a2eb98e9047"
@@ -64,18 +64,18 @@ def _sign_ins() -> None:
         "sign_ins",
         Column("id", sa.String(32), primary_key=True),
         Column("user_id", sa.Integer(), _to("users.id"), nullable=False, index=True),
-        Column("expires_at", columns.Instant(), nullable=False, index=True),
-        Column("revoked_at", columns.Instant()),
-        Column("created_at", columns.Instant(), server_default=sa.func.now(), nullable=False),
+        Column("expires_at", types.Instant(), nullable=False, index=True),
+        Column("revoked_at", types.Instant()),
+        Column("created_at", types.Instant(), server_default=sa.func.now(), nullable=False),
     )
     op.create_table(
         "refresh_tokens",
         Column("id", sa.String(32), primary_key=True),
         Column("sign_in_id", sa.String(32), _to("sign_ins.id"), nullable=False, index=True),
         Column("token_hash", sa.String(64), nullable=False),
-        Column("issued_at", columns.Instant(), nullable=False),
-        Column("expires_at", columns.Instant(), nullable=False),
-        Column("used_at", columns.Instant()),
+        Column("issued_at", types.Instant(), nullable=False),
+        Column("expires_at", types.Instant(), nullable=False),
+        Column("used_at", types.Instant()),
         Column("successor_id", sa.String(32)),
     )
 
@@ -99,24 +99,24 @@ def _foods() -> None:
         Column("id", sa.Integer(), primary_key=True),
         Column("ingredient_id", sa.Integer(), _to("ingredients.id"), nullable=False),
         Column("unit_code", sa.Text(), nullable=False),
-        Column("grams", columns.Quantity(), nullable=False),
+        Column("grams", types.Quantity(), nullable=False),
         sa.UniqueConstraint("ingredient_id", "unit_code", name="uq_ingredient_measures_unit"),
     )
     op.create_table(
         "foods",
         Column("ingredient_id", sa.Integer(), _to("ingredients.id"), primary_key=True),
-        Column("aliases", columns.Json, nullable=False),
+        Column("aliases", types.Json, nullable=False),
         Column("pantry_days", sa.Integer()),
         Column("fridge_days", sa.Integer()),
         Column("freezer_days", sa.Integer()),
-        Column("allergens", columns.TextList()),
-        Column("nutrition", columns.Json, nullable=False),
+        Column("allergens", types.TextList()),
+        Column("nutrition", types.Json, nullable=False),
         Column("source", sa.Text(), nullable=False),
     )
 
 
 def _reasons() -> None:
-    op.add_column("grocery_list_items", Column("needed_quantity", columns.Quantity()))
+    op.add_column("grocery_list_items", Column("needed_quantity", types.Quantity()))
     op.add_column("grocery_list_items", Column("needed_unit", sa.String(64)))
     op.create_table(
         "grocery_needs",
@@ -126,7 +126,7 @@ def _reasons() -> None:
         Column("meal_id", sa.Integer(), _to("meals.id", "SET NULL"), index=True),
         Column("meal_name", sa.Text(), nullable=False),
         Column("needed_on", sa.Date(), nullable=False),
-        Column("quantity", columns.Quantity()),
+        Column("quantity", types.Quantity()),
         Column("unit", sa.String(64)),
         Column("text", sa.Text()),
     )
@@ -136,7 +136,7 @@ def _reasons() -> None:
         _grocery_list(),
         _ingredient(),
         Column("pantry_item_id", sa.Integer(), _to("pantry_items.id", "SET NULL"), index=True),
-        Column("quantity", columns.Quantity(), nullable=False),
+        Column("quantity", types.Quantity(), nullable=False),
         Column("unit", sa.String(64), nullable=False),
         Column("expires_at", sa.Date()),
     )

@@ -12,13 +12,12 @@ from starlette.routing import BaseRoute
 
 from freshly import __version__
 from freshly.chassis.errors import Unauthenticated, install_error_handlers, problems
-from freshly.chassis.resilience.graceful_shutdown import Stopping
+from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.security.caller import require_caller
-from freshly.chassis.web import openapi as docs
-from freshly.chassis.web.endpoints import jobs, metrics
-from freshly.chassis.web.endpoints import system as health
+from freshly.chassis.web import openapi
+from freshly.chassis.web.endpoints import jobs, metrics, system
 from freshly.chassis.web.middleware import wrap
-from freshly.chassis.web.preconditions import relate
+from freshly.chassis.web.preconditions import link_resources
 from freshly.chassis.web.routing import BySection, add_routes
 from freshly.domains.account import endpoints as account
 from freshly.domains.auth import endpoints as auth
@@ -37,11 +36,11 @@ from freshly.domains.storage import endpoints as storage
 from freshly.domains.users import endpoints as users
 from freshly.examples import EXAMPLES
 from freshly.settings import Settings
-from freshly.wiring.jobs import runner
+from freshly.wiring.jobs import worker
 from freshly.wiring.rate_limits import group_of, groups
-from freshly.wiring.resources import opened
+from freshly.wiring.resources import open_resources
 
-PUBLIC = (health.router, metrics.router, docs.router, auth.public, storage.public)
+PUBLIC = (system.router, metrics.router, openapi.router, auth.public, storage.public)
 SIGNED_IN = (
     auth.router,
     users.router,
@@ -92,7 +91,7 @@ def _routes() -> Sequence[BaseRoute]:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        generate_unique_id_function=docs.operation_id,
+        generate_unique_id_function=openapi.operation_id,
     )
     for router in PUBLIC:
         add_routes(built.router, router)
@@ -103,21 +102,21 @@ def _routes() -> Sequence[BaseRoute]:
             dependencies=[require_caller],
             responses=problems(Unauthenticated),
         )
-    relate(built.router.routes)
+    link_resources(built.router.routes)
     return tuple(built.router.routes)
 
 
-def create_app(settings: Settings, stopping: Stopping | None = None) -> FastAPI:
+def create_app(settings: Settings, stopping: GracefulShutdown | None = None) -> FastAPI:
     groups(settings)  # refused here, not when the first request comes
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        async with opened(settings) as found:
-            parts = {**found, "stopping": stopping or Stopping()}
+        async with open_resources(settings) as found:
+            parts = {**found, "stopping": stopping or GracefulShutdown()}
             if settings.jobs == "worker":
                 yield parts
                 return
-            async with runner(parts, dedicated=False).running():
+            async with worker(parts, dedicated=False).running():
                 yield parts
 
     app = FastAPI(
@@ -132,7 +131,7 @@ def create_app(settings: Settings, stopping: Stopping | None = None) -> FastAPI:
         telemetry=TELEMETRY,
     )
     app.router.middleware_stack = BySection(app.routes, app.router.app)
-    docs.describe(app, TAGS, EXAMPLES)
+    openapi.describe(app, TAGS, EXAMPLES)
     install_error_handlers(app)
     wrap(app, settings, group_of)
     return app

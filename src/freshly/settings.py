@@ -77,7 +77,7 @@ def _networks(given: tuple[str, ...]) -> tuple[str, ...]:
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Seconds = Annotated[int, Field(gt=0)]
-Patience = Annotated[float, Field(gt=0, le=3600)]  # seconds
+AwakeTimeout = Annotated[float, Field(gt=0, le=3600)]  # seconds
 
 
 class _FileSecrets(EnvSettingsSource):
@@ -172,14 +172,14 @@ class Settings(BaseSettings):
     openai_image_model: str = "dall-e-3"
     openai_max_tokens: Annotated[int, Field(gt=0)] = 1000
     openai_temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
-    openai_connect_timeout: Patience = 3
-    openai_first_byte_timeout: Patience = 20
-    openai_timeout: Patience = 60
+    openai_connect_timeout: AwakeTimeout = 3
+    openai_first_byte_timeout: AwakeTimeout = 20
+    openai_timeout: AwakeTimeout = 60
     openai_retries: Annotated[int, Field(ge=0, le=5)] = 2
     openai_max_calls: Annotated[int, Field(gt=0)] = 100
-    openai_queue_timeout: Patience = 2
+    openai_queue_timeout: AwakeTimeout = 2
     openai_breaker_failures: Annotated[int, Field(gt=0)] = 5
-    openai_breaker_seconds: Patience = 30
+    openai_breaker_seconds: AwakeTimeout = 30
     # 0 is no limit. Fits what the free tier's fifty questions a day take.
     chat_tokens_per_person: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = 300_000
     chat_tokens_per_family: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = 1_000_000

@@ -127,7 +127,7 @@ def test_the_model_is_asked_on_somebodys_account_only():
 
 def test_what_asks_the_model_ends_when_the_client_leaves(bare_app):
     asking = [r for r in routes_of(bare_app) if asks_the_model(r.dependant)]
-    ending = {r.path for r in asking if "while_there(" in getsource(r.dependant.call)}
+    ending = {r.path for r in asking if "cancel_on_disconnect(" in getsource(r.dependant.call)}
 
     assert len(asking) == 7
     assert {r.path for r in asking} - ending == {"/chat/stream"}  # the framework ends a stream

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import select, text
 
-from freshly.chassis.data.idempotency_keys import KeptAnswer
+from freshly.chassis.data.idempotency_keys import IdempotencyRecord
 from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.errors import Unavailable
 from freshly.chassis.web.preconditions import Route
@@ -61,8 +61,8 @@ async def test_fifty_at_once_make_one_row_and_get_one_answer(alice):
 
 async def test_another_request_under_a_used_key_is_refused(alice):
     first = await alice.post("/pantry-items/me", RICE, headers=keyed("a"))
-    list_id = (await alice.made("/grocery-lists", {"scope": "personal"}))["id"]
-    other_list = (await alice.made("/grocery-lists", {"scope": "personal"}))["id"]
+    list_id = (await alice.post_ok("/grocery-lists", {"scope": "personal"}))["id"]
+    other_list = (await alice.post_ok("/grocery-lists", {"scope": "personal"}))["id"]
     await alice.post(f"/grocery-lists/{list_id}/sync-pantry", headers=keyed("b"))
 
     body = await alice.post("/pantry-items/me", {**RICE, "quantity": 3}, headers=keyed("a"))
@@ -120,15 +120,15 @@ async def test_refusals_that_would_be_repeated_are_kept_too(alice, kitchen):
         assert other.json()["code"] == "idempotency_key_reused"
 
 
-async def test_a_refused_request_has_left_nothing_but_its_answer(alice, units):
+async def test_a_refused_request_has_left_nothing_but_its_answer(alice, db):
     new = {**MEAL, "familyId": 99999}
 
     refused = await alice.post("/meals/me", new, headers=keyed("a"))
 
     assert refused.status_code in (403, 404)
     assert await alice.read("/meals/me") == []
-    async with units.reading() as session:
-        kept = (await session.scalars(select(KeptAnswer))).one()
+    async with db.read() as session:
+        kept = (await session.scalars(select(IdempotencyRecord))).one()
     assert (kept.status, kept.user_id) == (refused.status_code, alice.id)
 
 

@@ -14,8 +14,8 @@ from starlette.routing import compile_path
 
 from freshly.app import _routes
 from freshly.chassis.data.engine import create_engine
-from freshly.chassis.data.transactions import UnitsOfWork
-from freshly.chassis.security.signed_urls import Links, LinkSigner
+from freshly.chassis.data.transactions import Database
+from freshly.chassis.security.signed_urls import SignedUrls, UrlSigner
 from freshly.chassis.web.preconditions import Route
 from freshly.domains.chat.service import PICTURES_LIVE
 from freshly.domains.meals.service import MealService
@@ -64,7 +64,7 @@ READS = {
     if route.method == "GET" and route.path not in SYSTEM | NO_ETAG.keys()
 }
 # The ETag that the resource has after the write comes with these answers.
-TELLING = {name for name, r in WRITES.items() if r.shows_resource or r.is_resource_itself}
+TELLING = {name for name, r in WRITES.items() if r.shows_resource or r.returns_resource}
 TELLING -= {"POST /grocery-lists/{id}/items"}  # it tells that of the line, which it has made
 # What the world's requests would leave as it is is sent with something else.
 OTHERWISE = {"PUT /meal-plans/{id}/slots/{day}/{slot}": {"json": {"meals": [], "notes": "Out"}}}
@@ -140,7 +140,7 @@ async def fresh(built, tmp_path):
     settings = settings_for(f"sqlite:///{path}", tmp_path)
     async with running(settings) as app, client_of(app) as client:
         engine = create_engine(make_url(f"sqlite+aiosqlite:///{path}"))
-        app.state["units"] = UnitsOfWork(engine)
+        app.state["db"] = Database(engine)
         client.headers.update(world.headers["owner"])
         world.ids["jobs"] = (await client.post("/users/me/export")).json()["id"]
         yield world, client
@@ -246,7 +246,7 @@ async def test_a_browser_may_read_what_a_client_needs(client):
 
 
 def test_a_link_stays_the_same_within_an_hour():
-    link, _ = Links("", LinkSigner("secret")).signed("chat-images", "a.jpg", PICTURES_LIVE)
+    link, _ = SignedUrls("", UrlSigner("secret")).signed("chat-images", "a.jpg", PICTURES_LIVE)
 
     expires = int(parse_qs(urlsplit(link).query)["expires"][0])
     assert expires % 3600 == 0
@@ -257,10 +257,10 @@ async def shopping(kitchen):
     """Somebody with a list of one line."""
     alice = await kitchen.person("Alice")
     rice = await kitchen.ingredient(alice, "Rice of ours")
-    made = await alice.made("/grocery-lists", {"scope": "personal"})
-    units = await kitchen.unit_ids(alice)
-    line = {"ingredient_id": rice["id"], "quantity": 2, "unit_id": units["kg"]}
-    item = await alice.made(f"/grocery-lists/{made['id']}/items", line)
+    made = await alice.created("/grocery-lists", {"scope": "personal"})
+    db = await kitchen.unit_ids(alice)
+    line = {"ingredient_id": rice["id"], "quantity": 2, "unit_id": db["kg"]}
+    item = await alice.created(f"/grocery-lists/{made['id']}/items", line)
     return alice, f"/grocery-lists/items/{item['id']}"
 
 

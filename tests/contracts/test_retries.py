@@ -12,7 +12,7 @@ import pytest
 from httpx2 import AsyncClient, TransportError
 from sqlalchemy import func, select, text, update
 
-from freshly.chassis.data.idempotency_keys import KeptAnswer, KeptAnswers
+from freshly.chassis.data.idempotency_keys import IdempotencyRecord, IdempotencyRecords
 from freshly.chassis.data.types import now
 from tests.conftest import client_of, running, settings_for
 from tests.contracts.test_idempotency import AGAIN, RICE, keyed
@@ -41,13 +41,13 @@ async def alice(kitchen):
     return await kitchen.person("Alice")
 
 
-async def kept(units):
-    async with units.reading() as session:
-        return (await session.scalars(select(KeptAnswer))).all()
+async def kept(db):
+    async with db.read() as session:
+        return (await session.scalars(select(IdempotencyRecord))).all()
 
 
-async def kept_one(units):
-    [row] = await kept(units)
+async def kept_one(db):
+    [row] = await kept(db)
     return row.status is not None
 
 
@@ -69,7 +69,7 @@ async def test_who_registers_again_is_given_the_account_that_was_made(client):
     assert later.status_code == 400
 
 
-async def test_who_signs_in_again_is_given_the_same_tokens(client, kitchen, units):
+async def test_who_signs_in_again_is_given_the_same_tokens(client, kitchen, db):
     alice = await kitchen.person("Alice")
     account = {"email": alice.user["email"], "password": PASSWORD}
 
@@ -82,7 +82,7 @@ async def test_who_signs_in_again_is_given_the_same_tokens(client, kitchen, unit
     assert (first.status_code, second.content) == (200, first.content)
     assert (pairs[0].status_code, pairs[1].content) == (200, pairs[0].content)
     assert second.headers[AGAIN] == pairs[1].headers[AGAIN] == "true"
-    async with units.reading() as session:
+    async with db.read() as session:
         sign_ins = await session.scalar(select(func.count()).select_from(text("sign_ins")))
     assert sign_ins == 2  # the one that the test began with, and this
 
@@ -105,14 +105,14 @@ async def test_somebody_elses_key_reveals_nothing(client, kitchen):
         assert (answer.status_code, AGAIN in answer.headers) == (503, False)
 
 
-async def test_the_database_holds_no_token_and_no_password_in_clear(client, kitchen, units):
+async def test_the_database_holds_no_token_and_no_password_in_clear(client, kitchen, db):
     alice = await kitchen.person("Alice")
     account = {"email": alice.user["email"], "password": PASSWORD}
     signed_in = await client.post("/auth/login", json=account, headers=keyed("secret-key"))
     link = await alice.post("/storage/avatar/signed_url", headers=keyed("secret-key"))
     tokens = signed_in.json()
 
-    rows = await kept(units)
+    rows = await kept(db)
 
     assert len(rows) == 2
     secrets = [tokens["access_token"], tokens["refresh_token"], PASSWORD, alice.user["email"]]
@@ -123,33 +123,33 @@ async def test_the_database_holds_no_token_and_no_password_in_clear(client, kitc
         assert [secret for secret in secrets if secret in stored] == []
 
 
-async def test_after_a_day_a_key_is_free_again(alice, units):
+async def test_after_a_day_a_key_is_free_again(alice, db):
     first = await alice.post("/pantry-items/me", RICE, headers=keyed("a"))
-    async with units.writing() as session:
-        [row] = (await session.scalars(select(KeptAnswer))).all()
+    async with db.write() as session:
+        [row] = (await session.scalars(select(IdempotencyRecord))).all()
         at = (await session.execute(select(now()))).scalar_one()
         assert 86390 < (row.expires_at - at).total_seconds() <= 86400
-        await session.execute(update(KeptAnswer).values(expires_at=at))
+        await session.execute(update(IdempotencyRecord).values(expires_at=at))
 
     again = await alice.post("/pantry-items/me", {**RICE, "quantity": 3}, headers=keyed("a"))
 
     assert (again.status_code, AGAIN in again.headers) == (201, False)
     assert again.json()["id"] != first.json()["id"]
     await alice.post("/pantry-items/me", RICE, headers=keyed("b"))
-    async with units.writing() as session:
-        assert await KeptAnswers(session).purge() == 0
-        where = KeptAnswer.status.is_not(None)
-        await session.execute(update(KeptAnswer).where(where).values(expires_at=now()))
-        assert await KeptAnswers(session).purge() == 2
-    assert await kept(units) == []
+    async with db.write() as session:
+        assert await IdempotencyRecords(session).purge() == 0
+        where = IdempotencyRecord.status.is_not(None)
+        await session.execute(update(IdempotencyRecord).where(where).values(expires_at=now()))
+        assert await IdempotencyRecords(session).purge() == 2
+    assert await kept(db) == []
 
 
-async def test_with_an_account_its_answers_go(alice, units):
+async def test_with_an_account_its_answers_go(alice, db):
     await alice.post("/pantry-items/me", RICE, headers=keyed("a"))
 
     assert (await alice.delete("/users/me")).status_code == 204
 
-    assert await kept(units) == []
+    assert await kept(db) == []
 
 
 async def test_a_form_is_the_same_under_another_boundary(alice):
@@ -191,18 +191,20 @@ async def test_a_model_that_failed_is_asked_again(alice, model):
 
 
 async def test_a_claim_whose_holder_died_is_waited_for_and_then_taken_over(
-    alice, model, units, monkeypatch
+    alice, model, db, monkeypatch
 ):
     monkeypatch.setattr("freshly.chassis.web.idempotency.WAITS_FOR", 0.2)
     body = {"message": "Hi"}
     await alice.post("/chat", body, headers=keyed("a"))
-    async with units.writing() as session:
-        await session.execute(update(KeptAnswer).values(status=None, sealed=None, holder="dead"))
+    async with db.write() as session:
+        await session.execute(
+            update(IdempotencyRecord).values(status=None, sealed=None, holder="dead")
+        )
 
     waiting = await alice.post("/chat", body, headers=keyed("a"))
     other = await alice.post("/chat", {"message": "Ho"}, headers=keyed("a"))
-    async with units.writing() as session:
-        await session.execute(update(KeptAnswer).values(expires_at=now()))
+    async with db.write() as session:
+        await session.execute(update(IdempotencyRecord).values(expires_at=now()))
     done = await alice.post("/chat", body, headers=keyed("a"))
 
     assert (waiting.status_code, waiting.json()["code"]) == (409, "still_at_work")
@@ -237,7 +239,7 @@ async def test_a_stream_that_failed_is_asked_for_anew(alice, model):
     assert AGAIN not in second.headers
 
 
-async def test_who_left_a_stream_is_told_what_there_was(app, model, units):
+async def test_who_left_a_stream_is_told_what_there_was(app, model, db):
     model.says(["Good ", 30, "evening"])
     async with serving(app) as url, AsyncClient(base_url=url, timeout=PATIENCE) as remote:
         alice = await Kitchen(remote).person("Alice")
@@ -247,7 +249,7 @@ async def test_who_left_a_stream_is_told_what_there_was(app, model, units):
             async for line in answer.aiter_lines():
                 if "Good" in line:
                     break
-        await becomes_true(lambda: kept_one(units))
+        await becomes_true(lambda: kept_one(db))
         await becomes_true(lambda: alice.read("/chat/conversations"))
 
         again = await alice.post("/chat/stream", {"message": "Hi"}, headers=keyed("a"))

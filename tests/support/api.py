@@ -53,7 +53,7 @@ class Person:
     async def delete(self, path, **options):
         return await self.request("DELETE", path, **options)
 
-    async def made(self, path, json=None, status=201):
+    async def post_ok(self, path, json=None, status=201):
         """POST that must succeed; the answer's JSON."""
         response = await self.post(path, json=json)
         assert response.status_code == status, response.text
@@ -88,18 +88,18 @@ class Kitchen:
         return signed_in.json()
 
     async def family(self, owner: Person, *members: Person, name="The Family"):
-        family = await owner.made("/families", {"display_name": name}, status=200)
+        family = await owner.post_ok("/families", {"display_name": name}, status=200)
         for member in members:
             joined = {"invite_code": family["invite_code"]}
-            await member.made("/families/join", joined, status=200)
+            await member.post_ok("/families/join", joined, status=200)
         return family
 
     async def ingredient(self, person: Person, name, **facts):
-        return await person.made("/ingredients", {"name": name, **facts})
+        return await person.post_ok("/ingredients", {"name": name, **facts})
 
     async def stock(self, person: Person, name, quantity=None, unit=None, **fields):
         item = {"ingredient_name": name, "quantity": quantity, "unit": unit, **fields}
-        return await person.made("/pantry-items", item)
+        return await person.post_ok("/pantry-items", item)
 
     async def meal(self, person: Person, ingredients=(), **fields):
         """`ingredients` are pairs of name and amount, or as the API takes them."""
@@ -107,13 +107,13 @@ class Kitchen:
             one if isinstance(one, dict) else {"name": one[0], "amount": one[1]}
             for one in ingredients
         ]
-        return await person.made("/meals/me", {**MEAL, "ingredients": listed, **fields})
+        return await person.post_ok("/meals/me", {**MEAL, "ingredients": listed, **fields})
 
     async def plan(self, person: Person, family=None, week_start="2030-01-07", **fields):
         plan = {"week_start": week_start, **fields}
         if family is None:
-            return await person.made("/meal-plans/me", plan)
-        return await person.made("/meal-plans", {**plan, "family_id": family["id"]})
+            return await person.post_ok("/meal-plans/me", plan)
+        return await person.post_ok("/meal-plans", {**plan, "family_id": family["id"]})
 
     async def planned(self, person: Person, plan, day, slot, *meals, **fields):
         body = {"meals": [{"meal_id": meal["id"]} for meal in meals], **fields}

@@ -150,28 +150,28 @@ class Letterbox:
     """Takes mail by SMTP."""
 
     def __init__(self):
-        self.letters = []
+        self.emails = []
         self.arrived = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self.port = 0
 
     async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - aiosmtpd's name
-        letter = message_from_bytes(envelope.content, policy=policy.default)
-        self._loop.call_soon_threadsafe(self._keep, letter)
+        email = message_from_bytes(envelope.content, policy=policy.default)
+        self._loop.call_soon_threadsafe(self._keep, email)
         return "250 OK"
 
-    def _keep(self, letter):
-        self.letters.append(letter)
+    def _keep(self, email):
+        self.emails.append(email)
         self.arrived.set()
 
-    async def letter(self):
+    async def email(self):
         """The next one to arrive."""
         async with asyncio.timeout(PATIENCE):
             await self.arrived.wait()
-        letter = self.letters.pop(0)
-        if not self.letters:
+        email = self.emails.pop(0)
+        if not self.emails:
             self.arrived.clear()
-        return letter
+        return email
 
 
 def free_port():

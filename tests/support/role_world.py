@@ -164,9 +164,9 @@ async def furnish(kitchen, owner, family, offered_by=None):
     await kitchen.planned(owner, plan, 0, "dinner", meal)
     item = await kitchen.stock(owner, "Rice", 1, "kg", family_id=family["id"])
     path = f"/grocery-lists/rebuild-from-meal-plan/{plan['id']}"
-    shopping = (await owner.made(path, status=200))["grocery_list"]
-    recipe = await owner.made("/recipes", {"family_id": family["id"], "title": "Pea soup"})
-    conversation = await owner.made("/chat/conversations", {"title": "Secret"}, status=200)
+    shopping = (await owner.post_ok(path, status=200))["grocery_list"]
+    recipe = await owner.post_ok("/recipes", {"family_id": family["id"], "title": "Pea soup"})
+    conversation = await owner.post_ok("/chat/conversations", {"title": "Secret"}, status=200)
     ids = {
         "ingredients": own["id"],
         "meals": meal["id"],
@@ -178,13 +178,13 @@ async def furnish(kitchen, owner, family, offered_by=None):
         "items": shopping["items"][0]["id"],
         "recipes": recipe["id"],
         "conversations": conversation["id"],
-        "units": (await owner.read("/units"))[0]["id"],
+        "db": (await owner.read("/units"))[0]["id"],
         "diet-tags": (await owner.read("/diet-tags"))[0]["id"],
     }
     if offered_by:
         offered = await kitchen.meal(offered_by)
         body = {"mealId": offered["id"], "recipientUserId": owner.id}
-        ids["meal-share-requests"] = (await offered_by.made("/meal-share-requests", body))["id"]
+        ids["meal-share-requests"] = (await offered_by.post_ok("/meal-share-requests", body))["id"]
         ids["notifications"] = (await owner.read("/notifications"))[0]["id"]
     return ids
 

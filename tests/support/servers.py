@@ -79,7 +79,7 @@ def workplace(within: Path | None = None) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="freshly-", dir=within))
     folder.chmod(0o711)
     held = at_work(folder)
-    undertaker = subprocess.Popen(
+    cleanup_process = subprocess.Popen(
         [sys.executable, "-P", __file__, folder],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -90,7 +90,7 @@ def workplace(within: Path | None = None) -> Iterator[Path]:
         yield folder
     finally:
         held.close()
-        undertaker.wait()
+        cleanup_process.wait()
 
 
 def at_work(folder: Path) -> TextIO:

@@ -13,10 +13,10 @@ from typing import ClassVar
 from sqlalchemy import text
 
 from freshly.chassis.jobs import Job, Schedule, every
-from freshly.chassis.jobs.worker import Runner
+from freshly.chassis.jobs.worker import Worker
 from freshly.chassis.observability.logging import configure_logging
 from freshly.settings import load
-from freshly.wiring.resources import opened
+from freshly.wiring.resources import open_resources
 
 SILENCE = timedelta(seconds=1)
 
@@ -36,12 +36,12 @@ async def mark(job, run):
     sys.stdout.write(f"began {job.number}\n")
     sys.stdout.flush()
     await asyncio.sleep(job.seconds)
-    async with run.finishing() as session:
+    async with run.complete() as session:
         await session.execute(text("INSERT INTO marks (number) VALUES (:n)"), {"n": job.number})
 
 
 async def tick(_job, run):
-    async with run.finishing() as session:
+    async with run.complete() as session:
         await session.execute(text("INSERT INTO marks (number) VALUES (-1)"))
 
 
@@ -50,13 +50,13 @@ async def main():
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     schedules = [Schedule(Tick(), every(timedelta(seconds=2)))] if "tick" in sys.argv else []
-    async with opened(load()) as parts:
+    async with open_resources(load()) as parts:
         handlers = {Mark: mark, Tick: tick}
         grace = float(os.environ.get("GRACE", "5"))
-        runner = Runner(parts, handlers, schedules, silence=SILENCE, dedicated=True, grace=grace)
+        worker = Worker(parts, handlers, schedules, silence=SILENCE, dedicated=True, grace=grace)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        await runner.run(stop)
+        await worker.run(stop)
 
 
 if __name__ == "__main__":

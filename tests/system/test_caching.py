@@ -62,15 +62,15 @@ async def full(home, kitchen):
     await kitchen.stock(alice, "test äpple", 3, None)
     await kitchen.stock(alice, "test rice", 2, "kg", **family)
     await kitchen.meal(alice, [("rice", "1 cup")], familyId=family["family_id"], notes="“good”")
-    await alice.made("/meal-plans/me", {"week_start": "2030-01-07"})
+    await alice.post_ok("/meal-plans/me", {"week_start": "2030-01-07"})
     plan = {"week_start": "2030-01-07", "week_end": "2030-01-13", "title": "Our week", **family}
-    await alice.made("/meal-plans", plan)
+    await alice.post_ok("/meal-plans", plan)
     for scope in ({"scope": "personal", "title": "Market"}, {"scope": "family", **family}):
-        made = await alice.made("/grocery-lists", scope)
+        made = await alice.post_ok("/grocery-lists", scope)
         lines = f"/grocery-lists/{made['id']}/items"
-        await alice.made(lines, {"ingredient_id": 1, "quantity": "0.25", "unit_id": 1})
-        await alice.made(lines, {"ingredient_id": 2, "note": "ripe"})
-    await alice.made("/grocery-lists", {"scope": "personal"})
+        await alice.post_ok(lines, {"ingredient_id": 1, "quantity": "0.25", "unit_id": 1})
+        await alice.post_ok(lines, {"ingredient_id": 2, "note": "ripe"})
+    await alice.post_ok("/grocery-lists", {"scope": "personal"})
     return home
 
 
@@ -107,7 +107,7 @@ def failed(*, connection_invalidated):
         (failed(connection_invalidated=False), True),  # the database has said no
     ],
 )
-async def test_a_commit_whose_end_nobody_saw_may_come_yet(home, kitchen, units, error, is_over):
+async def test_a_commit_whose_end_nobody_saw_may_come_yet(home, kitchen, db, error, is_over):
     """Until it has come for sure, or never will, nothing is kept."""
     item = await kitchen.stock(home.alice, "test rice", 1, "kg")
     await home.alice.read("/pantry-items/me")
@@ -115,9 +115,9 @@ async def test_a_commit_whose_end_nobody_saw_may_come_yet(home, kitchen, units, 
     def lose(_connection):
         raise error
 
-    event.listen(units.engine.sync_engine, "commit", lose)
+    event.listen(db.engine.sync_engine, "commit", lose)
     lost = await home.alice.patch(f"/pantry-items/{item['id']}", {"quantity": 2})
-    event.remove(units.engine.sync_engine, "commit", lose)
+    event.remove(db.engine.sync_engine, "commit", lose)
 
     assert lost.status_code == (500 if is_over else 503)
     await home.alice.read("/pantry-items/me")
@@ -140,23 +140,21 @@ async def test_the_tag_of_a_page_changes_when_there_is_another_page(home, kitche
     assert "Link" in again.headers
 
 
-async def test_who_waits_at_the_door_and_joins_meanwhile_leaves_nothing_behind(
-    home, kitchen, units
-):
+async def test_who_waits_at_the_door_and_joins_meanwhile_leaves_nothing_behind(home, kitchen, db):
     """A list of families is kept under those that were known when it was asked for."""
     carol = await kitchen.person("Carol")
     assert await carol.read("/families") == []
     entered, joined = asyncio.Event(), asyncio.Event()
-    ask = units.ask
+    fetch = db.fetch
 
     async def wait_at_the_door(question, **asked):
         if question is MY_FAMILIES and not entered.is_set():
             entered.set()
             await joined.wait()
-        return await ask(question, **asked)
+        return await fetch(question, **asked)
 
-    units.ask = wait_at_the_door
-    units.cache.__post_init__()  # forgets everything
+    db.fetch = wait_at_the_door
+    db.cache.__post_init__()  # forgets everything
     waiting = asyncio.create_task(carol.read("/families"))
     await entered.wait()
     code = {"invite_code": home.family["invite_code"]}
@@ -212,12 +210,12 @@ async def test_each_write_to_a_list_is_seen_at_once(home, kitchen):
         return [(i["ingredient_name"], i["checked"], i["is_purchased"]) for i in lists[0]["items"]]
 
     assert await bob.read(path) == []
-    made = await alice.made("/grocery-lists", {"scope": "family", "family_id": family})
+    made = await alice.post_ok("/grocery-lists", {"scope": "family", "family_id": family})
     assert await items() == []
     food = await kitchen.ingredient(alice, "test oats")
     own = f"/grocery-lists/{made['id']}"
-    first = await alice.made(f"{own}/items", {"ingredient_id": food["id"], "quantity": 2})
-    second = await alice.made(f"{own}/items", {"ingredient_id": food["id"], "quantity": 1})
+    first = await alice.post_ok(f"{own}/items", {"ingredient_id": food["id"], "quantity": 2})
+    second = await alice.post_ok(f"{own}/items", {"ingredient_id": food["id"], "quantity": 1})
     assert await items() == [("test oats", False, False)] * 2
     await alice.post(f"/grocery-lists/items/{first['id']}/check")
     assert await items() == [("test oats", True, False), ("test oats", False, False)]
@@ -234,7 +232,7 @@ async def test_each_write_to_a_list_is_seen_at_once(home, kitchen):
 
 async def test_a_lists_owner_is_told_by_who_asks(home):
     family = home.family["id"]
-    await home.bob.made("/grocery-lists", {"scope": "family", "family_id": family})
+    await home.bob.post_ok("/grocery-lists", {"scope": "family", "family_id": family})
     path = f"/grocery-lists/family/{family}"
 
     owners = [(await person.read(path))[0]["owner_user_id"] for person in (home.bob, home.alice)]
@@ -263,9 +261,9 @@ async def test_meals_and_plans_follow_their_writes(home, kitchen):
 async def test_a_foods_new_name_is_on_every_shelf_and_list(home, kitchen):
     alice, bob, family = home.alice, home.bob, home.family["id"]
     food = await kitchen.ingredient(alice, "test oats")
-    await alice.made("/pantry-items", {"ingredient_id": food["id"], "family_id": family})
-    made = await alice.made("/grocery-lists", {"scope": "personal"})
-    await alice.made(f"/grocery-lists/{made['id']}/items", {"ingredient_id": food["id"]})
+    await alice.post_ok("/pantry-items", {"ingredient_id": food["id"], "family_id": family})
+    made = await alice.post_ok("/grocery-lists", {"scope": "personal"})
+    await alice.post_ok(f"/grocery-lists/{made['id']}/items", {"ingredient_id": food["id"]})
 
     async def names():
         shelf = await bob.read(f"/pantry-items/family/{family}")
@@ -288,7 +286,7 @@ async def test_families_follow_who_joins_leaves_and_dissolves(home, kitchen):
 
     assert await count() == [2]
     code = {"invite_code": home.family["invite_code"]}
-    await carol.made("/families/join", code, status=200)
+    await carol.post_ok("/families/join", code, status=200)
     assert await count() == [3]
     assert [one["id"] for one in await carol.read("/families")] == [home.family["id"]]
     await carol.delete(f"/families/{home.family['id']}/members/{carol.id}")
@@ -324,7 +322,7 @@ async def test_who_signed_out_is_out_here_and_not_elsewhere(home, kitchen):
 
 async def test_who_deleted_the_account_is_out_and_others_see_it(home):
     family = home.family["id"]
-    await home.bob.made("/grocery-lists", {"scope": "family", "family_id": family})
+    await home.bob.post_ok("/grocery-lists", {"scope": "family", "family_id": family})
     lists = f"/grocery-lists/family/{family}"
     assert (await home.alice.read(lists))[0]["created_by_user_id"] == home.bob.id
     assert (await home.bob.get("/meals/me")).status_code == 200
@@ -335,10 +333,10 @@ async def test_who_deleted_the_account_is_out_and_others_see_it(home):
     assert (await home.alice.read(lists))[0]["created_by_user_id"] is None
 
 
-async def test_who_is_deleted_by_a_statement_is_out_of_everybodys_lists(home, units):
+async def test_who_is_deleted_by_a_statement_is_out_of_everybodys_lists(home, db):
     """What goes with the row, by the database's own cascade, is found, too."""
     before = (await home.alice.read("/families"))[0]
-    async with units.writing() as session:
+    async with db.write() as session:
         await session.execute(delete(User).where(User.id == home.bob.id))
     after = (await home.alice.read("/families"))[0]
 
@@ -355,9 +353,9 @@ async def test_what_fails_makes_nothing_stale(home):
     assert sent.number == 0
 
 
-async def test_who_was_here_lately_finds_the_lists_read_already(full, units, jobs):
+async def test_who_was_here_lately_finds_the_lists_read_already(full, db, jobs):
     await jobs.enqueue(WarmUp())
-    units.cache.__post_init__()  # as after a restart
+    db.cache.__post_init__()  # as after a restart
 
     await jobs.run_due()
     with Statements() as sent:

@@ -173,13 +173,13 @@ def test_a_worker_does_what_the_server_left_to_it(serving, tmp_path, database_ur
 
     worker, _ = serving("worker", **shared)
     deadline = time.monotonic() + STARTS_WITHIN
-    while not (letters := list((tmp_path / "data" / "outbox").glob("*.eml"))):
+    while not (emails := list((tmp_path / "data" / "outbox").glob("*.eml"))):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     worker.send_signal(signal.SIGTERM)
     _, said = worker.communicate(timeout=STARTS_WITHIN)
 
-    assert "Your Freshly code" in letters[0].read_text()
+    assert "Your Freshly code" in emails[0].read_text()
     assert worker.returncode == 0
     assert "Traceback" not in said
 

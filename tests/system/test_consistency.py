@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from bench.consistency import neighbours, watch
+from bench.consistency import neighbours, check_consistency
 from bench.servers import LIMITS, freshly
 from faults.proxy import proxy
 from freshly.chassis.cache.redis_versions import CHANGING
@@ -89,9 +89,9 @@ class Households(RuleBasedStateMachine):
 
     @initialize()
     def begin(self):
-        self.made, self.homes, self.family = self.run(self.replicas.people())
+        self.post_ok, self.homes, self.family = self.run(self.replicas.people())
         self.shelves = {self.homes["alice"]: {}, self.homes["mallory"]: {}}
-        self.meals = {name: {} for name in self.made}
+        self.meals = {name: {} for name in self.post_ok}
         self.bob_is_in = True
 
     def run(self, coroutine):
@@ -99,7 +99,7 @@ class Households(RuleBasedStateMachine):
 
     def at(self, process, who) -> Person:
         """That person, calling that process."""
-        person = self.made[who]
+        person = self.post_ok[who]
         return Person(self.replicas.clients[process], person.user, person.tokens)
 
     def is_in(self, who):
@@ -147,7 +147,7 @@ class Households(RuleBasedStateMachine):
     @rule(process=PROCESS)
     def bob_goes_or_comes(self, process):
         if self.bob_is_in:
-            path = f"/families/{self.family['id']}/members/{self.made['bob'].id}"
+            path = f"/families/{self.family['id']}/members/{self.post_ok['bob'].id}"
             answer = self.run(self.at(process, "alice").delete(path))
         else:
             code = {"invite_code": self.family["invite_code"]}
@@ -229,7 +229,7 @@ def test_four_processes_never_tell_what_is_not_so(shared):
 async def _crowd_watches(replicas):
     """Eight people at once; `./run bench` lets more do a hundred times as much."""
     households = await neighbours(replicas.kitchen, 4)
-    return await watch(replicas.ports, households, operations=OPERATIONS)
+    return await check_consistency(replicas.ports, households, operations=OPERATIONS)
 
 
 async def _all_call(replicas):
@@ -270,7 +270,9 @@ async def test_without_redis_everything_works_and_nothing_old_is_told(shared, re
         alice = [
             Person(client, made["alice"].user, made["alice"].tokens) for client in replicas.clients
         ]
-        item = await alice[0].made("/pantry-items", {"ingredient_name": "test rice", "quantity": 1})
+        item = await alice[0].post_ok(
+            "/pantry-items", {"ingredient_name": "test rice", "quantity": 1}
+        )
         path, expected = "/pantry-items/me", 1
         for person in alice:
             assert float((await person.read(path))[0]["quantity"]) == 1
@@ -319,7 +321,7 @@ async def test_what_others_write_into_redis_is_neither_told_nor_an_error(shared,
         made, _, _ = await replicas.people()
         alice = Person(replicas.clients[0], made["alice"].user, made["alice"].tokens)
         shelf = {"ingredient_name": "test rice", "quantity": 1}
-        item = await alice.made("/pantry-items", shelf)
+        item = await alice.post_ok("/pantry-items", shelf)
         keys = set()
         for quantity in range(2, 14):
             for client in replicas.clients:
@@ -351,7 +353,9 @@ async def test_a_writer_whose_words_to_redis_are_lost_says_them_again(shared, re
             clients.append(await stack.enter_async_context(client_of(app)))
         alice = await Kitchen(clients[1]).person("Alice")
         writer = Person(clients[0], alice.user, alice.tokens)
-        item = await writer.made("/pantry-items", {"ingredient_name": "test rice", "quantity": 1})
+        item = await writer.post_ok(
+            "/pantry-items", {"ingredient_name": "test rice", "quantity": 1}
+        )
         assert float((await alice.read("/pantry-items/me"))[0]["quantity"]) == 1
 
         lost = {CHANGING, b"DEL"}  # that it will change, and that it has: each on its first way

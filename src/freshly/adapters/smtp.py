@@ -10,7 +10,7 @@ import aiosmtplib
 from anyio import to_thread
 
 from freshly.chassis.observability.logging import get_logger
-from freshly.chassis.ports.email import Letter, Mailer, MailFailed
+from freshly.chassis.ports.email import Email, Mailer, MailFailed
 from freshly.settings import Settings
 
 logger = get_logger(__name__)
@@ -23,21 +23,21 @@ def mailer_for(settings: Settings) -> Mailer:
     if settings.mail_server:
         return SmtpMailer(settings)
     if settings.app_env == "local":
-        return Outbox(settings, settings.data_dir / "outbox")
+        return FileMailer(settings, settings.data_dir / "outbox")
     return NoMailer()
 
 
-def _written(letter: Letter, settings: Settings) -> EmailMessage:
+def _written(email: Email, settings: Settings) -> EmailMessage:
     sender = settings.mail_from or settings.mail_username or NOBODY
     message = EmailMessage()
     message["From"] = formataddr((settings.mail_from_name, sender))
-    message["To"] = letter.to
-    message["Subject"] = letter.subject
+    message["To"] = email.to
+    message["Subject"] = email.subject
     message["Date"] = formatdate(localtime=False)
     domain = sender.rpartition("@")[2] or "localhost"
-    number = f"<{letter.number}@{domain}>" if letter.number else make_msgid(domain=domain)
+    number = f"<{email.message_id}@{domain}>" if email.message_id else make_msgid(domain=domain)
     message["Message-ID"] = number
-    message.set_content(letter.text)
+    message.set_content(email.text)
     return message
 
 
@@ -56,26 +56,26 @@ class SmtpMailer:
             timeout=TIMEOUT,
         )
 
-    async def send(self, letter: Letter) -> None:
+    async def send(self, email: Email) -> None:
         try:
-            await self._send(_written(letter, self._settings))
+            await self._send(_written(email, self._settings))
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise MailFailed(f"{type(error).__name__}: {error}") from error
 
 
-class Outbox:
+class FileMailer:
     """Letters as files, and in the log: for the first steps on one's own machine."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self._settings, self._folder = settings, folder
 
-    async def send(self, letter: Letter) -> None:
-        path = self._folder / f"{letter.number or uuid4().hex}.eml"
+    async def send(self, email: Email) -> None:
+        path = self._folder / f"{email.message_id or uuid4().hex}.eml"
         try:
-            await to_thread.run_sync(self._write, path, _written(letter, self._settings))
+            await to_thread.run_sync(self._write, path, _written(email, self._settings))
         except OSError as error:
             raise MailFailed(f"{path}: {error.strerror}") from error
-        logger.warning("no MAIL_SERVER is set: letter kept", path=str(path), text=letter.text)
+        logger.warning("no MAIL_SERVER is set: letter kept", path=str(path), text=email.text)
 
     def _write(self, path: Path, message: EmailMessage) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -84,5 +84,5 @@ class Outbox:
 
 
 class NoMailer:
-    async def send(self, letter: Letter) -> None:
-        raise MailFailed(f"no MAIL_SERVER is set, so nothing goes out: {letter.subject}")
+    async def send(self, email: Email) -> None:
+        raise MailFailed(f"no MAIL_SERVER is set, so nothing goes out: {email.subject}")

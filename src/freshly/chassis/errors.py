@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 
 from freshly.chassis.observability.logging import correlation_id, get_logger
-from freshly.chassis.resilience.client_disconnect import ClientLeft
+from freshly.chassis.resilience.client_disconnect import ClientDisconnected
 
 logger = get_logger(__name__)
 
@@ -50,7 +50,7 @@ class AppError(Exception):
     # The existing app reads `error.error` of meals and shares.
     nested: ClassVar[bool] = False
     # A refusal that is itself a fact (a replayed token, a wrong code) keeps what it wrote.
-    keeps_work: ClassVar[bool] = False
+    commit_on_error: ClassVar[bool] = False
 
     def __init__(self, **facts: object) -> None:
         self.text = self.detail.format(**facts)
@@ -276,7 +276,7 @@ async def refusal(request: Request, error: AppError | RequestValidationError) ->
 
 def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _on_app_error)
-    app.add_exception_handler(ClientLeft, _on_client_left)
+    app.add_exception_handler(ClientDisconnected, _on_client_left)
     app.add_exception_handler(HTTPException, _on_framework_error)
     app.add_exception_handler(RequestValidationError, _on_bad_input)
     app.add_exception_handler(IntegrityError, _on_broken_constraint)

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from freshly.adapters.object_storage import store_for
 from freshly.chassis.data.engine import create_engine
-from freshly.chassis.data.transactions import UnitsOfWork
+from freshly.chassis.data.transactions import Database
 from freshly.chassis.jobs.admin import load_of
 from freshly.commands.migrate import current_revision, newest_revision
 from freshly.settings import WEAKEST_SECRET, Settings
@@ -23,7 +23,7 @@ LONG_WAIT = 60  # seconds that a job may be due
 Check = Callable[[Settings], Awaitable[str]]
 
 
-class Ailment(Exception):
+class CheckFailed(Exception):
     """Something that has to be mended before this installation is well."""
 
 
@@ -74,7 +74,7 @@ async def _finding(what: str, check: Check, settings: Settings) -> Finding:
 async def _data_folder(settings: Settings) -> str:
     folder = settings.data_dir.resolve()
     if not os.access(folder, os.W_OK):
-        raise Ailment(f"{folder} cannot be written to")
+        raise CheckFailed(f"{folder} cannot be written to")
     return str(folder)
 
 
@@ -85,7 +85,7 @@ async def _secrets(settings: Settings) -> str:
     }
     for name, secret in secrets.items():
         if len(secret.get_secret_value()) < WEAKEST_SECRET:
-            raise Ailment(f"{name} is shorter than {WEAKEST_SECRET} characters")
+            raise CheckFailed(f"{name} is shorter than {WEAKEST_SECRET} characters")
     return "strong"
 
 
@@ -106,23 +106,23 @@ async def _schema(settings: Settings) -> str:
     finally:
         await engine.dispose()
     if found != wanted:
-        raise Ailment(f"is at {found or 'nothing'}, wanted is {wanted}: run `freshly migrate`")
+        raise CheckFailed(f"is at {found or 'nothing'}, wanted is {wanted}: run `freshly migrate`")
     return f"at {found}, the newest"
 
 
 async def _jobs(settings: Settings) -> str:
     engine = create_engine(settings.database)
     try:
-        async with UnitsOfWork(engine).reading() as session:
+        async with Database(engine).read() as session:
             load = await load_of(session)
     finally:
         await engine.dispose()
     parked = load.count("failed")
     if not load.workers and load.lag > LONG_WAIT:
         start = "`freshly worker`" if settings.jobs == "worker" else "the server"
-        raise Ailment(f"{load.count('queued')} wait and nobody works: start {start}")
+        raise CheckFailed(f"{load.count('queued')} wait and nobody works: start {start}")
     if load.lag > LONG_WAIT:
-        raise Ailment(f"the oldest waits for {load.lag:.0f} s: start more workers")
+        raise CheckFailed(f"the oldest waits for {load.lag:.0f} s: start more workers")
     told = f"{load.workers} working, {load.count('queued')} waiting"
     return f"{told}, {parked} parked: `freshly jobs list --state failed`" if parked else told
 
@@ -143,7 +143,7 @@ async def _files(settings: Settings) -> str:
     await store.put("doctor", "probe", b"well")
     try:
         if await store.get("doctor", "probe") != b"well":
-            raise Ailment("what was stored is not what is read")
+            raise CheckFailed("what was stored is not what is read")
     finally:
         await store.delete("doctor", ["probe"])
     return "S3, reads and writes" if settings.storage_url else "a folder, reads and writes"

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from freshly.chassis.data.engine import create_engine
-from freshly.chassis.data.transactions import UnitsOfWork
+from freshly.chassis.data.transactions import Database
 from freshly.chassis.jobs.admin import CannotBeDone, cancel, listed, load_of, retry
 from freshly.chassis.jobs.definitions import JobState
 from freshly.settings import Settings
@@ -20,11 +20,11 @@ COLUMNS = ("id", "kind", "state", "tries", "since (UTC)", "person", "error")
 
 
 @asynccontextmanager
-async def _units(settings: Settings) -> AsyncIterator[UnitsOfWork]:
+async def _db(settings: Settings) -> AsyncIterator[Database]:
     all_tables()
     engine = create_engine(settings.database)
     try:
-        yield UnitsOfWork(engine)
+        yield Database(engine)
     finally:
         await engine.dispose()
 
@@ -37,7 +37,7 @@ def show(settings: Settings, states: Sequence[str], kind: str | None, most: int)
 async def _show(
     settings: Settings, states: Sequence[JobState], kind: str | None, most: int
 ) -> None:
-    async with _units(settings) as units, units.reading() as session:
+    async with _db(settings) as db, db.read() as session:
         rows = await listed(session, states, kind, most)
         load = await load_of(session)
     table = Table(*COLUMNS)
@@ -62,10 +62,10 @@ def change(settings: Settings, action: str, ids: Sequence[str]) -> int:
 
 async def _change(settings: Settings, action: str, ids: Sequence[str]) -> list[str]:
     refused = []
-    async with _units(settings) as units:
+    async with _db(settings) as db:
         for job in ids:
             try:
-                async with units.writing() as session:
+                async with db.write() as session:
                     await ACTIONS[action](session, job)
             except CannotBeDone as error:
                 refused.append(str(error))

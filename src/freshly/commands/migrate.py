@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from freshly.chassis.data.engine import create_engine
-from freshly.chassis.data.transactions import UnitsOfWork
+from freshly.chassis.data.transactions import Database
 from freshly.domains.ingredients.seeding import seed
 from freshly.domains.recipes.seeding import seed_diet_tags
 from freshly.settings import Settings
@@ -55,7 +55,7 @@ async def migrate(settings: Settings, revision: str = "head") -> tuple[str | Non
                 await connection.run_sync(_upgrade, revision)
                 await connection.commit()
         if revision == "head":
-            async with UnitsOfWork(engine).writing() as session:
+            async with Database(engine).write() as session:
                 await seed(session)
                 await seed_diet_tags(session)
         return before, after

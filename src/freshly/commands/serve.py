@@ -12,8 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from freshly.app import create_app
 from freshly.chassis.observability.logging import configure_logging
-from freshly.chassis.resilience.graceful_shutdown import Stopping
-from freshly.chassis.web.coalescing_protocol import OnePiece
+from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
+from freshly.chassis.web.coalescing_protocol import CoalescingProtocol
 from freshly.commands.migrate import migrate
 from freshly.settings import Settings, load
 from freshly.wiring.rate_limits import groups
@@ -33,7 +33,7 @@ def application() -> FastAPI:
     """What each worker process builds for itself, from the same environment."""
     settings = load()
     configure_logging(settings.log_level)
-    stopping = Stopping()
+    stopping = GracefulShutdown()
     stopping.listen()
     app = create_app(settings, stopping)
     # What is there now stays: the garbage collector need not look at all of it again and again.
@@ -78,7 +78,7 @@ def _run(settings: Settings) -> int:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        http=OnePiece,
+        http=CoalescingProtocol,
         log_config=None,
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE,

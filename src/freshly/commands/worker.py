@@ -6,8 +6,8 @@ import sys
 
 from freshly.chassis.observability.logging import configure_logging, get_logger
 from freshly.settings import Settings
-from freshly.wiring.jobs import runner
-from freshly.wiring.resources import opened
+from freshly.wiring.jobs import worker
+from freshly.wiring.resources import open_resources
 
 logger = get_logger(__name__)
 
@@ -40,8 +40,8 @@ async def _work(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for wanted in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(wanted, stop.set)
-    async with opened(settings) as parts:
-        running = runner(parts, dedicated=True)
+    async with open_resources(settings) as parts:
+        running = worker(parts, dedicated=True)
         logger.info("worker started", worker=running.name)
         await running.run(stop)
         logger.info("worker stopped", worker=running.name)

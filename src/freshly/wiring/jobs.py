@@ -6,7 +6,7 @@ from typing import Any
 
 from freshly.chassis.jobs import Handlers, Schedule, daily, every
 from freshly.chassis.jobs.retention import PurgeAnswers, PurgeJobs, purge_answers, purge_jobs
-from freshly.chassis.jobs.worker import Runner
+from freshly.chassis.jobs.worker import Worker
 from freshly.domains.account.handlers import export, purge_accounts, remove_files
 from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles, WarmUp
 from freshly.domains.account.warming import warm_up
@@ -62,11 +62,11 @@ SCHEDULES = (
 SERVERS = {"grace": 4, "poll": 1}  # seconds
 
 
-def runner(parts: Mapping[str, Any], *, dedicated: bool) -> Runner:
+def worker(parts: Mapping[str, Any], *, dedicated: bool) -> Worker:
     """`dedicated` is `freshly worker`; otherwise it runs inside the server."""
     settings: Settings = parts["settings"]
     stands_by = settings.jobs == "auto" and not dedicated
-    return Runner(
+    return Worker(
         parts,
         HANDLERS,
         SCHEDULES,

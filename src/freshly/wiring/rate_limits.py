@@ -1,6 +1,6 @@
 """Which calls are counted together, and how many of them there may be."""
 
-from freshly.chassis.data.admission import part_of
+from freshly.chassis.data.admission import route_group
 from freshly.chassis.rate_limits.policy import Group, Per, with_overrides
 from freshly.settings import Settings
 
@@ -85,4 +85,4 @@ def group_of(method: str, path: str) -> str:
     exact = EXACT.get(f"{'GET' if method == 'HEAD' else method} {path}")
     if exact is not None:
         return exact
-    return PARTS.get((part_of(path), method in ("GET", "HEAD")), "api")
+    return PARTS.get((route_group(path), method in ("GET", "HEAD")), "api")

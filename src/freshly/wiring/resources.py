@@ -10,15 +10,15 @@ from freshly.adapters.openai.client import OpenAIModel
 from freshly.adapters.smtp import mailer_for
 from freshly.adapters.supabase import SupabaseVerifier
 from freshly.chassis.cache.store import Cache
-from freshly.chassis.data.admission import Gate
+from freshly.chassis.data.admission import AdmissionControl
 from freshly.chassis.data.engine import create_engine
 from freshly.chassis.data.events import Event, Listener
-from freshly.chassis.data.idempotency_keys import Seal
-from freshly.chassis.data.transactions import UnitsOfWork
-from freshly.chassis.data.watchdog import Pulse
+from freshly.chassis.data.idempotency_keys import ResponseCipher
+from freshly.chassis.data.transactions import Database
+from freshly.chassis.data.watchdog import DatabaseWatchdog
 from freshly.chassis.observability.metrics import count_reads, count_statements
 from freshly.chassis.rate_limits.policy import Limiter
-from freshly.chassis.security.signed_urls import LinkSigner
+from freshly.chassis.security.signed_urls import UrlSigner
 from freshly.domains.auth.identity import TokenIdentity
 from freshly.domains.auth.passwords import Passwords
 from freshly.domains.auth.repository import StandingRepository
@@ -36,7 +36,7 @@ from freshly.domains.notifications.listeners import tell_owners_of_new_member
 from freshly.domains.pantry.events import StockChanged
 from freshly.settings import Settings
 from freshly.wiring.rate_limits import groups
-from freshly.wiring.shared_state import Shared
+from freshly.wiring.shared_state import SharedState
 from freshly.wiring.tables import all_tables
 
 LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
@@ -48,7 +48,7 @@ LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[dict[str, Any]]:
+async def open_resources(settings: Settings) -> AsyncIterator[dict[str, Any]]:
     """Opens everything, and closes it again."""
     all_tables()
     engine = create_engine(
@@ -62,19 +62,19 @@ async def opened(settings: Settings) -> AsyncIterator[dict[str, Any]]:
     standings = StandingRepository(Membership.__table__)
     model = OpenAIModel(settings)
     count_statements(engine)
-    shared = Shared.of(settings)
+    shared = SharedState.of(settings)
     ttl = timedelta(seconds=settings.cache_ttl_seconds)
     cache = Cache(shared.versions, shared.entries, settings.cache_memory, ttl, count_reads())
     capacity = settings.database_pool_size + settings.database_max_overflow
-    gate = Gate(capacity, settings.database_pool_timeout)
-    pulse = Pulse(engine)
-    units = UnitsOfWork(engine, cache, gate, pulse)
+    admission = AdmissionControl(capacity, settings.database_pool_timeout)
+    watchdog = DatabaseWatchdog(engine)
+    db = Database(engine, cache, admission, watchdog)
     try:
-        async with pulse.beating():
+        async with watchdog.watching():
             yield {
                 "settings": settings,
-                "units": units,
-                "gate": gate,
+                "db": db,
+                "admission": admission,
                 "shared": shared,
                 "tokens": tokens,
                 "passwords": Passwords(),
@@ -84,8 +84,8 @@ async def opened(settings: Settings) -> AsyncIterator[dict[str, Any]]:
                 "mailer": mailer_for(settings),
                 "oauth": SupabaseVerifier(settings),
                 "objects": store_for(settings),
-                "signer": LinkSigner(settings.secret_key.get_secret_value()),
-                "seal": Seal(settings.secret_key.get_secret_value()),
+                "signer": UrlSigner(settings.secret_key.get_secret_value()),
+                "response_cipher": ResponseCipher(settings.secret_key.get_secret_value()),
                 "model": model,
             }
     finally:

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from freshly import __version__
-from freshly.chassis.cache.store import MemoryVersions, NotShared, Off, SharedEntries, TagVersions
+from freshly.chassis.cache.store import (
+    DisabledVersions,
+    LocalEntries,
+    MemoryVersions,
+    SharedEntries,
+    TagVersions,
+)
 from freshly.chassis.observability.logging import get_logger
-from freshly.chassis.rate_limits.policy import Counts, MemoryCounts
+from freshly.chassis.rate_limits.policy import Counters, MemoryCounters
 from freshly.settings import Settings
 
 logger = get_logger(__name__)
@@ -20,10 +26,10 @@ async def _nothing() -> None:
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedState:
     versions: TagVersions
     entries: SharedEntries
-    counts: Counts
+    counts: Counters
     state: Callable[[], RedisState] = lambda: "unused"
     close: Callable[[], Awaitable[None]] = _nothing
 
@@ -31,28 +37,28 @@ class Shared:
     def of(cls, settings: Settings) -> Self:
         if settings.redis_url is not None and settings.cache != "memory":
             return cls._by_redis(settings, settings.redis_url.get_secret_value())
-        versions = MemoryVersions() if settings.cache_alone else Off()
-        return cls(versions, NotShared(), MemoryCounts())
+        versions = MemoryVersions() if settings.cache_alone else DisabledVersions()
+        return cls(versions, LocalEntries(), MemoryCounters())
 
     @classmethod
     def _by_redis(cls, settings: Settings, url: str) -> Self:
         from freshly.chassis.cache import redis_versions  # noqa: PLC0415 - 10 MB that few need
         from freshly.chassis.redis import client as redis  # noqa: PLC0415
 
-        link = redis.Link(url)
+        link = redis.RedisClient(url)
         prefix = _prefix(settings)
-        courier = redis.Courier(link)
-        versions = redis_versions.RedisVersions(link, courier, prefix)
+        batcher = redis.CommandBatcher(link)
+        versions = redis_versions.RedisVersions(link, batcher, prefix)
 
         async def close() -> None:
             await versions.close()
-            await courier.close()
+            await batcher.close()
             await link.close()
 
         return cls(
-            versions if settings.cache == "auto" else Off(),
+            versions if settings.cache == "auto" else DisabledVersions(),
             redis.RedisEntries(link, f"{prefix}:{__version__}"),
-            redis.SharedCounts(courier, prefix),
+            redis.RedisCounters(batcher, prefix),
             lambda: "connected" if link.is_well else "away",
             close,
         )

@@ -4,14 +4,14 @@ import pytest
 from sqlalchemy import ForeignKey, create_engine, delete
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Session, mapped_column
 
-from freshly.chassis.cache.invalidation import Shows, Topic, stale_tags
+from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor, invalidated_tags
 
-GUESTS, LETTERS = Topic("guests"), Topic("letters")
+GUESTS, LETTERS = CacheTopic("guests"), CacheTopic("letters")
 
 
 class Base(MappedAsDataclass, DeclarativeBase):
-    __stale__ = ()
-    __shown_with__ = False
+    __cache_tags__ = ()
+    __cached_with_referrers__ = False
 
     id: Mapped[int] = mapped_column(primary_key=True)
 
@@ -33,17 +33,17 @@ class Guest(Base):
     person_id: Mapped[int]
     invited_by: Mapped[int | None] = mapped_column(ForeignKey("guests.id", ondelete="CASCADE"))
 
-    __stale__ = (Shows(GUESTS, person="person_id"),)
+    __cache_tags__ = (InvalidatesFor(GUESTS, person="person_id"),)
 
 
-class Letter(Base):
+class Email(Base):
     """Stays when its writer has left, without saying who that was."""
 
     __tablename__ = "letters"
     written_by: Mapped[int | None] = mapped_column(ForeignKey(Guest.id, ondelete="SET NULL"))
     reader_id: Mapped[int]
 
-    __stale__ = (Shows(LETTERS, person="reader_id"),)
+    __cache_tags__ = (InvalidatesFor(LETTERS, person="reader_id"),)
 
 
 @pytest.fixture
@@ -61,10 +61,10 @@ def session():
         session.add(Guest(id=3, room_id=2, person_id=13, invited_by=None))
         session.flush()
         session.add_all(
-            [Letter(id=n, written_by=n, reader_id=20 + n) for n in (1, 2, 3)],
+            [Email(id=n, written_by=n, reader_id=20 + n) for n in (1, 2, 3)],
         )
         session.flush()
-        stale_tags(session).clear()
+        invalidated_tags(session).clear()
         yield session
     engine.dispose()
 
@@ -76,16 +76,16 @@ def test_a_row_takes_along_what_its_rows_take_along(session):
     session.delete(session.get(House, 1))
     session.flush()
 
-    assert stale_tags(session) == ONE_HOUSE
+    assert invalidated_tags(session) == ONE_HOUSE
 
 
 def test_so_it_does_when_a_statement_deletes_it(session):
     session.execute(delete(House).where(House.id == 1))
 
-    assert stale_tags(session) == ONE_HOUSE
+    assert invalidated_tags(session) == ONE_HOUSE
 
 
 def test_a_row_that_refers_to_its_like_takes_those_along_and_not_for_ever(session):
     session.execute(delete(Guest).where(Guest.id == 1))
 
-    assert stale_tags(session) == ONE_HOUSE
+    assert invalidated_tags(session) == ONE_HOUSE

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from freshly.chassis.redis.client import RedisGone
+from freshly.chassis.redis.client import RedisUnavailable
 from tests.conftest import until
 from tests.support.caches import caches, kept
 from tests.support.servers import redis_alone
@@ -12,11 +12,11 @@ async def test_a_change_is_told_over_what_somebody_else_has_written(redis_url):
     (cache, *_), links = caches(1, redis_url)
     versions = cache.versions
     before = await versions.of(["tag"])
-    mark = await versions.mark(["tag"])
+    mark = await versions.begin_change(["tag"])
     [key] = [key async for key in links[0].client.scan_iter(f"test{id(links)}:v:*")]
     await links[0].client.delete(key)
     await links[0].client.rpush(key, "a list")
-    await versions.expire(["tag"], mark)
+    await versions.commit_change(["tag"], mark)
     after = await versions.of(["tag"])
     await versions.close()
     await links[0].close()
@@ -30,7 +30,7 @@ async def test_what_redis_did_not_hear_is_said_until_it_does(redis_url, monkeypa
     made, links = caches(2, redis_url)
     writer, reader = (cache.versions for cache in made)
     before = await reader.of(["tag"])
-    ask, deaf = links[0].ask, iter([RedisGone, RedisGone, RedisGone])
+    ask, deaf = links[0].execute, iter([RedisUnavailable, RedisUnavailable, RedisUnavailable])
 
     async def hard_of_hearing(call):
         for error in deaf:
@@ -40,8 +40,8 @@ async def test_what_redis_did_not_hear_is_said_until_it_does(redis_url, monkeypa
     async def is_told():
         return await reader.of(["tag"]) != before
 
-    monkeypatch.setattr(links[0], "ask", hard_of_hearing)
-    await writer.expire(["tag"], "0badcafe")
+    monkeypatch.setattr(links[0], "execute", hard_of_hearing)
+    await writer.commit_change(["tag"], "0badcafe")
     assert not await is_told()
     assert await writer.of(["tag"]) is None  # who knows better keeps nothing meanwhile
     await until(is_told, within=10)
@@ -57,7 +57,7 @@ async def test_a_redis_that_is_full_serves_nothing_old_while_a_commit_is_on_its_
         versions = cache.versions
         before = await versions.of(["tag"])
         await links[0].client.config_set("maxmemory", 1)
-        await versions.mark(["tag"])
+        await versions.begin_change(["tag"])
         meanwhile = await versions.of(["tag"])
         await links[0].client.config_set("maxmemory", 0)
         after = await versions.of(["tag"])
@@ -90,10 +90,10 @@ async def test_marks_of_the_dead_are_left_out_while_others_come_and_go(redis_url
     monkeypatch.setattr("freshly.chassis.cache.redis_versions.LONGEST_COMMIT", 2)
     (cache, *_), links = caches(1, redis_url)
     versions = cache.versions
-    await versions.mark(["tag"])  # by a process that dies
+    await versions.begin_change(["tag"])  # by a process that dies
     for _ in range(3):
         await asyncio.sleep(1)
-        await versions.expire(["tag"], await versions.mark(["tag"]))
+        await versions.commit_change(["tag"], await versions.begin_change(["tag"]))
     found = await versions.of(["tag"])
     await versions.close()
     await links[0].close()
@@ -125,14 +125,14 @@ async def test_who_asks_a_redis_that_has_failed_does_not_wait_for_its_answer(
 ):
     (cache, *_), links = caches(1, redis_url)
     asked, answers = asyncio.Event(), asyncio.Event()
-    ask = links[0].ask
+    ask = links[0].execute
 
     async def slow(call):
         asked.set()
         await answers.wait()
         return await ask(call)
 
-    monkeypatch.setattr(links[0], "ask", slow)
+    monkeypatch.setattr(links[0], "execute", slow)
     monkeypatch.setattr(links[0], "_failures", 1)
     async with asyncio.timeout(10):
         assert await cache.versions.of(["tag"]) is None
@@ -147,21 +147,21 @@ async def test_who_asks_a_redis_that_has_failed_does_not_wait_for_its_answer(
 async def test_while_redis_is_being_told_nothing_is_kept(redis_url, monkeypatch):
     monkeypatch.setattr("freshly.chassis.cache.redis_versions.REST", 0.01)
     (cache, *_), links = caches(1, redis_url)
-    versions, ask = cache.versions, links[0].ask
+    versions, ask = cache.versions, links[0].execute
     calls, telling, told = iter(range(1000)), asyncio.Event(), asyncio.Event()
 
     async def first_deaf_then_slow(call):
         number = next(calls)
         if number == 0:
-            raise RedisGone
+            raise RedisUnavailable
         if number == 1:
             telling.set()
             await told.wait()
         return await ask(call)
 
     await versions.of(["tag"])
-    monkeypatch.setattr(links[0], "ask", first_deaf_then_slow)
-    await versions.expire(["tag"], "0badcafe")
+    monkeypatch.setattr(links[0], "execute", first_deaf_then_slow)
+    await versions.commit_change(["tag"], "0badcafe")
     async with asyncio.timeout(10):
         await telling.wait()
         meanwhile = await versions.of(["tag"])

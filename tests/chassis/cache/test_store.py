@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from freshly.chassis.cache.store import Cache, MemoryVersions, NotShared, packed, unpacked
-from freshly.chassis.web.etags import Kept, digest
+from freshly.chassis.cache.store import Cache, LocalEntries, MemoryVersions, packed, unpacked
+from freshly.chassis.web.etags import CachedBody, etag_of
 from tests.support.caches import caches, kept
 
 
@@ -50,8 +50,8 @@ async def test_a_reader_overtaken_by_a_commit_leaves_nothing_behind(four):
 
     overtaken = asyncio.create_task(four[0].read("key", ["tag"], slow))
     await reading.wait()
-    mark = await four[1].versions.mark(["tag"])
-    await four[1].versions.expire(["tag"], mark)
+    mark = await four[1].versions.begin_change(["tag"])
+    await four[1].versions.commit_change(["tag"], mark)
     # Whoever comes now must not be given what the overtaken one is still reading.
     after = await asyncio.wait_for(four[0].read("key", ["tag"], fast), 5)
     assert not overtaken.done()  # and need not wait for it
@@ -70,11 +70,11 @@ async def test_while_a_commit_is_on_its_way_nothing_is_kept(four):
         loads.append(1)
         return kept(b"[]")
 
-    mark = await four[0].versions.mark(["tag"])
+    mark = await four[0].versions.begin_change(["tag"])
     await four[1].read("key", ["tag"], load)
     await four[1].read("key", ["tag"], load)
     assert len(loads) == 2
-    await four[0].versions.expire(["tag"], mark)
+    await four[0].versions.commit_change(["tag"], mark)
     await four[1].read("key", ["tag"], load)
     await four[2].read("key", ["tag"], load)
     assert len(loads) == 3
@@ -89,14 +89,14 @@ async def test_a_commit_leaves_the_mark_of_another_one(four):
         return kept(b"[]")
 
     for first_to_end in (0, 1):
-        marks = [await one.versions.mark(["tag"]) for one in four[:2]]
-        await four[first_to_end].versions.expire(["tag"], marks[first_to_end])
+        marks = [await one.versions.begin_change(["tag"]) for one in four[:2]]
+        await four[first_to_end].versions.commit_change(["tag"], marks[first_to_end])
         before = len(loads)
         for _ in range(2):
             await four[2].read("key", ["tag"], load)
         assert len(loads) == before + 2
         last = 1 - first_to_end
-        await four[last].versions.expire(["tag"], marks[last])
+        await four[last].versions.commit_change(["tag"], marks[last])
         for _ in range(2):
             await four[2].read("key", ["tag"], load)
         assert len(loads) == before + 3
@@ -114,8 +114,8 @@ async def test_a_commit_whose_end_nobody_saw_is_awaited(four, monkeypatch):
         return kept(b"[]")
 
     await four[0].read("key", ["tag"], load)
-    mark = await four[1].versions.mark(["tag"])
-    await four[1].versions.doubt(["tag"], mark)
+    mark = await four[1].versions.begin_change(["tag"])
+    await four[1].versions.change_unknown(["tag"], mark)
     for _ in range(2):
         await four[0].read("key", ["tag"], load)
     assert len(loads) == 3
@@ -160,7 +160,7 @@ async def test_what_fails_to_load_fails_for_all_who_wait_and_is_tried_again(four
 
 
 async def test_memory_is_bounded_and_the_longest_unused_goes_first():
-    cache = Cache(MemoryVersions(), NotShared(), largest=100_000)
+    cache = Cache(MemoryVersions(), LocalEntries(), largest=100_000)
     loads = []
 
     def loading(key):
@@ -181,7 +181,7 @@ async def test_memory_is_bounded_and_the_longest_unused_goes_first():
 
 
 async def test_what_is_too_long_to_keep_drives_nothing_out():
-    cache = Cache(MemoryVersions(), NotShared(), largest=10_000)
+    cache = Cache(MemoryVersions(), LocalEntries(), largest=10_000)
     loads = []
 
     def loading(length):
@@ -198,7 +198,7 @@ async def test_what_is_too_long_to_keep_drives_nothing_out():
 
 
 async def test_what_is_loaded_anew_takes_no_more_room():
-    cache = Cache(MemoryVersions(), NotShared())
+    cache = Cache(MemoryVersions(), LocalEntries())
 
     async def load():
         return kept(b"x" * 10_000)
@@ -206,14 +206,14 @@ async def test_what_is_loaded_anew_takes_no_more_room():
     sizes = set()
     for _ in range(3):
         await cache.read("key", ["tag"], load)
-        await cache.versions.expire(["tag"], await cache.versions.mark(["tag"]))
+        await cache.versions.commit_change(["tag"], await cache.versions.begin_change(["tag"]))
         sizes.add(cache.size)
     assert len(sizes) == 1
 
 
 async def test_when_versions_are_forgotten_all_is_stale(monkeypatch):
     monkeypatch.setattr("freshly.chassis.cache.store.MOST_TAGS", 1)
-    cache = Cache(MemoryVersions(), NotShared())
+    cache = Cache(MemoryVersions(), LocalEntries())
     loads = []
 
     async def load():
@@ -222,13 +222,13 @@ async def test_when_versions_are_forgotten_all_is_stale(monkeypatch):
 
     await cache.read("key", ["tag"], load)
     for tag in ("tag", "other"):  # one more than are remembered
-        await cache.versions.expire([tag], await cache.versions.mark([tag]))
+        await cache.versions.commit_change([tag], await cache.versions.begin_change([tag]))
     await cache.read("key", ["tag"], load)
     assert len(loads) == 2
 
 
 async def test_an_answer_is_kept_for_its_time_only():
-    cache = Cache(MemoryVersions(), NotShared(), ttl=timedelta(seconds=0))
+    cache = Cache(MemoryVersions(), LocalEntries(), ttl=timedelta(seconds=0))
     loads = []
 
     async def load():
@@ -249,7 +249,9 @@ async def test_an_answer_is_kept_for_its_time_only():
         b'{"versions": [1]}\nnot compressed',
         b"\x80\x04\x95pickle",
         pytest.param(packed(("1",), kept(b"[]"), 0)[:-3], id="cut off"),
-        pytest.param(packed(("1",), Kept(b"[]", "of something else"), 0), id="of something else"),
+        pytest.param(
+            packed(("1",), CachedBody(b"[]", "of something else"), 0), id="of something else"
+        ),
     ],
 )
 def test_what_is_not_ours_or_damaged_is_as_good_as_nothing(stored):
@@ -257,7 +259,7 @@ def test_what_is_not_ours_or_damaged_is_as_good_as_nothing(stored):
 
 
 def test_what_is_stored_is_json_and_comes_back_whole():
-    original = Kept(b'[{"a":1}]', digest(b'[{"a":1}]', "cursor"), "cursor")
+    original = CachedBody(b'[{"a":1}]', etag_of(b'[{"a":1}]', "cursor"), "cursor")
     versions, back, until = unpacked(packed(("1", "2"), original, until=1.5))
     assert until == 1.5
     assert (versions, back.body, back.etag, back.next_cursor) == (

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from freshly.chassis.data import types as columns
+from freshly.chassis.data import types
 from freshly.chassis.data.types import _utc_of_text, _utc_of_texts
 
 WRITTEN = ["2026-11-26 09:30:00.000000", "2026-02-28 23:59:59.123000", "1999-01-01 00:00:00.000001"]
@@ -12,7 +12,7 @@ WRITTEN = ["2026-11-26 09:30:00.000000", "2026-02-28 23:59:59.123000", "1999-01-
 
 def test_a_column_of_times_is_read_at_once(monkeypatch):
     one_by_one = [_utc_of_text(text) for text in WRITTEN]
-    monkeypatch.setattr(columns, "_utc_of_text", pytest.fail)
+    monkeypatch.setattr(types, "_utc_of_text", pytest.fail)
 
     assert _utc_of_texts(WRITTEN) == one_by_one
     assert one_by_one[0] == datetime(2026, 11, 26, 9, 30, tzinfo=UTC)

@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from freshly.chassis.errors import Conflict
-from freshly.chassis.jobs import GiveUp, Job, JobQueue, Priority
-from freshly.chassis.jobs import leases as taking
+from freshly.chassis.jobs import Job, JobQueue, PermanentFailure, Priority, leases
 from freshly.chassis.jobs.models import JobRow
 from freshly.chassis.jobs.worker import pause_before
 from freshly.chassis.observability.logging import correlation_id
@@ -32,7 +31,7 @@ class Urgent(Note):
 class Hasty(Note):
     kind: ClassVar[str] = "test.hasty"
     time_limit: ClassVar[timedelta] = timedelta(milliseconds=50)
-    tries: ClassVar[int] = 1
+    max_attempts: ClassVar[int] = 1
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ async def test_a_person_follows_what_they_asked_for(jobs, kitchen):
     async def export(_job, run):
         await run.progress(0.5)
         seen.append(await alice.read(f"/jobs/{job}"))
-        async with run.finishing(result_url="/files/exports/alice.zip"):
+        async with run.complete(result_url="/files/exports/alice.zip"):
             pass
 
     jobs.extra = {Note: export}
@@ -98,9 +97,9 @@ async def test_the_list_is_pages_newest_first_by_state_and_knows_no_other_parame
     assert noted == ["0", "1", "2"]
 
 
-async def test_a_transaction_that_is_rolled_back_leaves_no_job(jobs, noted, units):
+async def test_a_transaction_that_is_rolled_back_leaves_no_job(jobs, noted, db):
     async def change_of_mind():
-        async with units.writing() as session:
+        async with db.write() as session:
             await JobQueue(session).enqueue(Note(text="never"))
             raise ZeroDivisionError
 
@@ -115,7 +114,7 @@ async def test_a_transaction_that_is_rolled_back_leaves_no_job(jobs, noted, unit
 async def test_the_urgent_goes_first_then_who_came_first(jobs, noted):
     for text in ("a", "b"):
         await jobs.enqueue(Note(text=text))
-    await jobs.enqueue(Note(text="later"), priority=Priority.LATER)
+    await jobs.enqueue(Note(text="later"), priority=Priority.LOW)
     await jobs.enqueue(Urgent(text="urgent"))
 
     await jobs.run_due(at_once=1)
@@ -163,7 +162,7 @@ async def test_what_is_asked_for_while_it_runs_is_done_once_more(jobs):
     await jobs.run_due()
 
     assert runs == [job, None]
-    assert [(row.state, row.taken) for row in await jobs.rows("test.note")] == [("done", 2)]
+    assert [(row.state, row.lease) for row in await jobs.rows("test.note")] == [("done", 2)]
 
 
 async def test_what_fails_is_tried_again_later_and_parked_after_five_tries(jobs, kitchen):
@@ -203,7 +202,7 @@ async def test_a_refusal_tells_the_person_why(jobs, kitchen):
         code, detail = "already_there", "There is one already."
 
     async def refuse(job, _run):
-        raise GiveUp("The picture is broken.") if job.text == "give up" else AlreadyThere
+        raise PermanentFailure("The picture is broken.") if job.text == "give up" else AlreadyThere
 
     jobs.extra = {Note: refuse}
     hopeless = await jobs.enqueue(Note(text="give up"), user_id=alice.id)
@@ -230,14 +229,14 @@ async def test_what_takes_too_long_is_ended(jobs):
 
 
 async def test_a_record_that_this_release_cannot_read_is_parked_and_an_unknown_kind_waits(
-    jobs, noted, units
+    jobs, noted, db
 ):
     class FromTheFuture(Note):
         kind: ClassVar[str] = "test.future"
 
     unknown = await jobs.enqueue(FromTheFuture())
     broken = await jobs.enqueue(Note())
-    async with units.writing() as session:
+    async with db.write() as session:
         await session.execute(
             update(JobRow).where(JobRow.id == broken).values(payload={"number": 1})
         )
@@ -247,13 +246,13 @@ async def test_a_record_that_this_release_cannot_read_is_parked_and_an_unknown_k
     assert noted == []
 
 
-async def test_who_lost_a_job_commits_nothing(jobs, units, kitchen):
+async def test_who_lost_a_job_commits_nothing(jobs, db, kitchen):
     alice = await kitchen.person("Alice")
 
     async def lose_it(_job, run):
-        async with units.writing() as session:  # as a healer and another worker would
-            await session.execute(update(JobRow).values(taken=JobRow.taken + 1))
-        async with run.finishing() as session:
+        async with db.write() as session:  # as a healer and another worker would
+            await session.execute(update(JobRow).values(lease=JobRow.lease + 1))
+        async with run.complete() as session:
             service = await run.service(FamilyService, session)
             await service.leave_all()
 
@@ -266,9 +265,9 @@ async def test_who_lost_a_job_commits_nothing(jobs, units, kitchen):
     assert (await jobs.row(job)).state != "done"
 
 
-async def test_a_job_that_is_gone_when_it_is_done_is_let_go(jobs, units):
+async def test_a_job_that_is_gone_when_it_is_done_is_let_go(jobs, db):
     async def vanish(_job, run):
-        async with units.writing() as session:
+        async with db.write() as session:
             await session.execute(delete(JobRow).where(JobRow.id == run.id))
 
     jobs.extra = {Note: vanish}
@@ -283,7 +282,7 @@ async def test_effects_of_a_failed_last_unit_of_work_are_undone_with_it(jobs, ki
     alice = await kitchen.person("Alice")
 
     async def half(_job, run):
-        async with run.finishing() as session:
+        async with run.complete() as session:
             await (await run.service(FamilyService, session)).leave_all()
             raise OSError
 
@@ -302,7 +301,7 @@ async def test_a_job_acts_as_the_person_who_caused_it_and_in_their_name_only(job
     await kitchen.family(bob)
 
     async def leave(_job, run):
-        async with run.finishing() as session:
+        async with run.complete() as session:
             await (await run.service(FamilyService, session)).leave_all()
 
     jobs.extra = {Note: leave}
@@ -341,15 +340,15 @@ async def test_the_correlation_id_of_the_request_is_that_of_the_job(jobs):
     assert seen == ["from-the-request"]
 
 
-async def test_a_job_whose_taking_was_committed_but_never_heard_of_is_done(jobs, noted, units):
+async def test_a_job_whose_taking_was_committed_but_never_heard_of_is_done(jobs, noted, db):
     """The connection broke between the commit and its answer."""
     await jobs.enqueue(Note(text="soup"))
-    runner = jobs.runner()
-    await runner.join()
-    async with units.writing() as session:
-        await taking.take(session, runner.id, runner.jobs, 1)
+    worker = jobs.worker()
+    await worker.join()
+    async with db.write() as session:
+        await leases.take(session, worker.id, worker.jobs, 1)
 
-    runner._unsure = True  # noqa: SLF001 - as it is while an answer is out
-    await runner.drain()
+    worker._unsure = True  # noqa: SLF001 - as it is while an answer is out
+    await worker.drain()
 
     assert noted == ["soup"]

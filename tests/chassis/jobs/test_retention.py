@@ -19,7 +19,7 @@ from tests.conftest import Jobs, running, settings_for, until
 __all__ = ["noted"]
 
 
-async def test_cancelling_ends_what_waits_and_stops_what_runs(jobs, units):
+async def test_cancelling_ends_what_waits_and_stops_what_runs(jobs, db):
     started, ended = asyncio.Event(), []
 
     async def long(_job, _run):
@@ -32,27 +32,27 @@ async def test_cancelling_ends_what_waits_and_stops_what_runs(jobs, units):
 
     jobs.extra = {Note: long}
     runs, waits = await jobs.enqueue(Note()), await jobs.enqueue(Note(), delay=A_MONTH)
-    async with jobs.runner(silence=timedelta(milliseconds=400)).running():
+    async with jobs.worker(silence=timedelta(milliseconds=400)).running():
         await started.wait()
         for job in (runs, waits):
-            async with units.writing() as session:
+            async with db.write() as session:
                 await cancel(session, job)
         await until(lambda: ended)
 
     assert [(await jobs.row(job)).state for job in (runs, waits)] == ["cancelled", "cancelled"]
     with pytest.raises(CannotBeDone, match="is cancelled"):
-        async with units.writing() as session:
+        async with db.write() as session:
             await cancel(session, waits)
 
 
-async def test_the_operator_has_what_failed_tried_again(jobs, noted, units):
+async def test_the_operator_has_what_failed_tried_again(jobs, noted, db):
     job = await jobs.enqueue(Note(text="mended"), key="one")
-    async with units.writing() as session:
+    async with db.write() as session:
         await session.execute(update(JobRow).values(state="failed", attempts=5))
-    async with units.writing() as session:
+    async with db.write() as session:
         await retry(session, job)
     with pytest.raises(CannotBeDone, match="is queued"):
-        async with units.writing() as session:
+        async with db.write() as session:
             await retry(session, job)
     await jobs.run_due()
 
@@ -60,22 +60,22 @@ async def test_the_operator_has_what_failed_tried_again(jobs, noted, units):
     assert ((await jobs.row(job)).state, (await jobs.row(job)).attempts) == ("done", 0)
 
 
-async def test_what_another_job_does_already_is_not_tried_again(jobs, units):
+async def test_what_another_job_does_already_is_not_tried_again(jobs, db):
     first = await jobs.enqueue(Note(), key="one")
-    async with units.writing() as session:
+    async with db.write() as session:
         await cancel(session, first)
     await jobs.enqueue(Note(), key="one")
 
     with pytest.raises(CannotBeDone, match="another job does the same"):
-        async with units.writing() as session:
+        async with db.write() as session:
             await retry(session, first)
 
 
 async def test_finished_jobs_are_forgotten_after_a_while_and_the_unfinished_are_not(
-    jobs, noted, units
+    jobs, noted, db
 ):
     done, failed, fresh = [await jobs.enqueue(Note()) for _ in range(3)]
-    async with units.writing() as session:
+    async with db.write() as session:
         for job, state, age in (
             (done, "done", timedelta(days=8)),
             (failed, "failed", timedelta(days=8)),
@@ -90,11 +90,11 @@ async def test_finished_jobs_are_forgotten_after_a_while_and_the_unfinished_are_
     assert noted == []
 
 
-async def test_a_schedule_is_asked_for_once_by_many_workers_however_late(jobs, noted, units):
+async def test_a_schedule_is_asked_for_once_by_many_workers_however_late(jobs, noted, db):
     schedules = (Schedule(Note(text="tick"), every(timedelta(hours=1))),)
     await jobs.run_due(schedules=schedules)
     assert noted == []  # its first time is yet to come
-    async with units.writing() as session:
+    async with db.write() as session:
         rows = await session.scalars(select(ScheduleRow).where(ScheduleRow.kind == Note.kind))
         (row,) = rows.all()
         row.next_at -= timedelta(hours=5)
@@ -126,34 +126,34 @@ async def is_done(app, job):
 
 async def test_inside_the_server_a_job_runs_as_soon_as_it_is_committed(database_url, tmp_path):
     async with running(settings_for(database_url, tmp_path, jobs="auto")) as app:
-        units = app.state["units"]
-        async with units.writing() as session:
+        db = app.state["db"]
+        async with db.write() as session:
             job = (await JobQueue(session).enqueue(PurgeJobs())).id
         await until(partial(is_done, app, job))
     async with (
         running(settings_for(database_url, tmp_path)) as app,
-        app.state["units"].reading() as session,
+        app.state["db"].read() as session,
     ):
         assert (await session.scalars(select(WorkerRow))).all() == []  # it has said goodbye
 
 
-async def test_a_server_leaves_jobs_to_workers_as_long_as_one_lives(jobs, noted, units):
+async def test_a_server_leaves_jobs_to_workers_as_long_as_one_lives(jobs, noted, db):
     await jobs.enqueue(Note(text="for the worker"))
-    async with units.writing() as session:
+    async with db.write() as session:
         session.add(WorkerRow(id="w", name="elsewhere:1", dedicated=True))
     await jobs.run_due(stands_by=True)
     assert noted == []
 
-    async with units.writing() as session:
+    async with db.write() as session:
         (row,) = (await session.scalars(select(WorkerRow))).all()
         row.beat_at -= timedelta(minutes=1)
     await jobs.run_due(stands_by=True)
     assert noted == ["for the worker"]
 
 
-async def test_numbers_tell_how_much_waits_and_for_how_long(jobs, client, units):
+async def test_numbers_tell_how_much_waits_and_for_how_long(jobs, client, db):
     await jobs.enqueue(Note())
-    async with units.writing() as session:
+    async with db.write() as session:
         row = (await session.scalars(select(JobRow))).one()
         row.run_after -= timedelta(minutes=2)
 

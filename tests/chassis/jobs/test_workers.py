@@ -47,8 +47,8 @@ class Worker:
 class Bench:
     """Starts workers, and shows what they have done."""
 
-    def __init__(self, units, settings):
-        self.units, self.settings, self.started = units, settings, []
+    def __init__(self, db, settings):
+        self.db, self.settings, self.started = db, settings, []
 
     async def worker(self, *arguments, **environment):
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -70,20 +70,20 @@ class Bench:
         return worker
 
     async def enqueue(self, count, **fields):
-        async with self.units.writing() as session:
+        async with self.db.write() as session:
             for number in range(count):
                 await JobQueue(session).enqueue(Mark(number=number, **fields))
 
     async def marks(self):
-        async with self.units.reading() as session:
+        async with self.db.read() as session:
             return Counter(await session.scalars(text("SELECT number FROM marks")))
 
     async def rows(self):
-        async with self.units.reading() as session:
+        async with self.db.read() as session:
             return (await session.scalars(select(JobRow).order_by(JobRow.id))).all()
 
     async def workers(self):
-        async with self.units.reading() as session:
+        async with self.db.read() as session:
             return (await session.scalars(select(WorkerRow.id))).all()
 
     async def are_done(self):
@@ -92,10 +92,10 @@ class Bench:
 
 @pytest.fixture
 async def bench(app, settings):
-    units = app.state["units"]
-    async with units.writing() as session:
+    db = app.state["db"]
+    async with db.write() as session:
         await session.execute(text("CREATE TABLE marks (number INTEGER)"))
-    made = Bench(units, settings)
+    made = Bench(db, settings)
     yield made
     for worker in made.started:
         if worker.process.returncode is None:
@@ -131,7 +131,7 @@ async def test_workers_that_are_killed_lose_no_job_and_do_none_twice(bench):
     rows = await bench.rows()
     assert await bench.marks() == Counter(range(60))
     assert {row.attempts for row in rows} == {0}  # to be killed is no try
-    assert sum(row.deaths for row in rows) >= 1
+    assert sum(row.crashes for row in rows) >= 1
 
 
 async def test_a_paused_worker_that_wakes_up_does_nothing_a_second_time(bench):
@@ -148,7 +148,7 @@ async def test_a_paused_worker_that_wakes_up_does_nothing_a_second_time(bench):
     (row,) = await bench.rows()
 
     assert await bench.marks() == Counter([0])
-    assert (row.state, row.taken, row.attempts) == ("done", 2, 0)
+    assert (row.state, row.lease, row.attempts) == ("done", 2, 0)
 
 
 async def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(bench):

@@ -9,8 +9,8 @@ from redis.asyncio.client import Pipeline
 
 from freshly.app import create_app
 from freshly.chassis.data.admission import Overloaded
-from freshly.chassis.rate_limits.policy import Group, Limiter, MemoryCounts, address, windows
-from freshly.chassis.redis.client import LONGEST_CALL, Courier, Link, SharedCounts
+from freshly.chassis.rate_limits.policy import Group, Limiter, MemoryCounters, address, windows
+from freshly.chassis.redis.client import LONGEST_CALL, CommandBatcher, RedisClient, RedisCounters
 from freshly.settings import BadSettings
 from freshly.wiring.rate_limits import EXACT, PARTS, group_of, groups
 from tests.conftest import client_of, running, settings_for
@@ -35,7 +35,7 @@ async def served(database_url, tmp_path, clock):
     settings = settings_for(database_url, tmp_path, rate_limit_enabled=True)
     async with running(settings) as app:
         limiter = app.state["limiter"]
-        limiter.clock, limiter.counts = clock, MemoryCounts(clock)
+        limiter.clock, limiter.counts = clock, MemoryCounters(clock)
         yield app
 
 
@@ -167,7 +167,7 @@ async def test_while_nobody_can_tell_who_calls_they_are_not_counted_as_strangers
         raise Overloaded
 
     monkeypatch.setattr(served.state["identity"], "identify", fail)
-    served.state["units"].cache.__post_init__()  # forgets who she is
+    served.state["db"].cache.__post_init__()  # forgets who she is
 
     answers = [await alice.get("/families") for _ in range(201)]
 
@@ -207,7 +207,9 @@ POLICIES = [
 NAMES = {60: "min", 3600: "hour", 86400: "day"}
 
 
-@pytest.mark.parametrize(("tiers", "call", "per", "limits"), POLICIES, ids=[p[1] for p in POLICIES])
+@pytest.mark.parametrize(
+    ("tiers", "call", "per", "limits"), POLICIES, ids=[p[1] for p in POLICIES]
+)
 def test_every_group_has_its_numbers(tmp_path, tiers, call, per, limits):
     method, path = call.split()
     group = groups(settings_for("sqlite:///x", tmp_path))[group_of(method, path)]
@@ -237,7 +239,7 @@ async def test_joining_is_counted_by_person_and_by_address(kitchen):
 
 async def test_a_tier_has_its_own_limits_and_an_unknown_one_those_of_everybody(clock):
     given = {"chat": Group("chat", {"free": "2/minute", "pro": "3/minute"})}
-    limiter = Limiter(given, MemoryCounts(clock), clock)
+    limiter = Limiter(given, MemoryCounters(clock), clock)
 
     async def allowed(tier, subject):
         return sum([(await limiter.hit("chat", tier, [subject])).allowed for _ in range(5)])
@@ -308,7 +310,7 @@ def test_a_household_behind_ipv6_is_one_address(client, subject):
 
 
 async def test_counts_of_windows_that_are_over_are_forgotten(clock):
-    counts = MemoryCounts(clock)
+    counts = MemoryCounters(clock)
     limiter = Limiter({"g": Group("g", {"default": "5/minute;9/day"})}, counts, clock)
     for person in range(1000):
         await limiter.hit("g", "free", [f"u{person}"])
@@ -322,7 +324,7 @@ async def test_counts_of_windows_that_are_over_are_forgotten(clock):
     [("9/hour", 0, 3599.9), ("9/day", 0, 86399.9), ("9/day", 23 * 3600 - 2, 23 * 3600 + 2)],
 )
 async def test_a_window_counts_from_its_first_moment_to_its_last(clock, limit, first, last):
-    limiter = Limiter({"g": Group("g", {"default": limit})}, MemoryCounts(clock), clock)
+    limiter = Limiter({"g": Group("g", {"default": limit})}, MemoryCounters(clock), clock)
     midnight = clock.now - clock.now % 86400
 
     clock.now = midnight + first
@@ -332,10 +334,10 @@ async def test_a_window_counts_from_its_first_moment_to_its_last(clock, limit, f
 
 
 async def test_nobody_waits_again_for_a_redis_that_has_just_failed(redis_url, clock, monkeypatch):
-    link = Link(redis_url)
+    link = RedisClient(redis_url)
     limiter = Limiter(
         {"g": Group("g", {"default": "3/minute"})},
-        SharedCounts(Courier(link), f"test{id(link)}"),
+        RedisCounters(CommandBatcher(link), f"test{id(link)}"),
         clock,
     )
     never = asyncio.Event()
@@ -356,10 +358,12 @@ async def test_nobody_waits_again_for_a_redis_that_has_just_failed(redis_url, cl
 
 
 async def test_it_is_exact_over_processes(redis_url, clock):
-    links = [Link(redis_url) for _ in range(4)]
+    links = [RedisClient(redis_url) for _ in range(4)]
     group = {"g": Group("g", {"default": "100/minute"})}
     prefix = f"test{id(links)}"
-    limiters = [Limiter(group, SharedCounts(Courier(link), prefix), clock) for link in links]
+    limiters = [
+        Limiter(group, RedisCounters(CommandBatcher(link), prefix), clock) for link in links
+    ]
 
     verdicts = await asyncio.gather(*(limiters[n % 4].hit("g", "free", ["u1"]) for n in range(240)))
 

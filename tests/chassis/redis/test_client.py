@@ -7,12 +7,12 @@ from sqlalchemy.engine import make_url
 
 from faults.proxy import proxy
 from freshly.chassis.redis.client import (
-    Courier,
-    Link,
+    CommandBatcher,
+    RedisClient,
+    RedisCounters,
     RedisEntries,
-    RedisGone,
-    RedisRefused,
-    SharedCounts,
+    RedisError,
+    RedisUnavailable,
 )
 from tests.conftest import until
 
@@ -31,14 +31,14 @@ async def network(redis_url):
 
 @pytest.fixture
 async def link(network):
-    link = Link(f"redis://127.0.0.1:{network.port}")
+    link = RedisClient(f"redis://127.0.0.1:{network.port}")
     yield link
     await link.close()
 
 
 async def fails(link, call=ping):
-    with pytest.raises(RedisGone):
-        await link.ask(call)
+    with pytest.raises(RedisUnavailable):
+        await link.execute(call)
 
 
 async def test_what_is_late_at_the_same_moment_is_one_failure(network, link):
@@ -55,7 +55,7 @@ async def test_an_answer_ends_a_row_of_failures(network, link):
         network.become("reset")
         await fails(link)
         network.become("pass")
-        await link.ask(ping)
+        await link.execute(ping)
         assert not link.has_failed
 
 
@@ -74,55 +74,55 @@ async def test_when_it_is_gone_nobody_waits_any_longer(network, link, monkeypatc
         await patient
     network.become("pass")
     await until(lambda: link.is_well)
-    await link.ask(ping)
+    await link.execute(ping)
 
 
 async def test_a_refusal_is_an_answer(link):
     for _ in range(3):
-        with pytest.raises(RedisRefused):
-            await link.ask(lambda client: client.execute_command("NONSENSE"))
+        with pytest.raises(RedisError):
+            await link.execute(lambda client: client.execute_command("NONSENSE"))
     assert not link.has_failed
 
 
 async def test_who_left_takes_nobody_elses_answer_along(link):
-    courier = Courier(link)
-    impatient, patient = courier.ask("ECHO", "one"), courier.ask("ECHO", "two")
+    batcher = CommandBatcher(link)
+    impatient, patient = batcher.execute("ECHO", "one"), batcher.execute("ECHO", "two")
     impatient.cancel()
     async with asyncio.timeout(10):
         assert await patient == b"two"
-        assert await courier.ask("ECHO", "three") == b"three"
-    await courier.close()
+        assert await batcher.execute("ECHO", "three") == b"three"
+    await batcher.close()
 
 
 async def test_while_it_may_be_gone_calls_are_counted_here_and_there(link, monkeypatch):
-    courier = Courier(link)
-    counts = SharedCounts(courier, f"test{id(link)}")
-    assert [await counts.incr(DAY, 60) for _ in range(3)] == [1, 2, 3]
+    batcher = CommandBatcher(link)
+    counts = RedisCounters(batcher, f"test{id(link)}")
+    assert [await counts.increment(DAY, 60) for _ in range(3)] == [1, 2, 3]
 
     monkeypatch.setattr(link, "_failures", 1)
-    ask = link.ask
+    ask = link.execute
     heard = asyncio.Event()
 
     async def slow(call):
         await heard.wait()
         return await ask(call)
 
-    monkeypatch.setattr(link, "ask", slow)
+    monkeypatch.setattr(link, "execute", slow)
     async with asyncio.timeout(10):
-        assert [await counts.incr(DAY, 60) for _ in range(2)] == [1, 2]
+        assert [await counts.increment(DAY, 60) for _ in range(2)] == [1, 2]
         assert await counts.get(DAY) == 2
         heard.set()
         await until(lambda: not link.has_failed)
-        await until(courier._journey.done)  # noqa: SLF001 - what it carried is there
+        await until(batcher._round_trip.done)  # noqa: SLF001 - what it carried is there
         assert await counts.get(DAY) == 5
-    await courier.close()
+    await batcher.close()
 
 
 async def test_who_has_loaded_lets_the_next_one(link):
     entries = RedisEntries(link, f"test{id(link)}")
     for _ in range(2):
         async with entries.loading("key"):
-            held = await link.ask(lambda client: client.keys(f"test{id(link)}:*"))
-        left = await link.ask(lambda client: client.keys(f"test{id(link)}:*"))
+            held = await link.execute(lambda client: client.keys(f"test{id(link)}:*"))
+        left = await link.execute(lambda client: client.keys(f"test{id(link)}:*"))
 
         assert (len(held), left) == (1, [])

@@ -6,14 +6,14 @@ import time
 
 import pytest
 
-from freshly.chassis.resilience.awake_timeout import Patience
+from freshly.chassis.resilience.awake_timeout import AwakeTimeout
 
 SHORT = 0.1  # seconds
 
 
 async def test_what_never_comes_is_ended():
     with pytest.raises(TimeoutError):
-        async with Patience(SHORT):
+        async with AwakeTimeout(SHORT):
             await asyncio.Event().wait()
 
 
@@ -22,7 +22,7 @@ async def test_what_came_while_this_process_was_busy_is_taken():
     answer = loop.create_future()
     other = threading.Timer(SHORT, loop.call_soon_threadsafe, (answer.set_result, "here"))
 
-    async with Patience(SHORT):
+    async with AwakeTimeout(SHORT):
         other.start()
         loop.call_soon(time.sleep, 3 * SHORT)
         assert await answer == "here"
@@ -31,14 +31,14 @@ async def test_what_came_while_this_process_was_busy_is_taken():
 
 
 async def test_what_is_done_is_not_ended_later():
-    async with Patience(SHORT):
+    async with AwakeTimeout(SHORT):
         await asyncio.sleep(0)
 
     await asyncio.sleep(2 * SHORT)
 
 
 async def test_it_can_be_ended_before_its_time():
-    patience = Patience(60)
+    patience = AwakeTimeout(60)
 
     async def give_up():
         patience.end()

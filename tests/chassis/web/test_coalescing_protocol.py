@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 import uvicorn
 
-from freshly.chassis.web.coalescing_protocol import OnePiece
+from freshly.chassis.web.coalescing_protocol import CoalescingProtocol
 from tests.support.fake_services import free_port
 
 
@@ -14,7 +14,7 @@ from tests.support.fake_services import free_port
 async def served(app):
     port = free_port()
     server = uvicorn.Server(
-        uvicorn.Config(app, port=port, http=OnePiece, lifespan="off", log_config=None)
+        uvicorn.Config(app, port=port, http=CoalescingProtocol, lifespan="off", log_config=None)
     )
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - it offers nothing to wait for

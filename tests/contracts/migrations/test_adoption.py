@@ -11,7 +11,12 @@ import pytest
 
 from freshly.commands.migrate import newest_revision
 from tests.conftest import _on_server, client_of, running, settings_for
-from tests.contracts.migrations.test_migrations import EXISTING, FIRST, postgres_database, rows
+from tests.contracts.migrations.test_migrations import (
+    EXISTING,
+    ON_TRANSACTION_START,
+    postgres_database,
+    rows,
+)
 from tests.support.api import PASSWORD, Kitchen, Person
 
 __all__ = ["postgres_database"]
@@ -22,7 +27,7 @@ COMPLETED = {
         *("category", "canonical_unit_type", "canonical_unit"),
         *("avg_weight_per_unit_g", "density_g_per_ml"),
     },
-    "units": {"display_name"},
+    "db": {"display_name"},
 }
 LONG = "x" * 100
 PASSWORDS = {
@@ -89,7 +94,7 @@ def test_every_row_is_kept(existing, tmp_path):
     said = freshly("migrate", url=existing, folder=tmp_path)
     after = dump(existing)
 
-    assert f"{FIRST} -> {newest_revision()}" in said
+    assert f"{ON_TRANSACTION_START} -> {newest_revision()}" in said
     for (table, key), values in before.items():
         kept = after[table, key]
         may_change = COMPLETED.get(table, set())
@@ -127,7 +132,7 @@ def test_a_dry_run_prints_what_is_missing_and_does_nothing(existing, tmp_path):
     assert "CREATE TABLE email_codes" in said
     assert "CREATE TABLE users" not in said
     assert dump(existing) == before
-    assert rows(existing, "SELECT version_num FROM alembic_version") == [(FIRST,)]
+    assert rows(existing, "SELECT version_num FROM alembic_version") == [(ON_TRANSACTION_START,)]
     # It is the SQL that does it.
     asyncio.run(_on_server(existing, said.replace("BEGIN;", "").replace("COMMIT;", "")))
     assert rows(existing, "SELECT version_num FROM alembic_version") == [(newest_revision(),)]
@@ -187,9 +192,9 @@ async def test_people_find_what_they_had_and_go_on(adopted, tmp_path):
         assert talk["messages"][1]["image_url"].startswith("https://pictures.example.com/")
         # New rows go on after the old ones, and old lists are worked with.
         assert (await kitchen.meal(olga))["id"] == 6
-        synced = await olga.made("/grocery-lists/1/sync-pantry", status=200)
+        synced = await olga.post_ok("/grocery-lists/1/sync-pantry", status=200)
         assert synced["items_removed"] == 1
-        rebuilt = await olga.made("/grocery-lists/rebuild-from-meal-plan/1", status=200)
+        rebuilt = await olga.post_ok("/grocery-lists/rebuild-from-meal-plan/1", status=200)
         assert rebuilt["grocery_list"]["id"] == 1
         assert (await olga.delete("/users/me")).status_code == 204
         assert (await bob.read("/families/1/members"))[0]["role"] in {"owner", "member"}

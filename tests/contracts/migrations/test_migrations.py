@@ -19,7 +19,9 @@ from freshly.settings import driven
 from tests.conftest import _named, _on_server, settings_for
 
 EXISTING = json.loads(Path(__file__).with_name("existing_app.json").read_text())
-FIRST = "8a2eb98e9047"  # the revision that databases of the existing app say they are at
+ON_TRANSACTION_START = (
+    "8a2eb98e9047"  # the revision that databases of the existing app say they are at
+)
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def rows(url, question):
 
 
 def test_the_first_revision_is_the_existing_apps_schema(postgres_database, tmp_path):
-    to_revision(postgres_database, tmp_path, FIRST)
+    to_revision(postgres_database, tmp_path, ON_TRANSACTION_START)
 
     columns = {}
     for table, column, type_, nullable, default in rows(
@@ -172,7 +174,7 @@ def test_up_down_and_up_again_is_the_same_schema_on_sqlite(tmp_path):
     to_revision(f"sqlite:///{path}", tmp_path, "head")
     before = sqlite_schema(path)
 
-    downgraded(f"sqlite:///{path}", FIRST)
+    downgraded(f"sqlite:///{path}", ON_TRANSACTION_START)
     downgraded(f"sqlite:///{path}", "base")
     to_revision(f"sqlite:///{path}", tmp_path, "head")
 
@@ -180,7 +182,7 @@ def test_up_down_and_up_again_is_the_same_schema_on_sqlite(tmp_path):
 
 
 def test_an_existing_database_goes_on_from_where_it_is(postgres_database, tmp_path):
-    to_revision(postgres_database, tmp_path, FIRST)
+    to_revision(postgres_database, tmp_path, ON_TRANSACTION_START)
     _insert = """
         INSERT INTO users (email, hashed_password, password_reset_attempts)
         VALUES ('Old@Example.com', '$2b$04$x', 0);
@@ -193,7 +195,7 @@ def test_an_existing_database_goes_on_from_where_it_is(postgres_database, tmp_pa
 
     before, after = asyncio.run(migrate(settings_for(postgres_database, tmp_path)))
 
-    assert (before, after) == (FIRST, newest_revision())
+    assert (before, after) == (ON_TRANSACTION_START, newest_revision())
     assert rows(postgres_database, "SELECT count(*) FROM pantry_items") == [(2,)]
     # Rows of the old app are completed, linked and kept.
     linked = rows(

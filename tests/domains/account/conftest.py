@@ -11,9 +11,9 @@ from tests.support.pictures import in_base64, picture
 UNMISTAKABLE = 7_654_321
 
 
-async def unmistakable(units):
+async def unmistakable(db):
     """The next person has this id."""
-    async with units.writing() as session:
+    async with db.write() as session:
         insert = (
             "INSERT INTO users (id, email, hashed_password, password_reset_attempts)"
             " VALUES (:id, 'nobody@example.com', 'x', 0)"
@@ -23,8 +23,8 @@ async def unmistakable(units):
             await session.execute(text(f"SELECT setval('users_id_seq', {UNMISTAKABLE - 1})"))
 
 
-async def drop_placeholder(units):
-    async with units.writing() as session:
+async def drop_placeholder(db):
+    async with db.write() as session:
         await session.execute(text("DELETE FROM users WHERE email = 'nobody@example.com'"))
 
 
@@ -35,14 +35,14 @@ async def settings(database_url, tmp_path):
 
 
 @pytest.fixture
-async def home(kitchen: Kitchen, units, client):
+async def home(kitchen: Kitchen, db, client):
     """Zora, who has everything that one can have, and Bob, who shares a family with her."""
     bob = await kitchen.person("Bob")
-    await unmistakable(units)
+    await unmistakable(db)
     zora = await kitchen.person(
         "Zoraida", email="zoraida.unmistakable@example.com", phone_number="+49 555 0199"
     )
-    await drop_placeholder(units)
+    await drop_placeholder(db)
     assert zora.id == UNMISTAKABLE
 
     class Home:
@@ -64,24 +64,24 @@ async def furnish(kitchen, zora, bob, home):
     for family in (home.hers, home.theirs, None):
         plan = await kitchen.plan(zora, family, title="Her week")
         await kitchen.planned(zora, plan, 0, "dinner", meal, notes="as always")
-        await zora.made(f"/grocery-lists/rebuild-from-meal-plan/{plan['id']}", status=200)
+        await zora.post_ok(f"/grocery-lists/rebuild-from-meal-plan/{plan['id']}", status=200)
     shelf = {"family_id": theirs}
     await kitchen.stock(zora, "Her own rice", 1, "kg")
     await kitchen.stock(zora, "Common rice", 1, "kg", **shelf)
-    await zora.made("/recipes", {"family_id": theirs, "title": "Her pie"})
+    await zora.post_ok("/recipes", {"family_id": theirs, "title": "Her pie"})
     offered = await kitchen.meal(bob, name="Bob's pasta")
     for meal_id, sender, recipient in (
         (meal["id"], zora, bob),
         (offered["id"], bob, zora),
     ):
         offer = {"mealId": meal_id, "recipientUserId": recipient.id, "message": "Try this"}
-        made = await sender.made("/meal-share-requests", offer)
+        made = await sender.post_ok("/meal-share-requests", offer)
         answer = {"action": "accept"}
-        await recipient.made(f"/meal-share-requests/{made['id']}/respond", answer, status=200)
+        await recipient.post_ok(f"/meal-share-requests/{made['id']}/respond", answer, status=200)
     await zora.patch("/preferences/me", {"calorie_target": 2222})
     await zora.patch("/notifications/choices", {"digest": "none"})
     avatar = {"files": {"file": ("me.png", picture())}}
     assert (await zora.post("/storage/avatar/proxy", **avatar)).status_code == 201
     asked = {"message": "What can I cook with this food?", "image": in_base64(picture())}
-    await zora.made("/chat", asked, status=200)
+    await zora.post_ok("/chat", asked, status=200)
     await kitchen.client.post("/auth/send-code", json={"email": zora.user["email"]})

@@ -28,9 +28,9 @@ def test_every_column_is_exported_or_left_out_for_a_reason(table):
     belonging = BELONGINGS[table]
 
     assert len(belonging.exported) == len(set(belonging.exported))
-    assert set(belonging.exported).isdisjoint(belonging.left_out)
-    assert {*belonging.exported, *belonging.left_out} == set(TABLES[table].columns.keys())
-    assert all(belonging.left_out.values())
+    assert set(belonging.exported).isdisjoint(belonging.excluded)
+    assert {*belonging.exported, *belonging.excluded} == set(TABLES[table].columns.keys())
+    assert all(belonging.excluded.values())
 
 
 @pytest.mark.parametrize("table", sorted(BELONGINGS))
@@ -40,20 +40,20 @@ def test_every_way_from_a_row_to_a_person_is_decided_on(table):
     of_everybody = {*NOT_EXPORTED, "families"}
     ways = {column for column, target in keys_of(table) if target not in of_everybody}
 
-    decided = {*belonging.mine, *belonging.goes_with, *belonging.other_keys} - {"id"}
+    decided = {*belonging.owner_columns, *belonging.cascades_from, *belonging.other_keys} - {"id"}
     assert ways == decided
     assert all(belonging.other_keys.values())
-    assert belonging.mine or belonging.goes_with or belonging.known_by
+    assert belonging.owner_columns or belonging.cascades_from or belonging.referenced_by
 
 
 @pytest.mark.parametrize("table", sorted(BELONGINGS))
 def test_a_familys_rows_are_exported_to_its_members_only(table):
     """Except meals, which their maker keeps, and what is the person's alone."""
     belonging = BELONGINGS[table]
-    made = any("created_by" in column for column in belonging.mine)
+    made = any("created_by" in column for column in belonging.owner_columns)
     of_families = any(target == "families" for _, target in keys_of(table))
 
-    assert belonging.while_a_member is (made and of_families and table != "meals")
+    assert belonging.members_only is (made and of_families and table != "meals")
 
 
 def test_no_secret_is_among_the_exported_columns():

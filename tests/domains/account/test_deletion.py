@@ -15,9 +15,9 @@ from tests.support.api import PASSWORD
 from tests.support.pictures import picture
 
 
-async def everything(units):
+async def everything(db):
     """Each row of the database as one text."""
-    async with units.reading() as session:
+    async with db.read() as session:
         return [
             f"{table.name}: " + " | ".join(map(str, row))
             for table in all_tables().sorted_tables
@@ -25,8 +25,8 @@ async def everything(units):
         ]
 
 
-async def counts(units):
-    async with units.reading() as session:
+async def counts(db):
+    async with db.read() as session:
         return {
             table.name: await session.scalar(select(func.count()).select_from(table))
             for table in all_tables().sorted_tables
@@ -44,12 +44,12 @@ def traces(texts):
     return [text for text in texts if any(mark in text.lower() for mark in MARKS)]
 
 
-async def test_neither_row_nor_file_tells_of_somebody_who_is_gone(home, units, settings, jobs):
+async def test_neither_row_nor_file_tells_of_somebody_who_is_gone(home, db, settings, jobs):
     folder = settings.data_dir / "files"
-    await home.zora.made("/users/me/export", status=202)
+    await home.zora.post_ok("/users/me/export", status=202)
     await jobs.run_due()
-    await home.zora.made("/users/me/export", status=202)  # and one that waits
-    before = {line.partition(":")[0] for line in traces(await everything(units))}
+    await home.zora.post_ok("/users/me/export", status=202)  # and one that waits
+    before = {line.partition(":")[0] for line in traces(await everything(db))}
     assert len(before) > 15  # there was something to be found
     assert len(traces(files_in(folder))) == 4  # an avatar in two sizes, a picture, an export
 
@@ -57,17 +57,17 @@ async def test_neither_row_nor_file_tells_of_somebody_who_is_gone(home, units, s
     await jobs.run_due()
 
     # One job waits, to look once more.
-    [waiting] = traces(await everything(units))
+    [waiting] = traces(await everything(db))
     assert "account.remove_files" in waiting
     assert traces(files_in(folder)) == []
     await jobs.hasten()
     await jobs.run_due()
-    assert traces(await everything(units)) == []
+    assert traces(await everything(db)) == []
 
 
 async def test_what_is_uploaded_after_its_person_is_gone_goes_too(kitchen, client, settings, jobs):
     alice = await kitchen.person("Alice")
-    link = (await alice.made("/storage/avatar/signed_url", status=200))["signedUrl"]
+    link = (await alice.post_ok("/storage/avatar/signed_url", status=200))["signedUrl"]
     await alice.delete("/users/me")
     await jobs.run_due()
 
@@ -89,11 +89,11 @@ async def test_an_id_is_never_given_again(kitchen):
     assert (await kitchen.person("Bob")).id > alice.id
 
 
-async def test_nothing_is_left_that_was_nobody_elses(home, units):
+async def test_nothing_is_left_that_was_nobody_elses(home, db):
     """As if they had only ever shared what the family keeps."""
     await home.zora.delete("/users/me")
 
-    left = await counts(units)
+    left = await counts(db)
     assert (left["users"], left["families"], left["family_memberships"]) == (1, 1, 1)
     assert left["notifications"] == left["meal_share_requests"] == left["email_codes"] == 0
     assert left["chat_conversations"] == left["chat_messages"] == 0
@@ -130,11 +130,11 @@ async def test_what_somebody_dislikes_stays_in_the_catalogue(kitchen):
 
 
 @pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
-async def test_what_somebody_begins_to_use_in_that_moment_stays_too(kitchen, units):
+async def test_what_somebody_begins_to_use_in_that_moment_stays_too(kitchen, db):
     alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
     jam = await kitchen.ingredient(alice, "Test jam")
 
-    async with units.writing() as session:  # Bob's request, which is not over yet
+    async with db.write() as session:  # Bob's request, which is not over yet
         await session.execute(
             insert(PantryItem).values(ingredient_id=jam["id"], owner_user_id=bob.id, quantity=None)
         )
@@ -146,10 +146,10 @@ async def test_what_somebody_begins_to_use_in_that_moment_stays_too(kitchen, uni
     assert [item["ingredient_name"] for item in await bob.read("/pantry-items/me")] == ["Test jam"]
 
 
-async def test_the_operator_sees_that_there_was_a_deletion_and_not_whose(home, units):
+async def test_the_operator_sees_that_there_was_a_deletion_and_not_whose(home, db):
     gone = await home.zora.delete("/users/me")
 
-    async with units.reading() as session:
+    async with db.read() as session:
         rows = await session.scalars(select(Activity).where(Activity.user_id.is_(None)))
         [trace] = rows.all()
     assert trace.kind == "account_deleted"
@@ -215,25 +215,25 @@ async def test_a_second_owner_is_owner_enough(kitchen):
     assert await members_of(family, bob) == {bob.id: "member", carol.id: "owner"}
 
 
-async def test_a_family_goes_with_the_last_who_was_in_it(kitchen, units):
+async def test_a_family_goes_with_the_last_who_was_in_it(kitchen, db):
     alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
     family = await kitchen.family(alice, bob)
     await kitchen.stock(alice, "Common rice", 1, "kg", family_id=family["id"])
 
     await alice.delete("/users/me")
-    assert (await counts(units))["families"] == 1
+    assert (await counts(db))["families"] == 1
     await bob.delete("/users/me")
 
-    left = await counts(units)
+    left = await counts(db)
     assert left["families"] == left["pantry_items"] == left["family_memberships"] == 0
 
 
-async def test_everybody_leaving_at_once_leaves_no_family_behind(kitchen, units):
+async def test_everybody_leaving_at_once_leaves_no_family_behind(kitchen, db):
     people = [await kitchen.person(name) for name in ("Alice", "Bob", "Carol")]
     await kitchen.family(*people)
 
     answers = await asyncio.gather(*(person.delete("/users/me") for person in people))
     assert {answer.status_code for answer in answers} == {204}
 
-    left = await counts(units)
+    left = await counts(db)
     assert left["users"] == left["families"] == left["family_memberships"] == 0

@@ -11,7 +11,7 @@ from zipfile import ZipFile
 import pytest
 from sqlalchemy import insert
 
-from freshly.chassis.jobs import Run, TakenOver
+from freshly.chassis.jobs import JobContext, LeaseLost
 from freshly.chassis.ports.object_storage import StorageUnavailable
 from freshly.domains.account.data_ownership import BELONGINGS
 from freshly.domains.account.files import EXPORTS_LIVE, PersonalFiles
@@ -33,7 +33,7 @@ def exported(jobs, client):
     """Asks for it, lets the worker work, and follows the link."""
 
     async def export(person):
-        asked = await person.made("/users/me/export", status=202)
+        asked = await person.post_ok("/users/me/export", status=202)
         assert (asked["kind"], asked["state"]) == ("account.export", "queued")
         await jobs.run_due()
         job = await person.read(f"/jobs/{asked['id']}")
@@ -114,7 +114,9 @@ async def test_who_left_a_family_takes_none_of_it_along(home, exported):
 
 async def test_much_of_it_comes_in_pieces_and_none_is_lost(home, exported):
     for number in range(250):
-        await home.zora.made("/recipes", {"family_id": home.hers["id"], "title": f"No. {number}"})
+        await home.zora.post_ok(
+            "/recipes", {"family_id": home.hers["id"], "title": f"No. {number}"}
+        )
 
     archive = await exported(home.zora)
 
@@ -164,8 +166,8 @@ async def test_an_empty_account_has_a_zip_too(kitchen, exported):
 async def test_asked_for_twice_it_is_made_once(kitchen, jobs):
     alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
 
-    first, second = [await alice.made("/users/me/export", status=202) for _ in range(2)]
-    other = await bob.made("/users/me/export", status=202)
+    first, second = [await alice.post_ok("/users/me/export", status=202) for _ in range(2)]
+    other = await bob.post_ok("/users/me/export", status=202)
     await jobs.run_due()
 
     assert first["id"] == second["id"] != other["id"]
@@ -177,7 +179,7 @@ async def test_asked_for_twice_it_is_made_once(kitchen, jobs):
 
 async def test_the_link_is_ones_own_and_expires(kitchen, jobs, client, files):
     alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
-    asked = await alice.made("/users/me/export", status=202)
+    asked = await alice.post_ok("/users/me/export", status=202)
     await jobs.run_due()
     link = (await alice.read(f"/jobs/{asked['id']}"))["result_url"]
 
@@ -196,12 +198,12 @@ async def test_the_link_is_ones_own_and_expires(kitchen, jobs, client, files):
 
 async def test_who_is_gone_before_it_was_made_leaves_no_zip(kitchen, jobs, files, app):
     alice = await kitchen.person("Alice")
-    asked = await alice.made("/users/me/export", status=202)
+    asked = await alice.post_ok("/users/me/export", status=202)
     row = await jobs.row(asked["id"])
 
     await alice.delete("/users/me")
-    with pytest.raises(TakenOver):
-        await export(Export(), Run(row.id, alice.id, row.taken, app.state))
+    with pytest.raises(LeaseLost):
+        await export(Export(), JobContext(row.id, alice.id, row.lease, app.state))
 
     assert await jobs.rows("account.export") == []
     assert await files.objects.paths("exports", "") == []
@@ -209,7 +211,7 @@ async def test_who_is_gone_before_it_was_made_leaves_no_zip(kitchen, jobs, files
 
 async def test_an_object_store_that_is_away_is_tried_again(kitchen, jobs, app):
     alice = await kitchen.person("Alice")
-    asked = await alice.made("/users/me/export", status=202)
+    asked = await alice.post_ok("/users/me/export", status=202)
     folder = app.state["settings"].data_dir / "files"
     (folder / "exports").write_text("in the way")
 
@@ -224,10 +226,10 @@ async def test_an_object_store_that_is_away_is_tried_again(kitchen, jobs, app):
     assert (await alice.read(f"/jobs/{asked['id']}"))["state"] == "done"
 
 
-async def test_the_hourly_purge_drops_old_exports_and_old_activities(kitchen, jobs, files, units):
+async def test_the_hourly_purge_drops_old_exports_and_old_activities(kitchen, jobs, files, db):
     alice = await kitchen.person("Alice")
     await files.objects.put("exports", f"{alice.id}/1000-long-ago.zip", b"zip")
-    async with units.writing() as session:
+    async with db.write() as session:
         facts = {"user_id": alice.id, "kind": "sign_out", "outcome": "done"}
         old = datetime.now(UTC) - timedelta(days=KEPT_FOR.days + 1)
         await session.execute(

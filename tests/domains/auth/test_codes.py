@@ -38,18 +38,18 @@ async def mailed(database_url, tmp_path):
             yield client, box
 
 
-def code_in(letter):
-    return re.search(r"\b\d{6}\b", letter.get_content())[0]
+def code_in(email):
+    return re.search(r"\b\d{6}\b", email.get_content())[0]
 
 
 async def ask(client, box, path, email):
     response = await client.post(path, json={"email": email})
     assert response.status_code == 200, response.text
-    return code_in(await box.letter())
+    return code_in(await box.email())
 
 
 async def expire(client):
-    async with client.app.state["units"].writing() as session:
+    async with client.app.state["db"].write() as session:
         past = (await session.execute(select(now()))).scalar_one() - timedelta(minutes=1)
         await session.execute(update(EmailCode).values(expires_at=past))
 
@@ -66,17 +66,17 @@ async def test_an_address_is_confirmed_by_the_code_that_came_by_mail(mailed):
     alice = await Kitchen(client).person("Alice")
 
     sent = await client.post("/auth/send-code", json={"email": alice.user["email"].upper()})
-    letter = await box.letter()
-    given = {"email": alice.user["email"], "code": code_in(letter)}
+    email = await box.email()
+    given = {"email": alice.user["email"], "code": code_in(email)}
     verified = await client.post("/auth/verify-code", json=given)
 
-    assert letter["To"] == alice.user["email"]
-    assert "kitchen@example.com" in letter["From"]
+    assert email["To"] == alice.user["email"]
+    assert "kitchen@example.com" in email["From"]
     assert 100_000 <= int(given["code"]) <= 999_999
     assert given["code"] not in sent.text
     assert verified.status_code == 200
     assert verified.json()["is_verified"] is True
-    async with client.app.state["units"].reading() as session:
+    async with client.app.state["db"].read() as session:
         assert await session.scalar(select(User.is_verified)) is True
     again = await client.post("/auth/verify-code", json=given)
     assert (again.status_code, again.json()["detail"]) == (400, "No active verification code.")
@@ -89,7 +89,7 @@ async def test_a_code_is_asked_for_by_query_too(mailed):
     sent = await client.post("/auth/send-code", params={"email": alice.user["email"]})
 
     assert sent.status_code == 200
-    assert code_in(await box.letter())
+    assert code_in(await box.email())
     assert (await client.post("/auth/send-code")).status_code == 422
 
 
@@ -108,7 +108,7 @@ async def test_known_and_unknown_addresses_get_the_same_answers(mailed, ask_at, 
         answers = [await client.post(use_at, json={"email": email, "code": "000000"})]
         answers.append(await client.post(ask_at, json={"email": email}))
         if not told:
-            await box.letter()  # before the code is expired below
+            await box.email()  # before the code is expired below
         answers += [
             await client.post(use_at, json={"email": email, "code": "000000"}) for _ in range(6)
         ]
@@ -120,7 +120,7 @@ async def test_known_and_unknown_addresses_get_the_same_answers(mailed, ask_at, 
     assert first == second
     assert [status for status, _ in first] == [400, 200, 400, 400, 400, 400, 400, 429, 400]
     await all_is_done(client)
-    assert box.letters == []
+    assert box.emails == []
 
 
 async def test_within_its_time_a_code_stays_and_five_wrong_tries_end_it(mailed):
@@ -244,8 +244,8 @@ async def test_without_a_mail_server_a_newcomer_finds_the_code_in_the_outbox(
     await client.post("/auth/send-code", json={"email": alice.user["email"]})
     await jobs.run_due()
 
-    (letter,) = (tmp_path / "outbox").glob("*.eml")
-    code = re.search(r"\b\d{6}\b", letter.read_text())[0]
+    (email,) = (tmp_path / "outbox").glob("*.eml")
+    code = re.search(r"\b\d{6}\b", email.read_text())[0]
     assert code in capsys.readouterr().err
     given = {"email": alice.user["email"], "code": code}
     assert (await client.post("/auth/verify-code", json=given)).status_code == 200
@@ -269,13 +269,13 @@ async def test_in_production_no_code_is_logged_and_refused_mail_is_tried_again(
         alice = await Kitchen(client).person("Alice")
         answer = await client.post("/auth/send-code", json={"email": alice.user["email"]})
         await Jobs(app).run_due()
-        (letter,) = await Jobs(app).rows("auth.send_code")
-        async with app.state["units"].reading() as session:
+        (email,) = await Jobs(app).rows("auth.send_code")
+        async with app.state["db"].read() as session:
             code = await session.scalar(select(EmailCode.code))
 
     said = capsys.readouterr().err
     assert answer.status_code == 200
     assert "MailFailed" in said
-    assert (letter.state, letter.attempts) == ("queued", 1)
-    assert code not in said + str(letter.payload)
+    assert (email.state, email.attempts) == ("queued", 1)
+    assert code not in said + str(email.payload)
     assert not (tmp_path / "outbox").exists()

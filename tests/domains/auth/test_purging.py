@@ -6,50 +6,50 @@ from sqlalchemy import func, select
 
 from freshly.chassis.jobs.models import ScheduleRow
 from freshly.domains.auth.jobs import PurgeExpired
-from freshly.domains.auth.models import EmailCode, RefreshToken, SignIn
+from freshly.domains.auth.models import AuthSession, EmailCode, RefreshToken
 
 LONG_AGO = timedelta(days=40)
 
 
-async def counts(units):
-    async with units.reading() as session:
+async def counts(db):
+    async with db.read() as session:
         return [
             await session.scalar(select(func.count()).select_from(table))
-            for table in (EmailCode, SignIn, RefreshToken)
+            for table in (EmailCode, AuthSession, RefreshToken)
         ]
 
 
-async def age(units, table, *conditions):
-    async with units.writing() as session:
+async def age(db, table, *conditions):
+    async with db.write() as session:
         for row in await session.scalars(select(table).where(*conditions)):
             row.expires_at -= LONG_AGO
 
 
 async def test_long_expired_codes_sign_ins_and_tokens_go_and_the_rest_stays(
-    client, kitchen, jobs, units
+    client, kitchen, jobs, db
 ):
     alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
     for person in (alice, bob):
         await client.post("/auth/send-code", json={"email": person.user["email"]})
         await client.post("/auth/refresh", json={"refresh_token": person.tokens["refresh_token"]})
-    assert await counts(units) == [2, 2, 4]
-    await age(units, EmailCode, EmailCode.address == alice.user["email"])
-    await age(units, SignIn, SignIn.user_id == alice.id)
-    of_bob = select(SignIn.id).where(SignIn.user_id == bob.id).scalar_subquery()
+    assert await counts(db) == [2, 2, 4]
+    await age(db, EmailCode, EmailCode.address == alice.user["email"])
+    await age(db, AuthSession, AuthSession.user_id == alice.id)
+    of_bob = select(AuthSession.id).where(AuthSession.user_id == bob.id).scalar_subquery()
     used = RefreshToken.used_at.is_not(None)
-    await age(units, RefreshToken, used, RefreshToken.sign_in_id == of_bob)
+    await age(db, RefreshToken, used, RefreshToken.sign_in_id == of_bob)
 
     await jobs.enqueue(PurgeExpired())
     await jobs.run_due()
 
-    assert await counts(units) == [1, 1, 1]
+    assert await counts(db) == [1, 1, 1]
     assert (await bob.get("/auth/me")).status_code == 200
     assert (await alice.get("/auth/me")).status_code == 401
 
 
-async def test_that_comes_round_by_itself(jobs, units):
+async def test_that_comes_round_by_itself(jobs, db):
     await jobs.run_due()
-    async with units.writing() as session:
+    async with db.write() as session:
         for row in await session.scalars(select(ScheduleRow)):
             row.next_at -= timedelta(hours=2)
 

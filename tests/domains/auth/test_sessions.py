@@ -4,7 +4,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import update
 
-from freshly.domains.auth.models import SignIn
+from freshly.domains.auth.models import AuthSession
 from tests.conftest import client_of, running
 from tests.support.api import PASSWORD, Person
 
@@ -110,15 +110,17 @@ async def test_anothers_session_and_none_at_all_answer_alike(alice, kitchen):
     assert known == unknown
 
 
-async def test_a_session_that_has_ended_is_neither_listed_nor_revoked_again(alice, units):
+async def test_a_session_that_has_ended_is_neither_listed_nor_revoked_again(alice, db):
     phone = await sign_in(alice)
     [gone] = [one["id"] for one in await sessions_of(alice) if not one["current"]]
     await phone.post("/auth/logout")
     old = await sign_in(alice)
     [expired] = [one["id"] for one in await sessions_of(old) if one["current"]]
-    async with units.writing() as session:
+    async with db.write() as session:
         await session.execute(
-            update(SignIn).where(SignIn.id == expired).values(expires_at=SignIn.created_at)
+            update(AuthSession)
+            .where(AuthSession.id == expired)
+            .values(expires_at=AuthSession.created_at)
         )
 
     assert [one["current"] for one in await sessions_of(alice)] == [True]

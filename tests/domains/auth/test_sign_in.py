@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from freshly.domains.auth import passwords
-from freshly.domains.auth.models import RefreshToken, SignIn
+from freshly.domains.auth.models import AuthSession, RefreshToken
 from freshly.domains.preferences.models import UserPreference
 from freshly.domains.users.models import User
 from tests.conftest import SECRET
@@ -39,11 +39,11 @@ async def alice(kitchen):
 
 
 @pytest.fixture
-def later(units):
+def later(db):
     """Lets time pass for the refresh tokens that were used."""
 
     async def pass_time(seconds):
-        async with units.writing() as session:
+        async with db.write() as session:
             for row in await session.scalars(select(RefreshToken)):
                 if row.used_at:
                     row.used_at -= timedelta(seconds=seconds)
@@ -70,13 +70,13 @@ async def test_an_address_is_taken_whatever_its_case(alice, client):
     assert refused.json()["detail"] == "Email already registered"
 
 
-async def test_many_sign_ups_with_one_address_make_one_account(client, units):
+async def test_many_sign_ups_with_one_address_make_one_account(client, db):
     account = {"email": "twice@example.com", "password": PASSWORD}
 
     answers = await asyncio.gather(*(client.post("/auth/register", json=account) for _ in range(5)))
 
     assert sorted(answer.status_code for answer in answers) == [200, 400, 400, 400, 400]
-    async with units.reading() as session:
+    async with db.read() as session:
         assert (await session.scalar(select(func.count()).select_from(User))) == 1
 
 
@@ -87,12 +87,12 @@ async def test_a_bad_password_is_refused_at_sign_up(client, password):
     assert (await client.post("/auth/register", json=account)).status_code == 422
 
 
-async def test_everybody_begins_with_preferences(kitchen, units):
+async def test_everybody_begins_with_preferences(kitchen, db):
     athlete = {"is_athlete": True, "training_level": "light", "target_calories": 2500}
     alice = await kitchen.person("Alice")
     bob = await kitchen.person("Bob", preference={**athlete, "goal": "leaner", "age": 30})
 
-    async with units.reading() as session:
+    async with db.read() as session:
         rows = {row.user_id: row for row in await session.scalars(select(UserPreference))}
 
     assert (rows[alice.id].goal, rows[alice.id].calorie_target) == ("balanced", 2000)
@@ -113,26 +113,26 @@ async def test_a_wrong_password_and_an_unknown_address_answer_alike(alice, clien
     assert known.json()["detail"] == unknown.json()["detail"] == "Invalid credentials"
 
 
-async def test_a_password_of_the_old_app_still_works_and_is_hashed_anew(kitchen, units):
+async def test_a_password_of_the_old_app_still_works_and_is_hashed_anew(kitchen, db):
     await kitchen.person("Alice")
     # The old backend cut passwords at 72 characters, and bcrypt at 72 bytes.
     password = "é" * 40 + "and the rest is cut off"
     old = bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(4)).decode()
-    async with units.writing() as session:
+    async with db.write() as session:
         await session.execute(update(User).values(hashed_password=old, email="Old@Example.com"))
 
     await kitchen.sign_in("old@example.com", password)
 
-    async with units.reading() as session:
+    async with db.read() as session:
         assert (await session.scalar(select(User.hashed_password))).startswith("$argon2id$")
     await kitchen.sign_in("old@example.com", password)
 
 
 async def test_a_password_is_hashed_as_is_recommended_and_anew_when_that_changes(
-    alice, app, kitchen, monkeypatch, units
+    alice, app, kitchen, monkeypatch, db
 ):
     async def stored():
-        async with units.reading() as session:
+        async with db.read() as session:
             return await session.scalar(select(User.hashed_password))
 
     monkeypatch.setattr(passwords, "MEMORY", RECOMMENDED[0])
@@ -228,14 +228,14 @@ async def test_a_refresh_gives_a_new_pair_that_works(alice, client):
     assert first.json()["refresh_token"] != alice.tokens["refresh_token"]
 
 
-async def test_a_refresh_sent_again_at_once_gives_the_same_successor(alice, client, units):
+async def test_a_refresh_sent_again_at_once_gives_the_same_successor(alice, client, db):
     answers = await asyncio.gather(
         *(refresh(client, alice.tokens["refresh_token"]) for _ in range(5))
     )
 
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["refresh_token"] for answer in answers}) == 1
-    async with units.reading() as session:
+    async with db.read() as session:
         unused = select(func.count()).where(RefreshToken.used_at.is_(None))
         assert await session.scalar(unused) == 1
 
@@ -273,10 +273,10 @@ async def test_logout_ends_this_sign_in_and_no_other(alice, kitchen, client):
     assert await status_of(client, elsewhere["access_token"]) == 200
 
 
-async def test_tokens_are_stored_as_hashes_only(alice, units):
-    async with units.reading() as session:
+async def test_tokens_are_stored_as_hashes_only(alice, db):
+    async with db.read() as session:
         row = (await session.scalars(select(RefreshToken))).one()
-        sign_in = (await session.scalars(select(SignIn))).one()
+        sign_in = (await session.scalars(select(AuthSession))).one()
 
     assert alice.tokens["refresh_token"] not in (row.token_hash, row.id)
     assert len(row.token_hash) == 64

@@ -22,7 +22,7 @@ DISH = {
 
 
 async def ask(person, text="Hello", status=200, **fields):
-    return await person.made("/chat", {"message": text, **fields}, status=status)
+    return await person.post_ok("/chat", {"message": text, **fields}, status=status)
 
 
 async def visible(person, conversation_id):
@@ -67,7 +67,7 @@ async def test_the_first_system_text_is_locked(alice, model):
 
 
 async def test_a_conversation_made_by_hand_has_the_policy_from_its_first_turn(alice, model):
-    made = await alice.made("/chat/conversations", {"title": "Sunday"}, status=200)
+    made = await alice.post_ok("/chat/conversations", {"title": "Sunday"}, status=200)
     assert (made["title"], made["messages"]) == ("Sunday", [])
 
     await ask(alice, conversation_id=made["id"])
@@ -107,8 +107,8 @@ async def test_the_model_hears_the_last_six_of_each(alice, model):
 
 async def test_message_wins_over_prompt_and_blank_is_refused(alice, model):
     model.says("a", "b")
-    await alice.made("/chat", {"message": "one", "prompt": "two"}, status=200)
-    await alice.made("/chat", {"message": " ", "prompt": "two"}, status=200)
+    await alice.post_ok("/chat", {"message": "one", "prompt": "two"}, status=200)
+    await alice.post_ok("/chat", {"message": " ", "prompt": "two"}, status=200)
 
     assert [asked["messages"][-1]["content"] for asked in model.asked] == ["one", "two"]
     for blank in ({}, {"message": "  "}, {"prompt": "\n"}, {"message": None, "prompt": None}):
@@ -125,7 +125,7 @@ async def test_a_dish_in_the_answer_comes_beside_it_and_can_be_kept(alice, model
     assert meal["name"] == "Leek soup"
     assert meal["ingredients"][1] == {"name": "cream", "amount": "0.5 l", "inPantry": False}
     assert "id" not in meal
-    kept = await alice.made("/meals/me", meal)
+    kept = await alice.post_ok("/meals/me", meal)
     assert {name: kept[name] for name in meal} == meal
     assert (await visible(alice, answer["conversation_id"]))[-1][1] == answer["reply"]
 
@@ -317,7 +317,7 @@ async def test_a_failed_turn_leaves_no_picture_behind(alice, model, tmp_path):
 async def test_one_question_without_a_conversation(alice, client, model):
     model.says('{"a":1}')
 
-    answer = await alice.made("/chat/legacy", {"prompt": "JSON please"}, status=200)
+    answer = await alice.post_ok("/chat/legacy", {"prompt": "JSON please"}, status=200)
 
     assert answer == {"reply": '{"a":1}'}
     asked = model.asked[0]
@@ -329,14 +329,14 @@ async def test_one_question_without_a_conversation(alice, client, model):
 
 async def test_a_picture_is_drawn(alice, client, model):
     model.says({"url": "https://pictures.example.com/1.png"})
-    drawn = await alice.made("/chat/generate-image", {"prompt": "Soup"}, status=200)
+    drawn = await alice.post_ok("/chat/generate-image", {"prompt": "Soup"}, status=200)
     assert drawn == {"image_url": "https://pictures.example.com/1.png", "prompt": "Soup"}
     asked = model.asked[0]
     assert (asked["model"], asked["size"]) == ("dall-e-3", "1024x1024")
     assert (asked["quality"], asked["style"]) == ("standard", "vivid")
 
     model.says({"b64_json": in_base64(picture())})
-    kept = await alice.made("/chat/generate-image", {"prompt": "Soup"}, status=200)
+    kept = await alice.post_ok("/chat/generate-image", {"prompt": "Soup"}, status=200)
     parts = urlsplit(kept["image_url"])
     seen = await client.get(f"{parts.path}?{parts.query}")
     assert opened(seen.content).size == opened(picture()).size

@@ -158,7 +158,7 @@ async def test_what_no_database_keeps_is_taken_out_of_an_answer(alice, model):
     broken = b'data: {"choices": [{"delta": {"content": "To\\u0000mato \\ud83d"}}]}\n\n'
     model.mood = streams(broken, event(" soup"))
 
-    answer = await alice.made("/chat", {"message": "Hello"}, status=200)
+    answer = await alice.post_ok("/chat", {"message": "Hello"}, status=200)
 
     assert answer["reply"] == "Tomato ? soup"
     messages = f"/chat/conversations/{answer['conversation_id']}/messages"
@@ -181,7 +181,7 @@ async def test_a_wall_in_place_of_a_model_is_503_in_time(database_url, tmp_path)
 )
 async def test_what_passes_is_tried_again_twice_at_most(alice, model, passing):
     model.script = [passing, passing, streams("Hello!")]
-    assert (await alice.made("/chat", {"message": "Hi"}, status=200))["reply"] == "Hello!"
+    assert (await alice.post_ok("/chat", {"message": "Hi"}, status=200))["reply"] == "Hello!"
 
     model.script = [passing, passing, passing, streams("too late")]
     assert (await alice.post("/chat", {"message": "Hi"})).status_code in (502, 503)
@@ -300,7 +300,7 @@ async def test_a_server_that_refuses_to_count_streams_is_not_asked_to_again(alic
 
     model.mood = strict
     for _ in range(2):
-        assert (await alice.made("/chat", {"message": "Hi"}, status=200))["reply"] == "Hello!"
+        assert (await alice.post_ok("/chat", {"message": "Hi"}, status=200))["reply"] == "Hello!"
 
     assert ["stream_options" in asked for asked in model.asked] == [True, False, False]
 

@@ -53,7 +53,7 @@ async def test_groceries_are_listed_and_doubtful_lines_left_out(alice, model):
     model.says(json.dumps(GROCERIES))
 
     given = {"image_data": in_base64(with_exif())}
-    read = await alice.made("/chat/scan-grocery", given, status=200)
+    read = await alice.post_ok("/chat/scan-grocery", given, status=200)
 
     assert read["total_items"] == len(read["items"]) == 2
     milk, eggs = read["items"]
@@ -154,11 +154,11 @@ async def test_a_written_line_is_understood(alice, model):
     model.says(f"```json\n{json.dumps(answer)}\n```", "no JSON", '{"normalized_name": 3}')
     path = "/grocery-lists/ingredients/normalize"
 
-    read = await alice.made(path, {"raw_text": "2 lbs ripe tomatoes"}, status=200)
+    read = await alice.post_ok(path, {"raw_text": "2 lbs ripe tomatoes"}, status=200)
     assert read == answer
     assert (model.asked[0]["model"], model.asked[0]["temperature"]) == ("gpt-4o-mini", 0.1)
     for _ in range(2):
-        unread = await alice.made(path, {"raw_text": "2 lbs ripe tomatoes"}, status=200)
+        unread = await alice.post_ok(path, {"raw_text": "2 lbs ripe tomatoes"}, status=200)
         assert (unread["confidence"], unread["category"]) == (0, "Other")
         assert unread["notes"]
     assert (await alice.post(path, {"raw_text": ""})).status_code == 422

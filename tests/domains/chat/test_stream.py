@@ -144,7 +144,7 @@ async def test_a_model_that_refuses_is_an_event_and_nothing_is_kept(alice, model
 
 async def test_a_conversation_that_is_deleted_meanwhile_is_an_event(alice, model):
     model.says("Hello!", ["One ", *[PAUSE, "more "] * 30])
-    first = await alice.made("/chat", {"message": "Hi"}, status=200)
+    first = await alice.post_ok("/chat", {"message": "Hi"}, status=200)
     model.was_asked.clear()
     path = f"/chat/conversations/{first['conversation_id']}"
 
@@ -163,7 +163,7 @@ async def test_a_server_that_has_to_stop_ends_the_stream_and_keeps_the_part(alic
     asking = asyncio.create_task(stream(alice))
     await model.was_asked.wait()
 
-    app.state["stopping"].told.set()
+    app.state["stopping"].requested.set()
     told = await asking
 
     assert [name for name, _ in told] == ["delta", "error"]
@@ -179,7 +179,7 @@ async def test_a_server_that_has_to_stop_lets_a_short_answer_be_finished(alice, 
     asking = asyncio.create_task(stream(alice))
     await model.was_asked.wait()
 
-    app.state["stopping"].told.set()
+    app.state["stopping"].requested.set()
     told = await asking
 
     assert told[-1][0] == "done"

@@ -251,11 +251,11 @@ async def test_no_limit_is_no_limit_and_counts_all_the_same(database_url, tmp_pa
 
 
 @pytest.mark.usefixtures("family")
-async def test_what_a_person_used_goes_with_them(alice, model, units):
+async def test_what_a_person_used_goes_with_them(alice, model, db):
     model.mood = says("Hello!", tokens=10)
     await ask(alice)
     assert (await alice.delete("/users/me")).status_code in (200, 204)
 
-    async with units.reading() as session:
+    async with db.read() as session:
         rows = await session.execute(text("SELECT count(*) FROM model_usage"))
         assert rows.scalar_one() == 0

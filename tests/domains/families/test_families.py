@@ -49,16 +49,16 @@ async def test_the_founder_owns_the_family(kitchen):
     assert (member["role"], member["user"]) == ("owner", alice.user)
 
 
-async def test_joining_tells_the_owners_once(people, kitchen, units):
+async def test_joining_tells_the_owners_once(people, kitchen, db):
     newcomer = await kitchen.person("Newcomer")
     code = {"invite_code": people.family["invite_code"]}
 
-    joined = await newcomer.made("/families/join", code, status=200)
-    again = await newcomer.made("/families/join", code, status=200)
+    joined = await newcomer.post_ok("/families/join", code, status=200)
+    again = await newcomer.post_ok("/families/join", code, status=200)
 
     assert joined == again
     assert joined["role"] == "member"
-    async with units.reading() as session:
+    async with db.read() as session:
         news = await session.scalars(
             select(Notification).where(Notification.related_user_id == newcomer.id)
         )
@@ -87,7 +87,7 @@ async def test_a_new_code_replaces_the_old_one(people):
     path = f"/families/{people.id}/invite/regenerate"
     assert (await people.member.post(path)).status_code == 403
 
-    renewed = await people.admin.made(path, status=200)
+    renewed = await people.admin.post_ok(path, status=200)
 
     assert renewed["invite_code"] != people.family["invite_code"]
     old = {"invite_code": people.family["invite_code"]}

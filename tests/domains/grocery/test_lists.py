@@ -29,15 +29,15 @@ async def home(kitchen):
     Home.alice, Home.bob = await kitchen.person("Alice"), await kitchen.person("Bob")
     Home.family = await kitchen.family(Home.alice, Home.bob)
     Home.flour = await kitchen.ingredient(Home.alice, "test flour", **FLOUR)
-    Home.units = await kitchen.unit_ids(Home.alice)
+    Home.db = await kitchen.unit_ids(Home.alice)
 
     async def shopping(person=None, **fields):
         body = {"scope": "family", "family_id": Home.family["id"], **fields}
-        return await (person or Home.alice).made("/grocery-lists", body)
+        return await (person or Home.alice).post_ok("/grocery-lists", body)
 
     async def item(grocery_list, **fields):
         body = {"ingredient_id": Home.flour["id"], **fields}
-        return await Home.alice.made(f"/grocery-lists/{grocery_list['id']}/items", body)
+        return await Home.alice.post_ok(f"/grocery-lists/{grocery_list['id']}/items", body)
 
     Home.list, Home.item = staticmethod(shopping), staticmethod(item)
     return Home
@@ -116,7 +116,7 @@ async def test_a_list_changes_only_what_is_sent(home):
 
 async def test_lines_are_added_changed_ticked_off_and_dropped(home):
     made = await home.list()
-    item = await home.item(made, quantity="1.5", unit_id=home.units["kg"], note="fine")
+    item = await home.item(made, quantity="1.5", unit_id=home.db["kg"], note="fine")
     path = f"/grocery-lists/items/{item['id']}"
 
     assert item.keys() == ITEM_KEYS
@@ -193,11 +193,11 @@ async def familys_pantry(home):
 
 async def test_what_is_bought_goes_to_the_familys_pantry_once(home):
     made = await home.list()
-    item = await home.item(made, quantity=2, unit_id=home.units["cup"])
+    item = await home.item(made, quantity=2, unit_id=home.db["cup"])
     path = f"/grocery-lists/items/{item['id']}/mark-purchased"
 
-    first = await home.bob.made(path, status=200)
-    again = await home.bob.made(path, status=200)
+    first = await home.bob.post_ok(path, status=200)
+    again = await home.bob.post_ok(path, status=200)
 
     assert (first["grocery_item"]["is_purchased"], first["grocery_item"]["checked"]) == (True, True)
     assert (first["pantry_quantity_added"], first["pantry_unit"]) == ("254.400", "g")
@@ -210,9 +210,9 @@ async def test_what_is_bought_goes_to_the_familys_pantry_once(home):
 async def test_what_is_bought_is_added_in_the_units_of_the_kitchen(home, kitchen):
     await kitchen.stock(home.alice, "test flour", 1, "lb", family_id=home.family["id"])
     made = await home.list()
-    item = await home.item(made, quantity="546.408", unit_id=home.units["g"])
+    item = await home.item(made, quantity="546.408", unit_id=home.db["g"])
 
-    await home.bob.made(f"/grocery-lists/items/{item['id']}/purchased", status=200)
+    await home.bob.post_ok(f"/grocery-lists/items/{item['id']}/purchased", status=200)
 
     (row,) = await familys_pantry(home)
     assert (row["quantity"], row["unit"], row["canonical_quantity"]) == ("2.205", "lb", "1000.000")
@@ -223,9 +223,9 @@ async def test_fresh_food_is_not_added_to_spoilt_food(home, kitchen):
         home.alice, "test flour", 1, "kg", family_id=home.family["id"], expires_at="2020-01-01"
     )
     made = await home.list()
-    item = await home.item(made, quantity=1, unit_id=home.units["kg"])
+    item = await home.item(made, quantity=1, unit_id=home.db["kg"])
 
-    await home.bob.made(f"/grocery-lists/items/{item['id']}/mark-purchased", status=200)
+    await home.bob.post_ok(f"/grocery-lists/items/{item['id']}/mark-purchased", status=200)
 
     rows = {row["id"]: row for row in await familys_pantry(home)}
     assert rows.pop(old["id"]) == old
@@ -237,7 +237,7 @@ async def test_buying_what_has_no_amount_loses_nothing(home, kitchen):
     made = await home.list()
     item = await home.item(made, note="a bit")
 
-    bought = await home.bob.made(f"/grocery-lists/items/{item['id']}/mark-purchased", status=200)
+    bought = await home.bob.post_ok(f"/grocery-lists/items/{item['id']}/mark-purchased", status=200)
 
     assert bought["pantry_quantity_added"] is None
     assert [row["quantity"] for row in await familys_pantry(home)] == [some["quantity"]]
@@ -246,7 +246,7 @@ async def test_buying_what_has_no_amount_loses_nothing(home, kitchen):
 async def test_many_purchases_at_once_add_up_exactly(home, kitchen):
     await kitchen.stock(home.alice, "test flour", 1, "g", family_id=home.family["id"])
     made = await home.list()
-    items = [await home.item(made, quantity=1, unit_id=home.units["g"]) for _ in range(10)]
+    items = [await home.item(made, quantity=1, unit_id=home.db["g"]) for _ in range(10)]
     paths = [f"/grocery-lists/items/{item['id']}/mark-purchased" for item in items]
 
     answers = await asyncio.gather(*(home.bob.post(path) for path in paths * 2))
@@ -277,7 +277,7 @@ async def test_a_meals_ingredients_go_on_a_list_with_their_amounts_as_notes(home
     )
     wanted = {"recipe_id": meal["id"], "scope": "family", "family_id": home.family["id"]}
 
-    added = await home.alice.made("/grocery-lists/add-from-recipe", wanted, status=200)
+    added = await home.alice.post_ok("/grocery-lists/add-from-recipe", wanted, status=200)
 
     assert added["items_added"] == 2
     assert added["grocery_list"]["title"] == "Cake"
@@ -290,10 +290,10 @@ async def test_a_meals_ingredients_go_on_a_list_with_their_amounts_as_notes(home
     ]
     again = {"meal_id": meal["id"], "list_id": added["grocery_list"]["id"]}
     more = {**again, "servings_multiplier": 2}
-    assert (await home.alice.made("/grocery-lists/add-from-recipe", again, status=200))[
+    assert (await home.alice.post_ok("/grocery-lists/add-from-recipe", again, status=200))[
         "items_added"
     ] == 0
-    doubled = await home.alice.made("/grocery-lists/add-from-recipe", more, status=200)
+    doubled = await home.alice.post_ok("/grocery-lists/add-from-recipe", more, status=200)
     assert [m["note"] for m in doubled["missing_ingredients"]] == [
         "2 cups, a bit more, 4 cup",
         "1 Bag, 2 package",
@@ -308,7 +308,7 @@ async def test_what_the_meal_says_is_in_the_pantry_is_not_put_on_the_list(home, 
     meal = await kitchen.meal(home.alice, ingredients=ingredients)
     wanted = {"recipe_id": meal["id"], "scope": "personal", "title": "Mine"}
 
-    added = await home.alice.made("/grocery-lists/add-from-recipe", wanted, status=200)
+    added = await home.alice.post_ok("/grocery-lists/add-from-recipe", wanted, status=200)
 
     assert [m["ingredient_name"] for m in added["missing_ingredients"]] == ["test milk"]
     assert added["grocery_list"]["title"] == "Mine"
@@ -341,7 +341,7 @@ async def test_a_meal_one_may_not_see_is_not_put_on_a_list(home, kitchen, wanted
 
 async def test_an_explanation_also_names_what_no_plan_asked_for(home):
     made = await home.list()
-    line = await home.item(made, quantity=2, unit_id=home.units["kg"])
+    line = await home.item(made, quantity=2, unit_id=home.db["kg"])
     bare = await home.item(made, note="some")
 
     explained = await home.bob.read(f"/grocery-lists/{made['id']}/explanation")

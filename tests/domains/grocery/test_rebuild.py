@@ -33,7 +33,7 @@ async def home(kitchen):
 
     async def rebuild():
         path = f"/grocery-lists/rebuild-from-meal-plan/{Home.plan['id']}"
-        return await Home.alice.made(path, status=200)
+        return await Home.alice.post_ok(path, status=200)
 
     async def explain(list_id):
         return await Home.alice.read(f"/grocery-lists/{list_id}/explanation")
@@ -158,7 +158,7 @@ async def test_computing_twice_changes_nothing(home):
     assert told(first) == told(second)
     assert first["grocery_list"]["id"] == second["grocery_list"]["id"]
     list_id = first["grocery_list"]["id"]
-    synced = await home.alice.made(f"/grocery-lists/{list_id}/sync-pantry", status=200)
+    synced = await home.alice.post_ok(f"/grocery-lists/{list_id}/sync-pantry", status=200)
     assert (synced["items_removed"], synced["items_updated"]) == (0, 0)
     explained = await home.explain(list_id)
     assert [float(line["to_buy"]) for line in explained["lines"]] == [750]
@@ -169,12 +169,12 @@ async def test_what_people_did_on_the_list_stays(home, kitchen):
     await home.planned(1, "lunch", dish)
     first = (await home.rebuild())["grocery_list"]
     by_name = {item["ingredient_name"]: item for item in first["items"]}
-    units = await kitchen.unit_ids(home.alice)
+    db = await kitchen.unit_ids(home.alice)
     manual = {"ingredient_id": by_name["test milk"]["ingredient_id"], "quantity": 300}
-    await home.alice.made(f"/grocery-lists/{first['id']}/items", {**manual, "unit_id": units["ml"]})
+    await home.alice.post_ok(f"/grocery-lists/{first['id']}/items", {**manual, "unit_id": db["ml"]})
     flour, spice = by_name["test flour"], by_name["test spice"]
-    await home.alice.made(f"/grocery-lists/items/{flour['id']}/mark-purchased", status=200)
-    await home.alice.made(f"/grocery-lists/items/{spice['id']}/check", status=200)
+    await home.alice.post_ok(f"/grocery-lists/items/{flour['id']}/mark-purchased", status=200)
+    await home.alice.post_ok(f"/grocery-lists/items/{spice['id']}/check", status=200)
 
     again = await home.rebuild()
 
@@ -207,7 +207,7 @@ async def test_a_plan_of_ones_own_counts_on_ones_own_kitchen(home, kitchen):
     await kitchen.stock(home.alice, "test flour", 100, "g")
 
     path = f"/grocery-lists/rebuild-from-meal-plan/{plan['id']}"
-    result = await home.alice.made(path, status=200)
+    result = await home.alice.post_ok(path, status=200)
 
     assert lines(result) == {"test flour": (900, "g", None)}
     assert result["grocery_list"]["scope"] == "personal"
@@ -246,11 +246,11 @@ async def test_the_list_itself_can_be_rebuilt(home):
     made = (await home.rebuild())["grocery_list"]
 
     path = f"/grocery-lists/{made['id']}/rebuild-from-meal-plan"
-    again = await home.alice.made(path, status=200)
+    again = await home.alice.post_ok(path, status=200)
 
     assert again["grocery_list"]["id"] == made["id"]
-    named = await home.alice.made(path, {"meal_plan_id": home.plan["id"]}, status=200)
+    named = await home.alice.post_ok(path, {"meal_plan_id": home.plan["id"]}, status=200)
     assert named["grocery_list"]["id"] == made["id"]
-    other = await home.alice.made("/grocery-lists", {"scope": "personal"})
+    other = await home.alice.post_ok("/grocery-lists", {"scope": "personal"})
     without = await home.alice.post(f"/grocery-lists/{other['id']}/rebuild-from-meal-plan")
     assert without.status_code == 404

@@ -29,7 +29,7 @@ async def planned(kitchen, home, person=None, family=True, week_start=FAR):
     plan = await kitchen.plan(person, home.family if family else None, week_start=week_start)
     await kitchen.planned(person, plan, 0, "dinner", home.dish)
     path = f"/grocery-lists/rebuild-from-meal-plan/{plan['id']}"
-    return plan, (await person.made(path, status=200))["grocery_list"]
+    return plan, (await person.post_ok(path, status=200))["grocery_list"]
 
 
 def sent():
@@ -84,7 +84,7 @@ async def test_a_burst_of_changes_is_one_run(home, kitchen, jobs):
 async def test_somebody_in_the_shop_keeps_their_lines(home, kitchen, jobs):
     """The ids that their app has, and what they have ticked, as long as it is enough."""
     (before,) = home.list["items"]
-    await home.alice.made(f"/grocery-lists/items/{before['id']}/check", status=200)
+    await home.alice.post_ok(f"/grocery-lists/items/{before['id']}/check", status=200)
     mine = {"family_id": home.family["id"]}
     item = await kitchen.stock(home.bob, "test flour", 400, "g", **mine)
     await settled(jobs)
@@ -253,7 +253,7 @@ async def test_what_was_taken_off_the_list_stays_off_until_it_is_rebuilt(home, k
     await settled(jobs)
     assert await lines(home) == {}
 
-    await home.alice.made(f"/grocery-lists/rebuild-from-meal-plan/{home.plan['id']}", status=200)
+    await home.alice.post_ok(f"/grocery-lists/rebuild-from-meal-plan/{home.plan['id']}", status=200)
     assert await lines(home) == {"test flour": 999}
 
 

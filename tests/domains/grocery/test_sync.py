@@ -75,16 +75,16 @@ async def alice(kitchen):
 
 
 async def list_with(kitchen, alice, ingredient, quantity=None, unit=None, note=None):
-    units = await kitchen.unit_ids(alice)
-    made = await alice.made("/grocery-lists", {"scope": "personal"})
+    db = await kitchen.unit_ids(alice)
+    made = await alice.post_ok("/grocery-lists", {"scope": "personal"})
     body = {"ingredient_id": ingredient["id"], "quantity": quantity, "note": note}
-    body["unit_id"] = units[unit] if unit else None
-    item = await alice.made(f"/grocery-lists/{made['id']}/items", body)
+    body["unit_id"] = db[unit] if unit else None
+    item = await alice.post_ok(f"/grocery-lists/{made['id']}/items", body)
     return made["id"], item
 
 
 async def sync(alice, list_id):
-    return await alice.made(f"/grocery-lists/{list_id}/sync-pantry", status=200)
+    return await alice.post_ok(f"/grocery-lists/{list_id}/sync-pantry", status=200)
 
 
 def number(text):
@@ -149,7 +149,7 @@ async def test_two_lines_of_one_food_do_not_both_count_on_the_same_stock(kitchen
     await kitchen.stock(alice, "some flour", 500, "g")
     list_id, item = await list_with(kitchen, alice, food, 400, "g")
     same = {"ingredient_id": food["id"], "quantity": 400, "unit_id": item["unit_id"]}
-    await alice.made(f"/grocery-lists/{list_id}/items", same)
+    await alice.post_ok(f"/grocery-lists/{list_id}/items", same)
 
     result = await sync(alice, list_id)
 
@@ -172,7 +172,7 @@ async def test_what_is_ticked_off_is_left_alone(kitchen, alice):
     food = await kitchen.ingredient(alice, "some milk", **ML)
     await kitchen.stock(alice, "some milk", 1, "l")
     list_id, item = await list_with(kitchen, alice, food, 500, "ml")
-    await alice.made(f"/grocery-lists/items/{item['id']}/check", status=200)
+    await alice.post_ok(f"/grocery-lists/items/{item['id']}/check", status=200)
 
     assert (await sync(alice, list_id))["remaining_items"] == []
     assert len((await alice.read(f"/grocery-lists/{list_id}"))["items"]) == 1
@@ -194,7 +194,7 @@ async def test_a_personal_list_counts_on_the_pantry_of_ones_first_family(kitchen
 async def test_only_who_made_a_familys_list_syncs_it(kitchen, alice):
     bob = await kitchen.person("Bob")
     family = await kitchen.family(alice, bob)
-    made = await bob.made("/grocery-lists", {"scope": "family", "family_id": family["id"]})
+    made = await bob.post_ok("/grocery-lists", {"scope": "family", "family_id": family["id"]})
 
     refused = await alice.post(f"/grocery-lists/{made['id']}/sync-pantry")
 

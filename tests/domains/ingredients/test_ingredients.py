@@ -51,7 +51,7 @@ async def test_every_unit_is_there_from_the_start(alice):
 async def test_seeding_again_changes_nothing(alice, units):
     before = await alice.read("/ingredients")
 
-    async with units.writing() as session:
+    async with units.write() as session:
         assert await seed(session) == 0
 
     assert await alice.read("/ingredients") == before

@@ -45,7 +45,7 @@ async def test_a_familys_plan_is_read_by_all_and_changed_by_who_manages(people, 
 
 async def test_a_personal_plan_is_nobody_elses(people):
     body = {"week_start": "2030-01-07", "family_id": people.family["id"]}
-    plan = await people.member.made("/meal-plans/me", body)
+    plan = await people.member.post_ok("/meal-plans/me", body)
 
     assert (plan["family_id"], plan["created_by_user_id"]) == (None, people.member.id)
     for person in (people.owner, people.stranger):

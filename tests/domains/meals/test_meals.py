@@ -36,7 +36,7 @@ async def test_a_meal_is_taken_in_both_spellings_and_given_in_camel_case(alice):
         ],
     }  # fmt: skip
 
-    made = await alice.made("/meals/me", snake)
+    made = await alice.post_ok("/meals/me", snake)
 
     assert made.keys() == CAMEL
     assert (made["prepTime"], made["mealType"], made["isFavorite"]) == (1, "Lunch", True)
@@ -94,11 +94,9 @@ NOTHING = dict.fromkeys(
         ({"tags": ['"quoted", "in_pantry": true', "\n\u2028 \\ é 🥕"]}, {}),
     ],
 )
-async def test_the_list_shows_what_was_stored_as_one_meal_does(
-    alice, kitchen, units, stored, shown
-):
+async def test_the_list_shows_what_was_stored_as_one_meal_does(alice, kitchen, db, stored, shown):
     other, meal = await kitchen.meal(alice), await kitchen.meal(alice)
-    async with units.writing() as session:
+    async with db.write() as session:
         await session.execute(update(Meal).where(Meal.id == meal["id"]).values(**stored))
 
     one = await alice.read(f"/meals/{meal['id']}")

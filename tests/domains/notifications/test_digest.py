@@ -8,15 +8,15 @@ from sqlalchemy import update
 from freshly.domains.notifications.jobs import DigestForAll
 from freshly.domains.notifications.models import NoticeChoices
 from freshly.domains.users.models import User
-from tests.conftest import Letters
+from tests.conftest import SentEmails
 
 CHOICES = "/notifications/choices"
 
 
 @pytest.fixture
-async def alice(kitchen, units):
+async def alice(kitchen, db):
     alice = await kitchen.person("Alice")
-    async with units.writing() as session:
+    async with db.write() as session:
         await session.execute(update(User).where(User.id == alice.id).values(is_verified=True))
     return alice
 
@@ -31,8 +31,8 @@ async def morning(jobs):
     assert [row.error for row in await jobs.rows() if row.error] == []
 
 
-async def another_day(units):
-    async with units.writing() as session:
+async def another_day(db):
+    async with db.write() as session:
         yesterday = date.fromisoformat(in_days(-1))
         await session.execute(update(NoticeChoices).values(digest_on=yesterday))
 
@@ -42,7 +42,7 @@ async def told(person):
             await person.read("/notifications", type="system")]  # fmt: skip
 
 
-async def test_what_expires_soon_is_told_once_a_day(alice, kitchen, jobs, units, letters):
+async def test_what_expires_soon_is_told_once_a_day(alice, kitchen, jobs, db, emails):
     for name, days in (("milk", 1), ("spinach", 0), ("yoghurt", 4), ("old bread", -1)):
         await kitchen.stock(alice, name, 1, "count", expires_at=in_days(days))
     await kitchen.stock(alice, "cream", 0, "ml", expires_at=in_days(1))  # it is used up
@@ -52,8 +52,8 @@ async def test_what_expires_soon_is_told_once_a_day(alice, kitchen, jobs, units,
 
     expected = ("2 things to use soon", "Good until: spinach (today), milk (tomorrow).", "system")
     assert await told(alice) == [expected]
-    assert letters == []
-    await another_day(units)
+    assert emails == []
+    await another_day(db)
     await morning(jobs)
     assert await told(alice) == [expected, expected]
 
@@ -71,21 +71,21 @@ async def test_a_familys_shelves_are_told_to_each_member(alice, kitchen, jobs):
     assert await told(carol) == []
 
 
-async def test_nobody_is_told_of_nothing(alice, kitchen, jobs, letters):
+async def test_nobody_is_told_of_nothing(alice, kitchen, jobs, emails):
     await alice.patch(CHOICES, {"digest": "both"})
     await kitchen.stock(alice, "honey", 1, "kg")
 
     await morning(jobs)
 
     assert await jobs.rows("notifications.digest") == []
-    assert (await told(alice), letters) == ([], [])
+    assert (await told(alice), emails) == ([], [])
 
 
 @pytest.mark.parametrize(
     ("chosen", "notices", "mails"),
     [("none", 0, 0), ("notification", 1, 0), ("email", 0, 1), ("both", 1, 1)],
 )
-async def test_each_person_chooses(alice, kitchen, jobs, letters, chosen, notices, mails):
+async def test_each_person_chooses(alice, kitchen, jobs, emails, chosen, notices, mails):
     assert await alice.read(CHOICES) == {"digest": "notification"}
     changed = await alice.patch(CHOICES, {"digest": chosen})
     assert (changed.status_code, changed.json()) == (200, {"digest": chosen})
@@ -93,15 +93,15 @@ async def test_each_person_chooses(alice, kitchen, jobs, letters, chosen, notice
 
     await morning(jobs)
 
-    assert (len(await told(alice)), len(letters)) == (notices, mails)
+    assert (len(await told(alice)), len(emails)) == (notices, mails)
     assert await alice.read(CHOICES) == {"digest": chosen}
-    for letter in letters:
-        assert (letter.to, letter.subject) == (alice.user["email"], "Freshly: 1 thing to use soon")
-        assert "Good morning Alice" in letter.text
-        assert "milk: good until tomorrow" in letter.text
+    for email in emails:
+        assert (email.to, email.subject) == (alice.user["email"], "Freshly: 1 thing to use soon")
+        assert "Good morning Alice" in email.text
+        assert "milk: good until tomorrow" in email.text
 
 
-async def test_no_letter_goes_to_an_address_that_nobody_confirmed(kitchen, jobs, alice, letters):
+async def test_no_letter_goes_to_an_address_that_nobody_confirmed(kitchen, jobs, alice, emails):
     bob = await kitchen.person("Bob")
     refused = await bob.patch(CHOICES, {"digest": "email"})
     assert (refused.status_code, refused.json()["code"]) == (409, "email_not_confirmed")
@@ -112,7 +112,7 @@ async def test_no_letter_goes_to_an_address_that_nobody_confirmed(kitchen, jobs,
     await alice.patch("/users/me", {"email": "somebody@example.com"})
     await morning(jobs)
 
-    assert letters == []
+    assert emails == []
 
 
 async def test_an_unknown_choice_is_422(alice):
@@ -121,11 +121,11 @@ async def test_an_unknown_choice_is_422(alice):
 
 
 async def test_a_letter_that_fails_is_tried_again_and_the_notice_is_not(
-    alice, kitchen, jobs, app, letters
+    alice, kitchen, jobs, app, emails
 ):
-    class Away(Letters):
-        async def send(self, letter):
-            self.sent.append(letter)
+    class Away(SentEmails):
+        async def send(self, email):
+            self.sent.append(email)
             raise OSError("no route to the mail server")
 
     working, app.state["mailer"] = app.state["mailer"], Away()
@@ -139,4 +139,4 @@ async def test_a_letter_that_fails_is_tried_again_and_the_notice_is_not(
     await jobs.hasten()
     await jobs.run_due()
 
-    assert (len(letters), len(await told(alice))) == (1, 1)
+    assert (len(emails), len(await told(alice))) == (1, 1)

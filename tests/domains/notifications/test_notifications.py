@@ -12,7 +12,7 @@ async def alice(kitchen):
     family = await kitchen.family(alice, bob, await kitchen.person("Carol"))
     meal = await kitchen.meal(bob)
     body = {"mealId": meal["id"], "recipientUserId": alice.id}
-    await bob.made("/meal-share-requests", body)
+    await bob.post_ok("/meal-share-requests", body)
     alice.family = family
     return alice
 

@@ -152,7 +152,7 @@ async def test_only_personal_items_are_made_as_ones_own(alice, kitchen):
     family = await kitchen.family(alice)
     item = {"ingredient_name": "Rice", "quantity": 1}
 
-    assert (await alice.made("/pantry-items/me", item))["scope"] == "personal"
+    assert (await alice.post_ok("/pantry-items/me", item))["scope"] == "personal"
     refused = await alice.post("/pantry-items/me", {**item, "family_id": family["id"]})
     assert refused.status_code == 400
 

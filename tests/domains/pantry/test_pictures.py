@@ -67,7 +67,7 @@ async def test_an_item_gets_a_picture_that_can_be_opened(alice, kitchen, jobs, m
 
 
 async def test_one_by_the_other_address_gets_none(alice, jobs, model):
-    await alice.made("/pantry-items/me", {"ingredient_name": "milk"})
+    await alice.post_ok("/pantry-items/me", {"ingredient_name": "milk"})
     await jobs.run_due()
 
     assert (model.asked, await jobs.rows("pantry.draw_picture")) == ([], [])
@@ -83,7 +83,7 @@ async def test_without_a_key_or_at_none_a_day_nothing_is_asked_for(settings, mod
         assert (model.asked, await jobs.rows("pantry.draw_picture")) == ([], [])
 
 
-async def test_a_family_gets_so_many_a_day(alice, kitchen, jobs, model, units):
+async def test_a_family_gets_so_many_a_day(alice, kitchen, jobs, model, db):
     bob = await kitchen.person("Bob")
     family = await kitchen.family(alice, bob)
     model.says(*(drawn() for _ in range(6)))
@@ -95,7 +95,7 @@ async def test_a_family_gets_so_many_a_day(alice, kitchen, jobs, model, units):
     shelves = await alice.read(f"/pantry-items/family/{family['id']}")
     assert sum(item["image_url"] is not None for item in shelves) == 2
     assert await image_of(bob, own) is not None  # which is Bob's own
-    async with units.writing() as session:
+    async with db.write() as session:
         await session.execute(update(ModelUsage).values(pictures=0))  # another day
     late = await kitchen.stock(alice, "bread", family_id=family["id"])
     await jobs.run_due()

@@ -22,11 +22,11 @@ async def test_preferences_begin_with_defaults_and_can_be_forgotten(alice):
     assert (gone.status_code, gone.json()["detail"]) == (404, "Preferences not set")
     assert (await alice.patch(PATH, {"age": 30})).status_code == 404
     assert (await alice.delete(PATH)).status_code == 404
-    assert (await alice.made(PATH, {"age": 30}))["age"] == 30
+    assert (await alice.post_ok(PATH, {"age": 30}))["age"] == 30
 
 
 async def test_a_post_keeps_omitted_nullables_and_resets_the_rest(alice):
-    await alice.made(
+    await alice.post_ok(
         PATH,
         {
             "age": 40,
@@ -41,7 +41,7 @@ async def test_a_post_keeps_omitted_nullables_and_resets_the_rest(alice):
         },
     )
 
-    kept = await alice.made(PATH, {"gender": "female", "age": None})
+    kept = await alice.post_ok(PATH, {"gender": "female", "age": None})
 
     assert (kept["age"], kept["diet_type"], kept["protein_grams"]) == (40, "vegan", 80.5)
     assert (kept["diet_codes"], kept["food_allergies"]) == ([], [])
@@ -60,7 +60,7 @@ async def test_a_post_keeps_omitted_nullables_and_resets_the_rest(alice):
     ],
 )
 async def test_goals_have_one_stored_form(alice, sent, stored):
-    assert (await alice.made(PATH, {"goal": sent}))["goal"] == stored
+    assert (await alice.post_ok(PATH, {"goal": sent}))["goal"] == stored
     assert (await alice.patch(PATH, {"goal": sent})).json()["goal"] == stored
 
 
@@ -84,7 +84,7 @@ async def test_a_post_that_makes_no_sense_is_refused(alice, refused):
 
 
 async def test_a_patch_changes_what_is_sent_and_nothing_to_null(alice):
-    await alice.made(PATH, {"age": 40, "food_allergies": ["nuts"]})
+    await alice.post_ok(PATH, {"age": 40, "food_allergies": ["nuts"]})
 
     changed = (await alice.patch(PATH, {"calorie_target": 1800, "age": None})).json()
 
@@ -108,7 +108,7 @@ async def test_a_training_level_goes_with_being_an_athlete(alice):
 
 
 async def test_a_patch_keeps_the_target_within_its_range(alice):
-    await alice.made(PATH, {"calorie_min": 1800, "calorie_max": 2200})
+    await alice.post_ok(PATH, {"calorie_min": 1800, "calorie_max": 2200})
 
     for refused in ({"calorie_target": 2300}, {"calorie_min": 2100}, {"calorie_max": 1900}):
         assert (await alice.patch(PATH, refused)).status_code == 422

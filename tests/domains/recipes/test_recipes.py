@@ -16,7 +16,7 @@ async def home(kitchen):
         @classmethod
         async def recipe(cls, title="Pea soup", **fields):
             body = {"family_id": cls.family["id"], "title": title, **fields}
-            return await cls.writer.made("/recipes", body)
+            return await cls.writer.post_ok("/recipes", body)
 
     members = f"/families/{household['id']}/members"
     role = await Home.owner.patch(f"{members}/{Home.admin.id}/role", {"role": "admin"})

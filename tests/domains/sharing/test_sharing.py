@@ -24,7 +24,7 @@ async def home(kitchen):
         @classmethod
         async def offer(cls, **fields):
             body = {"mealId": cls.meal["id"], "recipientUserId": cls.bob.id, **fields}
-            return await cls.alice.made(PATH, body)
+            return await cls.alice.post_ok(PATH, body)
 
         @classmethod
         async def refusal(cls, person=None, **fields):
@@ -81,7 +81,7 @@ async def test_refusals_come_in_the_order_that_clients_know(home, kitchen):
 async def test_both_spellings_are_taken(home):
     body = {"meal_id": home.meal["id"], "recipient_user_id": home.bob.id}
 
-    assert (await home.alice.made(PATH, body))["mealId"] == home.meal["id"]
+    assert (await home.alice.post_ok(PATH, body))["mealId"] == home.meal["id"]
 
 
 async def test_offers_at_once_make_one(home):
@@ -96,7 +96,7 @@ async def test_offers_at_once_make_one(home):
 async def test_accepting_makes_a_copy_of_ones_own(home):
     offer = await home.offer()
 
-    accepted = await home.bob.made(
+    accepted = await home.bob.post_ok(
         f"{PATH}/{offer['id']}/respond", {"action": "accept"}, status=200
     )
 
@@ -127,7 +127,7 @@ async def test_accepting_makes_a_copy_of_ones_own(home):
 async def test_declining_is_told_and_a_new_offer_is_possible(home):
     offer = await home.offer()
 
-    declined = await home.bob.made(
+    declined = await home.bob.post_ok(
         f"{PATH}/{offer['id']}/respond", {"action": "decline"}, status=200
     )
 
@@ -140,7 +140,7 @@ async def test_declining_is_told_and_a_new_offer_is_possible(home):
 async def test_an_answer_is_final(home, action):
     offer = await home.offer()
     path = f"{PATH}/{offer['id']}"
-    await home.bob.made(f"{path}/respond", {"action": action}, status=200)
+    await home.bob.post_ok(f"{path}/respond", {"action": action}, status=200)
 
     again = await home.bob.post(f"{path}/respond", {"action": "accept"})
     word = {"accept": "accepted", "decline": "declined"}[action]
@@ -192,7 +192,7 @@ async def test_lists_are_newest_first_and_ones_own(home, kitchen):
     others = [await kitchen.meal(home.alice, name=f"Meal {n}") for n in range(2)]
     offers = [await home.offer(mealId=meal["id"]) for meal in (home.meal, *others)]
     ids = [offer["id"] for offer in reversed(offers)]
-    await home.bob.made(f"{PATH}/{ids[1]}/respond", {"action": "decline"}, status=200)
+    await home.bob.post_ok(f"{PATH}/{ids[1]}/respond", {"action": "decline"}, status=200)
 
     async def listed(person, which):
         return [offer["id"] for offer in await person.read(f"{PATH}/{which}")]
@@ -208,7 +208,7 @@ async def test_long_lists_come_in_pieces(home, kitchen):
     for _ in range(3):
         meal = await kitchen.meal(home.alice)
         offer = await home.offer(mealId=meal["id"])
-        await home.bob.made(f"{PATH}/{offer['id']}/respond", {"action": "accept"}, status=200)
+        await home.bob.post_ok(f"{PATH}/{offer['id']}/respond", {"action": "accept"}, status=200)
     for person, path in (
         (home.alice, f"{PATH}/sent"),
         (home.bob, f"{PATH}/received"),
@@ -227,7 +227,7 @@ async def test_long_lists_come_in_pieces(home, kitchen):
 async def test_a_person_without_a_name_is_called_by_their_address(home, kitchen):
     carol = await kitchen.person(name="", email="carol@example.com")
     joined = {"invite_code": home.family["invite_code"]}
-    await carol.made("/families/join", joined, status=200)
+    await carol.post_ok("/families/join", joined, status=200)
 
     offer = await home.offer(recipientUserId=carol.id)
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from freshly.adapters.object_storage import store_for
-from freshly.chassis.security.signed_urls import Links
+from freshly.chassis.security.signed_urls import SignedUrls
 from freshly.settings import BadSettings
 from tests.conftest import client_of, running, settings_for
 from tests.support.api import Kitchen
@@ -108,7 +108,7 @@ async def test_a_signed_link_takes_one_avatar(stored):
     kitchen = Kitchen(stored)
     alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
 
-    allowed = await alice.made("/storage/avatar/signed_url", status=200)
+    allowed = await alice.post_ok("/storage/avatar/signed_url", status=200)
 
     assert allowed["token"] in allowed["signedUrl"]
     link = local(allowed["signedUrl"])
@@ -125,7 +125,7 @@ async def test_a_signed_link_opens_one_file_for_a_while(stored):
     state = stored.app.state
     await state["objects"].put("chat-images", "1/2/a.jpg", b"picture")
     await state["objects"].put("chat-images", "1/2/b.jpg", b"other")
-    links = Links("http://test", state["signer"])
+    links = SignedUrls("http://test", state["signer"])
 
     link, _ = links.signed("chat-images", "1/2/a.jpg", timedelta(minutes=1))
     seen = await stored.get(local(link))

@@ -32,8 +32,8 @@ async def kinds_of(person):
     return found[::-1]
 
 
-async def rows(units):
-    async with units.reading() as session:
+async def rows(db):
+    async with db.read() as session:
         return await session.scalar(select(func.count()).select_from(Activity))
 
 
@@ -71,21 +71,21 @@ async def test_a_refused_sign_in_is_kept_although_the_call_failed(alice, client)
     assert told["session_id"] is None
 
 
-async def test_nothing_is_kept_of_addresses_that_nobody_has(alice, client, units):
-    before = await rows(units)
+async def test_nothing_is_kept_of_addresses_that_nobody_has(alice, client, db):
+    before = await rows(db)
 
     for number in range(5):
         given = {"email": f"nobody{number}@example.com", "password": WRONG}
         assert (await client.post("/auth/login", json=given)).status_code == 401
 
-    assert await rows(units) == before
+    assert await rows(db) == before
     assert await kinds_of(alice) == []
 
 
 async def test_a_known_and_an_unknown_address_take_the_same_statements(alice, client, app):
     seen = []
 
-    @event.listens_for(app.state["units"].engine.sync_engine, "before_cursor_execute")
+    @event.listens_for(app.state["db"].engine.sync_engine, "before_cursor_execute")
     def _note(_connection, _cursor, statement, *_rest):
         seen.append(statement.partition(" ")[0])
 
@@ -100,10 +100,10 @@ async def test_a_known_and_an_unknown_address_take_the_same_statements(alice, cl
     assert unknown == [*known[:-1], "ROLLBACK"]
 
 
-async def test_a_replayed_token_is_told(alice, client, units):
+async def test_a_replayed_token_is_told(alice, client, db):
     token = {"refresh_token": alice.tokens["refresh_token"]}
     assert (await client.post("/auth/refresh", json=token)).status_code == 200
-    async with units.writing() as session:
+    async with db.write() as session:
         for row in await session.scalars(select(RefreshToken)):
             if row.used_at:
                 row.used_at -= timedelta(seconds=11)
@@ -162,16 +162,16 @@ async def test_changes_of_a_family_are_told_to_both_sides(alice, kitchen):
     assert changed["address"] == "127.0.0.1"
 
 
-async def test_a_refused_change_of_a_family_leaves_no_trace(alice, kitchen, units):
+async def test_a_refused_change_of_a_family_leaves_no_trace(alice, kitchen, db):
     bob = await kitchen.person("Bob")
     family = await kitchen.family(alice, bob)
-    before = await rows(units)
+    before = await rows(db)
 
     path = f"/families/{family['id']}/members/{alice.id}"
     assert (await bob.patch(f"{path}/role", {"role": "member"})).status_code == 403
     assert (await bob.delete(path)).status_code == 403
 
-    assert await rows(units) == before
+    assert await rows(db) == before
 
 
 async def test_the_list_comes_in_pages_the_newest_first(alice, client):
@@ -223,28 +223,28 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
-async def test_the_database_itself_refuses_to_change_or_lose_a_row(alice, kitchen, units, change):
+async def test_the_database_itself_refuses_to_change_or_lose_a_row(alice, kitchen, db, change):
     bob = await kitchen.person("Bob")
     family = await kitchen.family(alice, bob)
     await alice.patch(f"/families/{family['id']}/members/{bob.id}/role", {"role": "admin"})
     before = await activity_of(alice)
 
     with pytest.raises(DBAPIError, match="activities are kept as they are"):
-        async with units.writing() as session:
+        async with db.write() as session:
             await session.execute(change.execution_options(synchronize_session=False))
 
     assert await activity_of(alice) == before
 
 
-async def test_what_is_older_than_a_year_is_dropped(alice, units):
-    async with units.writing() as session:
+async def test_what_is_older_than_a_year_is_dropped(alice, db):
+    async with db.write() as session:
         for days in (KEPT_FOR.days - 1, KEPT_FOR.days + 1):
             facts = {"user_id": alice.id, "kind": "sign_out", "outcome": "done"}
             at = datetime.now(UTC) - timedelta(days=days)
             old = {**facts, "created_at": at, "correlation_id": f"{days} days"}
             await session.execute(insert(Activity).values(old))
 
-    async with units.writing() as session:
+    async with db.write() as session:
         assert not await purge(session)
 
     kept = [one["correlation_id"] for one in await activity_of(alice)]
@@ -252,13 +252,13 @@ async def test_what_is_older_than_a_year_is_dropped(alice, units):
     assert len(kept) == 2
 
 
-async def test_who_guesses_codes_for_a_new_password_is_seen(alice, client, units):
+async def test_who_guesses_codes_for_a_new_password_is_seen(alice, client, db):
     for address in (alice.user["email"], "nobody@example.com"):
         await client.post("/auth/forgot-password", json={"email": address})
-        before = await rows(units)
+        before = await rows(db)
         guess = {"email": address, "code": "000000"}
         guessed = await client.post("/auth/forgot-password/verify", json=guess)
         assert guessed.status_code == 400
-        assert await rows(units) - before == (1 if address == alice.user["email"] else 0)
+        assert await rows(db) - before == (1 if address == alice.user["email"] else 0)
 
     assert await kinds_of(alice) == [("password_reset", "refused")]

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic, perf_counter
 
-from freshly.chassis.observability import metrics as numbers
+from freshly.chassis.observability import metrics
 from freshly.chassis.ports.llm import (
     KINDS,
     Kind,
@@ -14,11 +14,11 @@ from freshly.chassis.ports.llm import (
     ModelFailing,
     ModelUnavailable,
 )
-from freshly.chassis.resilience.circuit_breaker import STATES, Breaker
+from freshly.chassis.resilience.circuit_breaker import STATES, CircuitBreaker
 from freshly.settings import Settings
 
 
-class Guard:
+class CallLimiter:
     """So many calls at once in this process, and none of a kind whose server has stopped answering.
 
     Each kind has a breaker of its own, since it has a model of its own: pictures that cannot be
@@ -29,13 +29,15 @@ class Guard:
         self._queue = settings.openai_queue_timeout
         self._room = asyncio.Semaphore(settings.openai_max_calls)
         self.breakers = {
-            kind: Breaker(settings.openai_breaker_failures, settings.openai_breaker_seconds, clock)
+            kind: CircuitBreaker(
+                settings.openai_breaker_failures, settings.openai_breaker_seconds, clock
+            )
             for kind in KINDS
         }
 
     def check(self, kind: Kind) -> None:
         if wait := self.breakers[kind].wait:
-            numbers.model_called(kind, "spared")
+            metrics.model_called(kind, "spared")
             raise ModelUnavailable(wait)
 
     @asynccontextmanager
@@ -53,7 +55,7 @@ class Guard:
             async with asyncio.timeout(self._queue):
                 await self._room.acquire()
         except TimeoutError as error:
-            numbers.model_called(kind, "full")
+            metrics.model_called(kind, "full")
             raise ModelBusy(self._queue) from error
         try:
             yield
@@ -61,12 +63,12 @@ class Guard:
             self._room.release()
 
     @asynccontextmanager
-    async def _watched(self, kind: Kind, breaker: Breaker) -> AsyncIterator[None]:
+    async def _watched(self, kind: Kind, breaker: CircuitBreaker) -> AsyncIterator[None]:
         """Timeouts, broken connections and 5xx are failures. A 429 or a bad answer is not: the
         server is there, and one person's question must not close it to everybody."""
         trial = breaker.enter()
         outcome, started = "left", perf_counter()
-        numbers.model_in_flight.inc()
+        metrics.model_in_flight.inc()
         try:
             yield
         except ModelBusy:
@@ -87,9 +89,9 @@ class Guard:
             if outcome in ("unavailable", "failing"):
                 breaker.failed(trial=trial)
             elif outcome == "left":
-                breaker.untold(trial=trial)
+                breaker.no_result(trial=trial)
             else:
                 breaker.succeeded()
-            numbers.model_in_flight.dec()
-            numbers.model_called(kind, outcome, perf_counter() - started)
-            numbers.model_breakers.labels(kind).set(STATES.index(breaker.state))
+            metrics.model_in_flight.dec()
+            metrics.model_called(kind, outcome, perf_counter() - started)
+            metrics.model_breakers.labels(kind).set(STATES.index(breaker.state))

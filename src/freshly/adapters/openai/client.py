@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
-from freshly.adapters.openai.call_limiter import Guard
+from freshly.adapters.openai.call_limiter import CallLimiter
 from freshly.adapters.openai.retries import asked_to_wait, pause_before
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.ports.llm import (
-    Drawn,
+    GeneratedImage,
+    GenerationOptions,
     Kind,
-    Manner,
+    LlmMessage,
     ModelAnswerUnusable,
     ModelBusy,
     ModelFailing,
     ModelNotConfigured,
     ModelUnavailable,
-    Said,
-    Spent,
+    TokenUsage,
     kind_of,
 )
 from freshly.settings import Settings
@@ -52,7 +52,7 @@ class TooMuch(ValueError):
 class OpenAIModel:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.guard = Guard(settings)
+        self.guard = CallLimiter(settings)
         self._counts_streams = True  # until its server refuses to be asked for it
         self._preparing = asyncio.Lock()
 
@@ -96,8 +96,8 @@ class OpenAIModel:
             await self._client.close()
 
     async def stream(
-        self, said: Sequence[Said], manner: Manner
-    ) -> AsyncGenerator[str | Spent, None]:
+        self, said: Sequence[LlmMessage], manner: GenerationOptions
+    ) -> AsyncGenerator[str | TokenUsage, None]:
         """Asked for in pieces even where the whole is wanted: so silence is told from slowness, and
         the model stops when the connection is closed. A server that knows no pieces may answer with
         the whole."""
@@ -121,7 +121,7 @@ class OpenAIModel:
 
     async def _pieces(
         self, asked: dict[str, Any], until: float
-    ) -> AsyncGenerator[str | Spent, None]:
+    ) -> AsyncGenerator[str | TokenUsage, None]:
         with _named_errors():
             answer = await self._begun(asked, until)
             try:
@@ -158,9 +158,9 @@ class OpenAIModel:
         self._counts_streams = False
         return begun
 
-    async def draw(
+    async def generate_image(
         self, prompt: str, *, size: str, quality: str, style: str, as_bytes: bool = False
-    ) -> Drawn:
+    ) -> GeneratedImage:
         self.check("image")
         await self._prepared()
         total = self._settings.openai_timeout
@@ -185,7 +185,7 @@ class OpenAIModel:
                 url = first.url if content is None else None
             if not content and (as_bytes or not _is_address(url)):
                 raise ModelAnswerUnusable
-            return Drawn(url=url, content=content, spent=_spent(drawn.usage))
+            return GeneratedImage(url=url, content=content, spent=_spent(drawn.usage))
 
     def _patience_for_the_whole(self) -> Any:
         """A picture comes at once: its first byte is as late as its last."""
@@ -225,7 +225,7 @@ class OpenAIModel:
         packed = response.headers.get("content-encoding", "identity") != "identity"
         response.stream = _bounded_stream(response.stream, 0 if packed else most)
 
-    def _asked(self, said: Sequence[Said], manner: Manner) -> dict[str, Any]:
+    def _asked(self, said: Sequence[LlmMessage], manner: GenerationOptions) -> dict[str, Any]:
         settings = self._settings
         sees = kind_of(said) == "vision"
         asked: dict[str, Any] = {
@@ -259,7 +259,7 @@ def _bounded_stream(stream: Any, most: int) -> Any:
     return Bounded()
 
 
-def _message(said: Said) -> dict[str, Any]:
+def _message(said: LlmMessage) -> dict[str, Any]:
     if said.picture is None:
         return {"role": said.role, "content": said.text}
     return {
@@ -298,9 +298,9 @@ def _text_of(chunk: Any) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def _spent(usage: Any) -> Spent | None:
+def _spent(usage: Any) -> TokenUsage | None:
     total = _part(usage, "total_tokens")
-    return Spent(total) if type(total) is int and 0 < total < MOST_TOKENS else None
+    return TokenUsage(total) if type(total) is int and 0 < total < MOST_TOKENS else None
 
 
 def _is_address(url: object) -> bool:

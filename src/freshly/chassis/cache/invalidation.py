@@ -17,7 +17,7 @@ STALE = "stale_tags"
 
 
 @dataclass(frozen=True)
-class Topic:
+class CacheTopic:
     """A kind of answer, such as what is in a pantry. With an owner it makes a tag."""
 
     name: str
@@ -33,13 +33,13 @@ class Topic:
 
 
 @dataclass(frozen=True)
-class Shows:
+class InvalidatesFor:
     """Answers on a topic show a row: those of the family and of the person that columns name.
 
     `through` is a foreign key instead: answers show the row with the one that it refers to.
     """
 
-    topic: Topic | None = None
+    topic: CacheTopic | None = None
     family: str | None = None
     person: str | None = None
     through: str | None = None
@@ -56,7 +56,7 @@ class Shows:
             yield self.topic.person(person)
 
 
-def stale_tags(session: Session) -> set[str]:
+def invalidated_tags(session: Session) -> set[str]:
     """What the work of this session has made stale so far."""
     found: set[str] = session.info.setdefault(STALE, set())
     return found
@@ -64,13 +64,15 @@ def stale_tags(session: Session) -> set[str]:
 
 @event.listens_for(Session, "before_flush")
 def _note_rows(session: Session, _context: Any, _instances: Any) -> None:
-    tags = stale_tags(session)
+    tags = invalidated_tags(session)
     with session.no_autoflush:
         for row in (*session.new, *session.dirty, *session.deleted):
             model = type(row)
-            for shows in model.__stale__:
+            for shows in model.__cache_tags__:
                 tags.update(_tags_of_row(session, row, shows))
-            if row in session.deleted or (row not in session.new and model.__shown_with__):
+            if row in session.deleted or (
+                row not in session.new and model.__cached_with_referrers__
+            ):
                 tags.update(_tags_of_referring(session, model, _is(row), frozenset()))
 
 
@@ -80,7 +82,7 @@ def _note_bulk(state: ORMExecuteState) -> None:
         return
     model: Any = state.bind_mapper.class_
     where = state.statement.whereclause  # type: ignore[attr-defined]  # an UPDATE or a DELETE
-    tags = stale_tags(state.session)
+    tags = invalidated_tags(state.session)
     tags.update(_tags_where(state.session, model, where))
     if state.is_delete:
         tags.update(_tags_of_referring(state.session, model, where, frozenset()))
@@ -91,14 +93,14 @@ def _is(row: Any) -> ColumnElement[bool]:
     return and_(*(column == value for column, value in identity))
 
 
-def _tags_of_row(session: Session, row: Any, shows: Shows) -> Iterable[str]:
+def _tags_of_row(session: Session, row: Any, shows: InvalidatesFor) -> Iterable[str]:
     """By the old and the new owner."""
     if shows.through:
         parent_model, key = _parent(type(row), shows.through)
         tags: set[str] = set()
         for parent in _values(row, shows.through):
             known = session.identity_map.get(session.identity_key(parent_model, parent))
-            for parent_shows in parent_model.__stale__:
+            for parent_shows in parent_model.__cache_tags__:
                 if known is not None:
                     tags.update(_tags_of_row(session, known, parent_shows))
                 else:
@@ -120,7 +122,7 @@ def _values(row: Any, name: str) -> Sequence[int]:
 
 def _tags_where(session: Session, model: Any, where: ColumnElement[bool] | None) -> set[str]:
     tags: set[str] = set()
-    for shows in model.__stale__:
+    for shows in model.__cache_tags__:
         if shows.through:
             parent_model, key = _parent(model, shows.through)
             ids = _filtered(select(getattr(model, shows.through)), where)
@@ -179,7 +181,7 @@ def _all_referring(model: Any) -> Iterator[Referring]:
 
 def _matters(found: Referring, seen: frozenset[Any]) -> bool:
     child, _, goes = found
-    if child.__stale__:
+    if child.__cache_tags__:
         return True
     if not goes or child in seen or len(child.__mapper__.primary_key) != 1:
         return False

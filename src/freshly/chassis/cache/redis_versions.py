@@ -9,7 +9,13 @@ from time import monotonic
 from redis.asyncio import Redis
 
 from freshly.chassis.cache.store import LONGEST_COMMIT, Versions
-from freshly.chassis.redis.client import REST, Courier, Link, RedisGone, RedisRefused
+from freshly.chassis.redis.client import (
+    REST,
+    CommandBatcher,
+    RedisClient,
+    RedisError,
+    RedisUnavailable,
+)
 
 CHANGING = b"~"  # instead of a version, while a transaction is about to commit
 LONGEST_MARK = 1.0  # seconds that a commit waits for it
@@ -57,21 +63,21 @@ end
 class RedisVersions:
     """A random version for each tag. A tag without one was changed, or never asked for."""
 
-    def __init__(self, link: Link, courier: Courier, prefix: str) -> None:
+    def __init__(self, link: RedisClient, batcher: CommandBatcher, prefix: str) -> None:
         self._link = link
-        self._courier = courier
+        self._batcher = batcher
         self._prefix = f"{prefix}:v:".encode()
-        self._unsaid: set[str] = set()  # what changed, and Redis has not been told
-        self._telling: set[str] = set()  # what it is being told just now
-        self._teller: asyncio.Task[None] | None = None
+        self._pending: set[str] = set()  # what changed, and Redis has not been told
+        self._sending: set[str] = set()  # what it is being told just now
+        self._retry_task: asyncio.Task[None] | None = None
 
     async def of(self, tags: Sequence[str]) -> Versions | None:
-        if self._unsaid or self._telling:
+        if self._pending or self._sending:
             return None  # others may be served from there; we know better
-        if self._courier.is_late:
+        if self._batcher.is_late:
             return None  # the database is nearer
-        asked = self._courier.ask("MGET", *map(self._key, tags))
-        if self._courier.has_failed:
+        asked = self._batcher.execute("MGET", *map(self._key, tags))
+        if self._batcher.has_failed:
             return None  # when it has answered this, it is asked as before
         try:
             found = await asked
@@ -82,11 +88,11 @@ class RedisVersions:
                 return tuple(version.decode("latin-1") for version in versions)
             if spoilt := [tag for tag, one in zip(tags, found, strict=True) if not _is_known(one)]:
                 await self._forget(spoilt)
-        except RedisGone:
+        except RedisUnavailable:
             pass
         return None
 
-    async def mark(self, tags: Iterable[str]) -> str:
+    async def begin_change(self, tags: Iterable[str]) -> str:
         wanted, mark = list(tags), secrets.token_hex(4)
         # Others go on serving what they have until they see the mark. One call may be late without
         # Redis being gone, so only when it is taken for gone by all is there nobody to be told.
@@ -94,60 +100,60 @@ class RedisVersions:
         while self._link.is_well and monotonic() < until:
             try:
                 await self._run(MARK, wanted, mark)
-            except RedisRefused:  # a full one takes no mark, but forgets
-                with suppress(RedisGone):
+            except RedisError:  # a full one takes no mark, but forgets
+                with suppress(RedisUnavailable):
                     await self._forget(wanted)
-            except RedisGone:
+            except RedisUnavailable:
                 continue
             break
         return mark
 
-    async def expire(self, tags: Iterable[str], mark: str) -> None:
+    async def commit_change(self, tags: Iterable[str], mark: str) -> None:
         wanted = set(tags)
         try:
             await self._expire(wanted, mark)
-        except RedisGone:
-            self._leave_unsaid(wanted)
+        except RedisUnavailable:
+            self._send_later(wanted)
 
-    async def doubt(self, tags: Iterable[str], mark: str) -> None:
+    async def change_unknown(self, tags: Iterable[str], mark: str) -> None:
         wanted = set(tags)
         try:
             await self._run(MARK, wanted, mark)  # for as long again
-        except RedisGone:
-            self._leave_unsaid(wanted)
+        except RedisUnavailable:
+            self._send_later(wanted)
 
-    def _leave_unsaid(self, tags: set[str]) -> None:
-        self._unsaid |= tags
-        if self._teller is None or self._teller.done():
-            self._teller = asyncio.create_task(self._tell())
+    def _send_later(self, tags: set[str]) -> None:
+        self._pending |= tags
+        if self._retry_task is None or self._retry_task.done():
+            self._retry_task = asyncio.create_task(self._send_pending())
 
     async def _expire(self, tags: Iterable[str], mark: str) -> None:
         try:
             await self._run(EXPIRE, tags, mark)
-        except RedisRefused:
+        except RedisError:
             await self._forget(tags)
 
     async def _run(self, script: str, tags: Iterable[str], mark: str) -> None:
         keys = [self._key(tag) for tag in tags]
         arguments = (mark, LONGEST_COMMIT)
-        await self._link.ask(lambda client: client.eval(script, len(keys), *keys, *arguments))
+        await self._link.execute(lambda client: client.eval(script, len(keys), *keys, *arguments))
 
     async def _forget(self, tags: Iterable[str]) -> None:
         """Whatever is there. Works in a Redis that is full, too."""
         keys = [self._key(tag) for tag in tags]
-        await self._link.ask(lambda client: client.delete(*keys))
+        await self._link.execute(lambda client: client.delete(*keys))
 
-    async def _tell(self) -> None:
+    async def _send_pending(self) -> None:
         """Until Redis knows what has changed meanwhile, this process keeps nothing."""
-        while self._unsaid:
+        while self._pending:
             await asyncio.sleep(REST)
             # What changes again meanwhile is not said by this, and has to be said again.
-            self._telling, self._unsaid = self._unsaid, set()
+            self._sending, self._pending = self._pending, set()
             try:
-                await self._expire(self._telling, mark="")
-            except RedisGone:
-                self._unsaid |= self._telling
-            self._telling = set()
+                await self._expire(self._sending, mark="")
+            except RedisUnavailable:
+                self._pending |= self._sending
+            self._sending = set()
 
     def _key(self, tag: str) -> bytes:
         return self._prefix + tag.encode()
@@ -163,13 +169,13 @@ class RedisVersions:
             found: list[bytes | None] = (await pipeline.execute())[-1]
             return found
 
-        return await self._link.ask(call)
+        return await self._link.execute(call)
 
     async def close(self) -> None:
-        if self._teller is not None:
-            self._teller.cancel()
+        if self._retry_task is not None:
+            self._retry_task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._teller
+                await self._retry_task
 
 
 def _is_known(version: bytes | None) -> bool:

@@ -22,9 +22,9 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from msgspec.json import Encoder
 from pydantic import TypeAdapter
 
-from freshly.chassis.cache.invalidation import Topic
-from freshly.chassis.data.pagination import Slice
-from freshly.chassis.web.etags import Kept, digest
+from freshly.chassis.cache.invalidation import CacheTopic
+from freshly.chassis.data.pagination import PageRows
+from freshly.chassis.web.etags import CachedBody, etag_of
 
 Arguments = ParamSpec("Arguments")
 Decoded = TypeVar("Decoded")
@@ -39,7 +39,7 @@ AROUND_AN_ENTRY = 600  # bytes that Python takes for one, its key and its place
 class Entry:
     versions: Versions
     until: float  # monotonic
-    kept: Kept
+    kept: CachedBody
     value: Any = None  # what the body decodes to, for readers in this process
 
     @property
@@ -53,26 +53,26 @@ class TagVersions(Protocol):
     async def of(self, tags: Sequence[str]) -> Versions | None:
         """None while one of them is being changed, or nobody can tell: then nothing is kept."""
 
-    async def mark(self, tags: Iterable[str]) -> str:
+    async def begin_change(self, tags: Iterable[str]) -> str:
         """They are about to change: until they have expired, nothing is kept under them.
 
         Gives the mark, which is this change's own: others may change the same at the same time.
         """
 
-    async def expire(self, tags: Iterable[str], mark: str) -> None:
+    async def commit_change(self, tags: Iterable[str], mark: str) -> None:
         """They have changed. What was kept under them is stale."""
 
-    async def doubt(self, tags: Iterable[str], mark: str) -> None:
+    async def change_unknown(self, tags: Iterable[str], mark: str) -> None:
         """Nobody knows whether they have changed, and it may come yet: the mark stays a while."""
 
 
 class SharedEntries(Protocol):
     """Where processes find what others have kept. It may forget, and never fails."""
 
-    async def get(self, key: str) -> tuple[Versions, Kept, float] | None:
+    async def get(self, key: str) -> tuple[Versions, CachedBody, float] | None:
         """And until when it may be served, in Unix time."""
 
-    async def put(self, key: str, versions: Versions, kept: Kept, ttl: timedelta) -> None: ...
+    async def put(self, key: str, versions: Versions, kept: CachedBody, ttl: timedelta) -> None: ...
 
     def loading(self, key: str) -> AbstractAsyncContextManager[None]:
         """Entered by one process at a time, for as long as that takes others to find an entry."""
@@ -93,17 +93,17 @@ class MemoryVersions:
         get, unknown = self._versions.get, self._unknown
         return tuple([get(tag, unknown) for tag in tags])
 
-    async def mark(self, tags: Iterable[str]) -> str:
+    async def begin_change(self, tags: Iterable[str]) -> str:
         for tag in tags:
             self._changing[tag] = self._changing.get(tag, 0) + 1
         return ""
 
-    async def doubt(self, tags: Iterable[str], mark: str) -> None:
+    async def change_unknown(self, tags: Iterable[str], mark: str) -> None:
         del mark
         loop = asyncio.get_running_loop()
         loop.call_later(LONGEST_COMMIT, self._expire, frozenset(tags))
 
-    async def expire(self, tags: Iterable[str], mark: str) -> None:
+    async def commit_change(self, tags: Iterable[str], mark: str) -> None:
         del mark
         self._expire(tags)
 
@@ -121,13 +121,13 @@ class MemoryVersions:
         return str(next(self._numbers))
 
 
-class NotShared:
+class LocalEntries:
     """The entries of one process: there is nobody to share with."""
 
     async def get(self, key: str) -> None:
         del key
 
-    async def put(self, key: str, versions: Versions, kept: Kept, ttl: timedelta) -> None: ...
+    async def put(self, key: str, versions: Versions, kept: CachedBody, ttl: timedelta) -> None: ...
 
     @asynccontextmanager
     async def loading(self, key: str) -> Any:
@@ -135,32 +135,32 @@ class NotShared:
         yield
 
 
-class Off:
+class DisabledVersions:
     """Versions that nobody can tell: nothing is ever kept."""
 
     async def of(self, tags: Sequence[str]) -> None:
         del tags
 
-    async def mark(self, tags: Iterable[str]) -> str:
+    async def begin_change(self, tags: Iterable[str]) -> str:
         del tags
         return ""
 
-    async def expire(self, tags: Iterable[str], mark: str) -> None: ...
+    async def commit_change(self, tags: Iterable[str], mark: str) -> None: ...
 
-    async def doubt(self, tags: Iterable[str], mark: str) -> None: ...
+    async def change_unknown(self, tags: Iterable[str], mark: str) -> None: ...
 
 
-def _untold(_outcome: str) -> None:
+def _ignore(_outcome: str) -> None:
     pass
 
 
 @dataclass
 class Cache:
     versions: TagVersions
-    shared: SharedEntries = field(default_factory=NotShared)
+    shared: SharedEntries = field(default_factory=LocalEntries)
     largest: int = 32 * 2**20  # bytes, about, for what this process keeps
     ttl: timedelta = timedelta(minutes=5)
-    told: Callable[[str], None] = _untold  # what came of a read: hit, miss or uncached
+    on_read: Callable[[str], None] = _ignore  # what came of a read: hit, miss or uncached
 
     def __post_init__(self) -> None:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
@@ -171,7 +171,7 @@ class Cache:
         self,
         key: str,
         tags: Sequence[str],
-        load: Callable[[], Awaitable[Kept]],
+        load: Callable[[], Awaitable[CachedBody]],
     ) -> Entry:
         """What is kept under the key, or what `load` gives, which is then kept.
 
@@ -179,7 +179,7 @@ class Cache:
         """
         versions = await self.versions.of(tags)
         if versions is None:
-            self.told("uncached")
+            self.on_read("uncached")
             return Entry((), 0, await load())
         return await self._current(key, versions, load)
 
@@ -193,12 +193,12 @@ class Cache:
         """The same, of what is no answer: written only to be kept, decoded once in each process."""
         versions = await self.versions.of(tags)
         if versions is None:
-            self.told("uncached")
+            self.on_read("uncached")
             return await load()
 
-        async def write() -> Kept:
+        async def write() -> CachedBody:
             body = kind.dump_json(await load())
-            return Kept(body, digest(body))
+            return CachedBody(body, etag_of(body))
 
         entry = await self._current(key, versions, write)
         if entry.value is None:
@@ -207,17 +207,17 @@ class Cache:
         return value
 
     async def _current(
-        self, key: str, versions: Versions, load: Callable[[], Awaitable[Kept]]
+        self, key: str, versions: Versions, load: Callable[[], Awaitable[CachedBody]]
     ) -> Entry:
         entry = self._entries.get(key)
         if entry is not None and entry.versions == versions and entry.until > monotonic():
             self._entries.move_to_end(key)
-            self.told("hit")
+            self.on_read("hit")
             return entry
         return await self._once(key, versions, load)
 
     async def _once(
-        self, key: str, versions: Versions, load: Callable[[], Awaitable[Kept]]
+        self, key: str, versions: Versions, load: Callable[[], Awaitable[CachedBody]]
     ) -> Entry:
         """Whoever comes after a commit has other versions, and does not wait for an older load."""
         flight = (key, versions)
@@ -246,7 +246,7 @@ class Cache:
             del self._loads[flight]
 
     async def _found_or_loaded(
-        self, key: str, versions: Versions, load: Callable[[], Awaitable[Kept]]
+        self, key: str, versions: Versions, load: Callable[[], Awaitable[CachedBody]]
     ) -> Entry:
         if (found := await self._found(key, versions)) is not None:
             return found
@@ -254,7 +254,7 @@ class Cache:
         async with self.shared.loading(f"{key}@{','.join(versions)}"):
             if (found := await self._found(key, versions)) is not None:
                 return found
-            self.told("miss")
+            self.on_read("miss")
             kept = await load()
             await self.shared.put(key, versions, kept, self.ttl)
         return self._keep(key, versions, kept, self.ttl.total_seconds())
@@ -263,12 +263,12 @@ class Cache:
         found = await self.shared.get(key)
         if found is None or found[0] != versions:
             return None
-        self.told("hit")
+        self.on_read("hit")
         _, kept, until = found
         left = min(until - time(), self.ttl.total_seconds())  # clocks may differ
         return self._keep(key, versions, kept, left)
 
-    def _keep(self, key: str, versions: Versions, kept: Kept, seconds: float) -> Entry:
+    def _keep(self, key: str, versions: Versions, kept: CachedBody, seconds: float) -> Entry:
         entry = Entry(versions, monotonic() + seconds, kept)
         if (old := self._entries.pop(key, None)) is not None:
             self._size -= old.size
@@ -296,10 +296,10 @@ class Reader(Protocol):
     """A service that reads, each time in a unit of work of its own."""
 
     @property
-    def units(self) -> HasUnits: ...
+    def db(self) -> HasUnits: ...
 
 
-class Named(Protocol):
+class HasTag(Protocol):
     """An Owner: `f3` is a family, `p7` a person."""
 
     @property
@@ -307,13 +307,13 @@ class Named(Protocol):
 
 
 Service = TypeVar("Service", bound=Reader)
-Owner = TypeVar("Owner", bound=Named)
-Read = Callable[Concatenate[Service, Owner, Arguments], Coroutine[Any, Any, Slice[Any]]]
-CachedRead = Callable[Concatenate[Service, Owner, Arguments], Coroutine[Any, Any, Kept]]
+Owner = TypeVar("Owner", bound=HasTag)
+Read = Callable[Concatenate[Service, Owner, Arguments], Coroutine[Any, Any, PageRows[Any]]]
+CachedRead = Callable[Concatenate[Service, Owner, Arguments], Coroutine[Any, Any, CachedBody]]
 
 
 def cached(
-    *topics: Topic,
+    *topics: CacheTopic,
 ) -> Callable[[Read[Service, Owner, Arguments]], CachedRead[Service, Owner, Arguments]]:
     """Keeps what a service's read gives for an Owner, as the bytes of its JSON.
 
@@ -331,8 +331,8 @@ def cached(
 
         async def cached_read(
             self: Service, owner: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs
-        ) -> Kept:
-            async def load() -> Kept:
+        ) -> CachedBody:
+            async def load() -> CachedBody:
                 return written(await read(self, owner, *args, **kwargs))
 
             tags = [topic.of(owner.tag) for topic in topics]
@@ -340,7 +340,7 @@ def cached(
                 if several := getattr(argument, "tags", None):
                     tags += _tags(topics, several)
             key = f"{name}({owner.tag},{_written(args)},{_written(kwargs)})"
-            return (await self.units.cache.read(key, tags, load)).kept
+            return (await self.db.cache.read(key, tags, load)).kept
 
         update_wrapper(cached_read, read)
         return cached_read
@@ -349,7 +349,7 @@ def cached(
 
 
 @lru_cache(maxsize=MANY)
-def _tags(topics: Sequence[Topic], owners: Sequence[str]) -> Sequence[str]:
+def _tags(topics: Sequence[CacheTopic], owners: Sequence[str]) -> Sequence[str]:
     return [topic.of(owner) for owner in owners for topic in topics]
 
 
@@ -360,13 +360,13 @@ def _written(arguments: tuple[Any, ...] | Mapping[str, Any]) -> str:
 _json = Encoder()
 
 
-def written(found: Slice[Any]) -> Kept:
+def written(found: PageRows[Any]) -> CachedBody:
     """Of records that have the schema's fields already, in the schema's order."""
     body = _json.encode(found.items)
-    return Kept(body, digest(body, found.next_cursor), found.next_cursor)
+    return CachedBody(body, etag_of(body, found.next_cursor), found.next_cursor)
 
 
-def packed(versions: Versions, kept: Kept, until: float) -> bytes:
+def packed(versions: Versions, kept: CachedBody, until: float) -> bytes:
     """For a store outside of this process: a line of JSON, then the body. `until` is Unix time."""
     head = {
         "versions": versions,
@@ -377,16 +377,16 @@ def packed(versions: Versions, kept: Kept, until: float) -> bytes:
     return json.dumps(head).encode() + b"\n" + gzip.compress(kept.body, 1)
 
 
-def unpacked(stored: bytes) -> tuple[Versions, Kept, float] | None:
+def unpacked(stored: bytes) -> tuple[Versions, CachedBody, float] | None:
     """None if it is nothing of ours, or was damaged: the digest must fit the body."""
     line, _, rest = stored.partition(b"\n")
     try:
         head = json.loads(line)
         body = gzip.decompress(rest)
         versions = tuple(str(version) for version in head["versions"])
-        kept = Kept(body, str(head["etag"]), head["next"])
+        kept = CachedBody(body, str(head["etag"]), head["next"])
         until = float(head["until"])
     except (ValueError, KeyError, TypeError, OSError, EOFError, RecursionError, zlib.error):
         return None
-    fits = digest(body, kept.next_cursor) == kept.etag
+    fits = etag_of(body, kept.next_cursor) == kept.etag
     return (versions, kept, until) if fits else None

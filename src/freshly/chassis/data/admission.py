@@ -21,7 +21,7 @@ SHARE_OF_A_LANE = 0.4
 WAITING_FOR_EACH = 10
 
 
-def part_of(path: str) -> str:
+def route_group(path: str) -> str:
     """The first word of a path."""
     return path.split("/", 2)[1] if path[:1] == "/" else path
 
@@ -36,7 +36,7 @@ class _Waiting:
     turn: asyncio.Future[None]
 
 
-class Gate:
+class AdmissionControl:
     """Lets `capacity` in. More wait their turn, up to `longest` seconds and ten times as many;
     whoever comes then is told to come again, instead of joining a queue without end."""
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from freshly.chassis.data import sqlite
-from freshly.chassis.resilience.awake_timeout import Patience
+from freshly.chassis.resilience.awake_timeout import AwakeTimeout
 
 LOCK_WAIT = 3  # seconds until a locked table is a 503; with the wait at the gate, 5
 CONNECTS_WITHIN = 1.5  # seconds
@@ -60,13 +60,13 @@ def create_engine(
         options = {"server_settings": {**DIRECT, **limit}}
     if statement_timeout:  # the server ends it; who never hears of that gives up by himself
         options = {**options, "command_timeout": statement_timeout + LATE}
-    options = {"async_creator_fn": _Door().connect, **options}
+    options = {"async_creator_fn": ConnectLimiter().connect, **options}
     engine = create_async_engine(url, pool_recycle=OLDEST, connect_args=options, **sizes)
     _ask_before_use(engine)
     return engine
 
 
-class _Door:
+class ConnectLimiter:
     """The way to new connections, a few at a time.
 
     Fifty who connect at once slow each other down until all of them are late. Who waits for his
@@ -84,7 +84,7 @@ class _Door:
             if self._given_up > given_up:
                 raise TimeoutError
             try:
-                async with Patience(CONNECTS_WITHIN):
+                async with AwakeTimeout(CONNECTS_WITHIN):
                     return await _connect(*args, **options)
             except TimeoutError:
                 self._given_up += 1

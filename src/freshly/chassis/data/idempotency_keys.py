@@ -25,7 +25,7 @@ NONCE = 12  # bytes
 Headers = Sequence[tuple[str, str]]
 
 
-class KeptAnswer(Base):
+class IdempotencyRecord(Base):
     """A claim while the work is going on, then its answer."""
 
     __tablename__ = "idempotency_keys"
@@ -41,7 +41,7 @@ class KeptAnswer(Base):
     sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
-answers = KeptAnswer.__table__.c
+answers = IdempotencyRecord.__table__.c
 FOUND = (answers.fingerprint, answers.status, answers.sealed)
 
 
@@ -70,7 +70,7 @@ class Answer:
     body: bytes
 
 
-class Seal:
+class ResponseCipher:
     """Keys for finding and for sealing, derived from the secret of this installation."""
 
     def __init__(self, secret: str) -> None:
@@ -96,7 +96,7 @@ class Seal:
 
 
 @dataclass
-class KeptAnswers:
+class IdempotencyRecords:
     session: Session
 
     async def claim(self, claim: Claim, seconds: int = KEPT_FOR) -> Found | None:
@@ -114,7 +114,7 @@ class KeptAnswers:
             "sealed": None,
         }
         taken = await connection.execute(
-            insert_into(connection, KeptAnswer)
+            insert_into(connection, IdempotencyRecord)
             .values(id=claim.id, **values)
             .on_conflict_do_update(
                 index_elements=[answers.id], set_=values, where=answers.expires_at <= now()
@@ -134,20 +134,20 @@ class KeptAnswers:
 
     async def keep(self, claim: Claim, status: int, sealed: bytes) -> None:
         await (await self._connection()).execute(
-            update(KeptAnswer)
+            update(IdempotencyRecord)
             .where(answers.id == claim.id, answers.holder == claim.holder)
             .values(status=status, sealed=sealed, expires_at=later(KEPT_FOR))
         )
 
     async def release(self, claim: Claim) -> None:
         await (await self._connection()).execute(
-            delete(KeptAnswer).where(answers.id == claim.id, answers.holder == claim.holder)
+            delete(IdempotencyRecord).where(answers.id == claim.id, answers.holder == claim.holder)
         )
 
     async def purge(self) -> int:
         """Drops what nobody can ask for any more; how many they were."""
         gone = await (await self._connection()).execute(
-            delete(KeptAnswer).where(answers.expires_at <= now())
+            delete(IdempotencyRecord).where(answers.expires_at <= now())
         )
         return gone.rowcount
 

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, FromClause, Integer, Select, and_, bindpar
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from freshly.chassis.data.queries import Found, Question
+from freshly.chassis.data.queries import CompiledQuery, Found
 from freshly.chassis.data.types import Quantity, QuantityText
 from freshly.chassis.errors import Unprocessable
 
@@ -63,7 +63,7 @@ def next_link(request: Request, cursor: str) -> str:
 
 
 @dataclass(frozen=True)
-class Slice(Generic[Item]):
+class PageRows(Generic[Item]):
     items: Sequence[Item]
     next_cursor: str | None
 
@@ -85,7 +85,7 @@ async def paginate(
     *,
     columns: bool = False,
     newest_first: bool = False,
-) -> Slice[Any]:
+) -> PageRows[Any]:
     """Entities, or rows of `columns`; ascending by keys, the last of which is unique.
 
     `newest_first` is descending.
@@ -98,33 +98,33 @@ async def paginate(
     found = await session.execute(statement.limit(limit + 1))
     rows: Sequence[Any] = found.all() if columns else found.scalars().all()
     if len(rows) <= limit:
-        return Slice(rows, None)
+        return PageRows(rows, None)
     items = rows[:limit]
-    return Slice(items, _encode([getattr(items[-1], key.key or "") for key in keys]))
+    return PageRows(items, _encode([getattr(items[-1], key.key or "") for key in keys]))
 
 
 class Asked(Protocol):
     """Units of work."""
 
-    async def ask(self, question: Question, **asked: Any) -> Found: ...
+    async def fetch(self, question: CompiledQuery, **asked: Any) -> Found: ...
 
 
-def shown(
+def columns_for(
     schema: type[BaseModel], table: FromClause, *others: ColumnElement[Any]
 ) -> list[ColumnElement[Any]]:
     """Columns for the fields of a schema, in its order: of a table, or others by their label."""
     known = {column.key: column for column in (*table.c, *others)}
-    return [as_shown(known[name]) for name in schema.model_fields]
+    return [as_text(known[name]) for name in schema.model_fields]
 
 
-def as_shown(column: ColumnElement[Any]) -> ColumnElement[Any]:
+def as_text(column: ColumnElement[Any]) -> ColumnElement[Any]:
     """As it is in an answer, where the database has that for less."""
     if isinstance(column.type, Quantity):
         return type_coerce(column, QuantityText()).label(column.key)
     return column
 
 
-class Listing:
+class KeysetQuery:
     """A list of rows that is asked for so often that its statements are built once.
 
     Ascending by keys, the last of which is unique. `within` makes of a page's statement one with
@@ -135,17 +135,17 @@ class Listing:
         self,
         statement: Select[Any],
         *keys: ColumnElement[Any],
-        within: Callable[[Select[Any]], Select[Any]] | None = None,
+        with_children: Callable[[Select[Any]], Select[Any]] | None = None,
     ) -> None:
         self._keys = keys
-        self._has_parts = within is not None
-        finished = within or (lambda page: page)
+        self._has_parts = with_children is not None
+        finished = with_children or (lambda page: page)
         page = statement.order_by(*keys).limit(bindparam("limit", type_=Integer))
         last = [bindparam(f"last_{place}", type_=key.type) for place, key in enumerate(keys)]
-        self._first = Question(finished(page))
-        self._next = Question(finished(page.where(_after(keys, last))))
+        self._first = CompiledQuery(finished(page))
+        self._next = CompiledQuery(finished(page.where(_after(keys, last))))
 
-    async def page(self, units: Asked, query: ListQuery, **asked: Any) -> tuple[Found, str | None]:
+    async def page(self, db: Asked, query: ListQuery, **asked: Any) -> tuple[Found, str | None]:
         """By the statement's own parameters, and where the next page begins. Raises BadCursor."""
         limit = query.limit or LONGEST_LIST
         question = self._first
@@ -153,7 +153,7 @@ class Listing:
             question = self._next
             last = _decode(query.cursor, self._keys)
             asked |= {f"last_{place}": value for place, value in enumerate(last)}
-        found = await units.ask(question, limit=limit + 1, **asked)
+        found = await db.fetch(question, limit=limit + 1, **asked)
         keys = [found.columns[key.key or ""] for key in self._keys]
         if self._has_parts and len(found) > limit:
             limit = _end_of_page(keys[-1], limit)
@@ -233,7 +233,7 @@ Listed = Annotated[ListQuery, Query()]
 AnyListQuery = TypeVar("AnyListQuery", bound=ListQuery)
 
 
-def documented(model: type[ListQuery]) -> dict[str, Any]:
+def query_parameters(model: type[ListQuery]) -> dict[str, Any]:
     """The `openapi_extra=` of a route that takes `asked(request, model)`."""
     fields = model.model_json_schema()["properties"]
     return {
@@ -244,7 +244,7 @@ def documented(model: type[ListQuery]) -> dict[str, Any]:
     }
 
 
-def asked(request: Request, model: type[AnyListQuery]) -> AnyListQuery:
+def parse_query(request: Request, model: type[AnyListQuery]) -> AnyListQuery:
     """The query of a request, for the routes that are asked most.
 
     FastAPI takes 27 microseconds to find that nothing is asked for, as it mostly is.
@@ -259,8 +259,8 @@ def asked(request: Request, model: type[AnyListQuery]) -> AnyListQuery:
         ) from error
 
 
-LISTED = documented(ListQuery)
+LIST_PARAMETERS = query_parameters(ListQuery)
 
 
-def listed(request: Request) -> ListQuery:
-    return asked(request, ListQuery)
+def parse_list_query(request: Request) -> ListQuery:
+    return parse_query(request, ListQuery)

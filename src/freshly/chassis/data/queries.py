@@ -44,12 +44,12 @@ class Found:
     def first(self, number: int) -> "Found":
         return Found({name: column[:number] for name, column in self.columns.items()})
 
-    def records(self, kind: type[Record]) -> list[Record]:
+    def as_structs(self, kind: type[Record]) -> list[Record]:
         """One for each row; its fields are columns."""
         return list(map(kind, *[self.columns[name] for name in kind.__struct_fields__]))
 
 
-def record_of(schema: type[BaseModel]) -> type[Struct]:
+def struct_for(schema: type[BaseModel]) -> type[Struct]:
     """What is written as JSON as that schema is, from values that need no looking at.
 
     To validate thousands of values that come from typed columns takes as long as to read them, and
@@ -59,7 +59,7 @@ def record_of(schema: type[BaseModel]) -> type[Struct]:
 
 
 @dataclass(frozen=True)
-class _Form:
+class DialectSql:
     """A statement as one kind of database takes it."""
 
     sql: str
@@ -69,7 +69,7 @@ class _Form:
     converted: Sequence[tuple[int, ColumnFromDriver]]  # columns that a driver gives in another form
 
     @classmethod
-    def of(cls, statement: Select[Any], dialect: Dialect) -> "_Form":
+    def of(cls, statement: Select[Any], dialect: Dialect) -> "DialectSql":
         compiled: Any = statement.compile(dialect=dialect)
         taken = [compiled.binds[name] for name in compiled.positiontup]
         columns = list(statement.selected_columns)
@@ -93,18 +93,18 @@ class _Form:
         return Found(dict(zip(self.names, columns, strict=True)))
 
 
-class Question:
+class CompiledQuery:
     """A statement with parameters, whose columns have names of their own."""
 
     def __init__(self, statement: Select[Any]) -> None:
         self.statement = statement
-        self._forms: dict[str, _Form] = {}
+        self._forms: dict[str, DialectSql] = {}
 
-    async def put(self, driver: Any, dialect: Dialect, asked: Mapping[str, Any]) -> Found:
+    async def run(self, driver: Any, dialect: Dialect, asked: Mapping[str, Any]) -> Found:
         """To a driver's connection, in whatever transaction that is. Raises OperationalError."""
         form = self._forms.get(dialect.name)
         if form is None:
-            form = self._forms[dialect.name] = _Form.of(self.statement, dialect)
+            form = self._forms[dialect.name] = DialectSql.of(self.statement, dialect)
         values = form.values(asked)
         statements.inc()
         try:
@@ -146,7 +146,7 @@ class _Loan:
         self.connection.close()
 
 
-class Desk:
+class ReadPool:
     """Puts questions, each on its own, outside of any transaction.
 
     To take a connection from SQLAlchemy's pool and to give it back needs a greenlet, and takes
@@ -170,10 +170,10 @@ class Desk:
         """Connections that nobody uses, and nobody but a question gets."""
         return len(self._at_hand)
 
-    async def put(self, question: Question, asked: Mapping[str, Any]) -> Found:
+    async def run(self, question: CompiledQuery, asked: Mapping[str, Any]) -> Found:
         loan = await self._take()
         try:
-            found = await question.put(loan.driver, self._dialect, asked)
+            found = await question.run(loan.driver, self._dialect, asked)
         except Exception as error:
             await greenlet_spawn(loan.connection.invalidate, error)
             raise

@@ -19,13 +19,13 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
-from freshly.chassis.cache.invalidation import Shows, stale_tags
-from freshly.chassis.cache.store import Cache, Off
-from freshly.chassis.data.admission import Gate
+from freshly.chassis.cache.invalidation import InvalidatesFor, invalidated_tags
+from freshly.chassis.cache.store import Cache, DisabledVersions
+from freshly.chassis.data.admission import AdmissionControl
 from freshly.chassis.data.engine import LOCK_WAIT
-from freshly.chassis.data.queries import Desk, Found, Question
+from freshly.chassis.data.queries import CompiledQuery, Found, ReadPool
 from freshly.chassis.data.types import Instant, now
-from freshly.chassis.data.watchdog import Pulse
+from freshly.chassis.data.watchdog import DatabaseWatchdog
 from freshly.chassis.errors import AppError, Unavailable
 
 # As PostgreSQL names them by itself, because existing databases were named by it.
@@ -40,8 +40,8 @@ ALONE_WAITS = 30  # seconds, of tools that nobody waits for
 ENQUEUED = "enqueued"  # in the `info` of a session that asks for work
 Session = AsyncSession  # for signatures outside of the layers that know SQLAlchemy
 # What a request's unit of work begins with, by this name in the request's scope.
-FIRST = "freshly.first_in_unit_of_work"
-First = Callable[[AsyncSession], Awaitable[None]]
+ON_TRANSACTION_START = "freshly.first_in_unit_of_work"
+TransactionHook = Callable[[AsyncSession], Awaitable[None]]
 
 
 class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False, repr=False):
@@ -49,9 +49,9 @@ class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False, repr=Fals
     type_annotation_map = {datetime: Instant()}
     __mapper_args__ = {"eager_defaults": True}  # updated_at comes back with the UPDATE
 
-    __stale__: ClassVar[Sequence[Shows]] = ()
+    __cache_tags__: ClassVar[Sequence[InvalidatesFor]] = ()
     # Do answers show something of a row wherever another row refers to it, such as its name?
-    __shown_with__: ClassVar[bool] = False
+    __cached_with_referrers__: ClassVar[bool] = False
 
 
 class Created(MappedAsDataclass, kw_only=True, eq=False, repr=False):
@@ -66,21 +66,21 @@ class Updated(MappedAsDataclass, kw_only=True, eq=False, repr=False):
     )
 
 
-class UnitsOfWork:
+class Database:
     """Makes units of work. Endpoints that call out take this, never a request-long session."""
 
     def __init__(
         self,
         engine: AsyncEngine,
         cache: Cache | None = None,
-        gate: Gate | None = None,
-        pulse: Pulse | None = None,
+        admission: AdmissionControl | None = None,
+        watchdog: DatabaseWatchdog | None = None,
     ) -> None:
         self.engine = engine
-        self.cache = cache or Cache(Off())
-        self._desk = Desk(engine)
-        self.gate = gate or Gate(self._desk.connections, longest=ALONE_WAITS)
-        self.pulse = pulse or Pulse()
+        self.cache = cache or Cache(DisabledVersions())
+        self._desk = ReadPool(engine)
+        self.admission = admission or AdmissionControl(self._desk.connections, longest=ALONE_WAITS)
+        self.watchdog = watchdog or DatabaseWatchdog()
         make = partial(async_sessionmaker, expire_on_commit=False, autoflush=False)
         self._writing = make(engine.execution_options(writes=True))
         alone = engine.dialect.name == "sqlite"
@@ -93,7 +93,7 @@ class UnitsOfWork:
         self._turn = asyncio.Lock() if alone else None
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncSession]:
+    async def write(self) -> AsyncIterator[AsyncSession]:
         """One transaction: all of it, or nothing.
 
         An error rolls back, except one that is itself a fact to be kept (`AppError.keeps_work`).
@@ -116,8 +116,8 @@ class UnitsOfWork:
 
     @asynccontextmanager
     async def _entered(self) -> AsyncIterator[None]:
-        async with _Inside(self.gate, self.pulse):
-            if self.gate.taken + self._desk.at_hand > self.gate.capacity:
+        async with _Inside(self.admission, self.watchdog):
+            if self.admission.taken + self._desk.at_hand > self.admission.capacity:
                 await self._desk.make_room()
             yield
 
@@ -126,26 +126,26 @@ class UnitsOfWork:
         kept: AppError | None = None
         versions = self.cache.versions
         marked: set[str] = set()
-        mark, ended = "", versions.expire
+        mark, ended = "", versions.commit_change
         try:
             async with self._writing() as session, session.begin():
                 try:
                     yield session
                 except AppError as error:
-                    if not error.keeps_work:
+                    if not error.commit_on_error:
                         raise
                     kept = error
                 await session.flush()
                 # Before the commit, so that even if this process dies right after it, nobody is
                 # served what was kept before.
-                marked = stale_tags(session.sync_session)
+                marked = invalidated_tags(session.sync_session)
                 if marked:
-                    mark = await versions.mark(marked)
-                ended = versions.doubt
-            ended = versions.expire
+                    mark = await versions.begin_change(marked)
+                ended = versions.change_unknown
+            ended = versions.commit_change
         except DBAPIError as error:
             if not error.connection_invalidated:  # the database has said no
-                ended = versions.expire
+                ended = versions.commit_change
             raise
         finally:
             if marked:
@@ -156,49 +156,49 @@ class UnitsOfWork:
             raise kept
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncSession]:
+    async def read(self) -> AsyncIterator[AsyncSession]:
         async with self._entered(), self._reading() as session:
             yield session
 
-    async def ask(self, question: Question, **asked: Any) -> Found:
+    async def fetch(self, question: CompiledQuery, **asked: Any) -> Found:
         """What one statement finds that is alone: a quarter of what it costs in a session."""
-        async with _Inside(self.gate, self.pulse):
-            found = await self._desk.put(question, asked)
-            self.pulse.answered()
+        async with _Inside(self.admission, self.watchdog):
+            found = await self._desk.run(question, asked)
+            self.watchdog.answered()
             return found
 
 
 class _Inside:
     """Inside the gate, and watched."""
 
-    __slots__ = ("_gate", "_lane", "_pulse", "_unit")
+    __slots__ = ("_admission", "_lane", "_unit", "_watchdog")
 
-    def __init__(self, gate: Gate, pulse: Pulse) -> None:
-        self._gate, self._pulse = gate, pulse
+    def __init__(self, admission: AdmissionControl, watchdog: DatabaseWatchdog) -> None:
+        self._admission, self._watchdog = admission, watchdog
 
     async def __aenter__(self) -> None:
-        self._pulse.check()
-        self._lane = await self._gate.enter()
+        self._watchdog.check()
+        self._lane = await self._admission.enter()
         try:
-            self._unit = self._pulse.begin()
+            self._unit = self._watchdog.begin()
         except BaseException:
-            self._gate.leave(self._lane)
+            self._admission.leave(self._lane)
             raise
 
     async def __aexit__(self, *_: object) -> None:
-        self._pulse.end(self._unit)
-        self._gate.leave(self._lane)
+        self._watchdog.end(self._unit)
+        self._admission.leave(self._lane)
 
 
-class Within(UnitsOfWork):
+class TransactionReader(Database):
     """Reads what a unit of work that is still going on would leave behind, in its transaction."""
 
     def __init__(self, session: AsyncSession) -> None:
-        self.cache = Cache(Off())
+        self.cache = Cache(DisabledVersions())
         self._session = session
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncSession]:
+    async def read(self) -> AsyncIterator[AsyncSession]:
         # Its own session, which knows none of the rows that the other has loaded and changed.
         connection = await self._session.connection()
         async with AsyncSession(
@@ -209,29 +209,29 @@ class Within(UnitsOfWork):
         ) as session:
             yield session
 
-    async def ask(self, question: Question, **asked: Any) -> Found:
-        return await ask_within(self._session, question, **asked)
+    async def fetch(self, question: CompiledQuery, **asked: Any) -> Found:
+        return await fetch_within(self._session, question, **asked)
 
 
-async def ask_within(session: AsyncSession, question: Question, **asked: Any) -> Found:
+async def fetch_within(session: AsyncSession, question: CompiledQuery, **asked: Any) -> Found:
     """In the session's transaction."""
     connection = await session.connection()
     driver = (await connection.get_raw_connection()).driver_connection
-    return await question.put(driver, connection.dialect, asked)
+    return await question.run(driver, connection.dialect, asked)
 
 
-async def _units(request: Request) -> UnitsOfWork:
-    units: UnitsOfWork = request.state.units
-    return units
+async def _db(request: Request) -> Database:
+    db: Database = request.state.db
+    return db
 
 
-Units = Annotated[UnitsOfWork, Depends(_units)]
+CurrentDatabase = Annotated[Database, Depends(_db)]
 
 
-async def request_session(request: Request, units: Units) -> AsyncIterator[AsyncSession]:
+async def request_session(request: Request, db: CurrentDatabase) -> AsyncIterator[AsyncSession]:
     reads = request.method in ("GET", "HEAD")
-    async with units.reading() if reads else units.writing() as session:
-        for begin in request.scope.get(FIRST, ()):
+    async with db.read() if reads else db.write() as session:
+        for begin in request.scope.get(ON_TRANSACTION_START, ()):
             await begin(session)
         yield session
 

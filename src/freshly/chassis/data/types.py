@@ -66,20 +66,20 @@ def _of_thousandths(value: int | None) -> Decimal | None:
     return None if value is None else Decimal(value).scaleb(-3)
 
 
-class as_text(FunctionElement[str]):  # noqa: N801 - reads like the SQL function it is
+class cast_to_text(FunctionElement[str]):  # noqa: N801 - reads like the SQL function it is
     """Of a Quantity, on its way to a QuantityText."""
 
     type = Text()
     inherit_cache = True
 
 
-@compiles(as_text)
-def _as_text(element: as_text, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(cast_to_text)
+def _cast_to_text(element: cast_to_text, compiler: SQLCompiler, **options: Any) -> str:
     return f"CAST({compiler.process(element.clauses, **options)} AS TEXT)"
 
 
-@compiles(as_text, "sqlite")
-def _as_text_on_sqlite(element: as_text, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(cast_to_text, "sqlite")
+def _cast_to_text_on_sqlite(element: cast_to_text, compiler: SQLCompiler, **options: Any) -> str:
     return compiler.process(element.clauses, **options)
 
 
@@ -90,7 +90,7 @@ class QuantityText(TypeDecorator[str]):
     cache_ok = True
 
     def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        return as_text(column)
+        return cast_to_text(column)
 
     def result_processor(self, dialect: Dialect, coltype: Any) -> FromDriver:
         del coltype
@@ -140,7 +140,7 @@ class Instant(TypeDecorator[datetime]):
         return _utc_of_text if dialect.name == "sqlite" else _utc
 
     def whole_column_processor(self, dialect: Dialect) -> ColumnFromDriver | None:
-        """A shorter way, for whoever has all values at once, as a `Question` does."""
+        """A shorter way, for whoever has all values at once, as a `CompiledQuery` does."""
         return _utc_of_texts if dialect.name == "sqlite" else None
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from freshly.chassis.data.engine import IDLE
 from freshly.chassis.errors import Unavailable
 from freshly.chassis.observability.logging import get_logger
-from freshly.chassis.resilience.awake_timeout import Patience
+from freshly.chassis.resilience.awake_timeout import AwakeTimeout
 
 logger = get_logger(__name__)
 
@@ -29,34 +29,34 @@ LOOK = 0.1
 OURS_ONLY = ("prepared_statement_cache_size", "prepared_statement_name_func")
 
 
-class Pulse:
+class DatabaseWatchdog:
     def __init__(self, engine: AsyncEngine | None = None) -> None:
         self._engine = engine
-        self._units: dict[object, float] = {}  # when they began, the oldest first
+        self._db: dict[object, float] = {}  # when they began, the oldest first
         self._connections: set[Any] = set()  # the driver's, in use
         self._answered_at = 0.0  # when somebody last had what he wanted of it
-        self.is_gone = False
+        self.is_silent = False
 
     def check(self) -> None:
-        if self.is_gone:
+        if self.is_silent:
             raise Unavailable
 
     def begin(self) -> object:
         """Gives a unit of work's place among those that are watched, to be given to `end`."""
         self.check()
         unit = object()
-        self._units[unit] = monotonic()
+        self._db[unit] = monotonic()
         return unit
 
     def end(self, unit: object) -> None:
-        del self._units[unit]
+        del self._db[unit]
 
     def answered(self) -> None:
         """Somebody has had what he wanted of the database."""
         self._answered_at = monotonic()
 
     @asynccontextmanager
-    async def beating(self) -> AsyncIterator[None]:
+    async def watching(self) -> AsyncIterator[None]:
         if self._engine is None or self._engine.dialect.name == "sqlite":
             yield
             return
@@ -86,8 +86,8 @@ class Pulse:
     async def _beat(self, engine: AsyncEngine) -> None:
         while True:
             await asyncio.sleep(LOOK)
-            began = next(iter(self._units.values()), None)
-            if self.is_gone or (began is not None and monotonic() - began > OVERDUE):
+            began = next(iter(self._db.values()), None)
+            if self.is_silent or (began is not None and monotonic() - began > OVERDUE):
                 await self._ask(engine)
 
     async def _ask(self, engine: AsyncEngine) -> None:
@@ -95,20 +95,20 @@ class Pulse:
         try:
             await _connect(engine)
         except TimeoutError:
-            if self.is_gone or self._answered_at < asked_at:
-                if not self.is_gone:
+            if self.is_silent or self._answered_at < asked_at:
+                if not self.is_silent:
                     logger.warning("the database is silent")
-                self.is_gone = True
-                self._hang_up()
+                self.is_silent = True
+                self._terminate_connections()
                 return
         except Exception as error:  # noqa: BLE001 - it does say something, and will to others
             logger.warning("the database is away", error=repr(error))
-        if self.is_gone:
+        if self.is_silent:
             logger.warning("the database is not silent any more")
-        self.is_gone = False
+        self.is_silent = False
         await asyncio.sleep(REST)
 
-    def _hang_up(self) -> None:
+    def _terminate_connections(self) -> None:
         """Whoever waits for an answer is told that there will be none."""
         for connection in self._connections:
             connection.terminate()
@@ -122,6 +122,6 @@ async def _connect(engine: AsyncEngine) -> None:
     for name in OURS_ONLY:
         options.pop(name, None)
     with suppress(asyncpg.PostgresError):  # a refusal is an answer
-        async with Patience(ANSWERS_WITHIN):
+        async with AwakeTimeout(ANSWERS_WITHIN):
             connection = await asyncpg.connect(**options)
             await connection.close()

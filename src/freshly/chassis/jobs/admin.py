@@ -68,7 +68,7 @@ async def retry(session: AsyncSession, id: str) -> None:
     session.info[ENQUEUED] = True
     try:
         async with session.begin_nested():
-            row.state, row.attempts, row.deaths = JobState.QUEUED, 0, 0
+            row.state, row.attempts, row.crashes = JobState.QUEUED, 0, 0
             row.finished_at, row.run_after = None, at
             await session.flush()
     except IntegrityError as error:
@@ -80,7 +80,7 @@ async def cancel(session: AsyncSession, id: str) -> None:
     row = await _locked(session, id)
     if row.state not in UNFINISHED:
         raise CannotBeDone(f"{id} is {row.state}: only what waits or runs is cancelled")
-    row.state, row.again, row.finished_at = JobState.CANCELLED, False, await clock(session)
+    row.state, row.rerun, row.finished_at = JobState.CANCELLED, False, await clock(session)
     await session.flush()
 
 

@@ -10,23 +10,23 @@ from typing import Any, TypeVar
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from freshly.chassis.data.transactions import UnitsOfWork, request_session
+from freshly.chassis.data.transactions import Database, request_session
 from freshly.chassis.dependencies import build_with
 from freshly.chassis.jobs.definitions import JobState
 from freshly.chassis.jobs.models import JobRow
 from freshly.chassis.jobs.queue import clock
 from freshly.chassis.security.caller import Identity, current_caller
-from freshly.chassis.security.client_info import Origin, current_origin
+from freshly.chassis.security.client_info import ClientInfo, current_client_info
 
 T = TypeVar("T")
 
 
-class TakenOver(Exception):
+class LeaseLost(Exception):
     """Somebody else has the job now, or it was cancelled: whoever had it changes nothing more."""
 
 
 @dataclass
-class Run:
+class JobContext:
     """One taking of a job. What it writes through here is committed only while the job is its own.
 
     A handler may run twice (a worker dies, a letter is refused), so what it does is safe to repeat;
@@ -35,73 +35,73 @@ class Run:
 
     id: str
     user_id: int | None
-    taken: int
+    lease: int
     parts: Mapping[str, Any]  # what lives as long as the process: `parts["mailer"]`
     is_over: bool = field(default=False, init=False)
 
     @property
-    def units(self) -> UnitsOfWork:
-        units: UnitsOfWork = self.parts["units"]
-        return units
+    def db(self) -> Database:
+        db: Database = self.parts["db"]
+        return db
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncSession]:
-        async with self.units.reading() as session:
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        async with self.db.read() as session:
             yield session
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncSession]:
+    async def write(self) -> AsyncIterator[AsyncSession]:
         """A unit of work that ends with locking the job. Raises TakenOver, and nothing is kept.
 
         Last, because requests lock what they change before they ask for a job about it.
         """
-        async with self.units.writing() as session:
+        async with self.db.write() as session:
             yield session
             await session.flush()
-            await self.held(session)
+            await self.locked_row(session)
 
     @asynccontextmanager
-    async def finishing(self, result_url: str | None = None) -> AsyncIterator[AsyncSession]:
+    async def complete(self, result_url: str | None = None) -> AsyncIterator[AsyncSession]:
         """The last unit of work: its effects and the end of the job are one commit."""
-        async with self.units.writing() as session:
+        async with self.db.write() as session:
             yield session
             await session.flush()
-            row = await self.held(session)
+            row = await self.locked_row(session)
             finish(row, await clock(session), result_url)
             await session.flush()
         self.is_over = True
 
-    async def held(self, session: AsyncSession) -> JobRow:
+    async def locked_row(self, session: AsyncSession) -> JobRow:
         row = await session.scalar(
             select(JobRow)
             .where(
                 JobRow.id == self.id,
-                JobRow.taken == self.taken,
+                JobRow.lease == self.lease,
                 JobRow.state == JobState.RUNNING,
             )
             .with_for_update()
             .execution_options(populate_existing=True)
         )
         if row is None:
-            raise TakenOver
+            raise LeaseLost
         return row
 
-    async def still_mine(self) -> None:
+    async def ensure_lease(self) -> None:
         """To be asked right before something that no rollback undoes. Raises TakenOver."""
-        async with self.units.reading() as session:
+        async with self.db.read() as session:
             found = await session.scalar(
                 select(JobRow.id).where(
                     JobRow.id == self.id,
-                    JobRow.taken == self.taken,
+                    JobRow.lease == self.lease,
                     JobRow.state == JobState.RUNNING,
                 )
             )
         if found is None:
-            raise TakenOver
+            raise LeaseLost
 
     async def progress(self, share: float) -> None:
         """How much is done, from 0 to 1; a commit of its own, so not for each crumb."""
-        async with self.writing() as session:
+        async with self.write() as session:
             await session.execute(
                 update(JobRow)
                 .where(JobRow.id == self.id)
@@ -116,7 +116,7 @@ class Run:
         Give `user_id` for another person's. Without either it can be one that asks for nobody.
         """
         person = self.user_id if user_id is None else user_id
-        known: dict[Any, Any] = {request_session: session, current_origin: Origin()}
+        known: dict[Any, Any] = {request_session: session, current_client_info: ClientInfo()}
         if person is not None:
             identity: Identity = self.parts["identity"]
             known[current_caller] = await identity.person(person, session)
@@ -128,9 +128,9 @@ class Run:
 def finish(row: JobRow, at: datetime, result_url: str | None = None) -> None:
     """Done; or waiting again, where it was asked for once more meanwhile."""
     row.error = row.worker_id = None
-    if row.again:
-        row.state, row.again, row.progress = JobState.QUEUED, False, 0.0
-        row.attempts = row.deaths = 0
+    if row.rerun:
+        row.state, row.rerun, row.progress = JobState.QUEUED, False, 0.0
+        row.attempts = row.crashes = 0
         return
     row.state, row.progress, row.result_url, row.finished_at = JobState.DONE, 1.0, result_url, at
     row.payload = {}

@@ -13,7 +13,7 @@ class Priority(IntEnum):
 
     URGENT = 0  # somebody waits for it
     NORMAL = 10
-    LATER = 20
+    LOW = 20
 
 
 class JobState(StrEnum):
@@ -31,16 +31,16 @@ class Job(BaseModel):
 
     kind: ClassVar[str]
     priority: ClassVar[Priority] = Priority.NORMAL
-    tries: ClassVar[int] = 5
+    max_attempts: ClassVar[int] = 5
     time_limit: ClassVar[timedelta] = timedelta(minutes=1)
-    pause: ClassVar[timedelta] = timedelta(seconds=5)  # before the second try; then four times it
+    backoff: ClassVar[timedelta] = timedelta(seconds=5)  # before the second try; then four times it
 
 
 Handler = Callable[[Any, Any], Awaitable[None]]  # of the record, and its Run
 Handlers = Mapping[type[Job], Handler]
 
 
-class GiveUp(Exception):
+class PermanentFailure(Exception):
     """Trying again would not help. Its text is for the person, in plain words."""
 
 

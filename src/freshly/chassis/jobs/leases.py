@@ -14,7 +14,7 @@ from freshly.chassis.jobs.models import JobRow, ScheduleRow, WorkerRow
 from freshly.chassis.jobs.queue import clock
 
 HEALING = 0x46524553  # names the advisory lock; any number that nobody else uses
-MOST_DEATHS = 25  # workers that a job may take with it: not one that is killed now and then
+MAX_CRASHES = 25  # workers that a job may take with it: not one that is killed now and then
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ async def take(
     taken = await session.scalars(
         update(JobRow)
         .where(JobRow.id.in_(select(due.c.id)), JobRow.state == JobState.QUEUED)
-        .values(state=JobState.RUNNING, taken=JobRow.taken + 1, worker_id=worker_id)
+        .values(state=JobState.RUNNING, lease=JobRow.lease + 1, worker_id=worker_id)
         .returning(JobRow),
         execution_options={"synchronize_session": False},
     )
@@ -68,11 +68,11 @@ def _is_due(kinds: Iterable[str]) -> ColumnElement[bool]:
 
 async def held_by(session: AsyncSession, worker_id: str) -> set[tuple[str, int]]:
     rows = await session.execute(
-        select(JobRow.id, JobRow.taken).where(
+        select(JobRow.id, JobRow.lease).where(
             JobRow.worker_id == worker_id, JobRow.state == JobState.RUNNING
         )
     )
-    return {(row.id, row.taken) for row in rows}
+    return {(row.id, row.lease) for row in rows}
 
 
 async def give_back_unknown(
@@ -82,7 +82,7 @@ async def give_back_unknown(
     for job_id, taken in await held_by(session, worker_id) - set(known):
         await session.execute(
             update(JobRow)
-            .where(JobRow.id == job_id, JobRow.taken == taken, JobRow.state == JobState.RUNNING)
+            .where(JobRow.id == job_id, JobRow.lease == taken, JobRow.state == JobState.RUNNING)
             .values(state=JobState.QUEUED, worker_id=None),
             execution_options={"synchronize_session": False},
         )
@@ -99,7 +99,7 @@ async def give_back(session: AsyncSession, worker_id: str) -> None:
     await session.execute(delete(WorkerRow).where(WorkerRow.id == worker_id))
 
 
-async def beat(session: AsyncSession, worker_id: str, name: str, *, dedicated: bool) -> None:
+async def heartbeat(session: AsyncSession, worker_id: str, name: str, *, dedicated: bool) -> None:
     found = await session.scalars(
         update(WorkerRow)
         .where(WorkerRow.id == worker_id)
@@ -111,7 +111,7 @@ async def beat(session: AsyncSession, worker_id: str, name: str, *, dedicated: b
         await session.flush()
 
 
-async def heal(session: AsyncSession, silence: timedelta) -> Sequence[str]:
+async def reclaim_orphans(session: AsyncSession, silence: timedelta) -> Sequence[str]:
     """Gives back what workers had whose heart has stopped for so long. One heals at a time.
 
     Such a worker may be paused, not dead: should it wake up, it has lost its jobs (`taken`).
@@ -132,8 +132,8 @@ async def heal(session: AsyncSession, silence: timedelta) -> Sequence[str]:
     )
     given_back = []
     for row in orphans.all():
-        row.worker_id, row.again, row.deaths = None, False, row.deaths + 1
-        if row.deaths < MOST_DEATHS:
+        row.worker_id, row.rerun, row.crashes = None, False, row.crashes + 1
+        if row.crashes < MAX_CRASHES:
             row.state = JobState.QUEUED
         else:
             row.state, row.finished_at = JobState.FAILED, await clock(session)

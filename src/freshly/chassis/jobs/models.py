@@ -31,11 +31,11 @@ class JobRow(Created, Updated, Base):
     result_url: Mapped[str | None] = mapped_column(Text, default=None)
     error: Mapped[str | None] = mapped_column(Text, default=None)
     # Asked for once more while it was running: what it has read may be old already.
-    again: Mapped[bool] = mapped_column(default=False)
+    rerun: Mapped[bool] = mapped_column("again", default=False)
     attempts: Mapped[int] = mapped_column(default=0)  # that failed; a killed worker is none
-    deaths: Mapped[int] = mapped_column(default=0)  # of workers that had it
+    crashes: Mapped[int] = mapped_column("deaths", default=0)  # of workers that had it
     # How often it was taken. Whoever took it earlier has lost it, and commits nothing any more.
-    taken: Mapped[int] = mapped_column(default=0)
+    lease: Mapped[int] = mapped_column("taken", default=0)
     worker_id: Mapped[str | None] = mapped_column(String(32), default=None)
     run_after: Mapped[datetime] = mapped_column(Instant(), init=False, insert_default=now())
     finished_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)

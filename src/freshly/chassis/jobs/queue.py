@@ -70,7 +70,7 @@ class JobQueue:
             update(JobRow)
             .where(JobRow.dedup_key == key, JobRow.state.in_(UNFINISHED))
             .values(
-                again=JobRow.state == JobState.RUNNING,
+                rerun=JobRow.state == JobState.RUNNING,
                 run_after=case((JobRow.run_after > wanted, wanted), else_=JobRow.run_after),
             )
             .returning(JobRow),

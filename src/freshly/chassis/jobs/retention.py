@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from sqlalchemy import and_, delete, or_, select
 
-from freshly.chassis.data.idempotency_keys import KeptAnswers
-from freshly.chassis.jobs.context import Run
+from freshly.chassis.data.idempotency_keys import IdempotencyRecords
+from freshly.chassis.jobs.context import JobContext
 from freshly.chassis.jobs.definitions import Job, JobState, Priority
 from freshly.chassis.jobs.models import JobRow
 from freshly.chassis.jobs.queue import clock
@@ -18,14 +18,14 @@ AT_ONCE = 1000  # rows of one commit
 
 class PurgeJobs(Job):
     kind: ClassVar[str] = "jobs.purge"
-    priority: ClassVar[Priority] = Priority.LATER
+    priority: ClassVar[Priority] = Priority.LOW
     time_limit: ClassVar[timedelta] = timedelta(minutes=10)
 
 
-async def purge_jobs(_job: PurgeJobs, run: Run) -> None:
+async def purge_jobs(_job: PurgeJobs, run: JobContext) -> None:
     more = True
     while more:
-        async with run.writing() as session:
+        async with run.write() as session:
             at = await clock(session)
             ended = (JobState.DONE, JobState.CANCELLED)
             over = or_(
@@ -44,9 +44,9 @@ class PurgeAnswers(Job):
     """Those to an Idempotency-Key that nobody can ask for any more."""
 
     kind: ClassVar[str] = "answers.purge"
-    priority: ClassVar[Priority] = Priority.LATER
+    priority: ClassVar[Priority] = Priority.LOW
 
 
-async def purge_answers(_job: PurgeAnswers, run: Run) -> None:
-    async with run.writing() as session:
-        await KeptAnswers(session).purge()
+async def purge_answers(_job: PurgeAnswers, run: JobContext) -> None:
+    async with run.write() as session:
+        await IdempotencyRecords(session).purge()

@@ -16,11 +16,11 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from freshly.chassis.data.admission import lane
-from freshly.chassis.data.transactions import UnitsOfWork
+from freshly.chassis.data.transactions import Database
 from freshly.chassis.errors import AppError
-from freshly.chassis.jobs import leases as taking
-from freshly.chassis.jobs.context import Run, TakenOver, finish
-from freshly.chassis.jobs.definitions import GiveUp, Handlers, Job, JobState
+from freshly.chassis.jobs import leases
+from freshly.chassis.jobs.context import JobContext, LeaseLost, finish
+from freshly.chassis.jobs.definitions import Handlers, Job, JobState, PermanentFailure
 from freshly.chassis.jobs.models import JobRow
 from freshly.chassis.jobs.queue import clock
 from freshly.chassis.jobs.schedules import Schedule, ask_for_due, note_new
@@ -29,14 +29,14 @@ from freshly.chassis.observability.metrics import job_runs
 
 logger = get_logger(__name__)
 
-BEATS = 4  # of the heart within the silence that counts as death
+HEARTBEATS_PER_TIMEOUT = 4  # of the heart within the silence that counts as death
 LONGEST_PAUSE = timedelta(hours=1)
 AWAY = (SQLAlchemyError, OSError, AppError)  # the database cannot be asked now
 SORRY = "Something went wrong on our side."
 TOO_SLOW = "It took too long."
 
 
-class Runner:
+class Worker:
     """Takes jobs and runs them, so many at once, until it is told to stop."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Runner:
         poll: float = 0.5,
     ) -> None:
         self.parts = parts
-        self.units: UnitsOfWork = parts["units"]
+        self.db: Database = parts["db"]
         self.zone = ZoneInfo(parts["settings"].timezone)
         self.jobs = {job.kind: (job, handler) for job, handler in handlers.items()}
         self.schedules = schedules
@@ -86,7 +86,7 @@ class Runner:
         asked_to_stop = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
-                self.units.enqueued.clear()
+                self.db.enqueued.clear()
                 if self._joined:
                     with self._patiently("look for jobs"):
                         await self._look()
@@ -101,7 +101,7 @@ class Runner:
         """The database may be away; it is asked again."""
         try:
             yield
-        except TakenOver:
+        except LeaseLost:
             raise
         except AWAY as error:
             logger.warning("jobs: no database", to=what, error=repr(error))
@@ -116,13 +116,13 @@ class Runner:
                 self._joined = True
                 await self._drop_lost()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self.silence.total_seconds() / BEATS):
+                async with asyncio.timeout(self.silence.total_seconds() / HEARTBEATS_PER_TIMEOUT):
                     await stop.wait()
 
     async def join(self) -> None:
-        async with self.units.writing() as session:
-            await taking.beat(session, self.id, self.name, dedicated=self.dedicated)
-            given_back = await taking.heal(session, self.silence)
+        async with self.db.write() as session:
+            await leases.heartbeat(session, self.id, self.name, dedicated=self.dedicated)
+            given_back = await leases.reclaim_orphans(session, self.silence)
             if not self._joined:
                 await note_new(session, self.schedules, self.zone)
         for job in given_back:
@@ -133,8 +133,8 @@ class Runner:
         running = dict(self._tasks)
         if not running:
             return
-        async with self.units.reading() as session:
-            mine = await taking.held_by(session, self.id)
+        async with self.db.read() as session:
+            mine = await leases.held_by(session, self.id)
         for task, held in running.items():
             if held not in mine:
                 task.cancel()
@@ -142,21 +142,21 @@ class Runner:
     async def leave(self) -> None:
         """Running jobs have some time to finish; what remains is given back."""
         until = monotonic() + self.grace
-        beat = self.silence.total_seconds() / BEATS
+        heartbeat = self.silence.total_seconds() / HEARTBEATS_PER_TIMEOUT
         while self._tasks and monotonic() < until:
-            await asyncio.wait(self._tasks, timeout=min(beat, until - monotonic()))
+            await asyncio.wait(self._tasks, timeout=min(heartbeat, until - monotonic()))
             with self._patiently("tell that the worker lives"):
                 await self.join()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        async with self.units.writing() as session:
-            await taking.give_back(session, self.id)
+        async with self.db.write() as session:
+            await leases.give_back(session, self.id)
 
     async def _wait(self, asked_to_stop: asyncio.Task[Any]) -> None:
         """Until there may be something to do."""
-        enqueued = asyncio.create_task(self.units.enqueued.wait())
+        enqueued = asyncio.create_task(self.db.enqueued.wait())
         pause = self.poll * random.uniform(0.8, 1.2)  # noqa: S311 - so that workers do not look in step
         await asyncio.wait(
             (asked_to_stop, enqueued, *self._tasks),
@@ -168,26 +168,26 @@ class Runner:
     async def _look(self) -> int:
         """Starts what is due and finds room; how many."""
         if self._unsure:
-            async with self.units.writing() as session:
-                await taking.give_back_unknown(session, self.id, self._tasks.values())
+            async with self.db.write() as session:
+                await leases.give_back_unknown(session, self.id, self._tasks.values())
             self._unsure = False
         room = self.at_once - len(self._tasks)
-        async with self.units.reading() as session:
-            due = await taking.look(session, self.jobs)
+        async with self.db.read() as session:
+            due = await leases.look(session, self.jobs)
         if self.stands_by and due.dedicated:
             return 0
         if due.schedules:
-            async with self.units.writing() as session:
+            async with self.db.write() as session:
                 await ask_for_due(session, self.schedules, self.zone)
         if room <= 0 or not (due.jobs or due.schedules):
             return 0
         self._unsure = True
-        async with self.units.writing() as session:
-            rows = await taking.take(session, self.id, self.jobs, room)
+        async with self.db.write() as session:
+            rows = await leases.take(session, self.id, self.jobs, room)
         self._unsure = False
         for row in rows:
             task = asyncio.create_task(self._attend(row))
-            self._tasks[task] = (row.id, row.taken)
+            self._tasks[task] = (row.id, row.lease)
             task.add_done_callback(self._forget)
         return len(rows)
 
@@ -208,7 +208,7 @@ class Runner:
         """One job, from its being taken to whatever becomes of it."""
         correlation_id.set(row.correlation_id)
         job_type, handler = self.jobs[row.kind]
-        run = Run(row.id, row.user_id, row.taken, self.parts)
+        run = JobContext(row.id, row.user_id, row.lease, self.parts)
         began, outcome = monotonic(), "stopped"
         limit = asyncio.timeout(job_type.time_limit.total_seconds())
         try:
@@ -217,7 +217,7 @@ class Runner:
             if not run.is_over:
                 await self._settle(run, finish)
             outcome = "done"
-        except TakenOver:
+        except LeaseLost:
             outcome = "taken_over"
         except Exception as error:  # noqa: BLE001 - whatever it was, it is kept with the job
             reason = TOO_SLOW if limit.expired() else in_plain_words(error)
@@ -227,38 +227,38 @@ class Runner:
             seconds = round(monotonic() - began, 3)
             logger.info("job", job=row.id, kind=row.kind, outcome=outcome, seconds=seconds)
 
-    async def _fail(self, run: Run, job: type[Job], reason: str, error: Exception) -> str:
+    async def _fail(self, run: JobContext, job: type[Job], reason: str, error: Exception) -> str:
         """To be tried again after a pause, or parked for the operator."""
-        hopeless = isinstance(error, (GiveUp, ValidationError))
+        hopeless = isinstance(error, (PermanentFailure, ValidationError))
         parked = False
 
         def change(row: JobRow, at: datetime) -> None:
             nonlocal parked
             row.attempts += 1
             row.error, row.worker_id = reason, None
-            parked = hopeless or row.attempts >= job.tries
+            parked = hopeless or row.attempts >= job.max_attempts
             if not parked:
-                row.state, row.again = JobState.QUEUED, False  # it will read everything anew
+                row.state, row.rerun = JobState.QUEUED, False  # it will read everything anew
                 row.run_after = at + pause_before(row.attempts, job)
-            elif row.again:  # by whoever asked meanwhile, and may have mended what was wrong
-                row.state, row.again, row.attempts = JobState.QUEUED, False, 0
+            elif row.rerun:  # by whoever asked meanwhile, and may have mended what was wrong
+                row.state, row.rerun, row.attempts = JobState.QUEUED, False, 0
             else:
                 row.state, row.finished_at = JobState.FAILED, at
 
         try:
             await self._settle(run, change)
-        except TakenOver:
+        except LeaseLost:
             return "taken_over"
         tell = logger.error if parked else logger.warning
         tell("job failed", job=run.id, kind=job.kind, parked=parked, exc_info=error)
         return "parked" if parked else "failed"
 
-    async def _settle(self, run: Run, change: Callable[[JobRow, datetime], None]) -> None:
+    async def _settle(self, run: JobContext, change: Callable[[JobRow, datetime], None]) -> None:
         """Tried until it is written down: it would count as running as long as this lives."""
         while True:
             with self._patiently("write down what became of a job"):
-                async with self.units.writing() as session:
-                    row = await run.held(session)
+                async with self.db.write() as session:
+                    row = await run.locked_row(session)
                     change(row, await clock(session))
                     await session.flush()
                 return
@@ -267,12 +267,12 @@ class Runner:
 
 def pause_before(attempts: int, job: type[Job]) -> timedelta:
     """Four times as long each time, more or less by half, so that not all come back at once."""
-    longer: timedelta = min(job.pause * 4 ** (attempts - 1), LONGEST_PAUSE)
+    longer: timedelta = min(job.backoff * 4 ** (attempts - 1), LONGEST_PAUSE)
     return longer * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
 
 
 def in_plain_words(error: Exception) -> str:
     """For the person: never what a library or a provider says."""
-    if isinstance(error, GiveUp):
+    if isinstance(error, PermanentFailure):
         return str(error) or SORRY
     return error.text if isinstance(error, AppError) else SORRY

@@ -5,14 +5,14 @@ from typing import Protocol, Self
 
 
 @dataclass(frozen=True)
-class Letter:
+class Email:
     to: str
     subject: str
     text: str
-    number: str | None = None  # the same for each try to send it, so that twice is seen as once
+    message_id: str | None = None  # the same for each try to send it, so that twice is seen as once
 
-    def numbered(self, number: str) -> Self:
-        return replace(self, number=number)
+    def with_message_id(self, number: str) -> Self:
+        return replace(self, message_id=number)
 
 
 class MailFailed(Exception):
@@ -20,5 +20,5 @@ class MailFailed(Exception):
 
 
 class Mailer(Protocol):
-    async def send(self, letter: Letter) -> None:
+    async def send(self, email: Email) -> None:
         """Raises MailFailed."""

@@ -50,14 +50,14 @@ MODEL_ERRORS = (ModelNotConfigured, ModelUnavailable, ModelBusy, ModelAnswerUnus
 
 
 @dataclass(frozen=True)
-class Said:
+class LlmMessage:
     role: Literal["system", "user", "assistant"]
     text: str
     picture: str | None = None  # a data URL
 
 
 @dataclass(frozen=True)
-class Manner:
+class GenerationOptions:
     """How an answer is wanted; None is as the settings have it."""
 
     max_tokens: int | None = None
@@ -66,19 +66,19 @@ class Manner:
 
 
 @dataclass(frozen=True)
-class Spent:
+class TokenUsage:
     """Tokens of the question and of the answer, as the server counted them."""
 
     tokens: int
 
 
 @dataclass(frozen=True)
-class Drawn:
+class GeneratedImage:
     """A drawn picture: its address, or itself."""
 
     url: str | None
     content: bytes | None
-    spent: Spent | None = None
+    spent: TokenUsage | None = None
 
 
 class LanguageModel(Protocol):
@@ -87,17 +87,19 @@ class LanguageModel(Protocol):
     def check(self, kind: Kind) -> None:
         """Raises what is known before anything is sent: not set up, or away."""
 
-    def stream(self, said: Sequence[Said], manner: Manner) -> AsyncGenerator[str | Spent, None]:
+    def stream(
+        self, said: Sequence[LlmMessage], manner: GenerationOptions
+    ) -> AsyncGenerator[str | TokenUsage, None]:
         """The answer in pieces. Closed early, it closes the connection to the model."""
         ...
 
-    async def draw(
+    async def generate_image(
         self, prompt: str, *, size: str, quality: str, style: str, as_bytes: bool = False
-    ) -> Drawn:
+    ) -> GeneratedImage:
         """`as_bytes`: never an address, from which the picture would have to be fetched."""
 
 
-def kind_of(said: Sequence[Said]) -> Kind:
+def kind_of(said: Sequence[LlmMessage]) -> Kind:
     return "vision" if any(one.picture for one in said) else "text"
 
 

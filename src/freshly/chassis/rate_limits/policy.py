@@ -16,10 +16,10 @@ from fastapi import Request
 from limits import RateLimitItem, parse_many
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from freshly.chassis.data.admission import lane, part_of, waited
+from freshly.chassis.data.admission import lane, route_group, waited
 from freshly.chassis.errors import AppError, Unavailable, answer
 from freshly.chassis.observability.metrics import refusals
-from freshly.chassis.security.caller import Caller, introduced
+from freshly.chassis.security.caller import Caller, authenticate
 from freshly.settings import BadSettings, Settings
 
 Per = Literal["user", "address"]
@@ -73,16 +73,16 @@ def windows(limits: str) -> tuple[Window, ...]:
     return tuple(sorted(map(Window.of, parse_many(limits)), key=lambda one: one.seconds))
 
 
-class Counts(Protocol):
+class Counters(Protocol):
     """Where calls are counted."""
 
-    async def incr(self, key: str, expiry: int) -> int:
+    async def increment(self, key: str, expiry: int) -> int:
         """One more; gives how many there are now. The key may be forgotten after `expiry` s."""
 
     async def get(self, key: str) -> int: ...
 
 
-class MemoryCounts:
+class MemoryCounters:
     """Of one process. The library's own goes through all of its keys at every call."""
 
     def __init__(self, clock: Callable[[], float] = time) -> None:
@@ -91,7 +91,7 @@ class MemoryCounts:
         self._long: Counter[str] = Counter()
         self._swept = clock()
 
-    async def incr(self, key: str, expiry: int) -> int:
+    async def increment(self, key: str, expiry: int) -> int:
         del expiry  # the key names its window
         self._sweep()
         counts = self._of(key)
@@ -181,7 +181,7 @@ class RateLimited(AppError):
 @dataclass
 class Limiter:
     groups: Mapping[str, Group]
-    counts: Counts
+    counts: Counters
     clock: Callable[[], float] = time
 
     def __post_init__(self) -> None:
@@ -195,7 +195,7 @@ class Limiter:
         for window in limits:
             expiry = math.ceil(window.ends_in(now)) + 1
             for subject in subjects:
-                count = await self.counts.incr(_key(name, subject, window, now), expiry)
+                count = await self.counts.increment(_key(name, subject, window, now), expiry)
                 left = window.amount - count
                 if tightest is None or left < tightest.remaining:
                     tightest = Verdict(
@@ -271,7 +271,7 @@ class AtTheDoor:
             await self.app(scope, receive, send)
             return
         state, path = scope["state"], scope["path"]
-        lane.set(part_of(path))
+        lane.set(route_group(path))
         waited.set(0.0)
         caller = state["caller"] = await _caller(scope)
         if isinstance(caller, Caller):
@@ -330,7 +330,7 @@ async def _caller(scope: Scope) -> Caller | Exception | None:
         if name == b"authorization":
             try:
                 state, text = scope["state"], value.decode("latin-1")
-                return await introduced(state["identity"], state["units"], text)
+                return await authenticate(state["identity"], state["db"], text)
             except Exception as error:  # noqa: BLE001 - raised where somebody is asked for
                 return error
     return None

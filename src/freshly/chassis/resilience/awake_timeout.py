@@ -6,7 +6,7 @@ from types import TracebackType
 LOOKS = 10  # within the time that is given
 
 
-class Patience:
+class AwakeTimeout:
     """Ends what takes more than so many seconds that this process was awake for: TimeoutError.
 
     It looks a few times, and each time what has come is read. One timer for all of it would end a

@@ -9,7 +9,7 @@ STATES: tuple[State, ...] = ("closed", "half-open", "open")
 TRIAL = 1.0  # seconds to wait for the one that is trying
 
 
-class Breaker:
+class CircuitBreaker:
     """Opens after so many failures in a row. So many seconds later one call is let through: its
     success closes it, its failure opens it anew."""
 
@@ -52,7 +52,7 @@ class Breaker:
         if trial:
             self._trying = False
 
-    def untold(self, *, trial: bool) -> None:
+    def no_result(self, *, trial: bool) -> None:
         """The caller left: nothing was learnt, and the next one may try."""
         if trial:
             self._trying = False

@@ -9,11 +9,11 @@ from fastapi import Request
 T = TypeVar("T")
 
 
-class ClientLeft(Exception):
+class ClientDisconnected(Exception):
     """Nobody reads the answer any more."""
 
 
-async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """What the work gives; it is cancelled as soon as the client hangs up. Raises ClientLeft.
 
     For routes that call out and may take long: the body has been read, so that the next thing
@@ -28,7 +28,7 @@ async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
         for task in (working, leaving):
             task.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
-    raise ClientLeft
+    raise ClientDisconnected
 
 
 async def _leaving(request: Request) -> None:

@@ -31,10 +31,10 @@ class Restarting(Unavailable):
     detail = "The server is being restarted. Please ask again in a moment."
 
 
-class Stopping:
+class GracefulShutdown:
     def __init__(self, patience: float = PATIENCE) -> None:
         self.patience = patience
-        self.told = asyncio.Event()
+        self.requested = asyncio.Event()
 
     def listen(self) -> None:
         """Hears the signals that end the server, ahead of whoever handles them."""
@@ -42,8 +42,8 @@ class Stopping:
             signal.signal(number, partial(self._heard, signal.getsignal(number)))
 
     def _heard(self, handler: object, number: int, frame: FrameType | None) -> None:
-        first = not self.told.is_set()
-        self.told.set()
+        first = not self.requested.is_set()
+        self.requested.set()
         if first and number == signal.SIGTERM:  # a person at the keyboard does not want to wait
             again = threading.Timer(FAREWELL, os.kill, (os.getpid(), number))
             again.daemon = True
@@ -51,7 +51,7 @@ class Stopping:
         elif callable(handler):
             handler(number, frame)
 
-    async def in_time(self, parts: AsyncGenerator[Part, None]) -> AsyncIterator[Part]:
+    async def until_deadline(self, parts: AsyncGenerator[Part, None]) -> AsyncIterator[Part]:
         """Those parts. Raises Restarting when the server cannot wait for more of them."""
         over = asyncio.create_task(self._over())
         try:
@@ -65,7 +65,7 @@ class Stopping:
             over.cancel()
 
     async def _over(self) -> None:
-        await self.told.wait()
+        await self.requested.wait()
         await asyncio.sleep(self.patience)
 
     async def _next(

@@ -6,12 +6,12 @@ from typing import Annotated, Protocol
 from fastapi import Depends, Request
 from pydantic import TypeAdapter
 
-from freshly.chassis.cache.invalidation import Topic
-from freshly.chassis.data.transactions import Session, UnitsOfWork
+from freshly.chassis.cache.invalidation import CacheTopic
+from freshly.chassis.data.transactions import Database, Session
 from freshly.chassis.errors import AppError, Unauthenticated
 
 # What is known of a person: that they are there, their sign-ins, their tier and their families.
-IDENTITY = Topic("identity")
+IDENTITY = CacheTopic("identity")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Caller:
 
 
 @dataclass(frozen=True)
-class Claimed:
+class TokenClaims:
     """What a token says, and its signature proves; not whether it still holds."""
 
     user_id: int
@@ -32,10 +32,10 @@ class Claimed:
 
 
 class Identity(Protocol):
-    def claims(self, token: str) -> Claimed:
+    def claims(self, token: str) -> TokenClaims:
         """Raises an Unauthenticated when the token is not one of ours, or not any more."""
 
-    async def identify(self, claimed: Claimed, units: UnitsOfWork) -> Caller:
+    async def identify(self, claimed: TokenClaims, db: Database) -> Caller:
         """Raises an Unauthenticated when it holds no more."""
 
     async def person(self, user_id: int, session: Session) -> Caller:
@@ -48,7 +48,7 @@ class Identity(Protocol):
 CALLER: TypeAdapter[Caller] = TypeAdapter(Caller)
 
 
-async def introduced(identity: Identity, units: UnitsOfWork, authorization: str) -> Caller:
+async def authenticate(identity: Identity, db: Database, authorization: str) -> Caller:
     """Who is calling, by the value of the header `Authorization`. Raises an Unauthenticated.
 
     Found out by a read that is over before the endpoint starts.
@@ -59,11 +59,11 @@ async def introduced(identity: Identity, units: UnitsOfWork, authorization: str)
     claimed = identity.claims(token.strip())
 
     async def load() -> Caller:
-        return await identity.identify(claimed, units)
+        return await identity.identify(claimed, db)
 
     tags = (IDENTITY.person(claimed.user_id),)
     key = f"caller({claimed.user_id},{claimed.session_id})"
-    return await units.cache.value(key, tags, CALLER, load)
+    return await db.cache.value(key, tags, CALLER, load)
 
 
 async def current_caller(request: Request) -> Caller:

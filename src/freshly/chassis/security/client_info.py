@@ -12,7 +12,7 @@ LONGEST_USER_AGENT = 255
 
 
 @dataclass(frozen=True)
-class Origin:
+class ClientInfo:
     """Nothing of it is known of what nobody called for, such as a job."""
 
     address: str | None = None
@@ -20,10 +20,10 @@ class Origin:
     session_id: str | None = None
 
 
-async def current_origin(request: Request) -> Origin:
+async def current_client_info(request: Request) -> ClientInfo:
     """The address is the client's, behind trusted proxies as they tell it."""
     caller = request.scope.get("state", {}).get("caller")
-    return Origin(
+    return ClientInfo(
         address=_bounded(request.client.host if request.client else None, LONGEST_ADDRESS),
         user_agent=_bounded(request.headers.get("user-agent"), LONGEST_USER_AGENT),
         session_id=caller.session_id if isinstance(caller, Caller) else None,
@@ -35,4 +35,4 @@ def _bounded(text: str | None, longest: int) -> str | None:
     return "".join(filter(str.isprintable, text))[:longest] or None if text else None
 
 
-CurrentOrigin = Annotated[Origin, Depends(current_origin)]
+CurrentClientInfo = Annotated[ClientInfo, Depends(current_client_info)]

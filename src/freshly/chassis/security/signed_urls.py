@@ -19,7 +19,7 @@ A_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class LinkSigner:
+class UrlSigner:
     secret: str
 
     def sign(self, action: str, bucket: str, path: str, expires: int) -> str:
@@ -33,11 +33,11 @@ class LinkSigner:
 
 
 @dataclass(frozen=True)
-class Links:
+class SignedUrls:
     """What a client may open, as seen from where the client is."""
 
     base: str
-    signer: LinkSigner
+    signer: UrlSigner
 
     def public(self, bucket: str, path: str) -> str:
         return f"{self.base}/files/{quote(bucket)}/{quote(path)}"
@@ -56,16 +56,16 @@ class Links:
         return f"{self.public(bucket, path)}?{query}", signature
 
 
-async def _links(request: Request) -> Links:
+async def _links(request: Request) -> SignedUrls:
     settings: Settings = request.state.settings
     base = settings.public_url or str(request.base_url)
-    return Links(base.rstrip("/"), request.state.signer)
+    return SignedUrls(base.rstrip("/"), request.state.signer)
 
 
-async def _signer(request: Request) -> LinkSigner:
-    signer: LinkSigner = request.state.signer
+async def _signer(request: Request) -> UrlSigner:
+    signer: UrlSigner = request.state.signer
     return signer
 
 
-CurrentLinks = Annotated[Links, Depends(_links)]
-CurrentLinkSigner = Annotated[LinkSigner, Depends(_signer)]
+CurrentSignedUrls = Annotated[SignedUrls, Depends(_links)]
+CurrentUrlSigner = Annotated[UrlSigner, Depends(_signer)]

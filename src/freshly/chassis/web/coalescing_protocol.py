@@ -43,7 +43,7 @@ class _Joining:
             self._transport.write(head)
 
 
-class OnePiece(HttpToolsProtocol):
+class CoalescingProtocol(HttpToolsProtocol):
     """uvicorn's protocol, on such a transport."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

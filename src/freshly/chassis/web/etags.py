@@ -26,7 +26,7 @@ async def no_store(response: Response) -> None:
     response.headers["Cache-Control"] = NO_STORE
 
 
-def digest(body: bytes, further: str | None = None) -> str:
+def etag_of(body: bytes, further: str | None = None) -> str:
     """32 hex digits (XXH3, 128 bits); a name for these bytes, not a protection.
 
     Of a list also by where it goes on: its `Link` is as much of the answer as its rows.
@@ -37,7 +37,7 @@ def digest(body: bytes, further: str | None = None) -> str:
     return found.hexdigest()
 
 
-class Kept:
+class CachedBody:
     """An answer as the bytes that leave, under the name of their digest."""
 
     __slots__ = ("_compressed", "body", "etag", "next_cursor")
@@ -55,7 +55,7 @@ class Kept:
             self._compressed = gzip.compress(self.body, COMPRESSION, mtime=0)
         return self._compressed
 
-    def answer(
+    def to_response(
         self, request: Request, cache_control: str = NO_STORE, *, quoted: bool = True
     ) -> Response:
         """The bytes, or 304 without any for a client that has them.
@@ -86,12 +86,12 @@ def for_a_while(seconds: int) -> str:
 def conditional(request: Request, adapter: TypeAdapter[Any], value: Any, max_age: int) -> Response:
     """The value as JSON with an unquoted ETag (as the existing app has it), or 304."""
     body = adapter.dump_json(adapter.validate_python(value, from_attributes=True), by_alias=True)
-    return Kept(body, digest(body)).answer(request, for_a_while(max_age), quoted=False)
+    return CachedBody(body, etag_of(body)).to_response(request, for_a_while(max_age), quoted=False)
 
 
-def named(response: Response, request: Request) -> Response:
+def with_etag(response: Response, request: Request) -> Response:
     """A whole answer under the name of its digest, or 304 for a client that has it."""
-    tag = digest(bytes(response.body), response.headers.get("Link"))
+    tag = etag_of(bytes(response.body), response.headers.get("Link"))
     response.raw_headers.append((b"etag", f'"{tag}"'.encode()))
     if not _matches(request.headers.get("If-None-Match"), tag):
         return response

@@ -22,8 +22,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import UploadFile
 from starlette.responses import StreamingResponse
 
-from freshly.chassis.data.idempotency_keys import Answer, Claim, Found, KeptAnswers, Seal
-from freshly.chassis.data.transactions import FIRST, Session, UnitsOfWork
+from freshly.chassis.data.idempotency_keys import (
+    Answer,
+    Claim,
+    Found,
+    IdempotencyRecords,
+    ResponseCipher,
+)
+from freshly.chassis.data.transactions import ON_TRANSACTION_START, Database, Session
 from freshly.chassis.errors import AppError, Conflict, Unprocessable, refusal
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.security.caller import Caller
@@ -50,18 +56,18 @@ class KeyReused(Unprocessable):
     detail = "Idempotency-Key: was sent with another request before; give each its own"
 
 
-class StillAtWork(Conflict):
+class RequestInProgress(Conflict):
     code = "still_at_work"
     detail = "The first request with this Idempotency-Key is still being worked on."
     headers = {"Retry-After": "5"}
 
 
-class _Known(Exception):
+class _Replay(Exception):
     def __init__(self, response: Response) -> None:
         self.response = response
 
 
-def first_answer_kept(handler: Handler, route: str, *, signed_in: bool, one_unit: bool) -> Handler:
+def with_idempotency(handler: Handler, route: str, *, signed_in: bool, one_unit: bool) -> Handler:
     """The handler of a POST, honouring the key where one is sent."""
 
     async def answer(request: Request) -> Response:
@@ -75,10 +81,10 @@ def first_answer_kept(handler: Handler, route: str, *, signed_in: bool, one_unit
         # Nobody is known on a public route. There the key alone finds the answer, wherever it is
         # sent from, but only for who sends the same secrets in the body or as a bearer.
         who = str(user_id) if signed_in else request.headers.get("Authorization", "")
-        seal: Seal = request.state.seal
+        seal: ResponseCipher = request.state.response_cipher
         try:
             claim = seal.claim(who, route, key, user_id, await _asked(request))
-            work = _Claimed(request, claim, seal)
+            work = _IdempotentRequest(request, claim, seal)
             return await (work.in_one_unit if one_unit else work.in_several)(handler)
         finally:
             await request.close()  # a form that was read for its fingerprint
@@ -104,31 +110,31 @@ async def _asked(request: Request) -> bytes:
     return found.digest()
 
 
-class _Claimed:
+class _IdempotentRequest:
     """A request with its key."""
 
-    def __init__(self, request: Request, claim: Claim, seal: Seal) -> None:
+    def __init__(self, request: Request, claim: Claim, seal: ResponseCipher) -> None:
         self.request = request
         self.claim = claim
         self.seal = seal
         self.session: Session | None = None
 
     async def in_one_unit(self, handler: Handler) -> Response:
-        self.request.scope[FIRST] = (self._begin,)
+        self.request.scope[ON_TRANSACTION_START] = (self._begin,)
         try:
             response = await handler(self.request)
-        except _Known as known:
+        except _Replay as known:
             return known.response
         except (AppError, RequestValidationError) as error:
             if self.session is None:
                 raise
-            keeps_work = isinstance(error, AppError) and error.keeps_work
+            commit_on_error = isinstance(error, AppError) and error.commit_on_error
             response = await refusal(self.request, error)
             if not _is_kept(response):
-                if keeps_work:  # and is committed; the key is not
-                    await KeptAnswers(self.session).release(self.claim)
+                if commit_on_error:  # and is committed; the key is not
+                    await IdempotencyRecords(self.session).release(self.claim)
                 raise
-            if not keeps_work:
+            if not commit_on_error:
                 await self.savepoint.rollback()
         if self.session is not None:
             await self.session.flush()
@@ -136,25 +142,25 @@ class _Claimed:
         return response
 
     async def _begin(self, session: Session) -> None:
-        if (found := await KeptAnswers(session).claim(self.claim)) is not None:
-            raise _Known(self._replayed(found))
+        if (found := await IdempotencyRecords(session).claim(self.claim)) is not None:
+            raise _Replay(self._replayed(found))
         # What a refused request has written goes; its key stays.
         self.savepoint = await session.begin_nested()
         self.session = session
 
     async def in_several(self, handler: Handler) -> Response:
-        units: UnitsOfWork = self.request.state.units
-        if (known := await self._claim_or_wait(units)) is not None:
+        db: Database = self.request.state.db
+        if (known := await self._claim_or_wait(db)) is not None:
             return known
         try:
             response = await self._answered(handler)
         except BaseException:
-            await self._release(units)
+            await self._release(db)
             raise
         if isinstance(response, StreamingResponse):
-            response.body_iterator = self._kept_at_its_end(units, response, response.body_iterator)
+            response.body_iterator = self._kept_at_its_end(db, response, response.body_iterator)
             return response
-        await self._keep_afterwards(units, response, bytes(response.body))
+        await self._keep_afterwards(db, response, bytes(response.body))
         return response
 
     async def _answered(self, handler: Handler) -> Response:
@@ -166,26 +172,26 @@ class _Claimed:
                 raise
             return response
 
-    async def _claim_or_wait(self, units: UnitsOfWork) -> Response | None:
+    async def _claim_or_wait(self, db: Database) -> Response | None:
         """None when the work is ours to do."""
         until, pause = monotonic() + WAITS_FOR, FIRST_PAUSE
         while True:
-            async with units.writing() as session:
-                found = await KeptAnswers(session).claim(self.claim, CLAIMED_FOR)
+            async with db.write() as session:
+                found = await IdempotencyRecords(session).claim(self.claim, CLAIMED_FOR)
             if found is None:
                 return None
             while found is not None:
                 if found.status is not None or found.fingerprint != self.claim.fingerprint:
                     return self._replayed(found)
                 if monotonic() > until:
-                    raise StillAtWork
+                    raise RequestInProgress
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
-                async with units.reading() as session:
-                    found = await KeptAnswers(session).find(self.claim)
+                async with db.read() as session:
+                    found = await IdempotencyRecords(session).find(self.claim)
 
     async def _kept_at_its_end(
-        self, units: UnitsOfWork, response: Response, pieces: AsyncIterable[Any]
+        self, db: Database, response: Response, pieces: AsyncIterable[Any]
     ) -> AsyncIterator[bytes]:
         """Whoever leaves early and asks again is told what there was when he left.
 
@@ -199,24 +205,24 @@ class _Claimed:
         finally:
             with anyio.CancelScope(shield=True):
                 if any(map(_tells, told)) and not any(map(_fails, told)):
-                    await self._keep_afterwards(units, response, b"".join(told))
+                    await self._keep_afterwards(db, response, b"".join(told))
                 else:
-                    await self._release(units)
+                    await self._release(db)
 
-    async def _keep_afterwards(self, units: UnitsOfWork, response: Response, body: bytes) -> None:
+    async def _keep_afterwards(self, db: Database, response: Response, body: bytes) -> None:
         """The work is done: whoever asked is told so, even if it cannot be told twice."""
         try:
-            async with units.writing() as session:
+            async with db.write() as session:
                 await self._keep(session, response, body)
         except Exception:
             logger.exception("first answer not kept")
 
-    async def _release(self, units: UnitsOfWork) -> None:
+    async def _release(self, db: Database) -> None:
         """For whoever asks again; where the database is away the claim expires by itself."""
         try:
             with anyio.CancelScope(shield=True):
-                async with units.writing() as session:
-                    await KeptAnswers(session).release(self.claim)
+                async with db.write() as session:
+                    await IdempotencyRecords(session).release(self.claim)
         except Exception:
             logger.exception("claim not released")
 
@@ -224,13 +230,13 @@ class _Claimed:
         headers = [(n, v) for n, v in response.headers.items() if n != "content-length"]
         answer = Answer(response.status_code, headers, body)
         sealed = self.seal.close(self.claim, answer)
-        await KeptAnswers(session).keep(self.claim, answer.status, sealed)
+        await IdempotencyRecords(session).keep(self.claim, answer.status, sealed)
 
     def _replayed(self, found: Found) -> Response:
         if found.fingerprint != self.claim.fingerprint:
             raise KeyReused
         if found.status is None or found.sealed is None:
-            raise StillAtWork
+            raise RequestInProgress
         answer = self.seal.open(self.claim, found.status, found.sealed)
         response = Response(answer.body, answer.status)
         for name, value in answer.headers:

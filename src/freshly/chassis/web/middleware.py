@@ -18,7 +18,7 @@ from freshly.chassis.errors import internal_error, problem
 from freshly.chassis.observability.logging import access_line, correlation_id, get_logger
 from freshly.chassis.observability.metrics import observe
 from freshly.chassis.rate_limits.policy import AtTheDoor
-from freshly.chassis.resilience.graceful_shutdown import Stopping
+from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.web.etags import COMPRESSION, WORTH_COMPRESSING
 from freshly.settings import (
     LARGEST_AVATAR,
@@ -57,7 +57,7 @@ LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1)(:\d+)?"
 CLOSING = ((b"connection", b"close"),)
 
 
-class Observed:
+class AccessLogMiddleware:
     """Correlation id, timing, security headers, and one line in the log for each request."""
 
     def __init__(self, app: ASGIApp, *, only_https: bool) -> None:
@@ -125,8 +125,8 @@ class Observed:
 
 
 def _is_stopping(state: Mapping[str, Any]) -> bool:
-    stopping: Stopping | None = state.get("stopping")
-    return stopping is not None and stopping.told.is_set()
+    stopping: GracefulShutdown | None = state.get("stopping")
+    return stopping is not None and stopping.requested.is_set()
 
 
 def _correlation_id(scope: Scope) -> str:
@@ -142,7 +142,7 @@ def _has(scope: Scope, wanted: bytes, part: bytes = b"") -> bool:
     return any(name == wanted and part in value for name, value in scope.get("headers", ()))
 
 
-class Compressed(GZipMiddleware):
+class GZipIfAccepted(GZipMiddleware):
     """Starlette's, out of the way of those who do not ask for it: it costs 20 microseconds."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -150,7 +150,7 @@ class Compressed(GZipMiddleware):
         await (super().__call__ if wanted else self.app)(scope, receive, send)
 
 
-class CrossOrigin(CORSMiddleware):
+class CorsIfOrigin(CORSMiddleware):
     """Starlette's, out of the way of apps, which send no Origin."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -158,7 +158,7 @@ class CrossOrigin(CORSMiddleware):
         await (super().__call__ if wanted else self.app)(scope, receive, send)
 
 
-class KnownHosts:
+class TrustedHosts:
     """A request for a host that we are not is refused: links in mails are built from it."""
 
     def __init__(self, app: ASGIApp, *, hosts: Sequence[str]) -> None:
@@ -176,7 +176,7 @@ class KnownHosts:
         await self.app(scope, receive, send)
 
 
-class OnePrefix:
+class StripApiPrefix:
     """`/api/v1/meals/me`, `/meals/me` and `/meals/me/` are one route."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -192,7 +192,7 @@ class OnePrefix:
         await self.app(scope, receive, send)
 
 
-class LimitedBody:
+class BodySizeLimit:
     """413 by the announced length at once, and by counting where none was announced."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -224,7 +224,7 @@ class LimitedBody:
         await self.app(scope, counted, send)
 
 
-class LastResort:
+class UnhandledErrorMiddleware:
     """A bug is a bare 500 with the correlation id, inside of CORS and the other headers."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -249,15 +249,15 @@ class LastResort:
 
 def wrap(app: FastAPI, settings: Settings, group_of: Callable[[str, str], str]) -> None:
     """Put everything in front of the routes; the last added is the outermost."""
-    app.add_middleware(LimitedBody)
+    app.add_middleware(BodySizeLimit)
     app.add_middleware(AtTheDoor, group_of=group_of, enabled=settings.rate_limit_enabled)
-    app.add_middleware(OnePrefix)
-    app.add_middleware(LastResort)
-    app.add_middleware(Compressed, minimum_size=WORTH_COMPRESSING, compresslevel=COMPRESSION)
+    app.add_middleware(StripApiPrefix)
+    app.add_middleware(UnhandledErrorMiddleware)
+    app.add_middleware(GZipIfAccepted, minimum_size=WORTH_COMPRESSING, compresslevel=COMPRESSION)
     if not settings.is_local or settings.app_env == "development":
-        app.add_middleware(KnownHosts, hosts=[host.lower() for host in settings.allowed_hosts])
+        app.add_middleware(TrustedHosts, hosts=[host.lower() for host in settings.allowed_hosts])
     app.add_middleware(
-        CrossOrigin,
+        CorsIfOrigin,
         allow_origins=settings.cors_origins,
         allow_origin_regex=LOCAL_ORIGIN if settings.app_env == "local" else None,
         allow_credentials=True,
@@ -272,4 +272,4 @@ def wrap(app: FastAPI, settings: Settings, group_of: Callable[[str, str], str]) 
             *("RateLimit", "RateLimit-Policy", "Retry-After", "Idempotency-Replayed"),
         ),
     )
-    app.add_middleware(Observed, only_https=not settings.is_local)
+    app.add_middleware(AccessLogMiddleware, only_https=not settings.is_local)

@@ -137,7 +137,7 @@ def _describe_headers(route: Route, operation: dict[str, Any]) -> None:
         parameters.append({**one, "schema": {"type": "string"}})
         refused = f"{PreconditionFailed.detail} (`{PreconditionFailed.code}`)"
         responses["412"] = {"description": refused}
-    if route.tells_etag:
+    if route.sends_etag:
         done = next(code for code in responses if code.startswith("2"))
         responses[done]["headers"] = {**responses[done].get("headers", {}), **ETAG}
         if route.method == "GET":

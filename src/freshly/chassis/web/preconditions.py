@@ -18,12 +18,16 @@ from sqlalchemy.util import await_only
 from starlette.routing import BaseRoute
 from starlette.types import Message
 
-from freshly.chassis.data.transactions import FIRST, Within, request_session
+from freshly.chassis.data.transactions import (
+    ON_TRANSACTION_START,
+    TransactionReader,
+    request_session,
+)
 from freshly.chassis.dependencies import depends_on
 from freshly.chassis.errors import Unavailable
 from freshly.chassis.security.caller import current_caller
-from freshly.chassis.web.etags import PreconditionFailed, digest, is_one_of, named
-from freshly.chassis.web.idempotency import first_answer_kept
+from freshly.chassis.web.etags import PreconditionFailed, etag_of, is_one_of, with_etag
+from freshly.chassis.web.idempotency import with_idempotency
 
 Handler = Callable[[Request], Awaitable[Response]]
 OK, CREATED, FIRST_ERROR, FIRST_SERVER_ERROR = 200, 201, 300, 500
@@ -33,9 +37,9 @@ class Route(APIRoute):
     """A route of the API. What it is about is found when all are known, by `relate`."""
 
     resource: "Route | None" = None  # what a write changes, as it is read
-    made: "Route | None" = None  # where to read what a POST has made
+    created: "Route | None" = None  # where to read what a POST has made
     shows_resource = False  # a write's answer is the resource as it is now, in another form
-    is_resource_itself = False  # ... in the very form in which it is read
+    returns_resource = False  # ... in the very form in which it is read
 
     @property
     def method(self) -> str:
@@ -44,11 +48,11 @@ class Route(APIRoute):
         return method
 
     @property
-    def tells_etag(self) -> bool:
+    def sends_etag(self) -> bool:
         """Is there an ETag of it in the answer?"""
         if not depends_on(self.dependant, current_caller):
             return False
-        return self.method == "GET" or self.shows_resource or self.is_resource_itself
+        return self.method == "GET" or self.shows_resource or self.returns_resource
 
     def get_route_handler(self) -> Any:
         handler: Handler = super().get_route_handler()
@@ -58,14 +62,14 @@ class Route(APIRoute):
         if self.method != "POST":
             return handler
         one_unit = depends_on(self.dependant, request_session)
-        return first_answer_kept(handler, self.path, signed_in=signed_in, one_unit=one_unit)
+        return with_idempotency(handler, self.path, signed_in=signed_in, one_unit=one_unit)
 
     def _reading(self, handler: Handler) -> Handler:
         async def read(request: Request) -> Response:
             response = await handler(request)
             if response.status_code != OK or any(n == b"etag" for n, _ in response.raw_headers):
                 return response
-            return named(response, request)
+            return with_etag(response, request)
 
         return read
 
@@ -76,15 +80,18 @@ class Route(APIRoute):
                 response = await handler(request)
             else:
                 response = await self._followed(request, handler, wanted)
-            if self.is_resource_itself and response.status_code < FIRST_ERROR:
-                response.headers["ETag"] = f'"{digest(bytes(response.body))}"'
+            if self.returns_resource and response.status_code < FIRST_ERROR:
+                response.headers["ETag"] = f'"{etag_of(bytes(response.body))}"'
             return response
 
         return write
 
     async def _followed(self, request: Request, handler: Handler, wanted: str | None) -> Response:
-        work = _Work(self, request, wanted)
-        request.scope[FIRST] = (*request.scope.get(FIRST, ()), work.begin)
+        work = _ConditionalWrite(self, request, wanted)
+        request.scope[ON_TRANSACTION_START] = (
+            *request.scope.get(ON_TRANSACTION_START, ()),
+            work.begin,
+        )
         response = await handler(request)
         await work.end()
         if self.shows_resource:
@@ -94,7 +101,7 @@ class Route(APIRoute):
         return response
 
 
-class _Work:
+class _ConditionalWrite:
     """One write, seen from beside its unit of work."""
 
     def __init__(self, route: Route, request: Request, wanted: str | None) -> None:
@@ -131,8 +138,10 @@ class _Work:
             raise PreconditionFailed
 
     async def tag_after(self, response: Response) -> str | None:
-        if response.status_code == CREATED and self.route.made is not None:
-            return await self._tag(self.route.made, {"id": json.loads(bytes(response.body))["id"]})
+        if response.status_code == CREATED and self.route.created is not None:
+            return await self._tag(
+                self.route.created, {"id": json.loads(bytes(response.body))["id"]}
+            )
         return await self._tag(self.route.resource, self.request.path_params)
 
     async def _tag(self, resource: Route | None, path_params: dict[str, Any]) -> str | None:
@@ -150,8 +159,8 @@ class _Work:
             "query_string": b"",
             "path_params": path_params,
             "headers": [one for one in given["headers"] if one[0] != b"if-none-match"],
-            "state": {**given["state"], "units": Within(self.session)},
-            FIRST: (),
+            "state": {**given["state"], "db": TransactionReader(self.session)},
+            ON_TRANSACTION_START: (),
         }
         start: Message = {}
 
@@ -169,7 +178,7 @@ class _Work:
         return tags[0] if tags and start["status"] == OK else None
 
 
-def relate(routes: Iterable[BaseRoute]) -> None:
+def link_resources(routes: Iterable[BaseRoute]) -> None:
     """Tells each write what it is about."""
     ours = [route for route in routes if isinstance(route, Route)]
     readable = {route.path: route for route in ours if route.method == "GET" and _is_one(route)}
@@ -178,16 +187,16 @@ def relate(routes: Iterable[BaseRoute]) -> None:
     forms = set()
     for route in writes:
         route.resource = next(filter(None, map(readable.get, _upwards(route.path))), None)
-        route.made = readable.get(f"{route.path.removesuffix('/me')}/{{id}}")
-        route.is_resource_itself = id(route.response_model) in models
+        route.created = readable.get(f"{route.path.removesuffix('/me')}/{{id}}")
+        route.returns_resource = id(route.response_model) in models
         if route.method in ("PATCH", "PUT") and route.resource is not None:
             forms.add((route.resource.path, id(route.response_model)))
     for route in writes:
-        shown = route.made if route.status_code == CREATED and route.made else route.resource
+        shown = route.created if route.status_code == CREATED and route.created else route.resource
         route.shows_resource = (
             shown is not None
             and route.method != "DELETE"
-            and not route.is_resource_itself
+            and not route.returns_resource
             and (shown.path, id(route.response_model)) in forms
         )
 

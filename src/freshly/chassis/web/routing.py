@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from freshly.chassis.data.admission import part_of
+from freshly.chassis.data.admission import route_group
 from freshly.chassis.dependencies import asks_for, without_framework
 from freshly.chassis.web.preconditions import Route
 
@@ -55,7 +55,7 @@ class BySection:
         self.otherwise = otherwise
         sections: dict[str, list[BaseRoute]] = {}
         for route in routes:
-            sections.setdefault(part_of(getattr(route, "path", "/")), []).append(route)
+            sections.setdefault(route_group(getattr(route, "path", "/")), []).append(route)
         self.sections = {
             name: APIRouter(routes=found, redirect_slashes=False)
             for name, found in sections.items()
@@ -63,5 +63,5 @@ class BySection:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        section = self.sections.get(part_of(scope["path"])) if scope["type"] == "http" else None
+        section = self.sections.get(route_group(scope["path"])) if scope["type"] == "http" else None
         await (section.app if section else self.otherwise)(scope, receive, send)

@@ -19,32 +19,32 @@ CATALOGUE = "the catalogue's, the same for everybody"
 
 
 @dataclass(frozen=True)
-class Belonging:
+class TableOwnership:
     """A table of which some rows are a person's."""
 
     name: str  # of the file in the export
     columns: str
-    mine: tuple[str, ...] = ()  # columns that name the person whose row it is
-    goes_with: tuple[str, ...] = ()  # foreign keys to rows which take it along
+    owner_columns: tuple[str, ...] = ()  # columns that name the person whose row it is
+    cascades_from: tuple[str, ...] = ()  # foreign keys to rows which take it along
     # The rows that rows of the person's refer to: by which column, of which table.
-    known_by: tuple[str, str] | None = None
+    referenced_by: tuple[str, str] | None = None
     # A family's rows are for its members only: who made one and left has it no more.
-    while_a_member: bool = False
+    members_only: bool = False
     other_keys: Mapping[str, str] = field(default_factory=dict)  # why they make it nobody's
-    left_out: Mapping[str, str] = field(default_factory=dict)  # columns, and why
+    excluded: Mapping[str, str] = field(default_factory=dict)  # columns, and why
 
     @property
     def exported(self) -> list[str]:
         return self.columns.split()
 
 
-BELONGINGS: Mapping[str, Belonging] = {
-    "users": Belonging(
+BELONGINGS: Mapping[str, TableOwnership] = {
+    "users": TableOwnership(
         "profile",
         "id email name phone_number location avatar_path status tier gender age weight height"
         " calories is_verified created_at updated_at",
-        mine=("id",),
-        left_out={
+        owner_columns=("id",),
+        excluded={
             "hashed_password": SECRET,
             **dict.fromkeys(("password_reset_code", "verification_code"), SECRET),
             **dict.fromkeys(
@@ -57,36 +57,36 @@ BELONGINGS: Mapping[str, Belonging] = {
             ),
         },
     ),
-    "user_preferences": Belonging(
+    "user_preferences": TableOwnership(
         "preferences",
         "id user_id age gender height_cm weight_kg diet_codes diet_type allergen_ingredient_ids"
         " food_allergies disliked_ingredient_ids goal is_athlete training_level calorie_target"
         " protein_grams carb_grams fat_grams protein_calories carb_calories fat_calories"
         " calorie_min calorie_max created_at updated_at",
-        mine=("user_id",),
+        owner_columns=("user_id",),
     ),
-    "oauth_accounts": Belonging(
+    "oauth_accounts": TableOwnership(
         "google_and_apple",
         "id user_id email username provider supabase_user_id created_at",
-        mine=("user_id",),
+        owner_columns=("user_id",),
     ),
-    "sign_ins": Belonging(
+    "sign_ins": TableOwnership(
         "sign_ins",
         "id user_id address user_agent created_at last_used_at expires_at revoked_at",
-        mine=("user_id",),
+        owner_columns=("user_id",),
     ),
-    "activities": Belonging(
+    "activities": TableOwnership(
         "activity",
         "id user_id kind outcome other_user_id family_id detail address user_agent session_id"
         " correlation_id created_at",
-        mine=("user_id",),
+        owner_columns=("user_id",),
         other_keys={"other_user_id": SOMEBODY_ELSE},
     ),
-    "jobs": Belonging(
+    "jobs": TableOwnership(
         "jobs",
         "id user_id kind state progress error created_at updated_at finished_at",
-        mine=("user_id",),
-        left_out={
+        owner_columns=("user_id",),
+        excluded={
             "result_url": "opens the file to anybody who has it",
             **dict.fromkeys(
                 (
@@ -97,126 +97,128 @@ BELONGINGS: Mapping[str, Belonging] = {
             ),
         },
     ),
-    "family_memberships": Belonging(
-        "memberships", "id family_id user_id role joined_at", mine=("user_id",)
+    "family_memberships": TableOwnership(
+        "memberships", "id family_id user_id role joined_at", owner_columns=("user_id",)
     ),
-    "families": Belonging(
+    "families": TableOwnership(
         "families",
         "id display_name created_at",
-        known_by=("family_memberships", "family_id"),
-        left_out={"invite_code": "lets anybody in who has it"},
+        referenced_by=("family_memberships", "family_id"),
+        excluded={"invite_code": "lets anybody in who has it"},
     ),
-    "ingredients": Belonging(
+    "ingredients": TableOwnership(
         "ingredients_i_added",
         "id name category canonical_unit_type canonical_unit avg_weight_per_unit_g"
         " density_g_per_ml pieces_per_package food_id created_by_user_id created_at",
-        mine=("created_by_user_id",),
+        owner_columns=("created_by_user_id",),
         other_keys={"food_id": "another name of a food of the catalogue"},
     ),
-    "pantry_items": Belonging(
+    "pantry_items": TableOwnership(
         "pantry",
         "id family_id owner_user_id ingredient_id quantity unit expires_at category image_url"
         " canonical_quantity canonical_unit created_at updated_at",
-        mine=("owner_user_id",),
+        owner_columns=("owner_user_id",),
         other_keys={"ingredient_id": "some of a food that the person may have named"},
     ),
-    "recipes": Belonging(
+    "recipes": TableOwnership(
         "recipes_i_wrote",
         "id family_id title description instructions servings created_by_user_id created_at",
-        mine=("created_by_user_id",),
-        while_a_member=True,
+        owner_columns=("created_by_user_id",),
+        members_only=True,
     ),
-    "recipe_ingredients": Belonging(
+    "recipe_ingredients": TableOwnership(
         "recipe_ingredients",
         "id recipe_id ingredient_id quantity unit_id canonical_quantity canonical_unit",
-        goes_with=("recipe_id",),
+        cascades_from=("recipe_id",),
         other_keys={"ingredient_id": "some of a food that the person may have named"},
     ),
-    "recipe_diet_tags": Belonging(
-        "recipe_diet_tags", "recipe_id diet_tag_id", goes_with=("recipe_id",)
+    "recipe_diet_tags": TableOwnership(
+        "recipe_diet_tags", "recipe_id diet_tag_id", cascades_from=("recipe_id",)
     ),
-    "meals": Belonging(
+    "meals": TableOwnership(
         "meals",
         "id created_by_user_id family_id name calories meal_type image prep_time cook_time"
         " total_time cuisine tags macros difficulty servings diet_compatibility goal_fit"
         " ingredients instructions cooking_tools notes is_favorite created_at updated_at",
-        mine=("created_by_user_id",),
+        owner_columns=("created_by_user_id",),
     ),
-    "meal_plans": Belonging(
+    "meal_plans": TableOwnership(
         "meal_plans",
         "id week_start week_end family_id title created_by_user_id created_at",
-        mine=("created_by_user_id",),
-        while_a_member=True,
+        owner_columns=("created_by_user_id",),
+        members_only=True,
     ),
-    "meal_slots": Belonging(
+    "meal_slots": TableOwnership(
         "meal_plan_slots",
         "id meal_plan_id day slot servings notes",
-        goes_with=("meal_plan_id",),
+        cascades_from=("meal_plan_id",),
     ),
-    "meal_slot_meals": Belonging(
+    "meal_slot_meals": TableOwnership(
         "meal_plan_meals",
         "id meal_slot_id meal_id portions",
-        goes_with=("meal_slot_id",),
+        cascades_from=("meal_slot_id",),
         other_keys={"meal_id": ANOTHERS_PLAN},
     ),
-    "grocery_lists": Belonging(
+    "grocery_lists": TableOwnership(
         "grocery_lists",
         "id family_id owner_user_id created_by_user_id meal_plan_id title status created_at"
         " updated_at",
-        mine=("owner_user_id", "created_by_user_id"),
-        while_a_member=True,
+        owner_columns=("owner_user_id", "created_by_user_id"),
+        members_only=True,
         other_keys={"meal_plan_id": "somebody's list for a plan of the person's"},
     ),
-    "grocery_list_items": Belonging(
+    "grocery_list_items": TableOwnership(
         "grocery_list_items",
         "id grocery_list_id ingredient_id quantity unit_id checked note canonical_quantity_needed"
         " canonical_unit is_purchased is_manual source_meal_plan_id needed_quantity needed_unit",
-        goes_with=("grocery_list_id",),
+        cascades_from=("grocery_list_id",),
         other_keys={"ingredient_id": ANOTHERS_NEED, "source_meal_plan_id": ANOTHERS_NEED},
     ),
-    "grocery_needs": Belonging(
+    "grocery_needs": TableOwnership(
         "grocery_reasons",
         "id grocery_list_id ingredient_id meal_id meal_name needed_on quantity unit text",
-        goes_with=("grocery_list_id",),
+        cascades_from=("grocery_list_id",),
         other_keys={"ingredient_id": ANOTHERS_NEED, "meal_id": ANOTHERS_NEED},
     ),
-    "grocery_reservations": Belonging(
+    "grocery_reservations": TableOwnership(
         "grocery_taken_from_pantry",
         "id grocery_list_id ingredient_id pantry_item_id quantity unit expires_at",
-        goes_with=("grocery_list_id",),
+        cascades_from=("grocery_list_id",),
         other_keys={"ingredient_id": ANOTHERS_NEED, "pantry_item_id": ANOTHERS_NEED},
     ),
-    "notifications": Belonging(
+    "notifications": TableOwnership(
         "notifications",
         "id user_id type title message related_meal_id related_user_id related_family_id"
         " related_share_request_id is_read read_at created_at",
-        mine=("user_id",),
+        owner_columns=("user_id",),
         other_keys=dict.fromkeys(
             ("related_user_id", "related_meal_id", "related_share_request_id"), SOMEBODY_ELSE
         ),
     ),
-    "notice_choices": Belonging("notice_choices", "id user_id digest digest_on", mine=("user_id",)),
-    "meal_share_requests": Belonging(
+    "notice_choices": TableOwnership(
+        "notice_choices", "id user_id digest digest_on", owner_columns=("user_id",)
+    ),
+    "meal_share_requests": TableOwnership(
         "offered_meals",
         "id meal_id sender_user_id recipient_user_id family_id accepted_meal_id status message"
         " responded_at created_at updated_at",
-        mine=("sender_user_id", "recipient_user_id"),
+        owner_columns=("sender_user_id", "recipient_user_id"),
         other_keys=dict.fromkeys(
             ("meal_id", "accepted_meal_id"), "its sender and its recipient are named"
         ),
     ),
-    "chat_conversations": Belonging(
-        "conversations", "id user_id title created_at updated_at", mine=("user_id",)
+    "chat_conversations": TableOwnership(
+        "conversations", "id user_id title created_at updated_at", owner_columns=("user_id",)
     ),
-    "model_usage": Belonging(
+    "model_usage": TableOwnership(
         "assistant_usage",
         "id family_id owner_user_id day tokens calls pictures",
-        mine=("owner_user_id",),
+        owner_columns=("owner_user_id",),
     ),
-    "chat_messages": Belonging(
+    "chat_messages": TableOwnership(
         "messages",
         "id conversation_id role content is_internal image_url interrupted created_at",
-        goes_with=("conversation_id",),
+        cascades_from=("conversation_id",),
     ),
 }
 

@@ -72,6 +72,6 @@ def _readme() -> str:
     tables = "\n".join(
         f"  {one.name}.json: {', '.join(one.exported)}" for one in BELONGINGS.values()
     )
-    left_out = [f"{one.name}.{column}" for one in BELONGINGS.values() for column in one.left_out]
-    secrets = ", ".join([*left_out, *(t for t, why in NOT_EXPORTED.items() if why == SECRET)])
+    excluded = [f"{one.name}.{column}" for one in BELONGINGS.values() for column in one.excluded]
+    secrets = ", ".join([*excluded, *(t for t, why in NOT_EXPORTED.items() if why == SECRET)])
     return README.format(tables=tables, secrets=secrets)

@@ -2,55 +2,55 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from freshly.chassis.jobs import Run, TakenOver
-from freshly.chassis.security.signed_urls import Links, LinkSigner
+from freshly.chassis.jobs import JobContext, LeaseLost
+from freshly.chassis.security.signed_urls import SignedUrls, UrlSigner
 from freshly.domains.account.exporting import Exporter
 from freshly.domains.account.files import EXPORTS_LIVE, PersonalFiles
 from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles
 from freshly.domains.account.repository import BelongingsRepository
 from freshly.domains.users.activity import ActivityLog, purge
-from freshly.domains.users.models import Happened
+from freshly.domains.users.models import ActivityKind
 from freshly.settings import Settings
 
 
-async def export(_job: Export, run: Run) -> None:
+async def export(_job: Export, run: JobContext) -> None:
     assert run.user_id is not None
     files = _files(run)
     with TemporaryDirectory(prefix="freshly-export-") as folder:
         zipped = Path(folder) / "export.zip"
-        await Exporter(BelongingsRepository(run.units), files).write(run.user_id, zipped)
-        await run.still_mine()
+        await Exporter(BelongingsRepository(run.db), files).write(run.user_id, zipped)
+        await run.ensure_lease()
         path = await files.keep_export(run.user_id, zipped)
     try:
-        async with run.finishing(_link(run, path)) as session:
+        async with run.complete(_link(run, path)) as session:
             log = await run.service(ActivityLog, session)
-            await log.note(Happened.EXPORT, run.user_id)
-    except TakenOver:
+            await log.record(ActivityKind.EXPORT, run.user_id)
+    except LeaseLost:
         # Nobody was told where it is. After any other error somebody may have been: a commit whose
         # answer was lost. What nobody knows of is dropped when its time is over.
         await files.drop(path)
         raise
 
 
-async def remove_files(job: RemoveFiles, run: Run) -> None:
+async def remove_files(job: RemoveFiles, run: JobContext) -> None:
     await _files(run).remove_all(job.user_id)
 
 
-async def purge_accounts(_job: PurgeAccounts, run: Run) -> None:
+async def purge_accounts(_job: PurgeAccounts, run: JobContext) -> None:
     await _files(run).drop_exports(time.time())
     more = True
     while more:
-        async with run.writing() as session:
+        async with run.write() as session:
             more = await purge(session)
 
 
-def _files(run: Run) -> PersonalFiles:
+def _files(run: JobContext) -> PersonalFiles:
     return PersonalFiles(run.parts["objects"], run.parts["settings"])
 
 
-def _link(run: Run, path: str) -> str:
+def _link(run: JobContext, path: str) -> str:
     """Where nobody says how this server is reached from outside, it begins with a slash."""
     settings: Settings = run.parts["settings"]
-    signer: LinkSigner = run.parts["signer"]
-    links = Links((settings.public_url or "").rstrip("/"), signer)
+    signer: UrlSigner = run.parts["signer"]
+    links = SignedUrls((settings.public_url or "").rstrip("/"), signer)
     return links.signed(settings.exports_bucket, path, EXPORTS_LIVE)[0]

@@ -17,7 +17,9 @@ class RemoveFiles(Job):
     """The files of somebody who is gone. The one trace of them, until it is done."""
 
     kind: ClassVar[str] = "account.remove_files"
-    tries: ClassVar[int] = 20  # up to an hour between two: an object store may be away for long
+    max_attempts: ClassVar[int] = (
+        20  # up to an hour between two: an object store may be away for long
+    )
 
     user_id: int
 
@@ -26,7 +28,7 @@ class PurgeAccounts(Job):
     """Exports whose links have expired, and activities that are a year old."""
 
     kind: ClassVar[str] = "account.purge"
-    priority: ClassVar[Priority] = Priority.LATER
+    priority: ClassVar[Priority] = Priority.LOW
     time_limit: ClassVar[timedelta] = timedelta(minutes=10)
 
 
@@ -34,4 +36,4 @@ class WarmUp(Job):
     """What people who were here lately will ask for next, before they ask."""
 
     kind: ClassVar[str] = "account.warm_up"
-    priority: ClassVar[Priority] = Priority.LATER
+    priority: ClassVar[Priority] = Priority.LOW

@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Table, and_, delete, false, func, or_, select
 
 from freshly.chassis.data.pagination import PageQuery, paginate
-from freshly.chassis.data.transactions import Base, DbSession, Session, UnitsOfWork
+from freshly.chassis.data.transactions import Base, Database, DbSession, Session
 from freshly.chassis.data.types import now
 from freshly.domains.account.data_ownership import BELONGINGS
-from freshly.domains.auth.models import SignIn
+from freshly.domains.auth.models import AuthSession
 from freshly.domains.families.models import Membership
 from freshly.domains.meal_plans.models import MealPlan
 
@@ -22,7 +22,7 @@ memberships = Membership.__table__.c
 class BelongingsRepository:
     """A person's rows, whichever table they are in."""
 
-    units: UnitsOfWork
+    db: Database
 
     async def rows(self, table: str, user_id: int) -> AsyncIterator[Sequence[dict[str, Any]]]:
         """A piece at a time, each in a unit of work of its own."""
@@ -32,7 +32,7 @@ class BelongingsRepository:
         cursor: str | None = None
         while True:
             asked = PageQuery(limit=ROWS_AT_ONCE, cursor=cursor)
-            async with self.units.reading() as session:
+            async with self.db.read() as session:
                 keys = tuple(known.primary_key)
                 found = await paginate(session, statement, keys, asked, columns=True)
             yield [dict(row._mapping) for row in found.items]  # noqa: SLF001 - SQLAlchemy's name
@@ -44,20 +44,22 @@ class BelongingsRepository:
 def belongs_to(table: Table, user_id: int) -> ColumnElement[bool]:
     """Whether a row of the table is this person's, as `belongings` has it."""
     belonging = BELONGINGS[table.name]
-    reasons: list[ColumnElement[bool]] = [table.c[name] == user_id for name in belonging.mine]
-    for name in belonging.goes_with:
+    reasons: list[ColumnElement[bool]] = [
+        table.c[name] == user_id for name in belonging.owner_columns
+    ]
+    for name in belonging.cascades_from:
         [key] = table.c[name].foreign_keys
         parent = key.column.table
         assert isinstance(parent, Table)
         own = select(key.column).where(belongs_to(parent, user_id))
         reasons.append(table.c[name].in_(own))
-    if belonging.known_by:
-        other, column = belonging.known_by
+    if belonging.referenced_by:
+        other, column = belonging.referenced_by
         referring = Base.metadata.tables[other]
         own = select(referring.c[column]).where(belongs_to(referring, user_id))
         reasons.append(table.c.id.in_(own))
     found = or_(false(), *reasons)
-    if not belonging.while_a_member:
+    if not belonging.members_only:
         return found
     families = select(memberships.family_id).where(memberships.user_id == user_id)
     return and_(found, or_(table.c.family_id.is_(None), table.c.family_id.in_(families)))
@@ -79,14 +81,14 @@ class Remains:
 
 async def lately_here(session: Session, most: int) -> Sequence[int]:
     """Who signed in, or renewed their tokens, within the hour; the last one first."""
-    seen = func.max(func.coalesce(SignIn.last_used_at, SignIn.created_at))
+    seen = func.max(func.coalesce(AuthSession.last_used_at, AuthSession.created_at))
     since = (await session.execute(select(now()))).scalar_one() - LATELY
     found = await session.scalars(
-        select(SignIn.user_id)
-        .where(SignIn.revoked_at.is_(None))
-        .group_by(SignIn.user_id)
+        select(AuthSession.user_id)
+        .where(AuthSession.revoked_at.is_(None))
+        .group_by(AuthSession.user_id)
         .having(seen > since)
-        .order_by(seen.desc(), SignIn.user_id)
+        .order_by(seen.desc(), AuthSession.user_id)
         .limit(most)
     )
     return found.all()

@@ -11,7 +11,7 @@ from freshly.domains.auth.repository import CodeRepository
 from freshly.domains.families.service import FamilyService
 from freshly.domains.ingredients.repository import OwnAdditions
 from freshly.domains.users.activity import ActivityLog
-from freshly.domains.users.models import Happened, Outcome
+from freshly.domains.users.models import ActivityKind, Outcome
 from freshly.domains.users.schemas import normalized
 from freshly.domains.users.service import UserService
 
@@ -33,7 +33,7 @@ class AccountService:
     async def export(self) -> JobRow:
         """Has everything of the caller collected; asked for twice, it is done once."""
         user_id = self.users.caller.user_id
-        await self.log.note(Happened.EXPORT, user_id, outcome=Outcome.ASKED)
+        await self.log.record(ActivityKind.EXPORT, user_id, outcome=Outcome.ASKED)
         return await self.jobs.enqueue(Export(), user_id=user_id, key=f"export:{user_id}")
 
     async def delete(self) -> None:

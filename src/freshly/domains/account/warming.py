@@ -2,43 +2,43 @@
 
 from time import monotonic
 
-from freshly.chassis.cache.store import Off
+from freshly.chassis.cache.store import DisabledVersions
 from freshly.chassis.data.pagination import ListQuery
-from freshly.chassis.data.transactions import UnitsOfWork
-from freshly.chassis.jobs import Run
+from freshly.chassis.data.transactions import Database
+from freshly.chassis.jobs import JobContext
 from freshly.domains.account.jobs import WarmUp
 from freshly.domains.account.repository import lately_here
 from freshly.domains.families.access import Access
-from freshly.domains.families.service import MyFamilies
+from freshly.domains.families.service import FamilyListing
 from freshly.domains.grocery.schemas import GroceryListQuery
-from freshly.domains.grocery.service import MyLists
+from freshly.domains.grocery.service import GroceryListing
 from freshly.domains.meal_plans.service import PlanLists
-from freshly.domains.meals.service import MyMeals
-from freshly.domains.pantry.service import PantryShelves
+from freshly.domains.meals.service import MealListing
+from freshly.domains.pantry.service import PantryListing
 
 MOST_PEOPLE = 200
 LONGEST = 10.0  # seconds; it is a courtesy, and others want the database too
 
 
-async def warm_up(_job: WarmUp, run: Run) -> None:
+async def warm_up(_job: WarmUp, run: JobContext) -> None:
     """Into Redis, from wherever it runs; into the memory of a server that is alone."""
-    if isinstance(run.units.cache.versions, Off):
+    if isinstance(run.db.cache.versions, DisabledVersions):
         return
     until = monotonic() + LONGEST
-    async with run.reading() as session:
+    async with run.read() as session:
         people = await lately_here(session, MOST_PEOPLE)
     for user_id in people:
         if monotonic() > until:
             return
-        async with run.reading() as session:
+        async with run.read() as session:
             access = await Access.of(user_id, session)
-        await _read_what_is_shown_first(access, run.units)
+        await _read_what_is_shown_first(access, run.db)
 
 
-async def _read_what_is_shown_first(access: Access, units: UnitsOfWork) -> None:
-    await MyFamilies(access, units).page()
-    await MyMeals(access, units).page(ListQuery())
+async def _read_what_is_shown_first(access: Access, db: Database) -> None:
+    await FamilyListing(access, db).page()
+    await MealListing(access, db).page(ListQuery())
     for family_id in (None, *access.roles):
-        await PantryShelves(access, units).page(family_id, ListQuery())
-        await MyLists(access, units).page(family_id, GroceryListQuery())
-        await PlanLists(access, units).page(family_id, ListQuery())
+        await PantryListing(access, db).page(family_id, ListQuery())
+        await GroceryListing(access, db).page(family_id, GroceryListQuery())
+        await PlanLists(access, db).page(family_id, ListQuery())

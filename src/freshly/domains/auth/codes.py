@@ -9,8 +9,8 @@ from typing import Annotated
 
 from freshly.chassis.dependencies import Injected, from_lifespan
 from freshly.chassis.jobs import JobQueue
-from freshly.chassis.ports.email import Letter
-from freshly.domains.auth import emails as letters
+from freshly.chassis.ports.email import Email
+from freshly.domains.auth import emails
 from freshly.domains.auth.errors import (
     CodeExpired,
     InvalidResetToken,
@@ -29,10 +29,10 @@ from freshly.domains.auth.repository import CodeRepository, SignInRepository
 from freshly.domains.auth.schemas import SHORTEST_PASSWORD, EmailAndCode, PasswordReset
 from freshly.domains.auth.tokens import TokenSigner
 from freshly.domains.users.activity import ActivityLog
-from freshly.domains.users.models import Happened, User
+from freshly.domains.users.models import ActivityKind, User
 from freshly.domains.users.repository import UserRepository
 
-LIFETIME = timedelta(minutes=letters.GOOD_FOR)
+LIFETIME = timedelta(minutes=emails.GOOD_FOR)
 MOST_TRIES = 5
 
 
@@ -48,9 +48,9 @@ class Kind:
 
 VERIFY = Kind(CodePurpose.VERIFY, NoActiveCode, CodeExpired, WrongCode)
 RESET = Kind(CodePurpose.RESET, NoActiveResetCode, ResetCodeExpired, WrongResetCode)
-LETTERS: Mapping[CodePurpose, Callable[[str, str], Letter]] = {
-    CodePurpose.VERIFY: letters.verification,
-    CodePurpose.RESET: letters.password_reset,
+LETTERS: Mapping[CodePurpose, Callable[[str, str], Email]] = {
+    CodePurpose.VERIFY: emails.verification,
+    CodePurpose.RESET: emails.password_reset,
 }
 
 
@@ -98,7 +98,7 @@ class CodeService:
             code.tries += 1
             await self.codes.save(code)
             if kind is RESET:  # somebody guesses
-                await self.log.note_refused(Happened.PASSWORD_RESET, user.id if user else None)
+                await self.log.record_denied(ActivityKind.PASSWORD_RESET, user.id if user else None)
             raise kind.wrong
         await self.codes.delete(code)
         return user
@@ -111,7 +111,7 @@ class CodeLetters:
     codes: Injected[CodeRepository]
     users: Injected[UserRepository]
 
-    async def of(self, address: str, purpose: CodePurpose) -> Letter | None:
+    async def of(self, address: str, purpose: CodePurpose) -> Email | None:
         """None where there is nobody at the address, or no code that still holds."""
         code = await self.codes.of(address, purpose)
         user = await self.users.by_email(address)
@@ -165,7 +165,7 @@ class PasswordResetService:
         user.hashed_password = hashed
         await self.users.save(user)
         await self.sign_ins.revoke_all(user.id)
-        await self.log.note(Happened.PASSWORD_RESET, user.id)
+        await self.log.record(ActivityKind.PASSWORD_RESET, user.id)
         await self.jobs.enqueue(SendNotice(address=user.email, about="password_changed"))
 
 

@@ -1,12 +1,12 @@
 """What we write to people about their account."""
 
-from freshly.chassis.ports.email import Letter
+from freshly.chassis.ports.email import Email
 
 GOOD_FOR = 10  # minutes
 
 
-def verification(to: str, code: str) -> Letter:
-    return Letter(
+def verification(to: str, code: str) -> Email:
+    return Email(
         to=to,
         subject="Your Freshly code",
         text=(
@@ -17,8 +17,8 @@ def verification(to: str, code: str) -> Letter:
     )
 
 
-def password_reset(to: str, code: str) -> Letter:
-    return Letter(
+def password_reset(to: str, code: str) -> Email:
+    return Email(
         to=to,
         subject="A new password for Freshly",
         text=(
@@ -29,8 +29,8 @@ def password_reset(to: str, code: str) -> Letter:
     )
 
 
-def password_changed(to: str) -> Letter:
-    return Letter(
+def password_changed(to: str) -> Email:
+    return Email(
         to=to,
         subject="Your Freshly password was changed",
         text=(
@@ -41,8 +41,8 @@ def password_changed(to: str) -> Letter:
     )
 
 
-def account_deleted(to: str) -> Letter:
-    return Letter(
+def account_deleted(to: str) -> Email:
+    return Email(
         to=to,
         subject="Your Freshly account is deleted",
         text=(

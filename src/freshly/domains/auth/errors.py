@@ -45,7 +45,7 @@ class RefreshTokenRevoked(Unauthenticated):
 class RefreshTokenReplayed(RefreshTokenRevoked):
     """Used again after its grace: somebody has a copy, so the whole sign-in ends, for good."""
 
-    keeps_work = True
+    commit_on_error = True
 
 
 class SessionNotFound(NotFound):
@@ -70,7 +70,7 @@ class CodeExpired(BadRequest):
 
 class WrongCode(BadRequest):
     code, detail = "wrong_code", "Invalid verification code."
-    keeps_work = True  # the try counts
+    commit_on_error = True  # the try counts
 
 
 class NoActiveResetCode(BadRequest):
@@ -83,7 +83,7 @@ class ResetCodeExpired(BadRequest):
 
 class WrongResetCode(BadRequest):
     code, detail = "wrong_code", "Invalid code."
-    keeps_work = True
+    commit_on_error = True
 
 
 class TooManyTries(AppError):
@@ -117,7 +117,7 @@ class UnsupportedProvider(BadRequest):
 
 class ProviderMismatch(BadRequest):
     code, detail = "provider_mismatch", "Authentication provider mismatch."
-    keeps_work = True  # that it was tried
+    commit_on_error = True  # that it was tried
 
 
 class NotRegistered(NotFound):

@@ -1,36 +1,36 @@
 from collections.abc import Callable, Mapping
 
-from freshly.chassis.jobs import Run
-from freshly.chassis.ports.email import Letter, Mailer
-from freshly.domains.auth import emails as letters
+from freshly.chassis.jobs import JobContext
+from freshly.chassis.ports.email import Email, Mailer
+from freshly.domains.auth import emails
 from freshly.domains.auth.codes import CodeLetters
 from freshly.domains.auth.jobs import PurgeExpired, SendCode, SendNotice
 from freshly.domains.auth.repository import ExpiredRepository
 
-NOTICES: Mapping[str, Callable[[str], Letter]] = {
-    "password_changed": letters.password_changed,
-    "account_deleted": letters.account_deleted,
+NOTICES: Mapping[str, Callable[[str], Email]] = {
+    "password_changed": emails.password_changed,
+    "account_deleted": emails.account_deleted,
 }
 
 
-async def send_code(job: SendCode, run: Run) -> None:
+async def send_code(job: SendCode, run: JobContext) -> None:
     """Nothing is sent where there is nobody, or no code that still holds."""
-    async with run.reading() as session:
-        letter = await (await run.service(CodeLetters, session)).of(job.address, job.purpose)
-    if letter is not None:
+    async with run.read() as session:
+        email = await (await run.service(CodeLetters, session)).of(job.address, job.purpose)
+    if email is not None:
         mailer: Mailer = run.parts["mailer"]
-        await run.still_mine()
-        await mailer.send(letter.numbered(run.id))
+        await run.ensure_lease()
+        await mailer.send(email.with_message_id(run.id))
 
 
-async def send_notice(job: SendNotice, run: Run) -> None:
+async def send_notice(job: SendNotice, run: JobContext) -> None:
     mailer: Mailer = run.parts["mailer"]
-    await run.still_mine()
-    await mailer.send(NOTICES[job.about](job.address).numbered(run.id))
+    await run.ensure_lease()
+    await mailer.send(NOTICES[job.about](job.address).with_message_id(run.id))
 
 
-async def purge_expired(_job: PurgeExpired, run: Run) -> None:
+async def purge_expired(_job: PurgeExpired, run: JobContext) -> None:
     more = True
     while more:
-        async with run.writing() as session:
+        async with run.write() as session:
             more = await ExpiredRepository(session).purge()

@@ -30,5 +30,5 @@ class PurgeExpired(Job):
     """Codes, sign-ins and refresh tokens that are of no use any more."""
 
     kind: ClassVar[str] = "auth.purge_expired"
-    priority: ClassVar[Priority] = Priority.LATER
+    priority: ClassVar[Priority] = Priority.LOW
     time_limit: ClassVar[timedelta] = timedelta(minutes=10)

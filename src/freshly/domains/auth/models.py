@@ -4,14 +4,14 @@ from enum import StrEnum
 from sqlalchemy import ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from freshly.chassis.cache.invalidation import Shows
+from freshly.chassis.cache.invalidation import InvalidatesFor
 from freshly.chassis.data.transactions import Base, Created
 from freshly.chassis.data.types import Instant
 from freshly.chassis.security.caller import IDENTITY
 from freshly.chassis.security.client_info import LONGEST_ADDRESS, LONGEST_USER_AGENT
 
 
-class SignIn(Created, Base):
+class AuthSession(Created, Base):
     """One sign-in on one device: the family of its tokens. Revoked, all of them are dead."""
 
     __tablename__ = "sign_ins"
@@ -25,7 +25,7 @@ class SignIn(Created, Base):
     address: Mapped[str | None] = mapped_column(String(LONGEST_ADDRESS), default=None)
     user_agent: Mapped[str | None] = mapped_column(String(LONGEST_USER_AGENT), default=None)
 
-    __stale__ = (Shows(IDENTITY, person="user_id"),)
+    __cache_tags__ = (InvalidatesFor(IDENTITY, person="user_id"),)
 
 
 class RefreshToken(Base):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, cast
 
 from email_validator import EmailNotValidError, validate_email
 
-from freshly.chassis.data.transactions import Session, Units
+from freshly.chassis.data.transactions import CurrentDatabase, Session
 from freshly.chassis.dependencies import Injected, from_lifespan
 from freshly.chassis.ports.oauth import OAuthProfile, OAuthVerifier
 from freshly.domains.auth.errors import (
@@ -28,7 +28,7 @@ from freshly.domains.preferences.repository import PreferenceRepository
 from freshly.domains.preferences.service import PreferenceService
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken
-from freshly.domains.users.models import Happened, User
+from freshly.domains.users.models import ActivityKind, User
 from freshly.domains.users.repository import UserRepository
 from freshly.domains.users.schemas import normalized
 
@@ -44,7 +44,7 @@ class OAuthService:
 
     verifier: Annotated[OAuthVerifier, from_lifespan("oauth")]
     passwords: Annotated[Passwords, from_lifespan("passwords")]
-    units: Units
+    db: CurrentDatabase
     sign_in: Injected[SignInService]
 
     async def sign_up(self, token: str | None) -> OAuthTokens:
@@ -53,7 +53,7 @@ class OAuthService:
             raise OAuthWithoutEmail
         email, provider = str(_address(profile)), _provider(profile)
         hashed = await self.passwords.hash(secrets.token_urlsafe(48))
-        async with self.units.writing() as session:
+        async with self.db.write() as session:
             users, accounts = UserRepository(session), OAuthAccountRepository(session)
             if await accounts.by_subject(profile.subject):
                 raise OAuthAccountTaken
@@ -83,7 +83,7 @@ class OAuthService:
         if email is None:
             raise NoOAuthToken
         provider = _provider(profile)
-        async with self.units.writing() as session:
+        async with self.db.write() as session:
             users, accounts = UserRepository(session), OAuthAccountRepository(session)
             account = await accounts.by_subject(profile.subject)
             if account is None:
@@ -119,8 +119,8 @@ class OAuthService:
     async def _note_mismatch(
         self, account: OAuthAccount, provider: Provider, session: Session
     ) -> None:
-        log = ActivityLog(session, self.sign_in.origin)
-        await log.note_refused(Happened.SIGN_IN, account.user_id, detail=provider)
+        log = ActivityLog(session, self.sign_in.client_info)
+        await log.record_denied(ActivityKind.SIGN_IN, account.user_id, detail=provider)
 
     async def _signed_in(self, user: User, account: OAuthAccount, session: Session) -> OAuthTokens:
         tokens = await self.sign_in.begin(user.id, account.provider, session)

@@ -6,22 +6,28 @@ from sqlalchemy import ColumnElement, FromClause, and_, bindparam, delete, selec
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from freshly.chassis.data.pagination import PageQuery, Slice, paginate
-from freshly.chassis.data.queries import Found, Question
-from freshly.chassis.data.transactions import DbSession, UnitsOfWork, ask_within
+from freshly.chassis.data.pagination import PageQuery, PageRows, paginate
+from freshly.chassis.data.queries import CompiledQuery, Found
+from freshly.chassis.data.transactions import Database, DbSession, fetch_within
 from freshly.chassis.data.types import now
 from freshly.chassis.jobs.models import JobRow
 from freshly.domains.auth.jobs import SendCode
-from freshly.domains.auth.models import CodePurpose, EmailCode, OAuthAccount, RefreshToken, SignIn
+from freshly.domains.auth.models import (
+    AuthSession,
+    CodePurpose,
+    EmailCode,
+    OAuthAccount,
+    RefreshToken,
+)
 from freshly.domains.users.models import User
 
 KEPT = timedelta(days=7)  # after it has expired
 AT_ONCE = 1000  # rows of one commit
-users, sign_ins = User.__table__.c, SignIn.__table__.c
+users, sign_ins = User.__table__.c, AuthSession.__table__.c
 
 
 @dataclass(frozen=True)
-class Standing:
+class AccountStatus:
     """A person's tier, whether a sign-in of theirs stands, and their families with the roles."""
 
     tier: str
@@ -47,7 +53,7 @@ class StandingRepository:
 
     def __init__(self, memberships: FromClause) -> None:
         of = memberships.c
-        self._question = Question(
+        self._question = CompiledQuery(
             select(
                 users.tier,
                 (sign_ins.id.is_not(None) & sign_ins.revoked_at.is_(None)).label("signed_in"),
@@ -56,7 +62,7 @@ class StandingRepository:
             )
             .select_from(User.__table__)
             .outerjoin(
-                SignIn.__table__,
+                AuthSession.__table__,
                 and_(sign_ins.user_id == users.id, sign_ins.id == bindparam("sign_in_id")),
             )
             .outerjoin(memberships, of.user_id == users.id)
@@ -64,16 +70,16 @@ class StandingRepository:
             .order_by(of.id)
         )
 
-    async def of(self, user_id: int, sign_in_id: str, units: UnitsOfWork) -> Standing | None:
+    async def of(self, user_id: int, sign_in_id: str, db: Database) -> AccountStatus | None:
         """None without such a person."""
-        return Standing.told(
-            await units.ask(self._question, user_id=user_id, sign_in_id=sign_in_id)
+        return AccountStatus.told(
+            await db.fetch(self._question, user_id=user_id, sign_in_id=sign_in_id)
         )
 
-    async def within(self, user_id: int, session: AsyncSession) -> Standing | None:
+    async def in_session(self, user_id: int, session: AsyncSession) -> AccountStatus | None:
         """Without a sign-in, in a unit of work that is open already."""
-        return Standing.told(
-            await ask_within(session, self._question, user_id=user_id, sign_in_id="")
+        return AccountStatus.told(
+            await fetch_within(session, self._question, user_id=user_id, sign_in_id="")
         )
 
 
@@ -87,14 +93,14 @@ class SignInRepository:
         """The database's clock decides, as it does for every process."""
         return (await self.session.execute(select(now()))).scalar_one()
 
-    async def begin(self, sign_in: SignIn, token: RefreshToken) -> None:
+    async def begin(self, sign_in: AuthSession, token: RefreshToken) -> None:
         self.session.add(sign_in)
         await self.session.flush()
         self.session.add(token)
         await self.session.flush()
 
-    async def get(self, id: str, *, lock: bool = False) -> SignIn | None:
-        statement = select(SignIn).where(SignIn.id == id)
+    async def get(self, id: str, *, lock: bool = False) -> AuthSession | None:
+        statement = select(AuthSession).where(AuthSession.id == id)
         return await self.session.scalar(statement.with_for_update() if lock else statement)
 
     async def token(self, id: str) -> RefreshToken | None:
@@ -109,36 +115,40 @@ class SignInRepository:
 
     async def revoke(self, id: str) -> None:
         await self.session.execute(
-            update(SignIn)
-            .where(SignIn.id == id, SignIn.revoked_at.is_(None))
+            update(AuthSession)
+            .where(AuthSession.id == id, AuthSession.revoked_at.is_(None))
             .values(revoked_at=now())
         )
 
     async def end(self, id: str, user_id: int) -> bool:
         """Whether it is a standing one of this person, which it is no more."""
         done: Any = await self.session.execute(
-            update(SignIn)
-            .where(SignIn.id == id, *_standing(user_id))
+            update(AuthSession)
+            .where(AuthSession.id == id, *_standing(user_id))
             .values(revoked_at=now())
             .execution_options(synchronize_session=False)
         )
         return bool(done.rowcount)
 
-    async def page(self, user_id: int, query: PageQuery) -> Slice[SignIn]:
-        found = select(SignIn).where(*_standing(user_id))
-        keys = (SignIn.created_at, SignIn.id)
+    async def page(self, user_id: int, query: PageQuery) -> PageRows[AuthSession]:
+        found = select(AuthSession).where(*_standing(user_id))
+        keys = (AuthSession.created_at, AuthSession.id)
         return await paginate(self.session, found, keys, query, newest_first=True)
 
     async def revoke_all(self, user_id: int) -> None:
         await self.session.execute(
-            update(SignIn)
-            .where(SignIn.user_id == user_id, SignIn.revoked_at.is_(None))
+            update(AuthSession)
+            .where(AuthSession.user_id == user_id, AuthSession.revoked_at.is_(None))
             .values(revoked_at=now())
         )
 
 
 def _standing(user_id: int) -> tuple[ColumnElement[bool], ...]:
-    return SignIn.user_id == user_id, SignIn.revoked_at.is_(None), SignIn.expires_at > now()
+    return (
+        AuthSession.user_id == user_id,
+        AuthSession.revoked_at.is_(None),
+        AuthSession.expires_at > now(),
+    )
 
 
 @dataclass
@@ -178,9 +188,9 @@ class CodeRepository:
     async def forget(self, address: str) -> None:
         """Of somebody who goes: their codes, and letters that were not sent."""
         await self.session.execute(delete(EmailCode).where(EmailCode.address == address))
-        letters = JobRow.kind == SendCode.kind, JobRow.payload["address"].as_string() == address
+        emails = JobRow.kind == SendCode.kind, JobRow.payload["address"].as_string() == address
         await self.session.execute(
-            delete(JobRow).where(*letters).execution_options(synchronize_session=False)
+            delete(JobRow).where(*emails).execution_options(synchronize_session=False)
         )
 
 
@@ -196,9 +206,11 @@ class ExpiredRepository:
         old_codes = EmailCode.expires_at < at - timedelta(days=1)
         await self.session.execute(delete(EmailCode).where(old_codes))
         # Tokens go with their sign-in; those of one that lives on, once they can be used no more.
-        some = select(SignIn.id).where(SignIn.expires_at < at - KEPT).limit(AT_ONCE)
+        some = select(AuthSession.id).where(AuthSession.expires_at < at - KEPT).limit(AT_ONCE)
         sign_ins = await self.session.scalars(
-            delete(SignIn).where(SignIn.id.in_(some.scalar_subquery())).returning(SignIn.id)
+            delete(AuthSession)
+            .where(AuthSession.id.in_(some.scalar_subquery()))
+            .returning(AuthSession.id)
         )
         some = select(RefreshToken.id).where(RefreshToken.expires_at < at - KEPT).limit(AT_ONCE)
         tokens = await self.session.scalars(

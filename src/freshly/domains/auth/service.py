@@ -4,10 +4,10 @@ from hmac import compare_digest
 from typing import Annotated
 
 from freshly.chassis.data.pagination import Page, PageQuery
-from freshly.chassis.data.transactions import Session, Units
+from freshly.chassis.data.transactions import CurrentDatabase, Session
 from freshly.chassis.dependencies import Injected, from_lifespan
 from freshly.chassis.security.caller import CurrentCaller
-from freshly.chassis.security.client_info import CurrentOrigin
+from freshly.chassis.security.client_info import CurrentClientInfo
 from freshly.domains.auth.errors import (
     EmailAlreadyRegistered,
     InvalidCredentials,
@@ -19,7 +19,7 @@ from freshly.domains.auth.errors import (
     TokenExpired,
     UserGone,
 )
-from freshly.domains.auth.models import RefreshToken, SignIn
+from freshly.domains.auth.models import AuthSession, RefreshToken
 from freshly.domains.auth.passwords import Passwords
 from freshly.domains.auth.repository import SignInRepository
 from freshly.domains.auth.schemas import Login, Register, SessionRead, Tokens
@@ -27,7 +27,7 @@ from freshly.domains.auth.tokens import Claims, TokenSigner, digest, fresh_id
 from freshly.domains.preferences.service import PreferenceService
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken, UserNotFound
-from freshly.domains.users.models import Happened, User
+from freshly.domains.users.models import ActivityKind, User
 from freshly.domains.users.repository import UserRepository
 
 GRACE = timedelta(seconds=10)
@@ -64,23 +64,25 @@ class RegistrationService:
 
 @dataclass
 class SignInService:
-    units: Units
+    db: CurrentDatabase
     passwords: CurrentPasswords
     tokens: CurrentSigner
-    origin: CurrentOrigin
+    client_info: CurrentClientInfo
 
     async def login(self, given: Login) -> Tokens:
         """The password is checked between two units of work, holding no connection and no lock."""
-        async with self.units.reading() as session:
+        async with self.db.read() as session:
             user = await UserRepository(session).by_email(given.email)
         known = user.hashed_password if user else None
         matches, better_hash = await self.passwords.verify(given.password, known)
         if user is None or not matches:
-            async with self.units.writing() as session:
-                log = ActivityLog(session, self.origin)
-                await log.note_refused(Happened.SIGN_IN, user.id if user else None, detail=PASSWORD)
+            async with self.db.write() as session:
+                log = ActivityLog(session, self.client_info)
+                await log.record_denied(
+                    ActivityKind.SIGN_IN, user.id if user else None, detail=PASSWORD
+                )
             raise InvalidCredentials
-        async with self.units.writing() as session:
+        async with self.db.write() as session:
             try:
                 current = await UserRepository(session).get(user.id, lock=True)
             except UserNotFound as error:
@@ -97,16 +99,16 @@ class SignInService:
         at = await sign_ins.now()
         token = self._new_refresh_token(fresh_id(), at)
         signed = self._seal(user_id, token)
-        sign_in = SignIn(
+        sign_in = AuthSession(
             id=token.sign_in_id,
             user_id=user_id,
             expires_at=token.expires_at,
-            address=self.origin.address,
-            user_agent=self.origin.user_agent,
+            address=self.client_info.address,
+            user_agent=self.client_info.user_agent,
         )
         await sign_ins.begin(sign_in, token)
-        log = ActivityLog(session, self.origin)
-        await log.note(Happened.SIGN_IN, user_id, session_id=sign_in.id, detail=how)
+        log = ActivityLog(session, self.client_info)
+        await log.record(ActivityKind.SIGN_IN, user_id, session_id=sign_in.id, detail=how)
         return self._pair(user_id, sign_in.id, signed, at)
 
     async def refresh(self, given: str | None) -> Tokens:
@@ -116,7 +118,7 @@ class SignInService:
         later it is a replay, and ends the sign-in.
         """
         claims = self._read_refresh_token(given)
-        async with self.units.writing() as session:
+        async with self.db.write() as session:
             sign_ins = SignInRepository(session)
             sign_in = await sign_ins.get(claims.sign_in_id, lock=True)
             if sign_in is None or sign_in.user_id != claims.user_id:
@@ -130,8 +132,10 @@ class SignInService:
             live = await self._live_successor(presented, at, sign_ins)
             if live is None:
                 await sign_ins.revoke(sign_in.id)
-                log = ActivityLog(session, self.origin)
-                await log.note_refused(Happened.REFRESH, sign_in.user_id, session_id=sign_in.id)
+                log = ActivityLog(session, self.client_info)
+                await log.record_denied(
+                    ActivityKind.REFRESH, sign_in.user_id, session_id=sign_in.id
+                )
                 raise RefreshTokenReplayed
             if live is presented:
                 live = await self._rotate(presented, sign_in, at, sign_ins)
@@ -157,7 +161,7 @@ class SignInService:
         return current
 
     async def _rotate(
-        self, used: RefreshToken, sign_in: SignIn, at: datetime, sign_ins: SignInRepository
+        self, used: RefreshToken, sign_in: AuthSession, at: datetime, sign_ins: SignInRepository
     ) -> RefreshToken:
         successor = self._new_refresh_token(sign_in.id, at)
         self._seal(sign_in.user_id, successor)
@@ -198,7 +202,7 @@ class SessionService:
     async def logout(self) -> None:
         """Ends this sign-in: its access tokens and its refresh token, in every process."""
         await self.sign_ins.revoke(self.caller.session_id)
-        await self.log.note(Happened.SIGN_OUT, self.caller.user_id)
+        await self.log.record(ActivityKind.SIGN_OUT, self.caller.user_id)
 
     async def page(self, query: PageQuery) -> Page[SessionRead]:
         found = await self.sign_ins.page(self.caller.user_id, query)
@@ -209,9 +213,9 @@ class SessionService:
         """Ends one of them, wherever it is."""
         if not await self.sign_ins.end(id, self.caller.user_id):
             raise SessionNotFound
-        await self.log.note(Happened.SESSION_REVOKED, self.caller.user_id, detail=id)
+        await self.log.record(ActivityKind.SESSION_REVOKED, self.caller.user_id, detail=id)
 
-    def _read(self, sign_in: SignIn) -> SessionRead:
+    def _read(self, sign_in: AuthSession) -> SessionRead:
         return SessionRead(
             id=sign_in.id,
             created_at=sign_in.created_at,

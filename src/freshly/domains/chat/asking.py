@@ -9,11 +9,11 @@ from uuid import uuid4
 
 import anyio
 
-from freshly.chassis.data.transactions import Session, Units
+from freshly.chassis.data.transactions import CurrentDatabase, Session
 from freshly.chassis.dependencies import Injected, from_lifespan
-from freshly.chassis.ports.llm import Manner, Said
+from freshly.chassis.ports.llm import GenerationOptions, LlmMessage
 from freshly.chassis.ports.object_storage import ObjectStore
-from freshly.chassis.security.signed_urls import CurrentLinks
+from freshly.chassis.security.signed_urls import CurrentSignedUrls
 from freshly.chassis.web.clock import Today
 from freshly.domains.chat import pictures, policy
 from freshly.domains.chat.errors import ConversationNotFound, NotAFoodPicture
@@ -37,7 +37,7 @@ class Turn:
 
     asked: ChatRequest
     system: str
-    said: list[Said]
+    said: list[LlmMessage]
     picture: str | None = None  # its path
     pieces: AsyncGenerator[str, None] = field(init=False)
     reply: str = ""
@@ -47,11 +47,11 @@ class Turn:
 @dataclass
 class AskService:
     access: CurrentAccess
-    units: Units
+    db: CurrentDatabase
     assistant: Injected[Assistant]
     objects: Annotated[ObjectStore, from_lifespan("objects")]
     settings: Annotated[Settings, from_lifespan("settings")]
-    links: CurrentLinks
+    links: CurrentSignedUrls
     today: Today
 
     async def answer(self, asked: ChatRequest) -> ChatReply:
@@ -89,7 +89,7 @@ class AskService:
         """Everything that can be refused is refused here, before the model is asked."""
         turn = await self._prepared(asked)
         try:
-            async with self.assistant.asked(turn.said, Manner()) as turn.pieces:
+            async with self.assistant.asked(turn.said, GenerationOptions()) as turn.pieces:
                 yield turn
         finally:
             await self.end(turn)
@@ -99,15 +99,15 @@ class AskService:
         if asked.image and not policy.mentions_food(asked.text):
             raise NotAFoodPicture
         picture = await pictures.from_text(asked.image, self.settings) if asked.image else None
-        async with self.units.reading() as session:
+        async with self.db.read() as session:
             turn = await self._read(asked, session)
         if picture:
             folder = f"{self.access.user_id}/{asked.conversation_id or 'new'}"
             turn.picture = f"{folder}/{uuid4().hex}.{picture.extension}"
             bucket = self.settings.chat_images_bucket
             await self.objects.put(bucket, turn.picture, picture.content)
-            turn.said.append(Said("system", policy.ABOUT_PICTURES))
-        turn.said.append(Said("user", asked.text, picture.data_url() if picture else None))
+            turn.said.append(LlmMessage("system", policy.ABOUT_PICTURES))
+        turn.said.append(LlmMessage("user", asked.text, picture.data_url() if picture else None))
         return turn
 
     async def _read(self, asked: ChatRequest, session: Session) -> Turn:
@@ -121,10 +121,10 @@ class AskService:
             earlier = await conversations.latest(asked.conversation_id, REMEMBERED)
         household = await household_of(self.access, session, self.today)
         said = [
-            Said("system", _system(system, household)),
-            Said("system", policy.note_for(policy.mode_of(asked.text))),
+            LlmMessage("system", _system(system, household)),
+            LlmMessage("system", policy.note_for(policy.mode_of(asked.text))),
             *(
-                Said("user" if message.role == "user" else "assistant", message.content)
+                LlmMessage("user" if message.role == "user" else "assistant", message.content)
                 for message in earlier
             ),
         ]
@@ -133,7 +133,7 @@ class AskService:
     async def _keep(self, turn: Turn, reply: str, *, interrupted: bool) -> tuple[int, int]:
         """Both sides of the turn, together: neither is kept without the other."""
         asked = turn.asked
-        async with self.units.writing() as session:
+        async with self.db.write() as session:
             conversations = ConversationRepository(session, self.access)
             if asked.conversation_id is None:
                 conversation = await conversations.save(

@@ -3,7 +3,7 @@ from typing import Annotated
 from uuid import uuid4
 
 from freshly.chassis.dependencies import Injected, from_lifespan
-from freshly.chassis.ports.llm import Manner, ModelAnswerUnusable, Said
+from freshly.chassis.ports.llm import GenerationOptions, LlmMessage, ModelAnswerUnusable
 from freshly.chassis.ports.object_storage import ObjectStore
 from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.security.image_sanitizer import (
@@ -13,7 +13,7 @@ from freshly.chassis.security.image_sanitizer import (
     TooManyPixels,
     rewritten,
 )
-from freshly.chassis.security.signed_urls import CurrentLinks
+from freshly.chassis.security.signed_urls import CurrentSignedUrls
 from freshly.domains.chat import policy
 from freshly.domains.chat.pictures import LARGEST_SIDE
 from freshly.domains.chat.schemas import ImageReply, ImageRequest, LegacyReply, LegacyRequest
@@ -21,7 +21,7 @@ from freshly.domains.chat.service import PICTURES_LIVE
 from freshly.domains.usage.service import Assistant
 from freshly.settings import Settings
 
-LEGACY = Manner(max_tokens=750, temperature=0.2)
+LEGACY = GenerationOptions(max_tokens=750, temperature=0.2)
 
 
 @dataclass
@@ -30,11 +30,11 @@ class DrawService:
     assistant: Injected[Assistant]
     objects: Annotated[ObjectStore, from_lifespan("objects")]
     settings: Annotated[Settings, from_lifespan("settings")]
-    links: CurrentLinks
+    links: CurrentSignedUrls
 
     async def draw(self, wanted: ImageRequest) -> ImageReply:
         """Servers answer with an address, or with the picture, which is then kept here."""
-        drawn = await self.assistant.draw(
+        drawn = await self.assistant.generate_image(
             wanted.prompt, size=wanted.size, quality=wanted.quality, style=wanted.style
         )
         if drawn.url is not None:
@@ -55,7 +55,7 @@ class LegacyService:
 
     async def answer(self, asked: LegacyRequest) -> LegacyReply:
         system = (asked.system or "").strip() or policy.LEGACY_SYSTEM
-        said = [Said("system", system), Said("user", asked.prompt)]
+        said = [LlmMessage("system", system), LlmMessage("user", asked.prompt)]
         return LegacyReply(reply=await self.assistant.answer(said, LEGACY))
 
 

@@ -9,8 +9,8 @@ from freshly.chassis.errors import AppError, described, problems
 from freshly.chassis.ports.llm import MODEL_ERRORS
 from freshly.chassis.ports.object_storage import ObjectStore, StorageUnavailable
 from freshly.chassis.rate_limits.policy import RateLimited
-from freshly.chassis.resilience.client_disconnect import while_there
-from freshly.chassis.resilience.graceful_shutdown import Stopping
+from freshly.chassis.resilience.client_disconnect import cancel_on_disconnect
+from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.web.schemas import Id, Message
 from freshly.domains.chat import pictures
 from freshly.domains.chat.asking import AskService, Turn
@@ -64,7 +64,7 @@ EVENTS = {Delta: "delta", ProposedMeal: "meal", Done: "done"}
 
 @router.post("", responses=problems(*ASK_ERRORS), summary="Say something to the assistant")
 async def chat(request: Request, asking: Injected[AskService], asked: ChatRequest) -> ChatReply:
-    return await while_there(request, asking.answer(asked))
+    return await cancel_on_disconnect(request, asking.answer(asked))
 
 
 async def _begun(
@@ -83,11 +83,11 @@ async def _begun(
 )
 async def stream_chat(
     begun: Annotated[tuple[AskService, Turn], Depends(_begun)],
-    stopping: Annotated[Stopping, from_lifespan("stopping")],
+    stopping: Annotated[GracefulShutdown, from_lifespan("stopping")],
 ) -> AsyncIterator[ServerSentEvent]:
     asking, turn = begun
     try:
-        async for part in stopping.in_time(asking.stream(turn)):
+        async for part in stopping.until_deadline(asking.stream(turn)):
             yield ServerSentEvent(event=EVENTS[type(part)], data=part)
     except AppError as error:
         await asking.end(turn)  # what was said is kept before anybody is told that this was all
@@ -175,7 +175,7 @@ async def rename_conversation(
 async def ask_once(
     request: Request, legacy: Injected[LegacyService], asked: LegacyRequest
 ) -> LegacyReply:
-    return await while_there(request, legacy.answer(asked))
+    return await cancel_on_disconnect(request, legacy.answer(asked))
 
 
 @router.post(
@@ -186,7 +186,7 @@ async def ask_once(
 async def generate_image(
     request: Request, drawing: Injected[DrawService], wanted: ImageRequest
 ) -> ImageReply:
-    return await while_there(request, drawing.draw(wanted))
+    return await cancel_on_disconnect(request, drawing.draw(wanted))
 
 
 @router.post(
@@ -197,7 +197,9 @@ async def generate_image(
 async def scan_picture(
     request: Request, scanning: Injected[ScanService], given: ScanRequest
 ) -> ScanReply:
-    return await while_there(request, scanning.scan_text(given.image_data, given.scan_type))
+    return await cancel_on_disconnect(
+        request, scanning.scan_text(given.image_data, given.scan_type)
+    )
 
 
 @router.post(
@@ -211,4 +213,4 @@ async def scan_file(
     file: Annotated[UploadFile, File()],
     scan_type: Annotated[str, Form(max_length=20)] = "groceries",
 ) -> ScanReply:
-    return await while_there(request, scanning.scan_file(await file.read(), scan_type))
+    return await cancel_on_disconnect(request, scanning.scan_file(await file.read(), scan_type))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from freshly.chassis.dependencies import Injected, from_lifespan
-from freshly.chassis.ports.llm import Manner, Said, parsed
+from freshly.chassis.ports.llm import GenerationOptions, LlmMessage, parsed
 from freshly.chassis.security.image_sanitizer import Picture
 from freshly.domains.chat import pictures
 from freshly.domains.chat.errors import BadScanType, NotAScan, UnsupportedPicture
@@ -15,7 +15,7 @@ from freshly.domains.chat.schemas import ScannedItem, ScanReply, ScanType
 from freshly.domains.usage.service import Assistant
 from freshly.settings import LARGEST_SCAN, Settings
 
-MANNER = Manner(max_tokens=1500, temperature=0.1, as_json=True)
+MANNER = GenerationOptions(max_tokens=1500, temperature=0.1, as_json=True)
 CATEGORIES = (
     *("fruits", "vegetables", "dairy", "meat", "snacks", "beverages", "pantry", "frozen"),
     *("bakery", "other"),
@@ -130,8 +130,8 @@ class ScanService:
     async def _scan(self, picture: Picture, scan_type: ScanType) -> ScanReply:
         kind = KINDS[scan_type]
         said = [
-            Said("system", kind.prompt),
-            Said("user", f"What is on this picture of {scan_type}?", picture.data_url()),
+            LlmMessage("system", kind.prompt),
+            LlmMessage("user", f"What is on this picture of {scan_type}?", picture.data_url()),
         ]
         answer = await validated(self.assistant, said, kind.answer.model_validate)
         if answer is None:
@@ -143,9 +143,9 @@ class ScanService:
 
 async def validated(
     assistant: Assistant,
-    said: list[Said],
+    said: list[LlmMessage],
     check: Callable[[Any], _Answer],
-    manner: Manner = MANNER,
+    manner: GenerationOptions = MANNER,
 ) -> _Answer | None:
     """The answer as JSON that passes the check; asked once more where it does not, then None."""
     answer = await assistant.answer(said, manner)
@@ -155,8 +155,10 @@ async def validated(
         fault = _fault(error)
     again = [
         *said,
-        Said("assistant", answer[:4000]),
-        Said("user", f"That was not the JSON object I asked for ({fault}). Answer with it alone."),
+        LlmMessage("assistant", answer[:4000]),
+        LlmMessage(
+            "user", f"That was not the JSON object I asked for ({fault}). Answer with it alone."
+        ),
     ]
     try:
         return check(parsed(await assistant.answer(again, manner)))

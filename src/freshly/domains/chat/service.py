@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.dependencies import Injected, from_lifespan
-from freshly.chassis.security.signed_urls import CurrentLinks, Links
+from freshly.chassis.security.signed_urls import CurrentSignedUrls, SignedUrls
 from freshly.domains.chat.models import ChatConversation, ChatMessage
 from freshly.domains.chat.repository import ConversationRepository
 from freshly.domains.chat.schemas import (
@@ -27,7 +27,7 @@ class ConversationService:
     session: DbSession
     access: CurrentAccess
     conversations: Injected[ConversationRepository]
-    links: CurrentLinks
+    links: CurrentSignedUrls
     settings: CurrentSettings
 
     async def page(self, skip: int, limit: int) -> list[ConversationSummary]:
@@ -78,7 +78,7 @@ class ConversationService:
         return read
 
 
-def picture_link(links: Links, bucket: str, stored: str | None) -> str | None:
+def picture_link(links: SignedUrls, bucket: str, stored: str | None) -> str | None:
     """A signed link to a picture of ours; addresses of the existing app stay as they are."""
     if stored is None or "://" in stored:
         return stored

@@ -27,7 +27,7 @@ from freshly.domains.families.schemas import (
     MembershipRead,
     RoleUpdate,
 )
-from freshly.domains.families.service import FamilyService, MyFamilies
+from freshly.domains.families.service import FamilyListing, FamilyService
 from freshly.domains.preferences.errors import PreferencesNotSet
 from freshly.domains.preferences.models import UserPreference
 from freshly.domains.preferences.schemas import PreferenceRead
@@ -41,8 +41,8 @@ Families = Injected[FamilyService]
 
 
 @router.get("/families", response_model=list[FamilyRead], summary="The families I am in")
-async def list_families(families: Injected[MyFamilies], request: Request) -> Response:
-    return (await families.page()).answer(request)
+async def list_families(families: Injected[FamilyListing], request: Request) -> Response:
+    return (await families.page()).to_response(request)
 
 
 @router.post("/families", summary="Found a family, as its owner")

@@ -4,13 +4,13 @@ from enum import StrEnum
 from sqlalchemy import CheckConstraint, ForeignKey, Text, UniqueConstraint, func
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from freshly.chassis.cache.invalidation import Shows, Topic
+from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
 from freshly.chassis.data.transactions import Base, Created
 from freshly.chassis.data.types import now
 from freshly.chassis.security.caller import IDENTITY
 from freshly.domains.users.models import User
 
-FAMILIES = Topic("families")
+FAMILIES = CacheTopic("families")
 
 
 class Role(StrEnum):
@@ -33,7 +33,7 @@ class Family(Created, Base):
     display_name: Mapped[str] = mapped_column(Text)
     invite_code: Mapped[str] = mapped_column(Text, unique=True, index=True)
 
-    __stale__ = (Shows(FAMILIES, family="id"),)
+    __cache_tags__ = (InvalidatesFor(FAMILIES, family="id"),)
 
 
 class Membership(Base):
@@ -50,9 +50,9 @@ class Membership(Base):
     )
     user: Mapped[User] = relationship(init=False, lazy="raise", viewonly=True)
 
-    __stale__ = (
-        Shows(IDENTITY, person="user_id"),
-        Shows(FAMILIES, family="family_id", person="user_id"),
+    __cache_tags__ = (
+        InvalidatesFor(IDENTITY, person="user_id"),
+        InvalidatesFor(FAMILIES, family="family_id", person="user_id"),
     )
     __table_args__ = (
         UniqueConstraint("family_id", "user_id", name="uq_membership_family_user"),

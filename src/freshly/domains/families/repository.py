@@ -7,8 +7,8 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
-from freshly.chassis.data.queries import Question, record_of
-from freshly.chassis.data.transactions import DbSession, Units, violated_constraint
+from freshly.chassis.data.queries import CompiledQuery, struct_for
+from freshly.chassis.data.transactions import CurrentDatabase, DbSession, violated_constraint
 from freshly.domains.families.access import MINE, CurrentAccess
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.families.models import Family, Membership, Role
@@ -28,20 +28,20 @@ ROWS = select(
     .scalar_subquery()
     .label("count"),
 )
-FAMILY = record_of(FamilyRead)
-MY_FAMILIES = Question(ROWS.where(families.id.in_(MINE)).order_by(families.id))
+FAMILY = struct_for(FamilyRead)
+MY_FAMILIES = CompiledQuery(ROWS.where(families.id.in_(MINE)).order_by(families.id))
 
 
 @dataclass
-class CircleRepository:
+class FamilyListReader:
     """The families of whoever is calling, as records with the fields of FamilyRead."""
 
-    units: Units
+    db: CurrentDatabase
     access: CurrentAccess
 
     async def mine(self) -> Sequence[Any]:
-        found = await self.units.ask(MY_FAMILIES, person=self.access.user_id)
-        return found.records(FAMILY)
+        found = await self.db.fetch(MY_FAMILIES, person=self.access.user_id)
+        return found.as_structs(FAMILY)
 
 
 @dataclass

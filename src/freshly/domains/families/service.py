@@ -4,10 +4,10 @@ from typing import Any
 
 from freshly.chassis.cache.store import cached
 from freshly.chassis.data.events import EventBus
-from freshly.chassis.data.pagination import Slice
-from freshly.chassis.data.transactions import Units
+from freshly.chassis.data.pagination import PageRows
+from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.dependencies import Injected
-from freshly.chassis.web.etags import Kept
+from freshly.chassis.web.etags import CachedBody
 from freshly.domains.families.access import CurrentAccess, Owner, Owners
 from freshly.domains.families.errors import (
     InvalidInviteCode,
@@ -21,27 +21,27 @@ from freshly.domains.families.errors import (
 )
 from freshly.domains.families.events import MemberJoined
 from freshly.domains.families.models import FAMILIES, Family, Membership, Role
-from freshly.domains.families.repository import CircleRepository, FamilyRepository
+from freshly.domains.families.repository import FamilyListReader, FamilyRepository
 from freshly.domains.families.schemas import FamilyCreate, FamilyRead, Kicked, Left
 from freshly.domains.users.activity import ActivityLog
-from freshly.domains.users.models import Happened
+from freshly.domains.users.models import ActivityKind
 
 
 @dataclass
-class MyFamilies:
+class FamilyListing:
     """The families I am in: what the app asks for wherever one looks."""
 
     access: CurrentAccess
-    units: Units
+    db: CurrentDatabase
 
-    async def page(self) -> Kept:
+    async def page(self) -> CachedBody:
         me = self.access.owner(None)
         return await self._page(me, self.access.families)
 
     @cached(FAMILIES)
-    async def _page(self, _me: Owner, families: Owners) -> Slice[Any]:
+    async def _page(self, _me: Owner, families: Owners) -> PageRows[Any]:
         del families  # whose changes it follows
-        return Slice(await CircleRepository(self.units, self.access).mine(), None)
+        return PageRows(await FamilyListReader(self.db, self.access).mine(), None)
 
 
 @dataclass
@@ -72,7 +72,7 @@ class FamilyService:
             await self.families.save_member(
                 Membership(family_id=family.id, user_id=user_id, role=Role.MEMBER)
             )
-            await self.log.note(Happened.FAMILY_JOINED, user_id, family_id=family.id)
+            await self.log.record(ActivityKind.FAMILY_JOINED, user_id, family_id=family.id)
             await self.events.publish(MemberJoined(family_id=family.id, user_id=user_id))
         return await self._member(family.id, user_id)
 
@@ -100,7 +100,7 @@ class FamilyService:
         if family is None:
             raise NotAllowed
         await self.families.save_with_code(family)
-        await self._note(Happened.INVITE_REGENERATED, family_id)
+        await self._note(ActivityKind.INVITE_REGENERATED, family_id)
         return await self.families.read(family_id)
 
     async def delete(self, family_id: int) -> None:
@@ -108,7 +108,7 @@ class FamilyService:
             raise NotAllowed
         await self.families.lock(family_id)
         await self.families.delete(family_id)
-        await self._note(Happened.FAMILY_DELETED, family_id)
+        await self._note(ActivityKind.FAMILY_DELETED, family_id)
 
     async def remove_member(self, family_id: int, user_id: int) -> None:
         await self.families.lock(family_id)
@@ -161,7 +161,7 @@ class FamilyService:
                 heir = max(others, key=lambda member: (Role(member.role).rank, -member.id))
                 heir.role = Role.OWNER
                 await self.families.save_member(heir)
-                await self._note_of(Happened.ROLE_GIVEN, heir, detail=heir.role)
+                await self._note_of(ActivityKind.ROLE_GIVEN, heir, detail=heir.role)
 
     async def _remove(self, membership: Membership) -> None:
         leaving = membership.user_id == self.access.user_id
@@ -174,11 +174,11 @@ class FamilyService:
         await self._keep_an_owner(membership)
         await self.families.remove_member(membership)
         if leaving:
-            await self._note(Happened.FAMILY_LEFT, membership.family_id)
+            await self._note(ActivityKind.FAMILY_LEFT, membership.family_id)
             return
         other = membership.user_id
-        await self._note(Happened.MEMBER_REMOVED, membership.family_id, other_user_id=other)
-        await self._note_of(Happened.REMOVED_FROM_FAMILY, membership)
+        await self._note(ActivityKind.MEMBER_REMOVED, membership.family_id, other_user_id=other)
+        await self._note_of(ActivityKind.REMOVED_FROM_FAMILY, membership)
 
     async def _set_role(self, membership: Membership, role: Role) -> None:
         if role is not Role.OWNER:
@@ -188,21 +188,21 @@ class FamilyService:
         membership.role = role
         await self.families.save_member(membership)
         if membership.user_id == self.access.user_id:
-            await self._note(Happened.ROLE_CHANGED, membership.family_id, detail=role)
+            await self._note(ActivityKind.ROLE_CHANGED, membership.family_id, detail=role)
             return
         other = membership.user_id
         await self._note(
-            Happened.ROLE_CHANGED, membership.family_id, other_user_id=other, detail=role
+            ActivityKind.ROLE_CHANGED, membership.family_id, other_user_id=other, detail=role
         )
-        await self._note_of(Happened.ROLE_GIVEN, membership, detail=role)
+        await self._note_of(ActivityKind.ROLE_GIVEN, membership, detail=role)
 
-    async def _note(self, kind: Happened, family_id: int, **facts: Any) -> None:
-        await self.log.note(kind, self.access.user_id, family_id=family_id, **facts)
+    async def _note(self, kind: ActivityKind, family_id: int, **facts: Any) -> None:
+        await self.log.record(kind, self.access.user_id, family_id=family_id, **facts)
 
-    async def _note_of(self, kind: Happened, member: Membership, **facts: Any) -> None:
+    async def _note_of(self, kind: ActivityKind, member: Membership, **facts: Any) -> None:
         """What the caller did to somebody else."""
         by, family_id = self.access.user_id, member.family_id
-        await self.log.note_of(kind, member.user_id, by, family_id=family_id, **facts)
+        await self.log.record_for_other(kind, member.user_id, by, family_id=family_id, **facts)
 
     async def _keep_an_owner(self, membership: Membership) -> None:
         """The family is locked, so that two owners cannot both be the second last."""

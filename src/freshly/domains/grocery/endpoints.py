@@ -2,12 +2,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Request, Response
 
-from freshly.chassis.data.pagination import BadCursor, asked, documented
+from freshly.chassis.data.pagination import BadCursor, parse_query, query_parameters
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
 from freshly.chassis.ports.llm import MODEL_ERRORS
 from freshly.chassis.rate_limits.policy import RateLimited
-from freshly.chassis.resilience.client_disconnect import while_there
+from freshly.chassis.resilience.client_disconnect import cancel_on_disconnect
 from freshly.chassis.web.etags import no_store
 from freshly.chassis.web.schemas import Id
 from freshly.domains.families.errors import NotAFamilyMember
@@ -44,9 +44,9 @@ from freshly.domains.grocery.schemas import (
 from freshly.domains.grocery.service import (
     ExplanationService,
     FromMealService,
+    GroceryListing,
     ItemService,
     ListService,
-    MyLists,
     NormalizeService,
     RebuildService,
     SyncService,
@@ -61,7 +61,7 @@ Items = Injected[ItemService]
 UNCACHED = [Depends(no_store)]
 LIST_ERRORS = (ListAccessDenied, ListNotFound)
 ITEM_ERRORS = (ListAccessDenied, ItemNotFound)
-GROCERY_LISTS = documented(GroceryListQuery)
+GROCERY_LISTS = query_parameters(GroceryListQuery)
 
 
 @router.get(
@@ -71,8 +71,8 @@ GROCERY_LISTS = documented(GroceryListQuery)
     openapi_extra=GROCERY_LISTS,
     summary="My lists",
 )
-async def list_mine(lists: Injected[MyLists], request: Request) -> Response:
-    return (await lists.page(None, asked(request, GroceryListQuery))).answer(request)
+async def list_mine(lists: Injected[GroceryListing], request: Request) -> Response:
+    return (await lists.page(None, parse_query(request, GroceryListQuery))).to_response(request)
 
 
 @router.get(
@@ -82,8 +82,12 @@ async def list_mine(lists: Injected[MyLists], request: Request) -> Response:
     openapi_extra=GROCERY_LISTS,
     summary="A family's lists",
 )
-async def list_familys(lists: Injected[MyLists], family_id: Id, request: Request) -> Response:
-    return (await lists.page(family_id, asked(request, GroceryListQuery))).answer(request)
+async def list_familys(
+    lists: Injected[GroceryListing], family_id: Id, request: Request
+) -> Response:
+    return (await lists.page(family_id, parse_query(request, GroceryListQuery))).to_response(
+        request
+    )
 
 
 @router.post(
@@ -124,7 +128,7 @@ async def rebuild(rebuilding: Injected[RebuildService], plan_id: Id) -> Rebuilt:
 async def normalize(
     request: Request, normalizing: Injected[NormalizeService], given: NormalizeRequest
 ) -> NormalizedIngredient:
-    return await while_there(request, normalizing.normalize(given.raw_text))
+    return await cancel_on_disconnect(request, normalizing.normalize(given.raw_text))
 
 
 @router.get(

@@ -1,20 +1,20 @@
-from freshly.chassis.jobs import Run
+from freshly.chassis.jobs import JobContext
 from freshly.chassis.web.clock import today_in
 from freshly.domains.grocery.jobs import Recompute
 from freshly.domains.grocery.repository import PlannedListRepository
 from freshly.domains.grocery.service import RebuildService
 
 
-async def recompute(job: Recompute, run: Run) -> None:
+async def recompute(job: Recompute, run: JobContext) -> None:
     """Each list in a unit of work of its own: nobody at the shelf waits for all of them."""
     day = today_in(run.parts["settings"])
-    async with run.reading() as session:
+    async with run.read() as session:
         lists = PlannedListRepository(session)
         plan_ids = await lists.plans(day, family_id=job.family_id, person_id=job.person_id)
         person_id = job.person_id
         if job.family_id is not None:
             person_id = await lists.member(job.family_id)
     for plan_id in plan_ids:
-        async with run.writing() as session:
+        async with run.write() as session:
             service = await run.service(RebuildService, session, user_id=person_id)
             await service.recompute(plan_id)

@@ -6,13 +6,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, false, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from freshly.chassis.cache.invalidation import Shows, Topic
+from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
 from freshly.chassis.data.transactions import Created, Updated
 from freshly.chassis.data.types import Quantity
 from freshly.domains.families.access import Access, Guarded, Owned, covers, exactly_one_owner
 from freshly.domains.ingredients.models import Ingredient, UnitRow
 
-GROCERY = Topic("grocery")
+GROCERY = CacheTopic("grocery")
 
 
 class ListStatus(StrEnum):
@@ -37,7 +37,7 @@ class GroceryList(Owned, Created, Updated, Guarded):
         init=False, lazy="raise", order_by="GroceryListItem.id", passive_deletes="all"
     )
 
-    __stale__ = (Shows(GROCERY, family="family_id", person="owner_user_id"),)
+    __cache_tags__ = (InvalidatesFor(GROCERY, family="family_id", person="owner_user_id"),)
     __table_args__: Any = (
         exactly_one_owner("grocery_list_scope_xor"),
         Index("idx_grocery_list_family_status", "family_id", "status"),
@@ -91,7 +91,7 @@ class GroceryListItem(OnAList):
     ingredient: Mapped[Ingredient] = relationship(init=False, lazy="raise", viewonly=True)
     unit: Mapped[UnitRow | None] = relationship(init=False, lazy="raise", viewonly=True)
 
-    __stale__ = (Shows(through="grocery_list_id"),)
+    __cache_tags__ = (InvalidatesFor(through="grocery_list_id"),)
 
     @property
     def ingredient_name(self) -> str:

@@ -8,9 +8,9 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, func, or_, select
 from sqlalchemy.orm import joinedload, selectinload
 
-from freshly.chassis.data.pagination import Listing, ListQuery, Slice, as_shown
-from freshly.chassis.data.queries import Found, record_of
-from freshly.chassis.data.transactions import Session, Units
+from freshly.chassis.data.pagination import KeysetQuery, ListQuery, PageRows, as_text
+from freshly.chassis.data.queries import Found, struct_for
+from freshly.chassis.data.transactions import CurrentDatabase, Session
 from freshly.chassis.data.types import now
 from freshly.domains.families.access import GuardedRepository, OwnedRepository, Owner
 from freshly.domains.families.models import Membership, Role
@@ -32,10 +32,10 @@ ITEM_COLUMNS = (
     items.id.label("item_id"),
     items.ingredient_id,
     Ingredient.__table__.c.name.label("ingredient_name"),
-    as_shown(items.quantity),
+    as_text(items.quantity),
     UnitRow.__table__.c.code.label("unit_code"),
     *(items.checked, items.note, items.is_purchased, items.is_manual),
-    *(as_shown(items.canonical_quantity_needed), items.canonical_unit),
+    *(as_text(items.canonical_quantity_needed), items.canonical_unit),
 )
 # Of the list's family: the owner with the lowest membership id.
 LOWEST_OWNER = (
@@ -51,8 +51,8 @@ OWNER = case(
     else_=LOWEST_OWNER,
 ).label("owner_user_id")
 SCOPE = case((lists.family_id.is_(None), "personal"), else_="family").label("scope")
-LISTED, LINE = record_of(GroceryListRead), record_of(ItemSummary)
-HEAD = LISTED.__struct_fields__[:-1]  # all but the items
+LIST_PARAMETERS, LINE = struct_for(GroceryListRead), struct_for(ItemSummary)
+HEAD = LIST_PARAMETERS.__struct_fields__[:-1]  # all but the items
 OF_LINE = ("item_id", *LINE.__struct_fields__[1:])
 KNOWN = {column.key: column for column in (*lists, OWNER, SCOPE)}
 
@@ -69,9 +69,9 @@ def _with_items(page: Select[Any]) -> Select[Any]:
     )
 
 
-def _lists(*where: ColumnElement[bool]) -> Listing:
+def _lists(*where: ColumnElement[bool]) -> KeysetQuery:
     rows = select(*(KNOWN[name] for name in HEAD)).where(*where)
-    return Listing(rows, lists.created_at, lists.id, within=_with_items)
+    return KeysetQuery(rows, lists.created_at, lists.id, with_children=_with_items)
 
 
 OF_FAMILY = lists.family_id == bindparam("owner")
@@ -82,21 +82,21 @@ OWN, OWN_OF_STATUS = _lists(OF_PERSON), _lists(OF_PERSON, OF_STATUS)
 
 
 @dataclass
-class ShoppingRepository:
+class GroceryListReader:
     """Records with the fields of GroceryListRead, as `reader` sees them."""
 
-    units: Units
+    db: CurrentDatabase
 
     async def page(
         self, owner: Owner, reader: int | None, status: str | None, query: ListQuery
-    ) -> Slice[Any]:
+    ) -> PageRows[Any]:
         if owner.family_id is None:
             listing = OWN if status is None else OWN_OF_STATUS
         else:
             listing = FAMILYS if status is None else FAMILYS_OF_STATUS
         asked = {} if status is None else {"status": status}
-        found, more = await listing.page(self.units, query, owner=owner.id, reader=reader, **asked)
-        return Slice(_told(found), more)
+        found, more = await listing.page(self.db, query, owner=owner.id, reader=reader, **asked)
+        return PageRows(_told(found), more)
 
 
 def _told(found: Found) -> list[Struct]:
@@ -107,7 +107,7 @@ def _told(found: Found) -> list[Struct]:
     around = pairwise((None, *columns["id"]))
     starts = [place for place, (one, other) in enumerate(around) if one != other]
     return [
-        LISTED(
+        LIST_PARAMETERS(
             *[column[start] for column in heads],
             lines[start:end] if columns["item_id"][start] is not None else [],
         )

@@ -33,7 +33,7 @@ class Ingredient(Created, Base):
     """
 
     __tablename__ = "ingredients"
-    __shown_with__ = True  # shelves and lists say its name
+    __cached_with_referrers__ = True  # shelves and lists say its name
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     name: Mapped[str] = mapped_column(Text, unique=True)

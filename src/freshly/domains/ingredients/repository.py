@@ -6,7 +6,7 @@ from sqlalchemy import delete, exists, func, not_, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased, joinedload, selectinload
 
-from freshly.chassis.data.pagination import ListQuery, Slice, paginate
+from freshly.chassis.data.pagination import ListQuery, PageRows, paginate
 from freshly.chassis.data.transactions import Base, DbSession, violated_constraint
 from freshly.chassis.data.types import unicode_lower
 from freshly.chassis.dependencies import Injected
@@ -22,7 +22,7 @@ class IngredientRepository:
 
     session: DbSession
 
-    async def page(self, query: ListQuery) -> Slice[Ingredient]:
+    async def page(self, query: ListQuery) -> PageRows[Ingredient]:
         return await paginate(
             self.session, select(Ingredient), (Ingredient.name, Ingredient.id), query
         )

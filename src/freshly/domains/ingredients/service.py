@@ -2,7 +2,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from freshly.chassis.data.pagination import ListQuery, Slice
+from freshly.chassis.data.pagination import ListQuery, PageRows
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.web.schemas import changes
 from freshly.domains.families.access import CurrentAccess
@@ -39,7 +39,7 @@ class IngredientService:
     ingredients: Injected[IngredientRepository]
     usage: Injected[IngredientUsage]
 
-    async def page(self, query: ListQuery) -> Slice[Ingredient]:
+    async def page(self, query: ListQuery) -> PageRows[Ingredient]:
         return await self.ingredients.page(query)
 
     async def get(self, id: int) -> Ingredient:

@@ -1,6 +1,6 @@
 from fastapi import APIRouter, Request, Response
 
-from freshly.chassis.data.pagination import LISTED, BadCursor, listed
+from freshly.chassis.data.pagination import LIST_PARAMETERS, BadCursor, parse_list_query
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
 from freshly.chassis.web.etags import for_a_while
@@ -38,11 +38,13 @@ FIVE_MINUTES = for_a_while(seconds=300)
     "/me",
     response_model=list[MealPlanRead],
     responses=problems(BadCursor),
-    openapi_extra=LISTED,
+    openapi_extra=LIST_PARAMETERS,
     summary="The plans I made",
 )
 async def list_mine(plans: Lists, request: Request) -> Response:
-    return (await plans.page(None, listed(request))).answer(request, FIVE_MINUTES, quoted=False)
+    return (await plans.page(None, parse_list_query(request))).to_response(
+        request, FIVE_MINUTES, quoted=False
+    )
 
 
 @router.post(
@@ -80,11 +82,11 @@ async def remove_mine(plans: Plans, id: Id) -> None:
     "/family/{family_id}",
     response_model=list[MealPlanRead],
     responses=problems(NotAFamilyMember),
-    openapi_extra=LISTED,
+    openapi_extra=LIST_PARAMETERS,
     summary="A family's plans",
 )
 async def list_familys(plans: Lists, family_id: Id, request: Request) -> Response:
-    return (await plans.page(family_id, listed(request))).answer(request)
+    return (await plans.page(family_id, parse_list_query(request))).to_response(request)
 
 
 @router.post(

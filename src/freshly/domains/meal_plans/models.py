@@ -3,12 +3,12 @@ from datetime import date, timedelta
 from sqlalchemy import ColumnElement, ForeignKey, Text, and_, or_, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from freshly.chassis.cache.invalidation import Shows, Topic
+from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
 from freshly.chassis.data.transactions import Created
 from freshly.domains.families.access import Access, Guarded
 from freshly.domains.meals.models import Meal
 
-PLANS = Topic("plans")
+PLANS = CacheTopic("plans")
 
 
 class MealPlan(Created, Guarded):
@@ -27,7 +27,7 @@ class MealPlan(Created, Guarded):
         ForeignKey("users.id", ondelete="SET NULL"), index=True, default=None
     )
 
-    __stale__ = (Shows(PLANS, family="family_id", person="created_by_user_id"),)
+    __cache_tags__ = (InvalidatesFor(PLANS, family="family_id", person="created_by_user_id"),)
 
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:

@@ -5,19 +5,19 @@ from typing import Any
 from sqlalchemy import bindparam, delete, or_, select
 from sqlalchemy.orm import joinedload, selectinload
 
-from freshly.chassis.data.pagination import Listing, ListQuery, Slice, shown
-from freshly.chassis.data.queries import record_of
-from freshly.chassis.data.transactions import Units
+from freshly.chassis.data.pagination import KeysetQuery, ListQuery, PageRows, columns_for
+from freshly.chassis.data.queries import struct_for
+from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.domains.families.access import MINE, GuardedRepository, Owner
 from freshly.domains.meal_plans.errors import MealPlanNotFound, SlotNotFound
 from freshly.domains.meal_plans.models import MealPlan, MealSlot, SlotMeal
 from freshly.domains.meal_plans.schemas import MealPlanRead
 
 plans = MealPlan.__table__.c
-ROWS = select(*shown(MealPlanRead, MealPlan.__table__))
-PLANNED = record_of(MealPlanRead)
-FAMILYS = Listing(ROWS.where(plans.family_id == bindparam("family")), plans.id)
-OWN = Listing(
+ROWS = select(*columns_for(MealPlanRead, MealPlan.__table__))
+PLANNED = struct_for(MealPlanRead)
+FAMILYS = KeysetQuery(ROWS.where(plans.family_id == bindparam("family")), plans.id)
+OWN = KeysetQuery(
     ROWS.where(
         plans.created_by_user_id == bindparam("person"),
         # Who left a family sees its plans no more, not even those of their own making.
@@ -31,14 +31,14 @@ OWN = Listing(
 class CalendarRepository:
     """A family's plans, or those that a person made and may still see, as records."""
 
-    units: Units
+    db: CurrentDatabase
 
-    async def page(self, owner: Owner, query: ListQuery) -> Slice[Any]:
+    async def page(self, owner: Owner, query: ListQuery) -> PageRows[Any]:
         if owner.family_id is not None:
-            found, more = await FAMILYS.page(self.units, query, family=owner.family_id)
+            found, more = await FAMILYS.page(self.db, query, family=owner.family_id)
         else:
-            found, more = await OWN.page(self.units, query, person=owner.user_id)
-        return Slice(found.records(PLANNED), more)
+            found, more = await OWN.page(self.db, query, person=owner.user_id)
+        return PageRows(found.as_structs(PLANNED), more)
 
 
 class MealPlanRepository(GuardedRepository[MealPlan]):

@@ -4,11 +4,11 @@ from typing import Any
 
 from freshly.chassis.cache.store import cached
 from freshly.chassis.data.events import EventBus
-from freshly.chassis.data.pagination import ListQuery, Slice
-from freshly.chassis.data.transactions import Units
+from freshly.chassis.data.pagination import ListQuery, PageRows
+from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.security.caller import IDENTITY
-from freshly.chassis.web.etags import Kept
+from freshly.chassis.web.etags import CachedBody
 from freshly.domains.families.access import CurrentAccess, Owner
 from freshly.domains.meal_plans.errors import (
     MealPlanNotFound,
@@ -41,17 +41,15 @@ TIMES_OF_DAY = ("breakfast", "lunch", "dinner", "snack")
 @dataclass
 class PlanLists:
     access: CurrentAccess
-    units: Units
+    db: CurrentDatabase
 
-    async def page(self, family_id: int | None, query: ListQuery) -> Kept:
+    async def page(self, family_id: int | None, query: ListQuery) -> CachedBody:
         return await self._page(self.access.owner(family_id), query.limit, query.cursor)
 
     @cached(PLANS, IDENTITY)
-    async def _page(self, owner: Owner, limit: int | None, cursor: str | None) -> Slice[Any]:
+    async def _page(self, owner: Owner, limit: int | None, cursor: str | None) -> PageRows[Any]:
         """One's own follow one's memberships: who left a family sees its plans no more."""
-        return await CalendarRepository(self.units).page(
-            owner, ListQuery(limit=limit, cursor=cursor)
-        )
+        return await CalendarRepository(self.db).page(owner, ListQuery(limit=limit, cursor=cursor))
 
 
 @dataclass

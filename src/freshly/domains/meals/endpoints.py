@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
-from freshly.chassis.data.pagination import LISTED, BadCursor, Listed, listed
+from freshly.chassis.data.pagination import LIST_PARAMETERS, BadCursor, Listed, parse_list_query
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
 from freshly.chassis.web.etags import for_a_while
@@ -24,7 +24,7 @@ from freshly.domains.meals.schemas import (
     MealRead,
     MealUpdate,
 )
-from freshly.domains.meals.service import MealService, MyMeals
+from freshly.domains.meals.service import MealListing, MealService
 
 router = APIRouter(tags=["meals"])
 
@@ -36,11 +36,13 @@ FIVE_MINUTES = for_a_while(seconds=300)
     "/meals/me",
     response_model=list[MealBoth],
     responses=problems(BadCursor),
-    openapi_extra=LISTED,
+    openapi_extra=LIST_PARAMETERS,
     summary="My meals",
 )
-async def list_mine(meals: Injected[MyMeals], request: Request) -> Response:
-    return (await meals.page(listed(request))).answer(request, FIVE_MINUTES, quoted=False)
+async def list_mine(meals: Injected[MealListing], request: Request) -> Response:
+    return (await meals.page(parse_list_query(request))).to_response(
+        request, FIVE_MINUTES, quoted=False
+    )
 
 
 @router.post(

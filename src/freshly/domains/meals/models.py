@@ -6,12 +6,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, ForeignKey, String, Text, or_
 from sqlalchemy.orm import Mapped, mapped_column
 
-from freshly.chassis.cache.invalidation import Shows, Topic
+from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
 from freshly.chassis.data.transactions import Created, Updated
 from freshly.chassis.data.types import Json, named_enum
 from freshly.domains.families.access import Access, Guarded
 
-MEALS = Topic("meals")
+MEALS = CacheTopic("meals")
 
 
 class MealType(StrEnum):
@@ -63,7 +63,7 @@ class Meal(Created, Updated, Guarded):
     notes: Mapped[str | None] = mapped_column(Text, default="")
     is_favorite: Mapped[bool] = mapped_column(default=False)
 
-    __stale__ = (Shows(MEALS, person="created_by_user_id"),)
+    __cache_tags__ = (InvalidatesFor(MEALS, person="created_by_user_id"),)
 
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:

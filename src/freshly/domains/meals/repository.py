@@ -6,9 +6,9 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 from sqlalchemy import JSON, Text, bindparam, cast, select
 
-from freshly.chassis.data.pagination import Listing, ListQuery, Slice, paginate
-from freshly.chassis.data.queries import Found, record_of
-from freshly.chassis.data.transactions import Units
+from freshly.chassis.data.pagination import KeysetQuery, ListQuery, PageRows, paginate
+from freshly.chassis.data.queries import Found, struct_for
+from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.domains.families.access import GuardedRepository, Owner
 from freshly.domains.meals.errors import MealNotFound
 from freshly.domains.meals.models import Meal
@@ -20,9 +20,11 @@ AS_STORED = [
     cast(column, Text).label(column.key) if isinstance(column.type, JSON) else column
     for column in meals
 ]
-OWN = Listing(select(*AS_STORED).where(meals.created_by_user_id == bindparam("owner")), meals.id)
-LISTED = record_of(MealBoth)
-COLUMNS = [SNAKE.get(name, name) for name in LISTED.__struct_fields__]
+OWN = KeysetQuery(
+    select(*AS_STORED).where(meals.created_by_user_id == bindparam("owner")), meals.id
+)
+LIST_PARAMETERS = struct_for(MealBoth)
+COLUMNS = [SNAKE.get(name, name) for name in LIST_PARAMETERS.__struct_fields__]
 TEXTS = ("tags", "diet_compatibility", "goal_fit", "instructions", "cooking_tools")
 NOTHING = (None, "null")  # of what is in adopted rows
 NO_TEXTS = Raw(b"[]")
@@ -48,14 +50,14 @@ _ingredients = Decoder(list[list[_Ingredient] | None]).decode
 
 
 @dataclass
-class CookbookRepository:
+class MealListReader:
     """What a person has created, as records with the fields of MealBoth."""
 
-    units: Units
+    db: CurrentDatabase
 
-    async def page(self, me: Owner, query: ListQuery) -> Slice[Any]:
-        found, more = await OWN.page(self.units, query, owner=me.user_id)
-        return Slice(_listed(found), more)
+    async def page(self, me: Owner, query: ListQuery) -> PageRows[Any]:
+        found, more = await OWN.page(self.db, query, owner=me.user_id)
+        return PageRows(_listed(found), more)
 
 
 def _listed(found: Found) -> list[Struct]:
@@ -64,7 +66,7 @@ def _listed(found: Found) -> list[Struct]:
         columns[name] = _as_they_are(columns[name])
     columns["macros"] = _numbers(_in_one(columns["macros"]))
     columns["ingredients"] = _in_both_spellings(_in_one(columns["ingredients"]))
-    return list(map(LISTED, *[columns[name] for name in COLUMNS]))
+    return list(map(LIST_PARAMETERS, *[columns[name] for name in COLUMNS]))
 
 
 def _as_they_are(texts: Sequence[Any]) -> list[Raw]:
@@ -99,7 +101,7 @@ class MealRepository(GuardedRepository[Meal]):
     model = Meal
     not_found = MealNotFound
 
-    async def own(self, query: ListQuery) -> Slice[Meal]:
+    async def own(self, query: ListQuery) -> PageRows[Meal]:
         """What the person of this access has created."""
         own = self.visible().where(Meal.created_by_user_id == self.access.user_id)
         return await paginate(self.session, own, (Meal.id,), query)

@@ -4,10 +4,10 @@ from typing import Any
 
 from freshly.chassis.cache.store import cached
 from freshly.chassis.data.events import EventBus
-from freshly.chassis.data.pagination import ListQuery, Slice
-from freshly.chassis.data.transactions import DbSession, Units
+from freshly.chassis.data.pagination import ListQuery, PageRows
+from freshly.chassis.data.transactions import CurrentDatabase, DbSession
 from freshly.chassis.dependencies import Injected
-from freshly.chassis.web.etags import Kept
+from freshly.chassis.web.etags import CachedBody
 from freshly.domains.families.access import Access, CurrentAccess, Owner
 from freshly.domains.families.service import FamilyService
 from freshly.domains.meals.errors import (
@@ -20,7 +20,7 @@ from freshly.domains.meals.errors import (
 )
 from freshly.domains.meals.events import MealChanged
 from freshly.domains.meals.models import MEALS, Meal
-from freshly.domains.meals.repository import CookbookRepository, MealRepository
+from freshly.domains.meals.repository import MealListReader, MealRepository
 from freshly.domains.meals.schemas import MealCreate, MealUpdate
 
 # Sent as null these stay as they are; only what the table lets be null can be cleared.
@@ -31,16 +31,16 @@ NEVER_NULL = {
 
 
 @dataclass
-class MyMeals:
+class MealListing:
     access: CurrentAccess
-    units: Units
+    db: CurrentDatabase
 
-    async def page(self, query: ListQuery) -> Kept:
+    async def page(self, query: ListQuery) -> CachedBody:
         return await self._page(self.access.owner(None), query.limit, query.cursor)
 
     @cached(MEALS)
-    async def _page(self, me: Owner, limit: int | None, cursor: str | None) -> Slice[Any]:
-        meals = CookbookRepository(self.units)
+    async def _page(self, me: Owner, limit: int | None, cursor: str | None) -> PageRows[Any]:
+        meals = MealListReader(self.db)
         return await meals.page(me, ListQuery(limit=limit, cursor=cursor))
 
 
@@ -52,7 +52,7 @@ class MealService:
     families: Injected[FamilyService]
     events: Injected[EventBus]
 
-    async def of_member(self, family_id: int, user_id: int, query: ListQuery) -> Slice[Meal]:
+    async def of_member(self, family_id: int, user_id: int, query: ListQuery) -> PageRows[Meal]:
         """What a member of a family that the caller owns has created."""
         member = await self.families.member_of_mine(family_id, user_id)
         theirs = await Access.of(member.user_id, self.session)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from freshly.chassis.ports.email import Letter
+from freshly.chassis.ports.email import Email
 
 SOON = timedelta(days=3)
 MOST_NAMED = 10
@@ -26,9 +26,9 @@ def told(found: Sequence[ToUse], day: date) -> str:
     return "Good until: " + ", ".join(named) + (f", and {more} more." if more else ".")
 
 
-def letter(to: str, name: str, found: Sequence[ToUse], day: date) -> Letter:
+def email(to: str, name: str, found: Sequence[ToUse], day: date) -> Email:
     lines = "\n".join(f"  {one.name}: good until {_when(one.expires_at, day)}" for one in found)
-    return Letter(
+    return Email(
         to=to,
         subject=f"Freshly: {title(found)}",
         text=(

@@ -1,4 +1,4 @@
-from freshly.chassis.jobs import JobQueue, Run
+from freshly.chassis.jobs import JobContext, JobQueue
 from freshly.chassis.ports.email import Mailer
 from freshly.chassis.web.clock import today_in
 from freshly.domains.notifications import digest
@@ -9,11 +9,11 @@ from freshly.domains.notifications.repository import DigestRepository
 AT_ONCE = 100  # people to a unit of work
 
 
-async def digest_for_all(_job: DigestForAll, run: Run) -> None:
+async def digest_for_all(_job: DigestForAll, run: JobContext) -> None:
     day = today_in(run.parts["settings"])
     last = 0
     while True:
-        async with run.writing() as session:
+        async with run.write() as session:
             people = await DigestRepository(session).people(day, after=last, limit=AT_ONCE)
             jobs = JobQueue(session)
             for person_id in people:
@@ -25,11 +25,11 @@ async def digest_for_all(_job: DigestForAll, run: Run) -> None:
         last = people[-1]
 
 
-async def tell_what_expires(job: TellWhatExpires, run: Run) -> None:
+async def tell_what_expires(job: TellWhatExpires, run: JobContext) -> None:
     """At most once a day, and not a day late: that it was done is one commit with it."""
     if today_in(run.parts["settings"]) != job.day:
         return
-    async with run.finishing() as session:
+    async with run.complete() as session:
         digests = DigestRepository(session)
         wanted = await digests.begin(job.person_id, job.day)
         if wanted is None:
@@ -45,21 +45,21 @@ async def tell_what_expires(job: TellWhatExpires, run: Run) -> None:
                 )
             )
         if found and wanted.by_mail:
-            letter = MailWhatExpires(person_id=job.person_id, day=job.day)
-            await JobQueue(session).enqueue(letter)
+            email = MailWhatExpires(person_id=job.person_id, day=job.day)
+            await JobQueue(session).enqueue(email)
 
 
-async def mail_what_expires(job: MailWhatExpires, run: Run) -> None:
+async def mail_what_expires(job: MailWhatExpires, run: JobContext) -> None:
     """Not a day late, and not to an address that was never confirmed."""
     if today_in(run.parts["settings"]) != job.day:
         return
-    async with run.reading() as session:
+    async with run.read() as session:
         digests = DigestRepository(session)
         person = await digests.addressee(job.person_id)
         found = await digests.to_use(job.person_id, job.day)
     if person is None or not found:
         return
-    letter = digest.letter(person.email, person.display_name, found, job.day)
+    email = digest.email(person.email, person.display_name, found, job.day)
     mailer: Mailer = run.parts["mailer"]
-    await run.still_mine()
-    await mailer.send(letter.numbered(run.id))
+    await run.ensure_lease()
+    await mailer.send(email.with_message_id(run.id))

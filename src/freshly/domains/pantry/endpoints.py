@@ -1,6 +1,6 @@
 from fastapi import APIRouter, Request, Response
 
-from freshly.chassis.data.pagination import LISTED, BadCursor, listed
+from freshly.chassis.data.pagination import LIST_PARAMETERS, BadCursor, parse_list_query
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
 from freshly.chassis.web.schemas import Id
@@ -10,34 +10,34 @@ from freshly.domains.pantry.errors import NotYourPantry, PantryItemNotFound, Per
 from freshly.domains.pantry.models import PantryItem
 from freshly.domains.pantry.pictures import PicturedPantry
 from freshly.domains.pantry.schemas import PantryItemCreate, PantryItemRead, PantryItemUpdate
-from freshly.domains.pantry.service import PantryService, PantryShelves
+from freshly.domains.pantry.service import PantryListing, PantryService
 
 router = APIRouter(prefix="/pantry-items", tags=["pantry"])
 
 Pantry = Injected[PantryService]
-Shelves = Injected[PantryShelves]
+Shelves = Injected[PantryListing]
 
 
 @router.get(
     "/me",
     response_model=list[PantryItemRead],
     responses=problems(BadCursor),
-    openapi_extra=LISTED,
+    openapi_extra=LIST_PARAMETERS,
     summary="What I have in the kitchen",
 )
 async def list_mine(shelves: Shelves, request: Request) -> Response:
-    return (await shelves.page(None, listed(request))).answer(request)
+    return (await shelves.page(None, parse_list_query(request))).to_response(request)
 
 
 @router.get(
     "/family/{family_id}",
     response_model=list[PantryItemRead],
     responses=problems(NotAFamilyMember),
-    openapi_extra=LISTED,
+    openapi_extra=LIST_PARAMETERS,
     summary="What a family has in the kitchen",
 )
 async def list_familys(shelves: Shelves, family_id: Id, request: Request) -> Response:
-    return (await shelves.page(family_id, listed(request))).answer(request)
+    return (await shelves.page(family_id, parse_list_query(request))).to_response(request)
 
 
 @router.get(

@@ -1,9 +1,9 @@
-from freshly.chassis.jobs import Run
+from freshly.chassis.jobs import JobContext
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.ports.object_storage import ObjectStore
 from freshly.chassis.rate_limits.policy import RateLimited
 from freshly.chassis.security.image_sanitizer import TYPES, rewritten
-from freshly.chassis.security.signed_urls import Links
+from freshly.chassis.security.signed_urls import SignedUrls
 from freshly.domains.pantry.jobs import DrawPicture, RemovePicture, SweepPictures
 from freshly.domains.pantry.pictures import SIDE, item_of, path_in, path_of, prompt
 from freshly.domains.pantry.repository import PantryRepository, PictureRepository
@@ -14,10 +14,10 @@ logger = get_logger(__name__)
 AT_ONCE = 500
 
 
-async def draw_picture(job: DrawPicture, run: Run) -> None:
+async def draw_picture(job: DrawPicture, run: JobContext) -> None:
     settings: Settings = run.parts["settings"]
     objects: ObjectStore = run.parts["objects"]
-    async with run.writing() as session:
+    async with run.write() as session:
         name = await PictureRepository(session).wanted(job.item_id, job.person_id)
         if name is None or not settings.draws_pantry:
             return
@@ -29,7 +29,7 @@ async def draw_picture(job: DrawPicture, run: Run) -> None:
             return
         assistant = await run.service(Assistant, session, user_id=job.person_id)
     try:
-        drawn = await assistant.draw(
+        drawn = await assistant.generate_image(
             prompt(name),
             size=f"{SIDE}x{SIDE}",
             quality="standard",
@@ -44,16 +44,16 @@ async def draw_picture(job: DrawPicture, run: Run) -> None:
     )
     bucket = settings.pantry_images_bucket
     path = path_of(owner.tag, job.item_id, name)
-    await run.still_mine()
+    await run.ensure_lease()
     await objects.put(bucket, path, picture.content)
-    url = Links(job.base, run.parts["signer"]).public(bucket, path)
-    async with run.finishing() as session:
+    url = SignedUrls(job.base, run.parts["signer"]).public(bucket, path)
+    async with run.complete() as session:
         is_shown = await PictureRepository(session).show(job.item_id, url)
     if not is_shown:  # it was eaten meanwhile
         await objects.delete(bucket, [path])
 
 
-async def remove_picture(job: RemovePicture, run: Run) -> None:
+async def remove_picture(job: RemovePicture, run: JobContext) -> None:
     settings: Settings = run.parts["settings"]
     objects: ObjectStore = run.parts["objects"]
     bucket = settings.pantry_images_bucket
@@ -62,14 +62,14 @@ async def remove_picture(job: RemovePicture, run: Run) -> None:
         await objects.delete(bucket, [path])
 
 
-async def sweep_pictures(_job: SweepPictures, run: Run) -> None:
+async def sweep_pictures(_job: SweepPictures, run: JobContext) -> None:
     settings: Settings = run.parts["settings"]
     objects: ObjectStore = run.parts["objects"]
     bucket = settings.pantry_images_bucket
     found = await objects.paths(bucket, "")
     for start in range(0, len(found), AT_ONCE):
         paths = found[start : start + AT_ONCE]
-        async with run.reading() as session:
+        async with run.read() as session:
             there = await PictureRepository(session).there({item_of(path) for path in paths})
         gone = [path for path in paths if item_of(path) not in (0, *there)]
         await objects.delete(bucket, gone)

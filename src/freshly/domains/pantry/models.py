@@ -5,13 +5,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from freshly.chassis.cache.invalidation import Shows, Topic
+from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
 from freshly.chassis.data.transactions import Created, Updated
 from freshly.chassis.data.types import Quantity
 from freshly.domains.families.access import Access, Guarded, Owned, covers, exactly_one_owner
 from freshly.domains.ingredients.models import Ingredient
 
-PANTRY = Topic("pantry")
+PANTRY = CacheTopic("pantry")
 
 
 class PantryItem(Owned, Created, Updated, Guarded):
@@ -33,7 +33,7 @@ class PantryItem(Owned, Created, Updated, Guarded):
     canonical_unit: Mapped[str | None] = mapped_column(String(16), default=None)
     ingredient: Mapped[Ingredient | None] = relationship(init=False, lazy="raise", viewonly=True)
 
-    __stale__ = (Shows(PANTRY, family="family_id", person="owner_user_id"),)
+    __cache_tags__ = (InvalidatesFor(PANTRY, family="family_id", person="owner_user_id"),)
     __table_args__: Any = (
         exactly_one_owner("pantry_scope_xor"),
         Index("idx_pantry_family_expires", "family_id", "expires_at"),

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from freshly.chassis.dependencies import Injected, from_lifespan
 from freshly.chassis.jobs import JobQueue
-from freshly.chassis.security.signed_urls import CurrentLinks
+from freshly.chassis.security.signed_urls import CurrentSignedUrls
 from freshly.domains.pantry.jobs import DrawPicture
 from freshly.domains.pantry.models import PantryItem
 from freshly.domains.pantry.schemas import PantryItemCreate
@@ -25,7 +25,7 @@ class PicturedPantry:
 
     pantry: Injected[PantryService]
     jobs: Injected[JobQueue]
-    links: CurrentLinks
+    links: CurrentSignedUrls
     settings: Annotated[Settings, from_lifespan("settings")]
 
     async def add(self, new: PantryItemCreate) -> PantryItem:

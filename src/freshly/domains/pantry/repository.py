@@ -6,9 +6,9 @@ from sqlalchemy import Select, bindparam, case, or_, select
 from sqlalchemy.orm import joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
-from freshly.chassis.data.pagination import Listing, ListQuery, Slice, shown
-from freshly.chassis.data.queries import record_of
-from freshly.chassis.data.transactions import Session, Units
+from freshly.chassis.data.pagination import KeysetQuery, ListQuery, PageRows, columns_for
+from freshly.chassis.data.queries import struct_for
+from freshly.chassis.data.transactions import CurrentDatabase, Session
 from freshly.domains.families.access import Access, OwnedRepository, Owner
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.pantry.errors import NotYourPantry, PantryItemNotFound
@@ -17,7 +17,7 @@ from freshly.domains.pantry.schemas import PantryItemRead
 
 stocked, ingredients = PantryItem.__table__.c, Ingredient.__table__.c
 ROWS = select(
-    *shown(
+    *columns_for(
         PantryItemRead,
         PantryItem.__table__,
         ingredients.name.label("ingredient_name"),
@@ -26,21 +26,21 @@ ROWS = select(
 ).outerjoin_from(
     PantryItem.__table__, Ingredient.__table__, ingredients.id == stocked.ingredient_id
 )
-SHELVED = record_of(PantryItemRead)
-FAMILYS = Listing(ROWS.where(stocked.family_id == bindparam("owner")), stocked.id)
-OWN = Listing(ROWS.where(stocked.owner_user_id == bindparam("owner")), stocked.id)
+SHELVED = struct_for(PantryItemRead)
+FAMILYS = KeysetQuery(ROWS.where(stocked.family_id == bindparam("owner")), stocked.id)
+OWN = KeysetQuery(ROWS.where(stocked.owner_user_id == bindparam("owner")), stocked.id)
 
 
 @dataclass
-class ShelfRepository:
+class PantryListReader:
     """Records with the fields of PantryItemRead."""
 
-    units: Units
+    db: CurrentDatabase
 
-    async def page(self, owner: Owner, query: ListQuery) -> Slice[Any]:
+    async def page(self, owner: Owner, query: ListQuery) -> PageRows[Any]:
         listing = OWN if owner.family_id is None else FAMILYS
-        found, more = await listing.page(self.units, query, owner=owner.id)
-        return Slice(found.records(SHELVED), more)
+        found, more = await listing.page(self.db, query, owner=owner.id)
+        return PageRows(found.as_structs(SHELVED), more)
 
 
 class PantryRepository(OwnedRepository[PantryItem]):

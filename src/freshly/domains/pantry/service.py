@@ -4,11 +4,11 @@ from typing import Any
 
 from freshly.chassis.cache.store import cached
 from freshly.chassis.data.events import EventBus
-from freshly.chassis.data.pagination import ListQuery, Slice
-from freshly.chassis.data.transactions import Units
+from freshly.chassis.data.pagination import ListQuery, PageRows
+from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.jobs import JobQueue
-from freshly.chassis.web.etags import Kept
+from freshly.chassis.web.etags import CachedBody
 from freshly.domains.families.access import CurrentAccess, Owner
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.ingredients.service import IngredientService
@@ -17,23 +17,23 @@ from freshly.domains.pantry.events import StockChanged
 from freshly.domains.pantry.jobs import RemovePicture
 from freshly.domains.pantry.models import PANTRY, PantryItem
 from freshly.domains.pantry.putting_away import Bought, add_to, good_first
-from freshly.domains.pantry.repository import PantryRepository, ShelfRepository
+from freshly.domains.pantry.repository import PantryListReader, PantryRepository
 from freshly.domains.pantry.schemas import PantryItemCreate, PantryItemUpdate
 
 
 @dataclass
-class PantryShelves:
+class PantryListing:
     """What is in a kitchen, as its people look at it all day."""
 
     access: CurrentAccess
-    units: Units
+    db: CurrentDatabase
 
-    async def page(self, family_id: int | None, query: ListQuery) -> Kept:
+    async def page(self, family_id: int | None, query: ListQuery) -> CachedBody:
         return await self._page(self.access.owner(family_id), query.limit, query.cursor)
 
     @cached(PANTRY)
-    async def _page(self, owner: Owner, limit: int | None, cursor: str | None) -> Slice[Any]:
-        shelves = ShelfRepository(self.units)
+    async def _page(self, owner: Owner, limit: int | None, cursor: str | None) -> PageRows[Any]:
+        shelves = PantryListReader(self.db)
         return await shelves.page(owner, ListQuery(limit=limit, cursor=cursor))
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import aliased
 
-from freshly.chassis.data.pagination import ListQuery, Slice, paginate
+from freshly.chassis.data.pagination import ListQuery, PageRows, paginate
 from freshly.chassis.data.types import now
 from freshly.domains.families.access import GuardedRepository
 from freshly.domains.meals.models import Meal
@@ -37,13 +37,13 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
             raise await self._refusal(id)
         return found[0]
 
-    async def sent(self, query: ListQuery) -> Slice[Offer]:
+    async def sent(self, query: ListQuery) -> PageRows[Offer]:
         return await self._newest(query, MealShareRequest.sender_user_id == self.access.user_id)
 
-    async def received(self, query: ListQuery) -> Slice[Offer]:
+    async def received(self, query: ListQuery) -> PageRows[Offer]:
         return await self._newest(query, MealShareRequest.recipient_user_id == self.access.user_id)
 
-    async def pending(self, query: ListQuery) -> Slice[Offer]:
+    async def pending(self, query: ListQuery) -> PageRows[Offer]:
         return await self._newest(
             query,
             MealShareRequest.recipient_user_id == self.access.user_id,
@@ -62,7 +62,7 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
         )
         return found is not None
 
-    async def accepted_meals(self, query: ListQuery) -> Slice[Meal]:
+    async def accepted_meals(self, query: ListQuery) -> PageRows[Meal]:
         """Clones that came of requests to the caller, and that the caller still has."""
         clones = (
             select(Meal)
@@ -80,11 +80,11 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
     async def now(self) -> datetime:
         return (await self.session.execute(select(now()))).scalar_one()
 
-    async def _newest(self, query: ListQuery, *conditions: ColumnElement[bool]) -> Slice[Offer]:
+    async def _newest(self, query: ListQuery, *conditions: ColumnElement[bool]) -> PageRows[Offer]:
         keys = (MealShareRequest.created_at, MealShareRequest.id)
         told = self._told().where(*conditions).add_columns(*keys)
         found = await paginate(self.session, told, keys, query, columns=True, newest_first=True)
-        return Slice([Offer(*row[: -len(keys)]) for row in found.items], found.next_cursor)
+        return PageRows([Offer(*row[: -len(keys)]) for row in found.items], found.next_cursor)
 
     def _told(self) -> Told:
         """One statement for everything: the meal of a request may be read by both sides."""

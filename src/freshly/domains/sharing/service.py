@@ -1,7 +1,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from freshly.chassis.data.pagination import ListQuery, Slice
+from freshly.chassis.data.pagination import ListQuery, PageRows
 from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.dependencies import Injected
 from freshly.domains.families.access import Access, CurrentAccess
@@ -66,16 +66,16 @@ class ShareService:
         )
         return _read(offer)
 
-    async def pending(self, query: ListQuery) -> Slice[ShareRead]:
+    async def pending(self, query: ListQuery) -> PageRows[ShareRead]:
         return _all_read(await self.requests.pending(query))
 
-    async def sent(self, query: ListQuery) -> Slice[ShareRead]:
+    async def sent(self, query: ListQuery) -> PageRows[ShareRead]:
         return _all_read(await self.requests.sent(query))
 
-    async def received(self, query: ListQuery) -> Slice[ShareRead]:
+    async def received(self, query: ListQuery) -> PageRows[ShareRead]:
         return _all_read(await self.requests.received(query))
 
-    async def accepted_meals(self, query: ListQuery) -> Slice[Meal]:
+    async def accepted_meals(self, query: ListQuery) -> PageRows[Meal]:
         return await self.requests.accepted_meals(query)
 
     async def respond(self, id: int, *, accepted: bool) -> ShareRead:
@@ -143,8 +143,8 @@ class ShareService:
         )
 
 
-def _all_read(found: Slice[Offer]) -> Slice[ShareRead]:
-    return Slice([_read(offer) for offer in found.items], found.next_cursor)
+def _all_read(found: PageRows[Offer]) -> PageRows[ShareRead]:
+    return PageRows([_read(offer) for offer in found.items], found.next_cursor)
 
 
 def _read(offer: Offer) -> ShareRead:

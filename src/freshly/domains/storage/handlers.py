@@ -1,4 +1,4 @@
-from freshly.chassis.jobs import Run
+from freshly.chassis.jobs import JobContext
 from freshly.chassis.ports.object_storage import ObjectStore
 from freshly.chassis.security.image_sanitizer import TYPES, rewritten
 from freshly.domains.storage.jobs import MakeSmallAvatar
@@ -8,7 +8,7 @@ from freshly.settings import Settings
 SIDE = 96  # pixels
 
 
-async def make_small_avatar(job: MakeSmallAvatar, run: Run) -> None:
+async def make_small_avatar(job: MakeSmallAvatar, run: JobContext) -> None:
     settings: Settings = run.parts["settings"]
     objects: ObjectStore = run.parts["objects"]
     bucket, small = settings.avatars_bucket, small_path(job.path)

@@ -7,5 +7,5 @@ class MakeSmallAvatar(Job):
     """For lists of people, where the whole picture would be a waste."""
 
     kind: ClassVar[str] = "storage.small_avatar"
-    priority: ClassVar[Priority] = Priority.LATER
+    priority: ClassVar[Priority] = Priority.LOW
     path: str

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
-from freshly.chassis.data.transactions import Units, UnitsOfWork
+from freshly.chassis.data.transactions import CurrentDatabase, Database
 from freshly.chassis.dependencies import from_lifespan
 from freshly.chassis.jobs import JobQueue
 from freshly.chassis.ports.object_storage import ObjectStore
 from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.security.image_sanitizer import NotAPicture, Picture, TooManyPixels, rewritten
-from freshly.chassis.security.signed_urls import READ, WRITE, CurrentLinks, CurrentLinkSigner
+from freshly.chassis.security.signed_urls import READ, WRITE, CurrentSignedUrls, CurrentUrlSigner
 from freshly.domains.storage.errors import (
     FileMissing,
     ImageTooLarge,
@@ -33,16 +33,16 @@ CurrentSettings = Annotated[Settings, from_lifespan("settings")]
 class AvatarService:
     caller: CurrentCaller
     objects: CurrentObjects
-    links: CurrentLinks
+    links: CurrentSignedUrls
     settings: CurrentSettings
-    units: Units
+    db: CurrentDatabase
 
     async def store(self, content: bytes) -> StoredAvatar:
         picture = await _avatar(content, self.settings)
         path = _fresh_path(self.caller.user_id, picture.extension)
         bucket = self.settings.avatars_bucket
         await _replace(self.objects, bucket, path, picture.content)
-        await _have_it_made_small(path, self.units)
+        await _have_it_made_small(path, self.db)
         return StoredAvatar(bucket=bucket, path=path, publicUrl=self.links.public(bucket, path))
 
     async def allow_upload(self) -> AvatarUpload:
@@ -62,9 +62,9 @@ class FileService:
     """For whoever has the link: of a public bucket, whose names nobody guesses, or a signed one."""
 
     objects: CurrentObjects
-    signer: CurrentLinkSigner
+    signer: CurrentUrlSigner
     settings: CurrentSettings
-    units: Units
+    db: CurrentDatabase
 
     def is_public(self, bucket: str) -> bool:
         return bucket in (self.settings.avatars_bucket, self.settings.pantry_images_bucket)
@@ -93,7 +93,7 @@ class FileService:
             raise LinkNotValid
         picture = await _avatar(content, self.settings, as_jpeg=True)
         await _replace(self.objects, bucket, path, picture.content)
-        await _have_it_made_small(path, self.units)
+        await _have_it_made_small(path, self.db)
 
 
 def small_path(path: str) -> str:
@@ -101,8 +101,8 @@ def small_path(path: str) -> str:
     return f"{path.rpartition('.')[0]}.small.jpg"
 
 
-async def _have_it_made_small(path: str, units: UnitsOfWork) -> None:
-    async with units.writing() as session:
+async def _have_it_made_small(path: str, db: Database) -> None:
+    async with db.write() as session:
         await JobQueue(session).enqueue(MakeSmallAvatar(path=path))
 
 

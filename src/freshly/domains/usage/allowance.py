@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import anyio
 
-from freshly.chassis.data.transactions import Session, Units
+from freshly.chassis.data.transactions import CurrentDatabase, Session
 from freshly.chassis.dependencies import from_lifespan
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.observability.metrics import model_tokens
@@ -21,7 +21,7 @@ logger = get_logger(__name__)
 
 
 @dataclass
-class Bill:
+class UsageCharge:
     """What one call may take, which is charged at once, and what it took in the end."""
 
     day: date
@@ -46,17 +46,17 @@ class Allowance:
 
     caller: CurrentCaller
     access: CurrentAccess
-    units: Units
+    db: CurrentDatabase
     settings: Annotated[Settings, from_lifespan("settings")]
     limiter: Annotated[Limiter, from_lifespan("limiter")]  # its clock
 
-    async def reserve(self, tokens: int) -> Bill:
+    async def reserve(self, tokens: int) -> UsageCharge:
         """Charges as much as a call may take. Raises RateLimited.
 
         More than a day's limit is taken for all of it, so that waiting for the next day helps.
         """
-        bill = Bill(self.day())
-        async with self.units.writing() as session:
+        bill = UsageCharge(self.day())
+        async with self.db.write() as session:
             usage = UsageRepository(session, self.access)
             for owner, limit in self._payers():
                 taken = min(tokens, limit) if limit else tokens
@@ -65,7 +65,7 @@ class Allowance:
                 bill.reserved[owner] = taken
         return bill
 
-    async def settle(self, bill: Bill) -> None:
+    async def settle(self, bill: UsageCharge) -> None:
         """Charges what it was instead, once. What cannot be settled stays charged as reserved."""
         if bill.is_settled:
             return
@@ -74,7 +74,7 @@ class Allowance:
         model_tokens.labels(counted_by).inc(bill.spent)
         with anyio.CancelScope(shield=True):
             try:
-                async with self.units.writing() as session:
+                async with self.db.write() as session:
                     usage = UsageRepository(session, self.access)
                     for owner, reserved in bill.reserved.items():
                         await usage.correct(owner, bill.day, bill.spent - reserved)

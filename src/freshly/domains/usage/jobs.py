@@ -9,4 +9,4 @@ class PurgeUsage(Job):
     """Days that are long over."""
 
     kind: ClassVar[str] = "usage.purge"
-    priority: ClassVar[Priority] = Priority.LATER
+    priority: ClassVar[Priority] = Priority.LOW

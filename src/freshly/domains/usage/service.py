@@ -10,17 +10,17 @@ from freshly.chassis.dependencies import Injected, from_lifespan
 from freshly.chassis.errors import AppError
 from freshly.chassis.ports.llm import (
     BYTES_PER_TOKEN,
-    Drawn,
+    GeneratedImage,
+    GenerationOptions,
     Kind,
     LanguageModel,
-    Manner,
-    Said,
-    Spent,
+    LlmMessage,
+    TokenUsage,
     kind_of,
     tokens_in,
 )
 from freshly.domains.families.access import Owner
-from freshly.domains.usage.allowance import Allowance, Bill
+from freshly.domains.usage.allowance import Allowance, UsageCharge
 from freshly.domains.usage.repository import UsageRepository
 from freshly.domains.usage.schemas import UsageRead
 from freshly.settings import Settings
@@ -41,13 +41,13 @@ class Assistant:
         """Raises what is known before a call is prepared: no model, or none that answers."""
         self.model.check(kind)
 
-    async def answer(self, said: Sequence[Said], manner: Manner) -> str:
+    async def answer(self, said: Sequence[LlmMessage], manner: GenerationOptions) -> str:
         async with self.asked(said, manner) as pieces:
             return "".join([piece async for piece in pieces])
 
     @asynccontextmanager
     async def asked(
-        self, said: Sequence[Said], manner: Manner
+        self, said: Sequence[LlmMessage], manner: GenerationOptions
     ) -> AsyncIterator[AsyncGenerator[str, None]]:
         """The answer in pieces. Raises RateLimited before it begins; leaving ends it."""
         self.check(kind_of(said))
@@ -61,15 +61,15 @@ class Assistant:
         finally:
             await self.allowance.settle(bill)
 
-    async def draw(
+    async def generate_image(
         self, prompt: str, *, size: str, quality: str, style: str, as_bytes: bool = False
-    ) -> Drawn:
+    ) -> GeneratedImage:
         self.check("image")
         price = DRAWING[quality]
         bill = await self.allowance.reserve(price)
         bill.estimated = price
         try:
-            drawn = await self.model.draw(
+            drawn = await self.model.generate_image(
                 prompt, size=size, quality=quality, style=style, as_bytes=as_bytes
             )
             bill.counted = drawn.spent.tokens if drawn.spent else None
@@ -81,7 +81,13 @@ class Assistant:
         return drawn
 
     async def _heard(
-        self, said: Sequence[Said], manner: Manner, bill: Bill, *, question: int, most: int
+        self,
+        said: Sequence[LlmMessage],
+        manner: GenerationOptions,
+        bill: UsageCharge,
+        *,
+        question: int,
+        most: int,
     ) -> AsyncGenerator[str, None]:
         """Charged is the question and what came of the answer, also to whoever leaves early;
         nothing, where the model failed before it said anything."""
@@ -90,7 +96,7 @@ class Assistant:
         try:
             async with aclosing(self.model.stream(said, manner)) as pieces:
                 async for piece in pieces:
-                    if isinstance(piece, Spent):
+                    if isinstance(piece, TokenUsage):
                         bill.counted = piece.tokens
                     else:
                         heard += len(piece.encode())
@@ -104,7 +110,7 @@ class Assistant:
             await self.allowance.settle(bill)
 
 
-def _tokens_of(said: Said) -> int:
+def _tokens_of(said: LlmMessage) -> int:
     return tokens_in(said.text) + AROUND_A_MESSAGE + (PICTURE if said.picture else 0)
 
 

@@ -2,7 +2,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from freshly.chassis.data.pagination import BadCursor, Page, PageQuery, Slice
+from freshly.chassis.data.pagination import BadCursor, Page, PageQuery, PageRows
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
 from freshly.domains.users.activity import ActivityService
@@ -34,5 +34,5 @@ async def update_me(users: Injected[UserService], update: UserUpdate) -> User:
 )
 async def list_activity(
     activity: Injected[ActivityService], query: Annotated[PageQuery, Query()]
-) -> Slice[Activity]:
+) -> PageRows[Activity]:
     return await activity.page(query)

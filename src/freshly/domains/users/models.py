@@ -4,7 +4,7 @@ from enum import StrEnum
 from sqlalchemy import Float, ForeignKey, Index, String, Text, false, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from freshly.chassis.cache.invalidation import Shows
+from freshly.chassis.cache.invalidation import InvalidatesFor
 from freshly.chassis.data.transactions import Base, Created, Updated
 from freshly.chassis.data.types import Instant
 from freshly.chassis.security.caller import IDENTITY
@@ -37,7 +37,7 @@ class User(Created, Updated, Base):
     verification_code: Mapped[str | None] = mapped_column(String(6), index=True, default=None)
     verification_expires_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
 
-    __stale__ = (Shows(IDENTITY, person="id"),)
+    __cache_tags__ = (InvalidatesFor(IDENTITY, person="id"),)
     # An id is never given again: folders, links and logs go by it.
     __table_args__ = (Index("ix_users_created_at", "created_at"), {"sqlite_autoincrement": True})
 
@@ -50,7 +50,7 @@ class User(Created, Updated, Base):
 Index("ix_users_email_lower", func.lower(User.email))
 
 
-class Happened(StrEnum):
+class ActivityKind(StrEnum):
     """What can happen to an account."""
 
     SIGN_IN = "sign_in"
@@ -91,7 +91,7 @@ class Activity(Created, Base):
     user_id: Mapped[int | None] = mapped_column(
         ForeignKey("users.id", ondelete="CASCADE"), index=True
     )
-    kind: Mapped[Happened] = mapped_column(String(32))
+    kind: Mapped[ActivityKind] = mapped_column(String(32))
     correlation_id: Mapped[str] = mapped_column(String(64))
     outcome: Mapped[Outcome] = mapped_column(String(16), default=Outcome.DONE)
     other_user_id: Mapped[int | None] = mapped_column(

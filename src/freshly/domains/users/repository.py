@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
-from freshly.chassis.data.pagination import PageQuery, Slice, paginate
+from freshly.chassis.data.pagination import PageQuery, PageRows, paginate
 from freshly.chassis.data.transactions import DbSession, violated_constraint
 from freshly.chassis.data.types import now
 from freshly.domains.users.errors import EmailTaken, UserNotFound
@@ -70,7 +70,7 @@ class ActivityRepository:
                 if not keep:
                     await savepoint.rollback()
 
-    async def page(self, user_id: int, query: PageQuery) -> Slice[Activity]:
+    async def page(self, user_id: int, query: PageQuery) -> PageRows[Activity]:
         own = select(Activity).where(Activity.user_id == user_id)
         return await paginate(self.session, own, (Activity.id,), query, newest_first=True)
 

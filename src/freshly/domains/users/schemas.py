@@ -4,7 +4,7 @@ from typing import Annotated
 from pydantic import AfterValidator, EmailStr, Field
 
 from freshly.chassis.web.schemas import LARGEST_INT, AnyText, Line, Nullable, ReadSchema, Schema
-from freshly.domains.users.models import Happened, Outcome
+from freshly.domains.users.models import ActivityKind, Outcome
 
 
 def normalized(email: str) -> str:
@@ -59,7 +59,7 @@ class ActivityRead(ReadSchema):
     """`detail` is the role that was given, how somebody signed in, which session was revoked."""
 
     id: int
-    kind: Happened
+    kind: ActivityKind
     outcome: Outcome
     other_user_id: int | None
     family_id: int | None

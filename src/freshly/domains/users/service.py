@@ -5,7 +5,7 @@ from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.web.schemas import changes
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken
-from freshly.domains.users.models import Happened, User
+from freshly.domains.users.models import ActivityKind, User
 from freshly.domains.users.repository import UserRepository
 from freshly.domains.users.schemas import UserUpdate
 
@@ -43,4 +43,4 @@ class UserService:
             raise EmailTaken
         if user.email != email:
             user.email, user.is_verified = email, False
-            await self.log.note(Happened.EMAIL_CHANGE, user.id)
+            await self.log.record(ActivityKind.EMAIL_CHANGE, user.id)

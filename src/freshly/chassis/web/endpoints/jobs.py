@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from sqlalchemy import select
 
-from freshly.chassis.data.pagination import BadCursor, Page, PageQuery, Slice, paginate
+from freshly.chassis.data.pagination import BadCursor, Page, PageQuery, PageRows, paginate
 from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import NotFound, problems
@@ -33,7 +33,7 @@ class OwnJobs:
     session: DbSession
     caller: CurrentCaller
 
-    async def page(self, query: JobQuery) -> Slice[JobRow]:
+    async def page(self, query: JobQuery) -> PageRows[JobRow]:
         statement = select(JobRow).where(JobRow.user_id == self.caller.user_id)
         if query.state is not None:
             statement = statement.where(JobRow.state == query.state)
@@ -54,7 +54,9 @@ class OwnJobs:
     responses=problems(BadCursor),
     summary="What I asked for that takes longer, newest first",
 )
-async def list_jobs(jobs: Injected[OwnJobs], query: Annotated[JobQuery, Query()]) -> Slice[JobRow]:
+async def list_jobs(
+    jobs: Injected[OwnJobs], query: Annotated[JobQuery, Query()]
+) -> PageRows[JobRow]:
     return await jobs.page(query)
 
 

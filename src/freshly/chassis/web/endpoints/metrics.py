@@ -16,8 +16,8 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from freshly.chassis.cache.store import Cache
-from freshly.chassis.data.admission import Gate
-from freshly.chassis.data.transactions import UnitsOfWork
+from freshly.chassis.data.admission import AdmissionControl
+from freshly.chassis.data.transactions import Database
 from freshly.chassis.errors import AppError, NotFound, problems
 from freshly.chassis.jobs.admin import load_of
 from freshly.chassis.observability.logging import get_logger
@@ -40,19 +40,19 @@ COUNTS_WITHIN = 2  # seconds
 async def read_metrics(request: Request) -> Response:
     if not _is_near(request.client.host if request.client else ""):
         raise NotFound
-    gate: Gate = request.state.gate
+    admission: AdmissionControl = request.state.admission
     for state in ("taken", "waiting", "capacity"):
-        connections.labels(state).set(getattr(gate, state))
-    answer_cache: Cache = request.state.units.cache
+        connections.labels(state).set(getattr(admission, state))
+    answer_cache: Cache = request.state.db.cache
     kept.set(answer_cache.size)
-    numbers = generate_latest(_collected()) + await _numbers_of_jobs(request.state.units)
+    numbers = generate_latest(_collected()) + await _numbers_of_jobs(request.state.db)
     return Response(numbers, media_type=CONTENT_TYPE_LATEST)
 
 
-async def _numbers_of_jobs(units: UnitsOfWork) -> bytes:
+async def _numbers_of_jobs(db: Database) -> bytes:
     """Those of all processes, asked of the database; without it the other numbers come alone."""
     try:
-        async with asyncio.timeout(COUNTS_WITHIN), units.reading() as session:
+        async with asyncio.timeout(COUNTS_WITHIN), db.read() as session:
             load = await load_of(session)
     except (SQLAlchemyError, OSError, AppError) as error:
         logger.warning("jobs not counted", error=repr(error))

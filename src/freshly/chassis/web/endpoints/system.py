@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from sqlalchemy import text
 
-from freshly.chassis.data.transactions import Units
+from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.errors import Problem, problem
 from freshly.chassis.observability.logging import get_logger
 from freshly.settings import Settings
@@ -67,15 +67,15 @@ async def health(request: Request) -> Health:
     summary="The database answers too",
     responses={503: {"model": Problem, "description": "The database does not answer"}},
 )
-async def ready(request: Request, units: Units) -> object:
+async def ready(request: Request, db: CurrentDatabase) -> object:
     try:
-        async with asyncio.timeout(READY_WITHIN), units.reading() as session:
+        async with asyncio.timeout(READY_WITHIN), db.read() as session:
             await session.execute(text("SELECT 1"))
     except Exception as error:  # noqa: BLE001 - whatever it is, the answer is "not ready"
         logger.warning("not ready", error=repr(error))
         return not_ready()
-    gate = units.gate
-    pool = Pool(taken=gate.taken, waiting=gate.waiting, capacity=gate.capacity)
+    admission = db.admission
+    pool = Pool(taken=admission.taken, waiting=admission.waiting, capacity=admission.capacity)
     redis = request.state.shared.state()
     return Ready(status="ready", database="connected", redis=redis, pool=pool)
 

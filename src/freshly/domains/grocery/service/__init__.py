@@ -3,7 +3,7 @@
 from freshly.domains.grocery.service.explaining import ExplanationService
 from freshly.domains.grocery.service.from_meal import FromMealService
 from freshly.domains.grocery.service.items import ItemService
-from freshly.domains.grocery.service.lists import ListService, MyLists
+from freshly.domains.grocery.service.lists import GroceryListing, ListService
 from freshly.domains.grocery.service.normalizing import NormalizeService
 from freshly.domains.grocery.service.rebuilding import RebuildService
 from freshly.domains.grocery.service.syncing import SyncService
@@ -11,9 +11,9 @@ from freshly.domains.grocery.service.syncing import SyncService
 __all__ = [
     "ExplanationService",
     "FromMealService",
+    "GroceryListing",
     "ItemService",
     "ListService",
-    "MyLists",
     "NormalizeService",
     "RebuildService",
     "SyncService",

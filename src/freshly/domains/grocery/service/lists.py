@@ -2,15 +2,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from freshly.chassis.cache.store import cached
-from freshly.chassis.data.pagination import ListQuery, Slice
-from freshly.chassis.data.transactions import Units
+from freshly.chassis.data.pagination import ListQuery, PageRows
+from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.dependencies import Injected
-from freshly.chassis.web.etags import Kept
+from freshly.chassis.web.etags import CachedBody
 from freshly.domains.families.access import CurrentAccess, Owner
 from freshly.domains.families.models import FAMILIES
 from freshly.domains.families.service import FamilyService
 from freshly.domains.grocery.models import GROCERY, GroceryList
-from freshly.domains.grocery.repository import ListRepository, ShoppingRepository
+from freshly.domains.grocery.repository import GroceryListReader, ListRepository
 from freshly.domains.grocery.schemas import (
     GroceryListCreate,
     GroceryListQuery,
@@ -22,13 +22,13 @@ from freshly.domains.meal_plans.service import MealPlanService
 
 
 @dataclass
-class MyLists:
+class GroceryListing:
     """Lists with all that is on them, as one looks at them in the shop."""
 
     access: CurrentAccess
-    units: Units
+    db: CurrentDatabase
 
-    async def page(self, family_id: int | None, query: GroceryListQuery) -> Kept:
+    async def page(self, family_id: int | None, query: GroceryListQuery) -> CachedBody:
         """A family's lists say who owns them, which depends on who asks."""
         owner = self.access.owner(family_id)
         reader = self.access.user_id if family_id else None
@@ -42,9 +42,9 @@ class MyLists:
         status: str | None,
         limit: int | None,
         cursor: str | None,
-    ) -> Slice[Any]:
+    ) -> PageRows[Any]:
         query = ListQuery(limit=limit, cursor=cursor)
-        return await ShoppingRepository(self.units).page(owner, reader, status, query)
+        return await GroceryListReader(self.db).page(owner, reader, status, query)
 
 
 @dataclass

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from freshly.chassis.dependencies import Injected
-from freshly.chassis.ports.llm import Manner, Said, parsed
+from freshly.chassis.ports.llm import GenerationOptions, LlmMessage, parsed
 from freshly.domains.grocery.schemas import NormalizedIngredient
 from freshly.domains.usage.service import Assistant
 
-MANNER = Manner(max_tokens=300, temperature=0.1, as_json=True)
+MANNER = GenerationOptions(max_tokens=300, temperature=0.1, as_json=True)
 PROMPT = """\
 You read one line of a shopping list. Answer with one JSON object: {"normalized_name": "the food, \
 singular, without amount and preparation", "category": "such as Produce, Dairy, Meat, Bakery, \
@@ -23,7 +23,7 @@ class NormalizeService:
     assistant: Injected[Assistant]
 
     async def normalize(self, raw_text: str) -> NormalizedIngredient:
-        said = [Said("system", PROMPT), Said("user", raw_text)]
+        said = [LlmMessage("system", PROMPT), LlmMessage("user", raw_text)]
         answer = await self.assistant.answer(said, MANNER)
         try:
             return NormalizedIngredient.model_validate(_with_defaults(parsed(answer)))
