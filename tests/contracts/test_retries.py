@@ -12,8 +12,8 @@ import pytest
 from httpx2 import AsyncClient, TransportError
 from sqlalchemy import func, select, text, update
 
+from freshly.chassis.data.functions import now
 from freshly.chassis.data.idempotency_keys import IdempotencyRecord, IdempotencyRecords
-from freshly.chassis.data.types import now
 from tests.conftest import client_of, running, settings_for
 from tests.contracts.test_idempotency import AGAIN, RICE, keyed
 from tests.support.api import PASSWORD, Kitchen, Person

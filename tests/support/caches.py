@@ -1,9 +1,11 @@
 """Caches as processes have them, without the processes."""
 
+from freshly.chassis.cache.body import CachedBody, etag_of
+from freshly.chassis.cache.redis_entries import RedisEntries
 from freshly.chassis.cache.redis_versions import RedisVersions
-from freshly.chassis.cache.store import Cache, LocalEntries, MemoryVersions
-from freshly.chassis.redis.client import CommandBatcher, RedisClient, RedisEntries
-from freshly.chassis.web.etags import CachedBody, etag_of
+from freshly.chassis.cache.store import Cache, LocalEntries
+from freshly.chassis.cache.versions import MemoryVersions
+from freshly.chassis.redis.client import CommandBatcher, RedisClient
 
 
 def kept(body):

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from bench.consistency import neighbours, check_consistency
+from bench.consistency import check_consistency, neighbours
 from bench.servers import LIMITS, freshly
 from faults.proxy import proxy
 from freshly.chassis.cache.redis_versions import CHANGING

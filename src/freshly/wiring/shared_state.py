@@ -6,15 +6,10 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from freshly import __version__
-from freshly.chassis.cache.store import (
-    DisabledVersions,
-    LocalEntries,
-    MemoryVersions,
-    SharedEntries,
-    TagVersions,
-)
+from freshly.chassis.cache.store import LocalEntries, SharedEntries
+from freshly.chassis.cache.versions import DisabledVersions, MemoryVersions, TagVersions
 from freshly.chassis.observability.logging import get_logger
-from freshly.chassis.rate_limits.policy import Counters, MemoryCounters
+from freshly.chassis.rate_limits.counters import Counters, MemoryCounters
 from freshly.settings import Settings
 
 logger = get_logger(__name__)

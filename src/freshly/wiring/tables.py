@@ -4,7 +4,7 @@ from importlib import import_module
 
 from sqlalchemy import MetaData
 
-from freshly.chassis.data.transactions import Base
+from freshly.chassis.data.base import Base
 
 DOMAINS = (
     "users",

@@ -5,8 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from freshly.chassis.cache.store import Cache, LocalEntries, MemoryVersions, packed, unpacked
-from freshly.chassis.web.etags import CachedBody, etag_of
+from freshly.chassis.cache.body import CachedBody, etag_of
+from freshly.chassis.cache.redis_entries import decode_entry, encode_entry
+from freshly.chassis.cache.store import Cache, LocalEntries
+from freshly.chassis.cache.versions import MemoryVersions
 from tests.support.caches import caches, kept
 
 
@@ -34,7 +36,7 @@ async def test_two_hundred_who_come_at_once_cause_one_load(four):
     entries = await asyncio.gather(*(four[n % 4].read("key", ["a", "b"], load) for n in range(200)))
 
     assert len(loads) == 1
-    assert {entry.kept.body for entry in entries} == {b"[1]"}
+    assert {entry.body for entry in entries} == {b"[1]"}
 
 
 async def test_a_reader_overtaken_by_a_commit_leaves_nothing_behind(four):
@@ -57,10 +59,10 @@ async def test_a_reader_overtaken_by_a_commit_leaves_nothing_behind(four):
     assert not overtaken.done()  # and need not wait for it
     committed.set()
 
-    assert (await overtaken).kept.body == b"old"
-    assert after.kept.body == b"new"
+    assert (await overtaken).body == b"old"
+    assert after.body == b"new"
     for cache in four:
-        assert (await cache.read("key", ["tag"], fast)).kept.body == b"new"
+        assert (await cache.read("key", ["tag"], fast)).body == b"new"
 
 
 async def test_while_a_commit_is_on_its_way_nothing_is_kept(four):
@@ -103,7 +105,7 @@ async def test_a_commit_leaves_the_mark_of_another_one(four):
 
 
 async def test_a_commit_whose_end_nobody_saw_is_awaited(four, monkeypatch):
-    monkeypatch.setattr("freshly.chassis.cache.store.LONGEST_COMMIT", 0.3)
+    monkeypatch.setattr("freshly.chassis.cache.versions.LONGEST_COMMIT", 0.3)
     monkeypatch.setattr(
         "freshly.chassis.cache.redis_versions.LONGEST_COMMIT", 1
     )  # Redis counts whole seconds
@@ -141,7 +143,7 @@ async def test_who_waits_is_served_even_if_the_one_who_loads_goes_away(four):
     await asyncio.sleep(0.01)
     leaving.cancel()
 
-    assert (await asyncio.wait_for(waiting, 5)).kept.body == b"[]"
+    assert (await asyncio.wait_for(waiting, 5)).body == b"[]"
 
 
 async def test_what_fails_to_load_fails_for_all_who_wait_and_is_tried_again(four):
@@ -156,11 +158,11 @@ async def test_what_fails_to_load_fails_for_all_who_wait_and_is_tried_again(four
         *(four[0].read("key", ["tag"], broken) for _ in range(3)), return_exceptions=True
     )
     assert [type(result) for result in results] == [LookupError] * 3
-    assert (await four[0].read("key", ["tag"], load)).kept.body == b"[]"
+    assert (await four[0].read("key", ["tag"], load)).body == b"[]"
 
 
 async def test_memory_is_bounded_and_the_longest_unused_goes_first():
-    cache = Cache(MemoryVersions(), LocalEntries(), largest=100_000)
+    cache = Cache(MemoryVersions(), LocalEntries(), max_bytes=100_000)
     loads = []
 
     def loading(key):
@@ -181,7 +183,7 @@ async def test_memory_is_bounded_and_the_longest_unused_goes_first():
 
 
 async def test_what_is_too_long_to_keep_drives_nothing_out():
-    cache = Cache(MemoryVersions(), LocalEntries(), largest=10_000)
+    cache = Cache(MemoryVersions(), LocalEntries(), max_bytes=10_000)
     loads = []
 
     def loading(length):
@@ -193,7 +195,7 @@ async def test_what_is_too_long_to_keep_drives_nothing_out():
 
     for key, length in (("short", 100), ("long", 10_000), ("short", 100), ("long", 10_000)):
         entry = await cache.read(key, ["tag"], loading(length))
-        assert len(entry.kept.body) == length
+        assert len(entry.body) == length
     assert loads == [100, 10_000, 10_000]
 
 
@@ -212,7 +214,7 @@ async def test_what_is_loaded_anew_takes_no_more_room():
 
 
 async def test_when_versions_are_forgotten_all_is_stale(monkeypatch):
-    monkeypatch.setattr("freshly.chassis.cache.store.MOST_TAGS", 1)
+    monkeypatch.setattr("freshly.chassis.cache.versions.MAX_TAGS", 1)
     cache = Cache(MemoryVersions(), LocalEntries())
     loads = []
 
@@ -248,19 +250,19 @@ async def test_an_answer_is_kept_for_its_time_only():
         b"null\n",
         b'{"versions": [1]}\nnot compressed',
         b"\x80\x04\x95pickle",
-        pytest.param(packed(("1",), kept(b"[]"), 0)[:-3], id="cut off"),
+        pytest.param(encode_entry(("1",), kept(b"[]"), 0)[:-3], id="cut off"),
         pytest.param(
-            packed(("1",), CachedBody(b"[]", "of something else"), 0), id="of something else"
+            encode_entry(("1",), CachedBody(b"[]", "of something else"), 0), id="of something else"
         ),
     ],
 )
 def test_what_is_not_ours_or_damaged_is_as_good_as_nothing(stored):
-    assert unpacked(stored) is None
+    assert decode_entry(stored) is None
 
 
 def test_what_is_stored_is_json_and_comes_back_whole():
     original = CachedBody(b'[{"a":1}]', etag_of(b'[{"a":1}]', "cursor"), "cursor")
-    versions, back, until = unpacked(packed(("1", "2"), original, until=1.5))
+    versions, back, until = decode_entry(encode_entry(("1", "2"), original, until=1.5))
     assert until == 1.5
     assert (versions, back.body, back.etag, back.next_cursor) == (
         ("1", "2"),

@@ -97,9 +97,7 @@ async def test_a_refused_question_leaves_nothing_behind(db):
     await ask(db)
 
 
-@pytest.mark.parametrize(
-    "broken", [ConnectionResetError(), TimeoutError(), OSError("no route")]
-)
+@pytest.mark.parametrize("broken", [ConnectionResetError(), TimeoutError(), OSError("no route")])
 async def test_a_connection_that_breaks_is_told_from_a_refusal(db, broken):
     class Driver:
         async def fetch(self, _sql, *_values):

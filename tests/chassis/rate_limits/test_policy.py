@@ -9,8 +9,12 @@ from redis.asyncio.client import Pipeline
 
 from freshly.app import create_app
 from freshly.chassis.data.admission import Overloaded
-from freshly.chassis.rate_limits.policy import Group, Limiter, MemoryCounters, address, windows
-from freshly.chassis.redis.client import LONGEST_CALL, CommandBatcher, RedisClient, RedisCounters
+from freshly.chassis.rate_limits.counters import MemoryCounters
+from freshly.chassis.rate_limits.policy import Group, Limiter
+from freshly.chassis.rate_limits.redis_counters import RedisCounters
+from freshly.chassis.rate_limits.windows import windows
+from freshly.chassis.redis.client import LONGEST_CALL, CommandBatcher, RedisClient
+from freshly.chassis.web.rate_limiting import address
 from freshly.settings import BadSettings
 from freshly.wiring.rate_limits import EXACT, PARTS, group_of, groups
 from tests.conftest import client_of, running, settings_for
@@ -207,9 +211,7 @@ POLICIES = [
 NAMES = {60: "min", 3600: "hour", 86400: "day"}
 
 
-@pytest.mark.parametrize(
-    ("tiers", "call", "per", "limits"), POLICIES, ids=[p[1] for p in POLICIES]
-)
+@pytest.mark.parametrize(("tiers", "call", "per", "limits"), POLICIES, ids=[p[1] for p in POLICIES])
 def test_every_group_has_its_numbers(tmp_path, tiers, call, per, limits):
     method, path = call.split()
     group = groups(settings_for("sqlite:///x", tmp_path))[group_of(method, path)]

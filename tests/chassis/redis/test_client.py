@@ -6,14 +6,9 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from faults.proxy import proxy
-from freshly.chassis.redis.client import (
-    CommandBatcher,
-    RedisClient,
-    RedisCounters,
-    RedisEntries,
-    RedisError,
-    RedisUnavailable,
-)
+from freshly.chassis.cache.redis_entries import RedisEntries
+from freshly.chassis.rate_limits.redis_counters import RedisCounters
+from freshly.chassis.redis.client import CommandBatcher, RedisClient, RedisError, RedisUnavailable
 from tests.conftest import until
 
 DAY = "somebody/86400/1000000"  # one to come, which is not over before the test is

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select, update
 
-from freshly.chassis.data.types import now
+from freshly.chassis.data.functions import now
 from freshly.domains.auth.models import EmailCode
 from freshly.domains.users.models import User
 from tests.conftest import Jobs, client_of, running, settings_for, until

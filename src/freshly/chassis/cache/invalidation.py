@@ -7,7 +7,7 @@ makes stale; `unit_of_work` tells the cache when it commits.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, event, inspect, or_, select
@@ -25,11 +25,20 @@ class CacheTopic:
     def of(self, owner: str) -> str:
         return f"{self.name}:{owner}"
 
+    def of_each(self, owners: tuple[str, ...]) -> Sequence[str]:
+        """Return the tags of several owners."""
+        return _tags_of_each(self, owners)
+
     def family(self, id: int) -> str:
         return self.of(f"f{id}")
 
     def person(self, id: int) -> str:
         return self.of(f"p{id}")
+
+
+@lru_cache(maxsize=4096)  # users with many families ask for the same tags at each request
+def _tags_of_each(topic: CacheTopic, owners: tuple[str, ...]) -> Sequence[str]:
+    return [topic.of(owner) for owner in owners]
 
 
 @dataclass(frozen=True)

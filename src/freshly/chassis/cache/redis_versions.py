@@ -8,7 +8,7 @@ from time import monotonic
 
 from redis.asyncio import Redis
 
-from freshly.chassis.cache.store import LONGEST_COMMIT, Versions
+from freshly.chassis.cache.versions import LONGEST_COMMIT, Versions
 from freshly.chassis.redis.client import (
     REST,
     CommandBatcher,

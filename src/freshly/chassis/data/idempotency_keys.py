@@ -17,8 +17,11 @@ from sqlalchemy import ForeignKey, LargeBinary, String, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Mapped, mapped_column
 
-from freshly.chassis.data.transactions import Base, Session, insert_into
-from freshly.chassis.data.types import Instant, later, now
+from freshly.chassis.data.base import Base
+from freshly.chassis.data.constraints import insert_into
+from freshly.chassis.data.functions import later, now
+from freshly.chassis.data.transactions import Session
+from freshly.chassis.data.types import Instant
 
 KEPT_FOR = 24 * 3600  # seconds
 NONCE = 12  # bytes

@@ -1,69 +1,36 @@
 """Tables and transactions. A unit of work is opened and committed here, nowhere else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from sqlalchemy import Index, MetaData, Table, UniqueConstraint, func, select
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import (
-    AsyncConnection,
     AsyncEngine,
     AsyncSession,
     async_sessionmaker,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
-from freshly.chassis.cache.invalidation import InvalidatesFor, invalidated_tags
-from freshly.chassis.cache.store import Cache, DisabledVersions
+from freshly.chassis.cache.invalidation import invalidated_tags
+from freshly.chassis.cache.store import Cache
+from freshly.chassis.cache.versions import DisabledVersions
 from freshly.chassis.data.admission import AdmissionControl
 from freshly.chassis.data.engine import LOCK_WAIT
-from freshly.chassis.data.queries import CompiledQuery, Found, ReadPool
-from freshly.chassis.data.types import Instant, now
+from freshly.chassis.data.queries import CompiledQuery, Found
+from freshly.chassis.data.read_pool import ReadPool
 from freshly.chassis.data.watchdog import DatabaseWatchdog
 from freshly.chassis.errors import AppError, Unavailable
 
-# As PostgreSQL names them by itself, because existing databases were named by it.
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "%(table_name)s_%(column_0_N_name)s_key",
-    "ck": "%(constraint_name)s",
-    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
-    "pk": "%(table_name)s_pkey",
-}
 ALONE_WAITS = 30  # seconds, of tools that nobody waits for
 ENQUEUED = "enqueued"  # in the `info` of a session that asks for work
 Session = AsyncSession  # for signatures outside of the layers that know SQLAlchemy
 # What a request's unit of work begins with, by this name in the request's scope.
 ON_TRANSACTION_START = "freshly.first_in_unit_of_work"
 TransactionHook = Callable[[AsyncSession], Awaitable[None]]
-
-
-class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False, repr=False):
-    metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {datetime: Instant()}
-    __mapper_args__ = {"eager_defaults": True}  # updated_at comes back with the UPDATE
-
-    __cache_tags__: ClassVar[Sequence[InvalidatesFor]] = ()
-    # Do answers show something of a row wherever another row refers to it, such as its name?
-    __cached_with_referrers__: ClassVar[bool] = False
-
-
-class Created(MappedAsDataclass, kw_only=True, eq=False, repr=False):
-    created_at: Mapped[datetime] = mapped_column(
-        init=False, insert_default=now(), server_default=func.now()
-    )
-
-
-class Updated(MappedAsDataclass, kw_only=True, eq=False, repr=False):
-    updated_at: Mapped[datetime] = mapped_column(
-        init=False, insert_default=now(), server_default=func.now(), onupdate=now()
-    )
 
 
 class Database:
@@ -250,36 +217,3 @@ async def is_first(session: AsyncSession, lock: int) -> bool:
         return True
     taken = await session.execute(select(func.pg_try_advisory_xact_lock(lock)))
     return bool(taken.scalar_one())
-
-
-def insert_into(
-    connection: AsyncConnection, model: type[Base]
-) -> postgresql.Insert | sqlite.Insert:
-    """An INSERT that knows ON CONFLICT, which both databases spell alike and SQL does not know."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    return insert(model)
-
-
-def violated_constraint(error: IntegrityError) -> str | None:
-    """The name of the constraint that was broken, or None where the database does not tell.
-
-    PostgreSQL says its name. SQLite says the columns of a unique one, the name of a CHECK, and
-    of a foreign key nothing.
-    """
-    cause = getattr(error.orig, "__cause__", None)
-    name = getattr(cause, "constraint_name", None)
-    if name:
-        return str(name)
-    kind, _, what = str(error.orig).partition(" constraint failed: ")
-    if kind == "CHECK":
-        return what
-    if kind != "UNIQUE":
-        return None
-    columns = {column.partition(".")[2] for column in what.split(", ")}
-    table: Table = Base.metadata.tables[what.partition(".")[0]]
-    rules: list[Index | UniqueConstraint] = [*table.indexes]
-    rules += [rule for rule in table.constraints if isinstance(rule, UniqueConstraint)]
-    for rule in rules:
-        if {column.name for column in rule.columns} == columns:
-            return str(rule.name)
-    return None

@@ -23,7 +23,6 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
-    literal,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
@@ -203,96 +202,3 @@ def named_enum(values: type[StrEnum], name: str) -> Enum:
         native_enum=True,
         create_constraint=True,
     )
-
-
-class now(FunctionElement[datetime]):  # noqa: N801 - reads like the SQL function it is
-    """The database's clock: one truth for all processes, to the microsecond (SQLite: milli)."""
-
-    type = Instant()
-    inherit_cache = True
-
-
-@compiles(now)
-def _now(_element: now, _compiler: SQLCompiler, **_: Any) -> str:
-    return "now()"
-
-
-@compiles(now, "sqlite")
-def _now_on_sqlite(_element: now, _compiler: SQLCompiler, **_: Any) -> str:
-    # As values are bound, with six places: SQLite compares instants as texts.
-    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
-
-
-class later(FunctionElement[datetime]):  # noqa: N801 - as above
-    """That many seconds from now, by the same clock."""
-
-    type = Instant()
-    inherit_cache = True
-
-    def __init__(self, seconds: int) -> None:
-        super().__init__(literal(seconds, Integer))
-
-
-@compiles(later)
-def _later(element: later, compiler: SQLCompiler, **options: Any) -> str:
-    return f"now() + make_interval(secs => {compiler.process(element.clauses, **options)})"
-
-
-@compiles(later, "sqlite")
-def _later_on_sqlite(element: later, compiler: SQLCompiler, **options: Any) -> str:
-    seconds = compiler.process(element.clauses, **options)
-    return f"strftime('%Y-%m-%d %H:%M:%f', 'now', {seconds} || ' seconds')"
-
-
-class empty_list(FunctionElement[Any]):  # noqa: N801 - as above
-    """The server's default of a TextList or IntList."""
-
-    inherit_cache = True
-
-
-@compiles(empty_list)
-def _empty_list(_element: empty_list, _compiler: SQLCompiler, **_: Any) -> str:
-    return "'{}'"
-
-
-@compiles(empty_list, "sqlite")
-def _empty_list_on_sqlite(_element: empty_list, _compiler: SQLCompiler, **_: Any) -> str:
-    return "'[]'"
-
-
-class contains_id(FunctionElement[bool]):  # noqa: N801 - as above
-    """Does an IntList column hold this number?"""
-
-    inherit_cache = True
-
-    def __init__(self, column: ColumnElement[Any] | Any, id: int) -> None:
-        super().__init__(column, id)
-
-
-@compiles(contains_id)
-def _contains_id(element: contains_id, compiler: SQLCompiler, **options: Any) -> str:
-    column, wanted = element.clauses
-    return f"{compiler.process(wanted, **options)} = ANY ({compiler.process(column, **options)})"
-
-
-@compiles(contains_id, "sqlite")
-def _contains_id_on_sqlite(element: contains_id, compiler: SQLCompiler, **options: Any) -> str:
-    column, wanted = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"{wanted} IN (SELECT value FROM json_each({column}))"  # noqa: S608 - compiled parts
-
-
-class unicode_lower(FunctionElement[str]):  # noqa: N801 - as above
-    """lower() for every alphabet; SQLite's own knows only A to Z."""
-
-    type = Text()
-    inherit_cache = True
-
-
-@compiles(unicode_lower)
-def _unicode_lower(element: unicode_lower, compiler: SQLCompiler, **options: Any) -> str:
-    return f"lower({compiler.process(element.clauses, **options)})"
-
-
-@compiles(unicode_lower, "sqlite")
-def _unicode_lower_on_sqlite(element: unicode_lower, compiler: SQLCompiler, **options: Any) -> str:
-    return f"unicode_lower({compiler.process(element.clauses, **options)})"

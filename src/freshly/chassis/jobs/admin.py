@@ -7,8 +7,8 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from freshly.chassis.data.functions import now
 from freshly.chassis.data.transactions import ENQUEUED
-from freshly.chassis.data.types import now
 from freshly.chassis.jobs.definitions import JobState
 from freshly.chassis.jobs.models import JobRow, WorkerRow
 from freshly.chassis.jobs.queue import UNFINISHED, clock

@@ -7,8 +7,8 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, and_, delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from freshly.chassis.data.functions import now
 from freshly.chassis.data.transactions import is_first
-from freshly.chassis.data.types import now
 from freshly.chassis.jobs.definitions import JobState
 from freshly.chassis.jobs.models import JobRow, ScheduleRow, WorkerRow
 from freshly.chassis.jobs.queue import clock

@@ -4,8 +4,9 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from freshly.chassis.data.transactions import Base, Created, Updated
-from freshly.chassis.data.types import Instant, Json, now
+from freshly.chassis.data.base import Base, Created, Updated
+from freshly.chassis.data.functions import now
+from freshly.chassis.data.types import Instant, Json
 from freshly.chassis.jobs.definitions import JobState
 
 QUEUED = text("state = 'queued'")

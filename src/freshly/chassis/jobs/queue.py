@@ -9,8 +9,8 @@ from sqlalchemy import case, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from freshly.chassis.data.functions import now
 from freshly.chassis.data.transactions import ENQUEUED, DbSession
-from freshly.chassis.data.types import now
 from freshly.chassis.jobs.definitions import Job, JobState, Priority
 from freshly.chassis.jobs.models import JobRow
 from freshly.chassis.observability.logging import correlation_id

@@ -5,27 +5,19 @@ knows by itself when the next one begins, and a refused call prolongs nothing.
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
 from time import time
-from typing import Literal, Protocol
+from typing import Literal
 
-from fastapi import Request
-from limits import RateLimitItem, parse_many
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from freshly.chassis.data.admission import lane, route_group, waited
-from freshly.chassis.errors import AppError, Unavailable, answer
+from freshly.chassis.errors import AppError
 from freshly.chassis.observability.metrics import refusals
-from freshly.chassis.security.caller import Caller, authenticate
-from freshly.settings import BadSettings, Settings
+from freshly.chassis.rate_limits.counters import Counters
+from freshly.chassis.rate_limits.windows import Window, _key, windows
+from freshly.settings import BadSettings
 
 Per = Literal["user", "address"]
-DAY, HOUR = 86400, 3600
 DEFAULT, FREE = "default", "free"
-UNCOUNTED = {"/health", "/ready", "/metrics"}
 
 
 @dataclass(frozen=True)
@@ -41,96 +33,6 @@ class Group:
 
     def of_tier(self, tier: str) -> str:
         return self.limits.get(tier) or self.limits.get(DEFAULT) or self.limits[FREE]
-
-
-@dataclass(frozen=True)
-class Window:
-    """So many calls in so many seconds."""
-
-    amount: int
-    seconds: int
-
-    @classmethod
-    def of(cls, item: RateLimitItem) -> "Window":
-        return cls(item.amount, item.get_expiry())
-
-    @property
-    def kind(self) -> str:
-        """As the existing app names it."""
-        if self.seconds >= DAY:
-            return "daily"
-        return "hourly" if self.seconds >= HOUR else "burst"
-
-    def number(self, at: float) -> int:
-        return int(at // self.seconds)
-
-    def ends_in(self, at: float) -> float:
-        return self.seconds - at % self.seconds
-
-
-def windows(limits: str) -> tuple[Window, ...]:
-    """The shortest first. Raises ValueError."""
-    return tuple(sorted(map(Window.of, parse_many(limits)), key=lambda one: one.seconds))
-
-
-class Counters(Protocol):
-    """Where calls are counted."""
-
-    async def increment(self, key: str, expiry: int) -> int:
-        """One more; gives how many there are now. The key may be forgotten after `expiry` s."""
-
-    async def get(self, key: str) -> int: ...
-
-
-class MemoryCounters:
-    """Of one process. The library's own goes through all of its keys at every call."""
-
-    def __init__(self, clock: Callable[[], float] = time) -> None:
-        self._clock = clock
-        self._short: Counter[str] = Counter()  # of windows that last an hour at most
-        self._long: Counter[str] = Counter()
-        self._swept = clock()
-
-    async def increment(self, key: str, expiry: int) -> int:
-        del expiry  # the key names its window
-        self._sweep()
-        counts = self._of(key)
-        counts[key] += 1
-        return counts[key]
-
-    async def get(self, key: str) -> int:
-        return self._of(key)[key]
-
-    def __len__(self) -> int:
-        return len(self._short) + len(self._long)
-
-    def _of(self, key: str) -> Counter[str]:
-        seconds, _ = _window(key)
-        return self._short if seconds <= HOUR else self._long
-
-    def _sweep(self) -> None:
-        """Keys name their window, so none is read after it: they are only in the way."""
-        now = self._clock()
-        if int(now // HOUR) != int(self._swept // HOUR):
-            self._short = Counter({k: n for k, n in self._short.items() if _ends(k) > now})
-        if int(now // DAY) != int(self._swept // DAY):
-            self._long = Counter({k: n for k, n in self._long.items() if _ends(k) > now})
-        self._swept = now
-
-
-def _key(group: str, subject: str, window: Window, at: float) -> str:
-    return f"{group}/{subject}/{window.seconds}/{window.number(at)}"
-
-
-def _window(key: str) -> tuple[int, int]:
-    """Its length, and which of that length it is."""
-    _, seconds, number = key.rsplit("/", 2)
-    return int(seconds), int(number)
-
-
-def _ends(key: str) -> float:
-    seconds, number = _window(key)
-    return seconds * (number + 1)
 
 
 @dataclass(frozen=True)
@@ -253,101 +155,3 @@ def with_overrides(
                     " 10/minute;50/day"
                 ) from error
     return named
-
-
-class AtTheDoor:
-    """Finds out who is calling, and whether not too often, ahead of everything else.
-
-    So a body that cannot be read counts too, and so does a path that does not exist.
-    """
-
-    def __init__(self, app: ASGIApp, *, group_of: Callable[[str, str], str], enabled: bool) -> None:
-        self.app = app
-        self.group_of = group_of
-        self.enabled = enabled
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        state, path = scope["state"], scope["path"]
-        lane.set(route_group(path))
-        waited.set(0.0)
-        caller = state["caller"] = await _caller(scope)
-        if isinstance(caller, Caller):
-            state["user_id"] = caller.user_id
-        if self.enabled and path not in UNCOUNTED:
-            verdict = await self._count(scope, caller, state["limiter"])
-            if verdict is not None:
-                state["headers"] = verdict.headers()
-                if not verdict.allowed:
-                    await answer(RateLimited(verdict))(scope, receive, send)
-                    return
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            if (route := scope.get("route")) is not None:
-                state["route"] = route.path
-
-    async def _count(
-        self, scope: Scope, caller: Caller | Exception | None, limiter: Limiter
-    ) -> Verdict | None:
-        """None while nobody can tell who is calling, which the endpoint will say."""
-        name = self.group_of(scope["method"], scope["path"])
-        group = limiter.groups[name]
-        if "user" in group.per and not isinstance(caller, Caller):
-            if not isinstance(caller, AppError | None) or isinstance(caller, Unavailable):
-                return None
-            name, group = "anonymous", limiter.groups["anonymous"]
-        subjects = [
-            f"u{caller.user_id}" if per == "user" and isinstance(caller, Caller) else address(scope)
-            for per in group.per
-        ]
-        return await limiter.hit(
-            name, caller.tier if isinstance(caller, Caller) else FREE, subjects
-        )
-
-
-@dataclass
-class CallLimits:
-    """For what is counted by something in the body, such as an e-mail address."""
-
-    request: Request
-
-    async def count(self, group: str, subject: str) -> None:
-        """Raises RateLimited."""
-        settings: Settings = self.request.state.settings
-        if settings.rate_limit_enabled:
-            limiter: Limiter = self.request.state.limiter
-            verdict = await limiter.hit(group, FREE, [subject])
-            if not verdict.allowed:
-                raise RateLimited(verdict)
-
-
-async def _caller(scope: Scope) -> Caller | Exception | None:
-    """Why nobody was found is for the endpoint to say, if it asks for somebody at all."""
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            try:
-                state, text = scope["state"], value.decode("latin-1")
-                return await authenticate(state["identity"], state["db"], text)
-            except Exception as error:  # noqa: BLE001 - raised where somebody is asked for
-                return error
-    return None
-
-
-def address(scope: Scope) -> str:
-    """The client's, behind trusted proxies as they tell it (the server sees to that).
-
-    Of IPv6 the network: a household is given 2^64 addresses.
-    """
-    host = (scope.get("client") or ("-",))[0]
-    try:
-        known = ip_address(host)
-    except ValueError:
-        return str(host)
-    if isinstance(known, IPv6Address):
-        if known.ipv4_mapped is not None:
-            return str(known.ipv4_mapped)
-        return f"{IPv6Address(int(known) >> 64 << 64)}/64"
-    return host if isinstance(host, str) else "-"

@@ -6,11 +6,10 @@ here raises: without Redis every read is a miss, and calls are counted by each p
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from time import monotonic, time
+from time import monotonic
 from typing import Any, TypeVar
 
 from redis import exceptions
@@ -18,11 +17,8 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from freshly.chassis.cache.store import Versions, packed, unpacked
 from freshly.chassis.observability.logging import get_logger
-from freshly.chassis.rate_limits.policy import Counters, MemoryCounters
 from freshly.chassis.resilience.awake_timeout import AwakeTimeout
-from freshly.chassis.web.etags import CachedBody
 
 logger = get_logger(__name__)
 
@@ -33,8 +29,6 @@ SUSPICIOUS = 0.02  # seconds that an answer is out, until readers do without it
 REST = 0.5  # seconds between two looks for whether it is back
 CONNECTIONS = 8  # of each process; who finds none free waits for that without blaming Redis
 LARGEST_BATCH = 200  # commands
-POLL = 0.02  # seconds between two looks for what another process loads
-LONGEST_LOAD = 2.0  # seconds until one loads for himself
 FAILING = (exceptions.RedisError, OSError, TimeoutError, ValueError)
 
 
@@ -196,83 +190,3 @@ async def _execute_pipeline(commands: Sequence[tuple[Any, ...]], client: Redis) 
         pipeline.execute_command(*command)
     found: list[Any] = await pipeline.execute(raise_on_error=False)
     return found
-
-
-class RedisEntries:
-    """What one process has kept, for the others."""
-
-    def __init__(self, link: RedisClient, prefix: str) -> None:
-        self._link = link
-        self._prefix = prefix
-
-    async def get(self, key: str) -> tuple[Versions, CachedBody, float] | None:
-        try:
-            stored = await self._link.execute(lambda client: client.get(self._key(key)))
-        except RedisUnavailable:
-            return None
-        return unpacked(stored) if isinstance(stored, bytes) else None
-
-    async def put(self, key: str, versions: Versions, kept: CachedBody, ttl: timedelta) -> None:
-        stored = packed(versions, kept, until=time() + ttl.total_seconds())
-        with suppress(RedisUnavailable):
-            await self._link.execute(lambda client: client.set(self._key(key), stored, ex=ttl))
-
-    @asynccontextmanager
-    async def loading(self, key: str) -> AsyncIterator[None]:
-        lock = f"{self._prefix}:l:{key}"
-        until = monotonic() + LONGEST_LOAD
-        first = True
-        while monotonic() < until:
-            try:
-                first = bool(
-                    await self._link.execute(
-                        lambda client: client.set(lock, 1, nx=True, px=int(LONGEST_LOAD * 1000))
-                    )
-                )
-            except RedisUnavailable:
-                break
-            if first:
-                break
-            await asyncio.sleep(POLL)
-        try:
-            yield
-        finally:
-            if first:
-                with suppress(RedisUnavailable):
-                    await self._link.execute(lambda client: client.delete(lock))
-
-    def _key(self, key: str) -> str:
-        return f"{self._prefix}:e:{key}"
-
-
-class RedisCounters:
-    """Calls counted over all processes; by each for itself while Redis is away.
-
-    The `limits` library has this too, at a journey for every call, which takes five times as long.
-    """
-
-    def __init__(self, batcher: CommandBatcher, prefix: str) -> None:
-        self._batcher = batcher
-        self._prefix = f"{prefix}:n:"
-        self._alone: Counters = MemoryCounters()
-
-    async def increment(self, key: str, expiry: int) -> int:
-        place = self._prefix + key
-        expiring = self._batcher.execute("SET", place, 0, "EX", expiry, "NX")  # goes first
-        counted = self._batcher.execute("INCR", place)
-        if self._batcher.has_failed:  # it is counted there too, if Redis only dozed
-            return await self._alone.increment(key, expiry)
-        try:
-            count = await counted
-            await expiring
-            return int(count)
-        except (RedisUnavailable, ValueError):
-            return await self._alone.increment(key, expiry)
-
-    async def get(self, key: str) -> int:
-        if self._batcher.has_failed:
-            return await self._alone.get(key)
-        try:
-            return int(await self._batcher.execute("GET", self._prefix + key) or 0)
-        except (RedisUnavailable, ValueError):
-            return await self._alone.get(key)

@@ -63,7 +63,7 @@ async def authenticate(identity: Identity, db: Database, authorization: str) -> 
 
     tags = (IDENTITY.person(claimed.user_id),)
     key = f"caller({claimed.user_id},{claimed.session_id})"
-    return await db.cache.value(key, tags, CALLER, load)
+    return await db.cache.read_value(key, tags, CALLER, load)
 
 
 async def current_caller(request: Request) -> Caller:

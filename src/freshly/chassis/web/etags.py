@@ -1,19 +1,17 @@
-"""Answers that a client may keep: digest, `If-None-Match`, 304, `Cache-Control`, `If-Match`."""
+"""Conditional responses: `ETag`, `If-None-Match`, 304, `Cache-Control` and `If-Match`."""
 
-import gzip
 from typing import Any
 
 from fastapi import Request, Response
 from pydantic import TypeAdapter
-from xxhash import xxh3_128
 
-from freshly.chassis.data.pagination import next_link
+from freshly.chassis.cache.body import CachedBody, etag_of
 from freshly.chassis.errors import AppError
+from freshly.chassis.web.pagination import next_link
 
 NO_STORE = "no-store"
 JSON_BYTES = "application/json"
 WORTH_COMPRESSING = 1000  # bytes
-COMPRESSION = 5  # of 9
 
 
 class PreconditionFailed(AppError):
@@ -22,95 +20,67 @@ class PreconditionFailed(AppError):
 
 
 async def no_store(response: Response) -> None:
-    """A dependency of routes whose answers nobody may keep."""
+    """A dependency of routes whose responses no cache may store."""
     response.headers["Cache-Control"] = NO_STORE
 
 
-def etag_of(body: bytes, further: str | None = None) -> str:
-    """32 hex digits (XXH3, 128 bits); a name for these bytes, not a protection.
-
-    Of a list also by where it goes on: its `Link` is as much of the answer as its rows.
-    """
-    found = xxh3_128(body)
-    if further is not None:
-        found.update(b"\n" + further.encode())
-    return found.hexdigest()
-
-
-class CachedBody:
-    """An answer as the bytes that leave, under the name of their digest."""
-
-    __slots__ = ("_compressed", "body", "etag", "next_cursor")
-
-    def __init__(self, body: bytes, etag: str, next_cursor: str | None = None) -> None:
-        self.body = body
-        self.etag = etag
-        self.next_cursor = next_cursor
-        self._compressed: bytes | None = None
-
-    @property
-    def compressed(self) -> bytes:
-        """Compressed once, however often it leaves."""
-        if self._compressed is None:
-            self._compressed = gzip.compress(self.body, COMPRESSION, mtime=0)
-        return self._compressed
-
-    def to_response(
-        self, request: Request, cache_control: str = NO_STORE, *, quoted: bool = True
-    ) -> Response:
-        """The bytes, or 304 without any for a client that has them.
-
-        The existing app knows some ETags without quotes (`quoted=False`).
-        """
-        given = request.headers
-        headers = {
-            "Cache-Control": cache_control,
-            "ETag": f'"{self.etag}"' if quoted else self.etag,
-        }
-        if self.next_cursor:
-            headers["Link"] = next_link(request, self.next_cursor)
-        if _matches(given.get("If-None-Match"), self.etag):
-            return Response(status_code=304, headers=headers)
-        body = self.body
-        if len(body) >= WORTH_COMPRESSING and "gzip" in given.get("Accept-Encoding", ""):
-            headers["Content-Encoding"] = "gzip"
-            body = self.compressed
-        return Response(body, headers=headers, media_type=JSON_BYTES)
-
-
-def for_a_while(seconds: int) -> str:
-    """`Cache-Control` of what only its person may keep, and asks for again after that."""
+def private_max_age(seconds: int) -> str:
+    """Return a `Cache-Control` that lets only the user's own client store the response."""
     return f"private, max-age={seconds}, must-revalidate"
 
 
+def to_response(
+    request: Request, body: CachedBody, cache_control: str = NO_STORE, *, quoted: bool = True
+) -> Response:
+    """Return the bytes, or 304 if the client has them already.
+
+    The existing app knows some ETags without quotes (`quoted=False`).
+    """
+    headers = {
+        "Cache-Control": cache_control,
+        "ETag": f'"{body.etag}"' if quoted else body.etag,
+    }
+    if body.next_cursor:
+        headers["Link"] = next_link(request, body.next_cursor)
+    if _matches(request.headers.get("If-None-Match"), body.etag):
+        return Response(status_code=304, headers=headers)
+    content = body.body
+    if len(content) >= WORTH_COMPRESSING and "gzip" in request.headers.get("Accept-Encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+        content = body.compressed
+    return Response(content, headers=headers, media_type=JSON_BYTES)
+
+
 def conditional(request: Request, adapter: TypeAdapter[Any], value: Any, max_age: int) -> Response:
-    """The value as JSON with an unquoted ETag (as the existing app has it), or 304."""
-    body = adapter.dump_json(adapter.validate_python(value, from_attributes=True), by_alias=True)
-    return CachedBody(body, etag_of(body)).to_response(request, for_a_while(max_age), quoted=False)
+    """Return the value as JSON with an unquoted ETag (as the existing app expects), or 304."""
+    content = adapter.dump_json(adapter.validate_python(value, from_attributes=True), by_alias=True)
+    return to_response(request, CachedBody.of(content), private_max_age(max_age), quoted=False)
 
 
 def with_etag(response: Response, request: Request) -> Response:
-    """A whole answer under the name of its digest, or 304 for a client that has it."""
+    """Add the ETag of a complete response, or return 304 if the client has it already."""
     tag = etag_of(bytes(response.body), response.headers.get("Link"))
     response.raw_headers.append((b"etag", f'"{tag}"'.encode()))
     if not _matches(request.headers.get("If-None-Match"), tag):
         return response
-    known = Response(status_code=304)
-    known.raw_headers = [one for one in response.raw_headers if not one[0].startswith(b"content-")]
-    return known
+    not_modified = Response(status_code=304)
+    not_modified.raw_headers = [
+        header for header in response.raw_headers if not header[0].startswith(b"content-")
+    ]
+    return not_modified
 
 
-def is_one_of(tag: str | None, wanted: str) -> bool:
-    """Is it among those of `If-Match`? A weak one (`W/"..."`) is equal to nothing."""
-    if wanted.strip() == "*":
+def is_one_of(tag: str | None, if_match: str) -> bool:
+    """Return whether `If-Match` lists the tag. A weak tag (`W/"..."`) matches nothing."""
+    if if_match.strip() == "*":
         return tag is not None
-    strong = (part.strip() for part in wanted.split(",") if not part.strip().startswith("W/"))
+    strong = (part.strip() for part in if_match.split(",") if not part.strip().startswith("W/"))
     return tag is not None and tag.strip('"') in {part.strip('"') for part in strong}
 
 
-def _matches(wanted: str | None, tag: str) -> bool:
-    """Quoted, weak and unquoted alike."""
-    if wanted is None:
+def _matches(if_none_match: str | None, tag: str) -> bool:
+    """Return whether the header lists the tag: quoted, weak and unquoted tags are equal."""
+    if if_none_match is None:
         return False
-    known = {part.strip().removeprefix("W/").strip('"') for part in wanted.split(",")}
-    return tag in known or "*" in known
+    tags = {part.strip().removeprefix("W/").strip('"') for part in if_none_match.split(",")}
+    return tag in tags or "*" in tags

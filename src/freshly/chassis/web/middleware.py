@@ -14,12 +14,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from freshly.chassis.cache.body import COMPRESSION
 from freshly.chassis.errors import internal_error, problem
 from freshly.chassis.observability.logging import access_line, correlation_id, get_logger
 from freshly.chassis.observability.metrics import observe
-from freshly.chassis.rate_limits.policy import AtTheDoor
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
-from freshly.chassis.web.etags import COMPRESSION, WORTH_COMPRESSING
+from freshly.chassis.web.etags import WORTH_COMPRESSING
+from freshly.chassis.web.rate_limiting import AtTheDoor
 from freshly.settings import (
     LARGEST_AVATAR,
     LARGEST_BODY,

@@ -18,6 +18,7 @@ from sqlalchemy.util import await_only
 from starlette.routing import BaseRoute
 from starlette.types import Message
 
+from freshly.chassis.cache.body import etag_of
 from freshly.chassis.data.transactions import (
     ON_TRANSACTION_START,
     TransactionReader,
@@ -26,7 +27,7 @@ from freshly.chassis.data.transactions import (
 from freshly.chassis.dependencies import depends_on
 from freshly.chassis.errors import Unavailable
 from freshly.chassis.security.caller import current_caller
-from freshly.chassis.web.etags import PreconditionFailed, etag_of, is_one_of, with_etag
+from freshly.chassis.web.etags import PreconditionFailed, is_one_of, with_etag
 from freshly.chassis.web.idempotency import with_idempotency
 
 Handler = Callable[[Request], Awaitable[Response]]

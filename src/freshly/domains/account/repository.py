@@ -5,9 +5,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Table, and_, delete, false, func, or_, select
 
+from freshly.chassis.data.base import Base
+from freshly.chassis.data.functions import now
 from freshly.chassis.data.pagination import PageQuery, paginate
-from freshly.chassis.data.transactions import Base, Database, DbSession, Session
-from freshly.chassis.data.types import now
+from freshly.chassis.data.transactions import Database, DbSession, Session
 from freshly.domains.account.data_ownership import BELONGINGS
 from freshly.domains.auth.models import AuthSession
 from freshly.domains.families.models import Membership

@@ -2,7 +2,7 @@
 
 from time import monotonic
 
-from freshly.chassis.cache.store import DisabledVersions
+from freshly.chassis.cache.versions import DisabledVersions
 from freshly.chassis.data.pagination import ListQuery
 from freshly.chassis.data.transactions import Database
 from freshly.chassis.jobs import JobContext

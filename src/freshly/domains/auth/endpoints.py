@@ -11,7 +11,8 @@ from freshly.chassis.ports.oauth import (
     OAuthTokenInvalid,
     OAuthUnreachable,
 )
-from freshly.chassis.rate_limits.policy import CallLimits, RateLimited
+from freshly.chassis.rate_limits.policy import RateLimited
+from freshly.chassis.web.rate_limiting import CallLimits
 from freshly.chassis.web.schemas import Message
 from freshly.domains.auth.codes import PasswordResetService, VerificationService
 from freshly.domains.auth.errors import (

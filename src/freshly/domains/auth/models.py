@@ -5,7 +5,7 @@ from sqlalchemy import ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.cache.invalidation import InvalidatesFor
-from freshly.chassis.data.transactions import Base, Created
+from freshly.chassis.data.base import Base, Created
 from freshly.chassis.data.types import Instant
 from freshly.chassis.security.caller import IDENTITY
 from freshly.chassis.security.client_info import LONGEST_ADDRESS, LONGEST_USER_AGENT

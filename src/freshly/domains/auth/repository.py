@@ -6,10 +6,10 @@ from sqlalchemy import ColumnElement, FromClause, and_, bindparam, delete, selec
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from freshly.chassis.data.functions import now
 from freshly.chassis.data.pagination import PageQuery, PageRows, paginate
 from freshly.chassis.data.queries import CompiledQuery, Found
 from freshly.chassis.data.transactions import Database, DbSession, fetch_within
-from freshly.chassis.data.types import now
 from freshly.chassis.jobs.models import JobRow
 from freshly.domains.auth.jobs import SendCode
 from freshly.domains.auth.models import (

@@ -3,7 +3,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, ForeignKey, String, Text, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from freshly.chassis.data.transactions import Base, Created, Updated
+from freshly.chassis.data.base import Base, Created, Updated
 from freshly.domains.families.access import Access, Guarded
 
 

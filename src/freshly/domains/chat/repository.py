@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import Row, Select, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from freshly.chassis.data.functions import now
 from freshly.chassis.data.pagination import LONGEST_LIST
-from freshly.chassis.data.types import now
 from freshly.domains.chat.errors import ConversationNotFound
 from freshly.domains.chat.models import ChatConversation, ChatMessage
 from freshly.domains.families.access import Access, GuardedRepository

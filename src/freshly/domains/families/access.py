@@ -20,7 +20,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, MappedAsDataclass, mapped_column
 
-from freshly.chassis.data.transactions import Base, DbSession
+from freshly.chassis.data.base import Base
+from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.errors import Forbidden, NotFound
 from freshly.chassis.security.caller import Caller, CurrentCaller
 from freshly.domains.families.errors import NotAFamilyMember
@@ -56,24 +57,6 @@ class Owner:
 
 
 @dataclass(frozen=True)
-class Owners:
-    """Several families."""
-
-    each: tuple[Owner, ...]
-
-    @cached_property
-    def tags(self) -> tuple[str, ...]:
-        return tuple(owner.tag for owner in self.each)
-
-    @cached_property
-    def _written(self) -> str:
-        return ",".join(self.tags)
-
-    def __repr__(self) -> str:
-        return self._written
-
-
-@dataclass(frozen=True)
 class Access:
     """A person with their families and roles there, the longest membership first."""
 
@@ -105,8 +88,9 @@ class Access:
         return self.roles.get(family_id) is Role.OWNER
 
     @cached_property
-    def families(self) -> Owners:
-        return Owners(tuple(self.owner(family_id) for family_id in self.roles))
+    def family_tags(self) -> tuple[str, ...]:
+        """The owner tags of all families, for cache keys."""
+        return tuple(self.owner(family_id).tag for family_id in self.roles)
 
     @property
     def first_family(self) -> int | None:

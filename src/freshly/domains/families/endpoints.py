@@ -5,6 +5,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
+from freshly.chassis.web.etags import to_response
 from freshly.chassis.web.schemas import Id, Ok
 from freshly.domains.families.errors import (
     InvalidInviteCode,
@@ -42,7 +43,7 @@ Families = Injected[FamilyService]
 
 @router.get("/families", response_model=list[FamilyRead], summary="The families I am in")
 async def list_families(families: Injected[FamilyListing], request: Request) -> Response:
-    return (await families.page()).to_response(request)
+    return to_response(request, await families.page())
 
 
 @router.post("/families", summary="Found a family, as its owner")

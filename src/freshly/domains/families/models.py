@@ -5,8 +5,8 @@ from sqlalchemy import CheckConstraint, ForeignKey, Text, UniqueConstraint, func
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
-from freshly.chassis.data.transactions import Base, Created
-from freshly.chassis.data.types import now
+from freshly.chassis.data.base import Base, Created
+from freshly.chassis.data.functions import now
 from freshly.chassis.security.caller import IDENTITY
 from freshly.domains.users.models import User
 

@@ -7,8 +7,9 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
+from freshly.chassis.data.constraints import violated_constraint
 from freshly.chassis.data.queries import CompiledQuery, struct_for
-from freshly.chassis.data.transactions import CurrentDatabase, DbSession, violated_constraint
+from freshly.chassis.data.transactions import CurrentDatabase, DbSession
 from freshly.domains.families.access import MINE, CurrentAccess
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.families.models import Family, Membership, Role

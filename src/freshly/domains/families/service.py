@@ -2,13 +2,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from freshly.chassis.cache.store import cached
+from freshly.chassis.cache.body import CachedBody
 from freshly.chassis.data.events import EventBus
 from freshly.chassis.data.pagination import PageRows
 from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.dependencies import Injected
-from freshly.chassis.web.etags import CachedBody
-from freshly.domains.families.access import CurrentAccess, Owner, Owners
+from freshly.domains.families.access import CurrentAccess
 from freshly.domains.families.errors import (
     InvalidInviteCode,
     InvalidRole,
@@ -35,13 +34,13 @@ class FamilyListing:
     db: CurrentDatabase
 
     async def page(self) -> CachedBody:
-        me = self.access.owner(None)
-        return await self._page(me, self.access.families)
+        user, families = self.access.owner(None), self.access.family_tags
 
-    @cached(FAMILIES)
-    async def _page(self, _me: Owner, families: Owners) -> PageRows[Any]:
-        del families  # whose changes it follows
-        return PageRows(await FamilyListReader(self.db, self.access).mine(), None)
+        async def load() -> CachedBody:
+            return PageRows(await FamilyListReader(self.db, self.access).mine(), None).to_body()
+
+        key = f"families/{user.tag}/{','.join(families)}"
+        return await self.db.cache.read(key, FAMILIES.of_each((user.tag, *families)), load)
 
 
 @dataclass

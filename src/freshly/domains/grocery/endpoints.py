@@ -2,13 +2,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Request, Response
 
-from freshly.chassis.data.pagination import BadCursor, parse_query, query_parameters
+from freshly.chassis.data.pagination import BadCursor
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
 from freshly.chassis.ports.llm import MODEL_ERRORS
 from freshly.chassis.rate_limits.policy import RateLimited
 from freshly.chassis.resilience.client_disconnect import cancel_on_disconnect
-from freshly.chassis.web.etags import no_store
+from freshly.chassis.web.etags import no_store, to_response
+from freshly.chassis.web.pagination import parse_query, query_parameters
 from freshly.chassis.web.schemas import Id
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.grocery.errors import (
@@ -72,7 +73,7 @@ GROCERY_LISTS = query_parameters(GroceryListQuery)
     summary="My lists",
 )
 async def list_mine(lists: Injected[GroceryListing], request: Request) -> Response:
-    return (await lists.page(None, parse_query(request, GroceryListQuery))).to_response(request)
+    return to_response(request, await lists.page(None, parse_query(request, GroceryListQuery)))
 
 
 @router.get(
@@ -85,9 +86,7 @@ async def list_mine(lists: Injected[GroceryListing], request: Request) -> Respon
 async def list_familys(
     lists: Injected[GroceryListing], family_id: Id, request: Request
 ) -> Response:
-    return (await lists.page(family_id, parse_query(request, GroceryListQuery))).to_response(
-        request
-    )
+    return to_response(request, await lists.page(family_id, parse_query(request, GroceryListQuery)))
 
 
 @router.post(

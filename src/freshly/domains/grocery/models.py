@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, false, se
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
-from freshly.chassis.data.transactions import Created, Updated
+from freshly.chassis.data.base import Created, Updated
 from freshly.chassis.data.types import Quantity
 from freshly.domains.families.access import Access, Guarded, Owned, covers, exactly_one_owner
 from freshly.domains.ingredients.models import Ingredient, UnitRow

@@ -8,10 +8,10 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, func, or_, select
 from sqlalchemy.orm import joinedload, selectinload
 
+from freshly.chassis.data.functions import now
 from freshly.chassis.data.pagination import KeysetQuery, ListQuery, PageRows, as_text
 from freshly.chassis.data.queries import Found, struct_for
 from freshly.chassis.data.transactions import CurrentDatabase, Session
-from freshly.chassis.data.types import now
 from freshly.domains.families.access import GuardedRepository, OwnedRepository, Owner
 from freshly.domains.families.models import Membership, Role
 from freshly.domains.grocery.errors import ItemNotFound, ListAccessDenied, ListNotFound

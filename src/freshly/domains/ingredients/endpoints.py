@@ -2,9 +2,9 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
-from freshly.chassis.data.pagination import Listed
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
+from freshly.chassis.web.pagination import CurrentListQuery, with_next_link
 from freshly.chassis.web.schemas import Id
 from freshly.domains.ingredients.errors import (
     IngredientExists,
@@ -29,9 +29,9 @@ Ingredients = Injected[IngredientService]
 
 @router.get("/ingredients", response_model=list[IngredientRead], summary="The catalogue, by name")
 async def list_ingredients(
-    ingredients: Ingredients, query: Listed, request: Request, response: Response
+    ingredients: Ingredients, query: CurrentListQuery, request: Request, response: Response
 ) -> Sequence[Ingredient]:
-    return (await ingredients.page(query)).link(request, response)
+    return with_next_link(request, response, await ingredients.page(query))
 
 
 @router.post(

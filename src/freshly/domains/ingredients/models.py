@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Enum, Float, ForeignKey, Index, Text, UniqueConstraint, false, func
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from freshly.chassis.data.transactions import Base, Created
+from freshly.chassis.data.base import Base, Created
 from freshly.chassis.data.types import Json, Quantity, TextList
 from freshly.domains.ingredients.measures import FoodFacts
 from freshly.domains.ingredients.units import Kind

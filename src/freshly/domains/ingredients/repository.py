@@ -6,9 +6,11 @@ from sqlalchemy import delete, exists, func, not_, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased, joinedload, selectinload
 
+from freshly.chassis.data.base import Base
+from freshly.chassis.data.constraints import violated_constraint
+from freshly.chassis.data.functions import unicode_lower
 from freshly.chassis.data.pagination import ListQuery, PageRows, paginate
-from freshly.chassis.data.transactions import Base, DbSession, violated_constraint
-from freshly.chassis.data.types import unicode_lower
+from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.dependencies import Injected
 from freshly.domains.families.access import CurrentAccess, Guarded
 from freshly.domains.ingredients.errors import IngredientExists, IngredientNotFound, UnitNotFound

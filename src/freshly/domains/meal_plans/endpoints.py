@@ -1,9 +1,10 @@
 from fastapi import APIRouter, Request, Response
 
-from freshly.chassis.data.pagination import LIST_PARAMETERS, BadCursor, parse_list_query
+from freshly.chassis.data.pagination import BadCursor
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
-from freshly.chassis.web.etags import for_a_while
+from freshly.chassis.web.etags import private_max_age, to_response
+from freshly.chassis.web.pagination import LIST_PARAMETERS, parse_list_query
 from freshly.chassis.web.schemas import Id
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.meal_plans.errors import (
@@ -31,7 +32,7 @@ router = APIRouter(prefix="/meal-plans", tags=["meal plans"])
 
 Plans = Injected[MealPlanService]
 Lists = Injected[PlanLists]
-FIVE_MINUTES = for_a_while(seconds=300)
+FIVE_MINUTES = private_max_age(seconds=300)
 
 
 @router.get(
@@ -42,8 +43,8 @@ FIVE_MINUTES = for_a_while(seconds=300)
     summary="The plans I made",
 )
 async def list_mine(plans: Lists, request: Request) -> Response:
-    return (await plans.page(None, parse_list_query(request))).to_response(
-        request, FIVE_MINUTES, quoted=False
+    return to_response(
+        request, await plans.page(None, parse_list_query(request)), FIVE_MINUTES, quoted=False
     )
 
 
@@ -86,7 +87,7 @@ async def remove_mine(plans: Plans, id: Id) -> None:
     summary="A family's plans",
 )
 async def list_familys(plans: Lists, family_id: Id, request: Request) -> Response:
-    return (await plans.page(family_id, parse_list_query(request))).to_response(request)
+    return to_response(request, await plans.page(family_id, parse_list_query(request)))
 
 
 @router.post(

@@ -4,7 +4,7 @@ from sqlalchemy import ColumnElement, ForeignKey, Text, and_, or_, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
-from freshly.chassis.data.transactions import Created
+from freshly.chassis.data.base import Created
 from freshly.domains.families.access import Access, Guarded
 from freshly.domains.meals.models import Meal
 

@@ -1,15 +1,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from freshly.chassis.cache.store import cached
+from freshly.chassis.cache.body import CachedBody
 from freshly.chassis.data.events import EventBus
-from freshly.chassis.data.pagination import ListQuery, PageRows
+from freshly.chassis.data.pagination import ListQuery
 from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.security.caller import IDENTITY
-from freshly.chassis.web.etags import CachedBody
-from freshly.domains.families.access import CurrentAccess, Owner
+from freshly.domains.families.access import CurrentAccess
 from freshly.domains.meal_plans.errors import (
     MealPlanNotFound,
     MealPlanNotFoundOrForeign,
@@ -44,12 +42,15 @@ class PlanLists:
     db: CurrentDatabase
 
     async def page(self, family_id: int | None, query: ListQuery) -> CachedBody:
-        return await self._page(self.access.owner(family_id), query.limit, query.cursor)
+        owner = self.access.owner(family_id)
 
-    @cached(PLANS, IDENTITY)
-    async def _page(self, owner: Owner, limit: int | None, cursor: str | None) -> PageRows[Any]:
-        """One's own follow one's memberships: who left a family sees its plans no more."""
-        return await CalendarRepository(self.db).page(owner, ListQuery(limit=limit, cursor=cursor))
+        async def load() -> CachedBody:
+            return (await CalendarRepository(self.db).page(owner, query)).to_body()
+
+        key = f"meal_plans/{owner.tag}/{query.limit}/{query.cursor}"
+        # A user who leaves a family no longer sees its plans, so memberships count too.
+        tags = [PLANS.of(owner.tag), IDENTITY.of(owner.tag)]
+        return await self.db.cache.read(key, tags, load)
 
 
 @dataclass

@@ -2,10 +2,16 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
-from freshly.chassis.data.pagination import LIST_PARAMETERS, BadCursor, Listed, parse_list_query
+from freshly.chassis.data.pagination import BadCursor
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
-from freshly.chassis.web.etags import for_a_while
+from freshly.chassis.web.etags import private_max_age, to_response
+from freshly.chassis.web.pagination import (
+    LIST_PARAMETERS,
+    CurrentListQuery,
+    parse_list_query,
+    with_next_link,
+)
 from freshly.chassis.web.schemas import Id
 from freshly.domains.families.errors import MemberNotFound, NotAllowed
 from freshly.domains.meals.errors import (
@@ -29,7 +35,7 @@ from freshly.domains.meals.service import MealListing, MealService
 router = APIRouter(tags=["meals"])
 
 Meals = Injected[MealService]
-FIVE_MINUTES = for_a_while(seconds=300)
+FIVE_MINUTES = private_max_age(seconds=300)
 
 
 @router.get(
@@ -40,8 +46,8 @@ FIVE_MINUTES = for_a_while(seconds=300)
     summary="My meals",
 )
 async def list_mine(meals: Injected[MealListing], request: Request) -> Response:
-    return (await meals.page(parse_list_query(request))).to_response(
-        request, FIVE_MINUTES, quoted=False
+    return to_response(
+        request, await meals.page(parse_list_query(request)), FIVE_MINUTES, quoted=False
     )
 
 
@@ -122,8 +128,8 @@ async def list_members_meals(
     meals: Meals,
     family_id: Id,
     user_id: Id,
-    query: Listed,
+    query: CurrentListQuery,
     request: Request,
     response: Response,
 ) -> Sequence[Meal]:
-    return (await meals.of_member(family_id, user_id, query)).link(request, response)
+    return with_next_link(request, response, await meals.of_member(family_id, user_id, query))

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, ForeignKey, String, Text, or_
 from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
-from freshly.chassis.data.transactions import Created, Updated
+from freshly.chassis.data.base import Created, Updated
 from freshly.chassis.data.types import Json, named_enum
 from freshly.domains.families.access import Access, Guarded
 

@@ -1,14 +1,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from freshly.chassis.cache.store import cached
+from freshly.chassis.cache.body import CachedBody
 from freshly.chassis.data.events import EventBus
 from freshly.chassis.data.pagination import ListQuery, PageRows
 from freshly.chassis.data.transactions import CurrentDatabase, DbSession
 from freshly.chassis.dependencies import Injected
-from freshly.chassis.web.etags import CachedBody
-from freshly.domains.families.access import Access, CurrentAccess, Owner
+from freshly.domains.families.access import Access, CurrentAccess
 from freshly.domains.families.service import FamilyService
 from freshly.domains.meals.errors import (
     MealNotFound,
@@ -36,12 +34,13 @@ class MealListing:
     db: CurrentDatabase
 
     async def page(self, query: ListQuery) -> CachedBody:
-        return await self._page(self.access.owner(None), query.limit, query.cursor)
+        owner = self.access.owner(None)
 
-    @cached(MEALS)
-    async def _page(self, me: Owner, limit: int | None, cursor: str | None) -> PageRows[Any]:
-        meals = MealListReader(self.db)
-        return await meals.page(me, ListQuery(limit=limit, cursor=cursor))
+        async def load() -> CachedBody:
+            return (await MealListReader(self.db).page(owner, query)).to_body()
+
+        key = f"meals/{owner.tag}/{query.limit}/{query.cursor}"
+        return await self.db.cache.read(key, [MEALS.of(owner.tag)], load)
 
 
 @dataclass

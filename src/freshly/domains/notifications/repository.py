@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, delete, func, or_, select, update
 
+from freshly.chassis.data.functions import now
 from freshly.chassis.data.transactions import Session
-from freshly.chassis.data.types import now
 from freshly.domains.families.access import Access, GuardedRepository
 from freshly.domains.families.models import Family, Membership, Role
 from freshly.domains.ingredients.models import Ingredient

@@ -1,8 +1,10 @@
 from fastapi import APIRouter, Request, Response
 
-from freshly.chassis.data.pagination import LIST_PARAMETERS, BadCursor, parse_list_query
+from freshly.chassis.data.pagination import BadCursor
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
+from freshly.chassis.web.etags import to_response
+from freshly.chassis.web.pagination import LIST_PARAMETERS, parse_list_query
 from freshly.chassis.web.schemas import Id
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.ingredients.errors import IngredientNotFound, QuantityTooLarge
@@ -26,7 +28,7 @@ Shelves = Injected[PantryListing]
     summary="What I have in the kitchen",
 )
 async def list_mine(shelves: Shelves, request: Request) -> Response:
-    return (await shelves.page(None, parse_list_query(request))).to_response(request)
+    return to_response(request, await shelves.page(None, parse_list_query(request)))
 
 
 @router.get(
@@ -37,7 +39,7 @@ async def list_mine(shelves: Shelves, request: Request) -> Response:
     summary="What a family has in the kitchen",
 )
 async def list_familys(shelves: Shelves, family_id: Id, request: Request) -> Response:
-    return (await shelves.page(family_id, parse_list_query(request))).to_response(request)
+    return to_response(request, await shelves.page(family_id, parse_list_query(request)))
 
 
 @router.get(

@@ -1,15 +1,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from freshly.chassis.cache.store import cached
+from freshly.chassis.cache.body import CachedBody
 from freshly.chassis.data.events import EventBus
-from freshly.chassis.data.pagination import ListQuery, PageRows
+from freshly.chassis.data.pagination import ListQuery
 from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.jobs import JobQueue
-from freshly.chassis.web.etags import CachedBody
-from freshly.domains.families.access import CurrentAccess, Owner
+from freshly.domains.families.access import CurrentAccess
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.ingredients.service import IngredientService
 from freshly.domains.pantry.errors import PersonalItemsOnly
@@ -29,12 +27,13 @@ class PantryListing:
     db: CurrentDatabase
 
     async def page(self, family_id: int | None, query: ListQuery) -> CachedBody:
-        return await self._page(self.access.owner(family_id), query.limit, query.cursor)
+        owner = self.access.owner(family_id)
 
-    @cached(PANTRY)
-    async def _page(self, owner: Owner, limit: int | None, cursor: str | None) -> PageRows[Any]:
-        shelves = PantryListReader(self.db)
-        return await shelves.page(owner, ListQuery(limit=limit, cursor=cursor))
+        async def load() -> CachedBody:
+            return (await PantryListReader(self.db).page(owner, query)).to_body()
+
+        key = f"pantry/{owner.tag}/{query.limit}/{query.cursor}"
+        return await self.db.cache.read(key, [PANTRY.of(owner.tag)], load)
 
 
 @dataclass

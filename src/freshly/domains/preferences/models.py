@@ -3,8 +3,9 @@ from typing import Any
 from sqlalchemy import Float, ForeignKey, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from freshly.chassis.data.transactions import Base, Created, Updated
-from freshly.chassis.data.types import IntList, TextList, empty_list
+from freshly.chassis.data.base import Base, Created, Updated
+from freshly.chassis.data.functions import empty_list
+from freshly.chassis.data.types import IntList, TextList
 
 
 def _amount() -> Any:

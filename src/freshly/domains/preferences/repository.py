@@ -2,8 +2,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import exists, or_, select
 
+from freshly.chassis.data.functions import contains_id
 from freshly.chassis.data.transactions import DbSession
-from freshly.chassis.data.types import contains_id
 from freshly.domains.preferences.errors import PreferencesNotSet
 from freshly.domains.preferences.models import UserPreference
 

@@ -4,7 +4,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, ForeignKey, String, Table, Text, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from freshly.chassis.data.transactions import Base, Created
+from freshly.chassis.data.base import Base, Created
 from freshly.chassis.data.types import ExactNumber, Quantity
 from freshly.domains.families.access import Access, Guarded
 

@@ -3,8 +3,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
+from freshly.chassis.data.functions import unicode_lower
 from freshly.chassis.data.transactions import DbSession
-from freshly.chassis.data.types import unicode_lower
 from freshly.domains.families.access import GuardedRepository, Owner
 from freshly.domains.recipes.errors import DietTagNotFound, RecipeNotFound
 from freshly.domains.recipes.models import DietTag, Recipe

@@ -2,9 +2,9 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
-from freshly.chassis.data.pagination import Listed
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
+from freshly.chassis.web.pagination import CurrentListQuery, with_next_link
 from freshly.chassis.web.schemas import Id
 from freshly.domains.meals.models import Meal
 from freshly.domains.meals.schemas import MealRead
@@ -45,32 +45,32 @@ async def create_request(shares: Shares, new: ShareCreate) -> ShareRead:
 
 @router.get("/pending", summary="Offers to me that wait for an answer, newest first")
 async def list_pending(
-    shares: Shares, query: Listed, request: Request, response: Response
+    shares: Shares, query: CurrentListQuery, request: Request, response: Response
 ) -> Sequence[ShareRead]:
-    return (await shares.pending(query)).link(request, response)
+    return with_next_link(request, response, await shares.pending(query))
 
 
 @router.get("/sent", summary="What I have offered, newest first")
 async def list_sent(
-    shares: Shares, query: Listed, request: Request, response: Response
+    shares: Shares, query: CurrentListQuery, request: Request, response: Response
 ) -> Sequence[ShareRead]:
-    return (await shares.sent(query)).link(request, response)
+    return with_next_link(request, response, await shares.sent(query))
 
 
 @router.get("/received", summary="What I was offered, newest first")
 async def list_received(
-    shares: Shares, query: Listed, request: Request, response: Response
+    shares: Shares, query: CurrentListQuery, request: Request, response: Response
 ) -> Sequence[ShareRead]:
-    return (await shares.received(query)).link(request, response)
+    return with_next_link(request, response, await shares.received(query))
 
 
 @router.get(
     "/accepted-meals", response_model=list[MealRead], summary="My copies of what I accepted"
 )
 async def list_accepted_meals(
-    shares: Shares, query: Listed, request: Request, response: Response
+    shares: Shares, query: CurrentListQuery, request: Request, response: Response
 ) -> Sequence[Meal]:
-    return (await shares.accepted_meals(query)).link(request, response)
+    return with_next_link(request, response, await shares.accepted_meals(query))
 
 
 @router.post(

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, ForeignKey, Index, String, or_
 from sqlalchemy.orm import Mapped, mapped_column
 
-from freshly.chassis.data.transactions import Created, Updated
+from freshly.chassis.data.base import Created, Updated
 from freshly.chassis.data.types import Instant, named_enum
 from freshly.domains.families.access import Access, Guarded
 

@@ -4,8 +4,8 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import aliased
 
+from freshly.chassis.data.functions import now
 from freshly.chassis.data.pagination import ListQuery, PageRows, paginate
-from freshly.chassis.data.types import now
 from freshly.domains.families.access import GuardedRepository
 from freshly.domains.meals.models import Meal
 from freshly.domains.sharing.errors import NotYourShareRequest, ShareRequestNotFound

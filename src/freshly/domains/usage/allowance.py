@@ -10,7 +10,8 @@ from freshly.chassis.data.transactions import CurrentDatabase, Session
 from freshly.chassis.dependencies import from_lifespan
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.observability.metrics import model_tokens
-from freshly.chassis.rate_limits.policy import DAY, Limiter, RateLimited, Verdict, Window
+from freshly.chassis.rate_limits.policy import Limiter, RateLimited, Verdict
+from freshly.chassis.rate_limits.windows import DAY, Window
 from freshly.chassis.security.caller import CurrentCaller
 from freshly.domains.families.access import CurrentAccess, Owner
 from freshly.domains.usage.repository import UsageRepository

@@ -5,8 +5,8 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
+from freshly.chassis.data.functions import now
 from freshly.chassis.data.transactions import Session
-from freshly.chassis.data.types import now
 from freshly.domains.families.access import OwnedRepository, Owner
 from freshly.domains.families.models import Family
 from freshly.domains.usage.models import ModelUsage

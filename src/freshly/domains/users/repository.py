@@ -5,9 +5,10 @@ from datetime import timedelta
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
+from freshly.chassis.data.constraints import violated_constraint
+from freshly.chassis.data.functions import now
 from freshly.chassis.data.pagination import PageQuery, PageRows, paginate
-from freshly.chassis.data.transactions import DbSession, violated_constraint
-from freshly.chassis.data.types import now
+from freshly.chassis.data.transactions import DbSession
 from freshly.domains.users.errors import EmailTaken, UserNotFound
 from freshly.domains.users.models import Activity, User
 from freshly.domains.users.schemas import normalized

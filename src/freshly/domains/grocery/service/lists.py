@@ -1,12 +1,9 @@
 from dataclasses import dataclass
-from typing import Any
 
-from freshly.chassis.cache.store import cached
-from freshly.chassis.data.pagination import ListQuery, PageRows
+from freshly.chassis.cache.body import CachedBody
 from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.dependencies import Injected
-from freshly.chassis.web.etags import CachedBody
-from freshly.domains.families.access import CurrentAccess, Owner
+from freshly.domains.families.access import CurrentAccess
 from freshly.domains.families.models import FAMILIES
 from freshly.domains.families.service import FamilyService
 from freshly.domains.grocery.models import GROCERY, GroceryList
@@ -29,22 +26,17 @@ class GroceryListing:
     db: CurrentDatabase
 
     async def page(self, family_id: int | None, query: GroceryListQuery) -> CachedBody:
-        """A family's lists say who owns them, which depends on who asks."""
         owner = self.access.owner(family_id)
+        # A family's lists name their owner relative to the user who reads them.
         reader = self.access.user_id if family_id else None
-        return await self._page(owner, reader, query.status, query.limit, query.cursor)
 
-    @cached(GROCERY, FAMILIES)
-    async def _page(
-        self,
-        owner: Owner,
-        reader: int | None,
-        status: str | None,
-        limit: int | None,
-        cursor: str | None,
-    ) -> PageRows[Any]:
-        query = ListQuery(limit=limit, cursor=cursor)
-        return await GroceryListReader(self.db).page(owner, reader, status, query)
+        async def load() -> CachedBody:
+            lists = GroceryListReader(self.db)
+            return (await lists.page(owner, reader, query.status, query)).to_body()
+
+        key = f"grocery/{owner.tag}/{reader}/{query.status}/{query.limit}/{query.cursor}"
+        tags = [GROCERY.of(owner.tag), FAMILIES.of(owner.tag)]
+        return await self.db.cache.read(key, tags, load)
 
 
 @dataclass

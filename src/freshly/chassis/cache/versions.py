@@ -1,0 +1,96 @@
+"""Versions of cache tags: they tell whether a cached entry is still current.
+
+Each tag has a version. A transaction that changes the rows behind a tag moves it through three
+states; docs/architecture/caching.md has the table.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from itertools import count
+from typing import Protocol
+
+Versions = tuple[str, ...]
+MAX_TAGS = 100_000
+# Seconds after which a commit whose outcome is unknown has happened, or never will.
+LONGEST_COMMIT = 30
+
+
+class TagVersions(Protocol):
+    """The versions that all processes agree on."""
+
+    async def of(self, tags: Sequence[str]) -> Versions | None:
+        """Return a version for each tag.
+
+        Return None while one of the tags is being changed, or if the versions cannot be read.
+        The caller then loads from the database and caches nothing.
+        """
+
+    async def begin_change(self, tags: Iterable[str]) -> str:
+        """Mark the tags as changing, before the commit. Nothing is cached under them until it ends.
+
+        Return the marker of this change. Other transactions may change the same tags meanwhile.
+        """
+
+    async def commit_change(self, tags: Iterable[str], marker: str) -> None:
+        """Replace the versions, after the commit. Entries with the old versions are stale."""
+
+    async def change_unknown(self, tags: Iterable[str], marker: str) -> None:
+        """Keep the marker for LONGEST_COMMIT, because the outcome of the commit is unknown."""
+
+
+class MemoryVersions:
+    """Versions in the memory of the only process that uses the database."""
+
+    def __init__(self) -> None:
+        self._numbers = count()
+        self._versions: dict[str, str] = {}
+        self._changing: dict[str, int] = {}  # how many transactions change the tag now
+        self._default = self._next()
+
+    async def of(self, tags: Sequence[str]) -> Versions | None:
+        if self._changing and not self._changing.keys().isdisjoint(tags):
+            return None
+        get, default = self._versions.get, self._default
+        return tuple([get(tag, default) for tag in tags])
+
+    async def begin_change(self, tags: Iterable[str]) -> str:
+        for tag in tags:
+            self._changing[tag] = self._changing.get(tag, 0) + 1
+        return ""
+
+    async def change_unknown(self, tags: Iterable[str], marker: str) -> None:
+        del marker
+        loop = asyncio.get_running_loop()
+        loop.call_later(LONGEST_COMMIT, self._commit_change, frozenset(tags))
+
+    async def commit_change(self, tags: Iterable[str], marker: str) -> None:
+        del marker
+        self._commit_change(tags)
+
+    def _commit_change(self, tags: Iterable[str]) -> None:
+        for tag in tags:
+            still_changing = self._changing.pop(tag, 1) - 1
+            if still_changing > 0:
+                self._changing[tag] = still_changing
+            self._versions[tag] = self._next()
+        if len(self._versions) > MAX_TAGS:
+            self._versions.clear()
+            self._default = self._next()  # makes every entry stale, once
+
+    def _next(self) -> str:
+        return str(next(self._numbers))
+
+
+class DisabledVersions:
+    """No versions, so nothing is cached."""
+
+    async def of(self, tags: Sequence[str]) -> None:
+        del tags
+
+    async def begin_change(self, tags: Iterable[str]) -> str:
+        del tags
+        return ""
+
+    async def commit_change(self, tags: Iterable[str], marker: str) -> None: ...
+
+    async def change_unknown(self, tags: Iterable[str], marker: str) -> None: ...

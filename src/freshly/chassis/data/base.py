@@ -1,0 +1,43 @@
+"""The base class of all tables."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import ClassVar
+
+from sqlalchemy import MetaData, func
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
+
+from freshly.chassis.cache.invalidation import InvalidatesFor
+from freshly.chassis.data.functions import now
+from freshly.chassis.data.types import Instant
+
+# As PostgreSQL names them by itself, because existing databases were named by it.
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ck": "%(constraint_name)s",
+    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    "pk": "%(table_name)s_pkey",
+}
+
+
+class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False, repr=False):
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {datetime: Instant()}
+    __mapper_args__ = {"eager_defaults": True}  # updated_at comes back with the UPDATE
+
+    __cache_tags__: ClassVar[Sequence[InvalidatesFor]] = ()
+    # Do answers show something of a row wherever another row refers to it, such as its name?
+    __cached_with_referrers__: ClassVar[bool] = False
+
+
+class Created(MappedAsDataclass, kw_only=True, eq=False, repr=False):
+    created_at: Mapped[datetime] = mapped_column(
+        init=False, insert_default=now(), server_default=func.now()
+    )
+
+
+class Updated(MappedAsDataclass, kw_only=True, eq=False, repr=False):
+    updated_at: Mapped[datetime] = mapped_column(
+        init=False, insert_default=now(), server_default=func.now(), onupdate=now()
+    )
