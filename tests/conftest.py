@@ -5,6 +5,7 @@ what a new installation has, sees nobody else's rows, and may commit as it likes
 """
 
 import asyncio
+import dataclasses
 import gc
 import inspect
 import shutil
@@ -29,8 +30,8 @@ from freshly.chassis.jobs import JobQueue
 from freshly.chassis.jobs.models import JobRow
 from freshly.chassis.jobs.worker import Worker
 from freshly.chassis.observability.logging import configure_logging
+from freshly.chassis.security import passwords
 from freshly.commands.migrate import migrate
-from freshly.domains.auth import passwords
 from freshly.settings import Settings
 from freshly.wiring.jobs import HANDLERS, SCHEDULES
 from tests.support.api import Kitchen
@@ -167,17 +168,30 @@ async def app(settings):
         yield served
 
 
+class ServedApp:
+    """The app with its lifespan open, as an ASGI app."""
+
+    def __init__(self, app, state):
+        self.app, self._state = app, state
+
+    async def __call__(self, scope, receive, send):
+        await self.app({**scope, "state": dict(self._state)}, receive, send)
+
+    @property
+    def resources(self):
+        return self._state["resources"]
+
+    def replace(self, **changes):
+        """Put other resources in place of the app's own."""
+        self._state["resources"] = dataclasses.replace(self.resources, **changes)
+
+
 @asynccontextmanager
-async def running(settings) -> AsyncIterator:
-    """The app with its lifespan open, as a server would hold it."""
+async def running(settings) -> AsyncIterator[ServedApp]:
+    """Open the app's lifespan, as a server would."""
     app = create_app(settings)
     async with app.router.lifespan_context(app) as state:
-
-        async def served(scope, receive, send):
-            await app({**scope, "state": dict(state)}, receive, send)
-
-        served.app, served.state = app, state
-        yield served
+        yield ServedApp(app, state)
 
 
 @pytest.fixture
@@ -201,7 +215,7 @@ def kitchen(client):
 @pytest.fixture
 def db(app):
     """For looking into the database, where the API does not show a row."""
-    return app.state["db"]
+    return app.resources.db
 
 
 async def until(condition, within=60):
@@ -223,28 +237,28 @@ class Jobs:
 
     def worker(self, **options):
         handlers = {**HANDLERS, **self.extra}
-        return Worker(self.app.state, handlers, **{"schedules": SCHEDULES, **options})
+        return Worker(self.app.resources, handlers, **{"schedules": SCHEDULES, **options})
 
     async def run_due(self, **options):
         """All that is due now, and what comes of it; not what waits for its next try."""
         await self.worker(**options).drain()
 
     async def enqueue(self, job, **options):
-        async with self.app.state["db"].write() as session:
+        async with self.app.resources.db.write() as session:
             return (await JobQueue(session).enqueue(job, **options)).id
 
     async def row(self, id):
-        async with self.app.state["db"].read() as session:
+        async with self.app.resources.db.read() as session:
             return await session.get(JobRow, id)
 
     async def rows(self, *kinds):
-        async with self.app.state["db"].read() as session:
+        async with self.app.resources.db.read() as session:
             rows = await session.scalars(select(JobRow).order_by(JobRow.id))
             return [row for row in rows if not kinds or row.kind in kinds]
 
     async def hasten(self):
         """As if every pause were over."""
-        async with self.app.state["db"].write() as session:
+        async with self.app.resources.db.write() as session:
             await session.execute(update(JobRow).values(run_after=JobRow.created_at))
 
 
@@ -264,8 +278,8 @@ class SentEmails:
 @pytest.fixture
 def emails(app):
     """What is sent by mail, in order."""
-    app.state["mailer"] = SentEmails()
-    return app.state["mailer"].sent
+    app.replace(mailer=SentEmails())
+    return app.resources.mailer.sent
 
 
 # What takes longest goes first, so that no process is left alone with it at the end.

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy import Column
 
-from freshly.chassis.data import types
+from freshly.chassis.data import functions, types
 
 revision = "8a2eb98e9047"
 down_revision = None
@@ -204,24 +204,26 @@ def upgrade() -> None:
         Column("gender", sa.Text()),
         Column("height_cm", sa.Float(precision=53)),
         Column("weight_kg", sa.Float(precision=53)),
-        Column("diet_codes", types.TextList(), server_default=types.empty_list(), nullable=False),
+        Column(
+            "diet_codes", types.TextList(), server_default=functions.empty_list(), nullable=False
+        ),
         Column("diet_type", sa.Text()),
         Column(
             "allergen_ingredient_ids",
             types.IntList(),
-            server_default=types.empty_list(),
+            server_default=functions.empty_list(),
             nullable=False,
         ),
         Column(
             "food_allergies",
             types.TextList(),
-            server_default=types.empty_list(),
+            server_default=functions.empty_list(),
             nullable=False,
         ),
         Column(
             "disliked_ingredient_ids",
             types.IntList(),
-            server_default=types.empty_list(),
+            server_default=functions.empty_list(),
             nullable=False,
         ),
         Column("goal", sa.Text(), server_default="balanced", nullable=False),

@@ -8,16 +8,15 @@ from typing import get_args
 
 import pytest
 from annotated_types import MaxLen
-from fastapi.routing import iter_route_contexts
 from pydantic import AfterValidator
 from sqlalchemy import event
 
 import freshly
 from freshly.app import create_app
 from freshly.chassis.data.transactions import DbSession, request_session
-from freshly.chassis.dependencies import _built, is_made_of
+from freshly.chassis.dependencies import _class_of, _dependency, _parameters
 from freshly.chassis.errors import Conflict
-from freshly.chassis.security.caller import current_caller
+from freshly.chassis.web.preconditions import Route
 from freshly.chassis.web.schemas import Schema, _without_nul
 from freshly.domains.usage.service import Assistant
 from tests.conftest import client_of, running, settings_for
@@ -67,15 +66,16 @@ def sources():
 
 
 def routes_of(app):
-    routes = [route for route in iter_route_contexts(app.routes) if hasattr(route, "dependant")]
+    routes = [route for route in app.routes if isinstance(route, Route)]
     assert routes
     return routes
 
 
-def asks_who_is_calling(dependant):
-    return is_made_of(dependant.call, current_caller) or any(
-        map(asks_who_is_calling, dependant.dependencies)
-    )
+def needs(call, wanted):
+    """Return whether FastAPI or we build `wanted` to call this."""
+    call = _class_of.get(call, call)
+    dependencies = filter(None, map(_dependency, _parameters(call).values()))
+    return call is wanted or any(needs(one, wanted) for one in dependencies)
 
 
 @pytest.fixture
@@ -84,9 +84,18 @@ def bare_app(tmp_path):
 
 
 def test_every_route_asks_who_is_calling_unless_listed_as_public(bare_app):
-    open_routes = {r.path for r in routes_of(bare_app) if not asks_who_is_calling(r.dependant)}
+    open_routes = {route.path for route in routes_of(bare_app) if not route.signed_in}
 
     assert open_routes == PUBLIC
+
+
+async def test_a_route_for_signed_in_users_refuses_everybody_else(settings):
+    async with running(settings) as served, client_of(served) as client:
+        for route in routes_of(served.app):
+            if route.signed_in:
+                path = re.sub(r"{[^}]*}", "1", route.path)
+                answer = await client.request(route.method, path)
+                assert answer.status_code == 401, (route.method, path)
 
 
 # They ask a model, a mail server or a file store that may take its time.
@@ -118,25 +127,17 @@ def test_what_calls_out_holds_no_connection_meanwhile(bare_app):
 
 
 def test_the_model_is_asked_on_somebodys_account_only():
-    asking = [
-        path.parent.name for path in sources() if 'from_lifespan("model")' in path.read_text()
-    ]
+    asking = [path.parent.name for path in sources() if "Resources.llm" in path.read_text()]
 
     assert asking == ["usage"]
 
 
 def test_what_asks_the_model_ends_when_the_client_leaves(bare_app):
-    asking = [r for r in routes_of(bare_app) if asks_the_model(r.dependant)]
+    asking = [r for r in routes_of(bare_app) if needs(r.endpoint, Assistant)]
     ending = {r.path for r in asking if "cancel_on_disconnect(" in getsource(r.dependant.call)}
 
     assert len(asking) == 7
     assert {r.path for r in asking} - ending == {"/chat/stream"}  # the framework ends a stream
-
-
-def asks_the_model(dependant):
-    return is_made_of(dependant.call, _built(Assistant)) or any(
-        map(asks_the_model, dependant.dependencies)
-    )
 
 
 def test_nothing_commits_by_hand():
@@ -159,7 +160,9 @@ def test_http_is_known_to_endpoints_and_the_chassis_only():
         for path in sources()
         if re.search(r"^(?:from|import) (?:fastapi|starlette)", path.read_text(), re.MULTILINE)
     }
-    allowed = re.compile(r"chassis/|app\.py|domains/\w+/endpoints\.py|domains/families/access\.py")
+    allowed = re.compile(
+        r"chassis/(?:web/|dependencies\.py)|app\.py|wiring/registry\.py|domains/\w+/endpoints\.py|domains/families/access\.py"
+    )
 
     assert {path for path in knowing if not allowed.match(path)} == {"commands/serve.py"} & knowing
 

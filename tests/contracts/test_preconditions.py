@@ -140,7 +140,7 @@ async def fresh(built, tmp_path):
     settings = settings_for(f"sqlite:///{path}", tmp_path)
     async with running(settings) as app, client_of(app) as client:
         engine = create_engine(make_url(f"sqlite+aiosqlite:///{path}"))
-        app.state["db"] = Database(engine)
+        app.replace(db=Database(engine))
         client.headers.update(world.headers["owner"])
         world.ids["jobs"] = (await client.post("/users/me/export")).json()["id"]
         yield world, client

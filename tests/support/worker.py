@@ -50,10 +50,12 @@ async def main():
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     schedules = [Schedule(Tick(), every(timedelta(seconds=2)))] if "tick" in sys.argv else []
-    async with open_resources(load()) as parts:
+    async with open_resources(load()) as resources:
         handlers = {Mark: mark, Tick: tick}
         grace = float(os.environ.get("GRACE", "5"))
-        worker = Worker(parts, handlers, schedules, silence=SILENCE, dedicated=True, grace=grace)
+        worker = Worker(
+            resources, handlers, schedules, silence=SILENCE, dedicated=True, grace=grace
+        )
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await worker.run(stop)

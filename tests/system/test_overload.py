@@ -75,7 +75,7 @@ async def test_a_locked_table_stops_those_who_need_it_and_nobody_else(
             )
             assert {status for status, _, _ in others} == {200}
             assert max(seconds for _, seconds, _ in others) < LOCK_WAIT
-            assert app.state["admission"].taken < CAPACITY
+            assert app.resources.db.admission.taken < CAPACITY
 
             for status, seconds, answer in await asyncio.gather(*stuck):
                 assert status == 503
@@ -130,7 +130,7 @@ async def test_whoever_waits_for_a_database_that_fell_silent_is_told_soon(settin
             async with asyncio.timeout(20):
                 while (await alice.get("/families")).status_code != 200:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
-            assert app.state["admission"].taken == 0
+            assert app.resources.db.admission.taken == 0
 
 
 async def test_a_read_only_database_is_read_and_says_that_it_cannot_be_written(

@@ -40,8 +40,8 @@ async def _work(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for wanted in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(wanted, stop.set)
-    async with open_resources(settings) as parts:
-        running = worker(parts, dedicated=True)
+    async with open_resources(settings) as resources:
+        running = worker(resources, dedicated=True)
         logger.info("worker started", worker=running.name)
         await running.run(stop)
         logger.info("worker stopped", worker=running.name)

@@ -1,12 +1,11 @@
 """Who does which job, and what comes round by the clock; the one list of both."""
 
-from collections.abc import Mapping
 from datetime import time, timedelta
-from typing import Any
 
 from freshly.chassis.jobs import Handlers, Schedule, daily, every
 from freshly.chassis.jobs.retention import PurgeAnswers, PurgeJobs, purge_answers, purge_jobs
 from freshly.chassis.jobs.worker import Worker
+from freshly.chassis.resources import Resources
 from freshly.domains.account.handlers import export, purge_accounts, remove_files
 from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles, WarmUp
 from freshly.domains.account.warming import warm_up
@@ -26,7 +25,6 @@ from freshly.domains.storage.handlers import make_small_avatar
 from freshly.domains.storage.jobs import MakeSmallAvatar
 from freshly.domains.usage.handlers import purge as purge_usage
 from freshly.domains.usage.jobs import PurgeUsage
-from freshly.settings import Settings
 
 HANDLERS: Handlers = {
     SendCode: send_code,
@@ -62,12 +60,12 @@ SCHEDULES = (
 SERVERS = {"grace": 4, "poll": 1}  # seconds
 
 
-def worker(parts: Mapping[str, Any], *, dedicated: bool) -> Worker:
+def worker(resources: Resources, *, dedicated: bool) -> Worker:
     """`dedicated` is `freshly worker`; otherwise it runs inside the server."""
-    settings: Settings = parts["settings"]
+    settings = resources.settings
     stands_by = settings.jobs == "auto" and not dedicated
     return Worker(
-        parts,
+        resources,
         HANDLERS,
         SCHEDULES,
         at_once=settings.jobs_at_once,

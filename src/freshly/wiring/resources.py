@@ -1,9 +1,8 @@
-"""What lives as long as a process: the server's, and a worker's."""
+"""Opens the resources of a process: of the server, and of a worker."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
 
 from freshly.adapters.object_storage import store_for
 from freshly.adapters.openai.client import OpenAIModel
@@ -18,9 +17,11 @@ from freshly.chassis.data.transactions import Database
 from freshly.chassis.data.watchdog import DatabaseWatchdog
 from freshly.chassis.observability.metrics import count_reads, count_statements
 from freshly.chassis.rate_limits.policy import Limiter
+from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
+from freshly.chassis.resources import Resources
+from freshly.chassis.security.passwords import Passwords
 from freshly.chassis.security.signed_urls import UrlSigner
 from freshly.domains.auth.identity import TokenIdentity
-from freshly.domains.auth.passwords import Passwords
 from freshly.domains.auth.repository import StandingRepository
 from freshly.domains.auth.tokens import TokenSigner
 from freshly.domains.families.events import MemberJoined
@@ -48,8 +49,10 @@ LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings) -> AsyncIterator[dict[str, Any]]:
-    """Opens everything, and closes it again."""
+async def open_resources(
+    settings: Settings, shutdown: GracefulShutdown | None = None
+) -> AsyncIterator[Resources]:
+    """Open the resources, and close them at the end."""
     all_tables()
     engine = create_engine(
         settings.pooled_database,
@@ -58,9 +61,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[dict[str, Any]]:
         past_pooler=settings.database_url_pooler is None,
         statement_timeout=settings.database_statement_timeout,
     )
-    tokens = TokenSigner(settings)
     standings = StandingRepository(Membership.__table__)
-    model = OpenAIModel(settings)
+    llm = OpenAIModel(settings)
     count_statements(engine)
     shared = SharedState.of(settings)
     ttl = timedelta(seconds=settings.cache_ttl_seconds)
@@ -71,24 +73,23 @@ async def open_resources(settings: Settings) -> AsyncIterator[dict[str, Any]]:
     db = Database(engine, cache, admission, watchdog)
     try:
         async with watchdog.watching():
-            yield {
-                "settings": settings,
-                "db": db,
-                "admission": admission,
-                "shared": shared,
-                "tokens": tokens,
-                "passwords": Passwords(),
-                "identity": TokenIdentity(tokens, standings),
-                "limiter": Limiter(groups(settings), shared.counts),
-                "listeners": LISTENERS,
-                "mailer": mailer_for(settings),
-                "oauth": SupabaseVerifier(settings),
-                "objects": store_for(settings),
-                "signer": UrlSigner(settings.secret_key.get_secret_value()),
-                "response_cipher": ResponseCipher(settings.secret_key.get_secret_value()),
-                "model": model,
-            }
+            yield Resources(
+                settings=settings,
+                db=db,
+                redis_state=shared.state,
+                identity=TokenIdentity(TokenSigner(settings), standings),
+                passwords=Passwords(),
+                limiter=Limiter(groups(settings), shared.counts),
+                listeners=LISTENERS,
+                mailer=mailer_for(settings),
+                oauth=SupabaseVerifier(settings),
+                objects=store_for(settings),
+                llm=llm,
+                url_signer=UrlSigner(settings.secret_key.get_secret_value()),
+                response_cipher=ResponseCipher(settings.secret_key.get_secret_value()),
+                shutdown=shutdown or GracefulShutdown(),
+            )
     finally:
-        await model.close()
+        await llm.close()
         await shared.close()
         await engine.dispose()

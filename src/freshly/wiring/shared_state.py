@@ -3,17 +3,17 @@
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 from freshly import __version__
 from freshly.chassis.cache.store import LocalEntries, SharedEntries
 from freshly.chassis.cache.versions import DisabledVersions, MemoryVersions, TagVersions
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.rate_limits.counters import Counters, MemoryCounters
+from freshly.chassis.resources import RedisState
 from freshly.settings import Settings
 
 logger = get_logger(__name__)
-RedisState = Literal["unused", "connected", "away"]
 
 
 async def _nothing() -> None:
@@ -37,13 +37,16 @@ class SharedState:
 
     @classmethod
     def _by_redis(cls, settings: Settings, url: str) -> Self:
-        from freshly.chassis.cache import redis_versions  # noqa: PLC0415 - 10 MB that few need
-        from freshly.chassis.redis import client as redis  # noqa: PLC0415
+        # The Redis library takes 10 MB of memory, so only a process that needs it imports it.
+        from freshly.chassis.cache.redis_entries import RedisEntries  # noqa: PLC0415
+        from freshly.chassis.cache.redis_versions import RedisVersions  # noqa: PLC0415
+        from freshly.chassis.rate_limits.redis_counters import RedisCounters  # noqa: PLC0415
+        from freshly.chassis.redis.client import CommandBatcher, RedisClient  # noqa: PLC0415
 
-        link = redis.RedisClient(url)
+        link = RedisClient(url)
         prefix = _prefix(settings)
-        batcher = redis.CommandBatcher(link)
-        versions = redis_versions.RedisVersions(link, batcher, prefix)
+        batcher = CommandBatcher(link)
+        versions = RedisVersions(link, batcher, prefix)
 
         async def close() -> None:
             await versions.close()
@@ -52,8 +55,8 @@ class SharedState:
 
         return cls(
             versions if settings.cache == "auto" else DisabledVersions(),
-            redis.RedisEntries(link, f"{prefix}:{__version__}"),
-            redis.RedisCounters(batcher, prefix),
+            RedisEntries(link, f"{prefix}:{__version__}"),
+            RedisCounters(batcher, prefix),
             lambda: "connected" if link.is_well else "away",
             close,
         )

@@ -1,32 +1,15 @@
-"""Every table, whichever domain one starts from; for migrations and for the app's start."""
-
-from importlib import import_module
+"""Every table, for migrations and for the start of the app."""
 
 from sqlalchemy import MetaData
 
+from freshly.chassis.data import idempotency_keys as _idempotency_keys  # noqa: F401 - a table
 from freshly.chassis.data.base import Base
-
-DOMAINS = (
-    "users",
-    "preferences",
-    "auth",
-    "families",
-    "usage",
-    "ingredients",
-    "pantry",
-    "recipes",
-    "meals",
-    "meal_plans",
-    "grocery",
-    "notifications",
-    "sharing",
-    "chat",
-)
+from freshly.chassis.jobs import models as _jobs  # noqa: F401 - tables
+from freshly.wiring.registry import DOMAINS
 
 
 def all_tables() -> MetaData:
-    import_module("freshly.chassis.jobs.models")
-    import_module("freshly.chassis.data.idempotency_keys")
+    """Import the tables of all domains and return their metadata."""
     for domain in DOMAINS:
-        import_module(f"freshly.domains.{domain}.models")
+        domain.import_models()
     return Base.metadata

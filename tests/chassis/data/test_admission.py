@@ -124,7 +124,7 @@ async def test_who_is_inside_may_not_wait_to_enter_again():
 
 
 async def test_who_learns_at_the_gate_that_the_database_is_silent_takes_no_place(db, app):
-    admission = app.state["admission"]
+    admission = app.resources.db.admission
 
     async def read():
         async with db.read() as session:

@@ -126,13 +126,13 @@ async def is_done(app, job):
 
 async def test_inside_the_server_a_job_runs_as_soon_as_it_is_committed(database_url, tmp_path):
     async with running(settings_for(database_url, tmp_path, jobs="auto")) as app:
-        db = app.state["db"]
+        db = app.resources.db
         async with db.write() as session:
             job = (await JobQueue(session).enqueue(PurgeJobs())).id
         await until(partial(is_done, app, job))
     async with (
         running(settings_for(database_url, tmp_path)) as app,
-        app.state["db"].read() as session,
+        app.resources.db.read() as session,
     ):
         assert (await session.scalars(select(WorkerRow))).all() == []  # it has said goodbye
 

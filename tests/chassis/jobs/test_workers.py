@@ -92,7 +92,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(app, settings):
-    db = app.state["db"]
+    db = app.resources.db
     async with db.write() as session:
         await session.execute(text("CREATE TABLE marks (number INTEGER)"))
     made = Bench(db, settings)

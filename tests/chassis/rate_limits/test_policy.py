@@ -14,7 +14,7 @@ from freshly.chassis.rate_limits.policy import Group, Limiter
 from freshly.chassis.rate_limits.redis_counters import RedisCounters
 from freshly.chassis.rate_limits.windows import windows
 from freshly.chassis.redis.client import LONGEST_CALL, CommandBatcher, RedisClient
-from freshly.chassis.web.rate_limiting import address
+from freshly.chassis.web.rate_limiting import client_address
 from freshly.settings import BadSettings
 from freshly.wiring.rate_limits import EXACT, PARTS, group_of, groups
 from tests.conftest import client_of, running, settings_for
@@ -38,7 +38,7 @@ async def served(database_url, tmp_path, clock):
     """The app with limits on, and a clock of ours."""
     settings = settings_for(database_url, tmp_path, rate_limit_enabled=True)
     async with running(settings) as app:
-        limiter = app.state["limiter"]
+        limiter = app.resources.limiter
         limiter.clock, limiter.counts = clock, MemoryCounters(clock)
         yield app
 
@@ -170,8 +170,8 @@ async def test_while_nobody_can_tell_who_calls_they_are_not_counted_as_strangers
     async def fail(*_):
         raise Overloaded
 
-    monkeypatch.setattr(served.state["identity"], "identify", fail)
-    served.state["db"].cache.__post_init__()  # forgets who she is
+    monkeypatch.setattr(served.resources.identity, "identify", fail)
+    served.resources.db.cache.__post_init__()  # forgets who she is
 
     answers = [await alice.get("/families") for _ in range(201)]
 
@@ -308,7 +308,7 @@ def test_every_route_that_is_named_exists(tmp_path):
     ],
 )
 def test_a_household_behind_ipv6_is_one_address(client, subject):
-    assert address({"client": client}) == subject
+    assert client_address({"client": client}) == subject
 
 
 async def test_counts_of_windows_that_are_over_are_forgotten(clock):

@@ -186,7 +186,7 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(kitchen):
 
 async def test_a_server_that_has_to_stop_says_that_the_connection_ends(app, client):
     before = await client.get("/health")
-    app.state["stopping"].requested.set()
+    app.resources.shutdown.requested.set()
     after = await client.get("/health")
 
     assert "connection" not in before.headers

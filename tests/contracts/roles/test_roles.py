@@ -60,7 +60,7 @@ def built(sqlite_template, tmp_path_factory):
         settings = settings_for(f"sqlite:///{path}", folder)
         async with running(settings) as app, client_of(app) as client:
             world = await build(client)
-            async with app.state["db"].write() as session:
+            async with app.resources.db.write() as session:
                 owners = {"user_id": world.ids["owner"]}
                 world.ids["jobs"] = (await JobQueue(session).enqueue(PurgeJobs(), **owners)).id
             world.save(folder / "world.json")
@@ -93,7 +93,7 @@ async def played(built, tmp_path):
                 path = tmp_path / f"{role}.db"
                 path.write_bytes(template.read_bytes())
                 engine = create_engine(make_url(f"sqlite+aiosqlite:///{path}"))
-                app.state["db"] = Database(engine)
+                app.replace(db=Database(engine))
                 method, target = operation.split(" ")
                 options = world.request(method, target)
                 answer = await client.request(

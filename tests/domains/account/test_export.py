@@ -25,7 +25,7 @@ from tests.support.api import PASSWORD
 
 @pytest.fixture
 def files(app, settings):
-    return PersonalFiles(app.state["objects"], settings)
+    return PersonalFiles(app.resources.objects, settings)
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ async def test_who_is_gone_before_it_was_made_leaves_no_zip(kitchen, jobs, files
 
     await alice.delete("/users/me")
     with pytest.raises(LeaseLost):
-        await export(Export(), JobContext(row.id, alice.id, row.lease, app.state))
+        await export(Export(), JobContext(row.id, alice.id, row.lease, app.resources))
 
     assert await jobs.rows("account.export") == []
     assert await files.objects.paths("exports", "") == []
@@ -212,7 +212,7 @@ async def test_who_is_gone_before_it_was_made_leaves_no_zip(kitchen, jobs, files
 async def test_an_object_store_that_is_away_is_tried_again(kitchen, jobs, app):
     alice = await kitchen.person("Alice")
     asked = await alice.post_ok("/users/me/export", status=202)
-    folder = app.state["settings"].data_dir / "files"
+    folder = app.resources.settings.data_dir / "files"
     (folder / "exports").write_text("in the way")
 
     await jobs.run_due()

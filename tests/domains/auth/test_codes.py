@@ -49,7 +49,7 @@ async def ask(client, box, path, email):
 
 
 async def expire(client):
-    async with client.app.state["db"].write() as session:
+    async with client.app.resources.db.write() as session:
         past = (await session.execute(select(now()))).scalar_one() - timedelta(minutes=1)
         await session.execute(update(EmailCode).values(expires_at=past))
 
@@ -76,7 +76,7 @@ async def test_an_address_is_confirmed_by_the_code_that_came_by_mail(mailed):
     assert given["code"] not in sent.text
     assert verified.status_code == 200
     assert verified.json()["is_verified"] is True
-    async with client.app.state["db"].read() as session:
+    async with client.app.resources.db.read() as session:
         assert await session.scalar(select(User.is_verified)) is True
     again = await client.post("/auth/verify-code", json=given)
     assert (again.status_code, again.json()["detail"]) == (400, "No active verification code.")
@@ -270,7 +270,7 @@ async def test_in_production_no_code_is_logged_and_refused_mail_is_tried_again(
         answer = await client.post("/auth/send-code", json={"email": alice.user["email"]})
         await Jobs(app).run_due()
         (email,) = await Jobs(app).rows("auth.send_code")
-        async with app.state["db"].read() as session:
+        async with app.resources.db.read() as session:
             code = await session.scalar(select(EmailCode.code))
 
     said = capsys.readouterr().err

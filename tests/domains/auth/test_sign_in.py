@@ -8,7 +8,7 @@ import jwt
 import pytest
 from sqlalchemy import func, select, update
 
-from freshly.domains.auth import passwords
+from freshly.chassis.security import passwords
 from freshly.domains.auth.models import AuthSession, RefreshToken
 from freshly.domains.preferences.models import UserPreference
 from freshly.domains.users.models import User
@@ -137,7 +137,7 @@ async def test_a_password_is_hashed_as_is_recommended_and_anew_when_that_changes
 
     monkeypatch.setattr(passwords, "MEMORY", RECOMMENDED[0])
     monkeypatch.setattr(passwords, "PASSES", RECOMMENDED[1])
-    monkeypatch.setitem(app.state, "passwords", passwords.Passwords())
+    app.replace(passwords=passwords.Passwords())
     before = await stored()
 
     await kitchen.sign_in(alice.user["email"])

@@ -78,7 +78,7 @@ async def test_what_came_before_is_charged_too(alice, model):
 
 
 async def test_who_leaves_during_the_trial_leaves_it_to_the_next(app, alice, model):
-    breaker, now = app.state["model"].guard.breakers["text"], [0.0]
+    breaker, now = app.resources.llm.guard.breakers["text"], [0.0]
     breaker.clock = lambda: now[0]
     model.mood = refuses(500)
     for _ in range(5):

@@ -224,7 +224,7 @@ async def test_a_busy_models_time_to_wait_is_passed_on_within_reason(alice, mode
 async def test_a_model_that_stopped_answering_is_left_alone_and_then_tried_by_one(
     app, alice, model
 ):
-    guard, now = app.state["model"].guard, [1000.0]
+    guard, now = app.resources.llm.guard, [1000.0]
     for breaker in guard.breakers.values():
         breaker.clock = lambda: now[0]
     model.mood = refuses(500)
@@ -251,7 +251,7 @@ async def test_a_model_that_stopped_answering_is_left_alone_and_then_tried_by_on
 
 
 async def test_a_trial_that_fails_leaves_it_alone_anew(app, alice, model):
-    breaker, now = app.state["model"].guard.breakers["text"], [0.0]
+    breaker, now = app.resources.llm.guard.breakers["text"], [0.0]
     breaker.clock = lambda: now[0]
     model.mood = refuses(500)
     for _ in range(5):

@@ -159,11 +159,11 @@ async def test_a_conversation_that_is_deleted_meanwhile_is_an_event(alice, model
 
 async def test_a_server_that_has_to_stop_ends_the_stream_and_keeps_the_part(alice, app, model):
     model.says(["Leek ", PATIENCE, "soup"])
-    app.state["stopping"].patience = 0.1
+    app.resources.shutdown.patience = 0.1
     asking = asyncio.create_task(stream(alice))
     await model.was_asked.wait()
 
-    app.state["stopping"].requested.set()
+    app.resources.shutdown.requested.set()
     told = await asking
 
     assert [name for name, _ in told] == ["delta", "error"]
@@ -179,7 +179,7 @@ async def test_a_server_that_has_to_stop_lets_a_short_answer_be_finished(alice, 
     asking = asyncio.create_task(stream(alice))
     await model.was_asked.wait()
 
-    app.state["stopping"].requested.set()
+    app.resources.shutdown.requested.set()
     told = await asking
 
     assert told[-1][0] == "done"

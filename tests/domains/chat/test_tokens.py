@@ -39,7 +39,7 @@ def settings(database_url, tmp_path, model):
 def now(app):
     """The clock of the limits, as the only thing in a list."""
     at = [NOON]
-    app.state["limiter"].clock = lambda: at[0]
+    app.resources.limiter.clock = lambda: at[0]
     return at
 
 

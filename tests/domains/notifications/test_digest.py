@@ -128,14 +128,15 @@ async def test_a_letter_that_fails_is_tried_again_and_the_notice_is_not(
             self.sent.append(email)
             raise OSError("no route to the mail server")
 
-    working, app.state["mailer"] = app.state["mailer"], Away()
+    working = app.resources.mailer
+    app.replace(mailer=Away())
     await alice.patch(CHOICES, {"digest": "both"})
     await kitchen.stock(alice, "milk", 1, "l", expires_at=in_days(1))
     await jobs.enqueue(DigestForAll())
     await jobs.run_due()
-    assert len(app.state["mailer"].sent) == 1
+    assert len(app.resources.mailer.sent) == 1
 
-    app.state["mailer"] = working
+    app.replace(mailer=working)
     await jobs.hasten()
     await jobs.run_due()
 

@@ -40,7 +40,7 @@ async def alice(kitchen):
 
 
 async def files(app, bucket="pantry_items"):
-    return await app.state["objects"].paths(bucket, "")
+    return await app.resources.objects.paths(bucket, "")
 
 
 async def image_of(person, item):

@@ -122,10 +122,10 @@ async def test_a_signed_link_takes_one_avatar(stored):
 
 
 async def test_a_signed_link_opens_one_file_for_a_while(stored):
-    state = stored.app.state
-    await state["objects"].put("chat-images", "1/2/a.jpg", b"picture")
-    await state["objects"].put("chat-images", "1/2/b.jpg", b"other")
-    links = SignedUrls("http://test", state["signer"])
+    resources = stored.app.resources
+    await resources.objects.put("chat-images", "1/2/a.jpg", b"picture")
+    await resources.objects.put("chat-images", "1/2/b.jpg", b"other")
+    links = SignedUrls("http://test", resources.url_signer)
 
     link, _ = links.signed("chat-images", "1/2/a.jpg", timedelta(minutes=1))
     seen = await stored.get(local(link))

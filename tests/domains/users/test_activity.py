@@ -85,7 +85,7 @@ async def test_nothing_is_kept_of_addresses_that_nobody_has(alice, client, db):
 async def test_a_known_and_an_unknown_address_take_the_same_statements(alice, client, app):
     seen = []
 
-    @event.listens_for(app.state["db"].engine.sync_engine, "before_cursor_execute")
+    @event.listens_for(app.resources.db.engine.sync_engine, "before_cursor_execute")
     def _note(_connection, _cursor, statement, *_rest):
         seen.append(statement.partition(" ")[0])
 

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from freshly.chassis.data.transactions import DbSession
+from freshly.chassis.dependencies import Request
 
 
 class Event:
@@ -28,6 +28,6 @@ class EventBus:
     session: DbSession
 
     async def publish(self, event: Event) -> None:
-        listeners: Listeners = self.request.state.listeners
+        listeners: Listeners = self.request.state.resources.listeners
         for listener in listeners.get(type(event), ()):
             await listener(event, self.session)

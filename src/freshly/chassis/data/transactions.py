@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import (
@@ -23,6 +22,7 @@ from freshly.chassis.data.engine import LOCK_WAIT
 from freshly.chassis.data.queries import CompiledQuery, Found
 from freshly.chassis.data.read_pool import ReadPool
 from freshly.chassis.data.watchdog import DatabaseWatchdog
+from freshly.chassis.dependencies import Depends, Request
 from freshly.chassis.errors import AppError, Unavailable
 
 ALONE_WAITS = 30  # seconds, of tools that nobody waits for
@@ -188,7 +188,8 @@ async def fetch_within(session: AsyncSession, question: CompiledQuery, **asked: 
 
 
 async def _db(request: Request) -> Database:
-    db: Database = request.state.db
+    state = request.state
+    db: Database = getattr(state, "reader", None) or state.resources.db
     return db
 
 

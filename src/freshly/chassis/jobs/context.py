@@ -1,6 +1,6 @@
 """A job as its handler sees it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +15,8 @@ from freshly.chassis.dependencies import build_with
 from freshly.chassis.jobs.definitions import JobState
 from freshly.chassis.jobs.models import JobRow
 from freshly.chassis.jobs.queue import clock
-from freshly.chassis.security.caller import Identity, current_caller
+from freshly.chassis.resources import Resources
+from freshly.chassis.security.caller import current_caller
 from freshly.chassis.security.client_info import ClientInfo, current_client_info
 
 T = TypeVar("T")
@@ -36,13 +37,12 @@ class JobContext:
     id: str
     user_id: int | None
     lease: int
-    parts: Mapping[str, Any]  # what lives as long as the process: `parts["mailer"]`
+    resources: Resources
     is_over: bool = field(default=False, init=False)
 
     @property
     def db(self) -> Database:
-        db: Database = self.parts["db"]
-        return db
+        return self.resources.db
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -118,9 +118,8 @@ class JobContext:
         person = self.user_id if user_id is None else user_id
         known: dict[Any, Any] = {request_session: session, current_client_info: ClientInfo()}
         if person is not None:
-            identity: Identity = self.parts["identity"]
-            known[current_caller] = await identity.person(person, session)
-        request = SimpleNamespace(state=SimpleNamespace(**self.parts, caller=None))
+            known[current_caller] = await self.resources.identity.person(person, session)
+        request = SimpleNamespace(state=SimpleNamespace(resources=self.resources, caller=None))
         made: T = await build_with(wanted, request, known)
         return made
 

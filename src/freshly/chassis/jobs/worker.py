@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
 from time import monotonic
@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from freshly.chassis.data.admission import lane
-from freshly.chassis.data.transactions import Database
 from freshly.chassis.errors import AppError
 from freshly.chassis.jobs import leases
 from freshly.chassis.jobs.context import JobContext, LeaseLost, finish
@@ -26,6 +25,7 @@ from freshly.chassis.jobs.queue import clock
 from freshly.chassis.jobs.schedules import Schedule, ask_for_due, note_new
 from freshly.chassis.observability.logging import correlation_id, get_logger
 from freshly.chassis.observability.metrics import job_runs
+from freshly.chassis.resources import Resources
 
 logger = get_logger(__name__)
 
@@ -41,7 +41,7 @@ class Worker:
 
     def __init__(
         self,
-        parts: Mapping[str, Any],
+        resources: Resources,
         handlers: Handlers,
         schedules: Sequence[Schedule] = (),
         *,
@@ -52,9 +52,9 @@ class Worker:
         grace: float = 20,
         poll: float = 0.5,
     ) -> None:
-        self.parts = parts
-        self.db: Database = parts["db"]
-        self.zone = ZoneInfo(parts["settings"].timezone)
+        self.resources = resources
+        self.db = resources.db
+        self.zone = ZoneInfo(resources.settings.timezone)
         self.jobs = {job.kind: (job, handler) for job, handler in handlers.items()}
         self.schedules = schedules
         self.at_once = at_once
@@ -208,7 +208,7 @@ class Worker:
         """One job, from its being taken to whatever becomes of it."""
         correlation_id.set(row.correlation_id)
         job_type, handler = self.jobs[row.kind]
-        run = JobContext(row.id, row.user_id, row.lease, self.parts)
+        run = JobContext(row.id, row.user_id, row.lease, self.resources)
         began, outcome = monotonic(), "stopped"
         limit = asyncio.timeout(job_type.time_limit.total_seconds())
         try:

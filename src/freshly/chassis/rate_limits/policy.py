@@ -36,7 +36,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RateLimitResult:
     """What a call met: its tightest window, or the one that refused it."""
 
     group: str
@@ -74,7 +74,7 @@ class Verdict:
 class RateLimited(AppError):
     status, code, detail = 429, "rate_limit_exceeded", "Rate limit exceeded"
 
-    def __init__(self, verdict: Verdict) -> None:
+    def __init__(self, verdict: RateLimitResult) -> None:
         super().__init__()
         self.headers = {"Retry-After": str(verdict.retry_after)}
         self.members = {"error": verdict.refusal()}
@@ -89,18 +89,18 @@ class Limiter:
     def __post_init__(self) -> None:
         self._windows: dict[tuple[str, str], tuple[tuple[Window, ...], str]] = {}
 
-    async def hit(self, name: str, tier: str, subjects: Sequence[str]) -> Verdict:
+    async def hit(self, name: str, tier: str, subjects: Sequence[str]) -> RateLimitResult:
         """Counts a call. What a shorter window refuses is not counted in a longer one."""
         limits, policy = self._parsed(name, self.groups[name].of_tier(tier))
         now = self.clock()
-        tightest: Verdict | None = None
+        tightest: RateLimitResult | None = None
         for window in limits:
             expiry = math.ceil(window.ends_in(now)) + 1
             for subject in subjects:
                 count = await self.counts.increment(_key(name, subject, window, now), expiry)
                 left = window.amount - count
                 if tightest is None or left < tightest.remaining:
-                    tightest = Verdict(
+                    tightest = RateLimitResult(
                         name, tier, policy, window, max(left, 0), window.ends_in(now)
                     )
                 if left < 0:
@@ -109,8 +109,12 @@ class Limiter:
         return tightest
 
     async def _refused(
-        self, verdict: Verdict, limits: Sequence[Window], subjects: Sequence[str], now: float
-    ) -> Verdict:
+        self,
+        verdict: RateLimitResult,
+        limits: Sequence[Window],
+        subjects: Sequence[str],
+        now: float,
+    ) -> RateLimitResult:
         """Waiting must help: until the last of the windows ends that would refuse the call."""
         refusals.labels(verdict.group).inc()
         worst = verdict.window
@@ -119,7 +123,7 @@ class Limiter:
                 used = await self.counts.get(_key(verdict.group, subject, window, now))
                 if used >= window.amount and window.ends_in(now) > worst.ends_in(now):
                     worst = window
-        return Verdict(
+        return RateLimitResult(
             verdict.group, verdict.tier, verdict.policy, worst, 0, worst.ends_in(now), allowed=False
         )
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
-from fastapi import Depends, Request
 from pydantic import TypeAdapter
 
 from freshly.chassis.cache.invalidation import CacheTopic
 from freshly.chassis.data.transactions import Database, Session
+from freshly.chassis.dependencies import Depends, Request
 from freshly.chassis.errors import AppError, Unauthenticated
 
 # What is known of a person: that they are there, their sign-ins, their tier and their families.

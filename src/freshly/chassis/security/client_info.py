@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request
-
+from freshly.chassis.dependencies import Depends, Request
 from freshly.chassis.security.caller import Caller
 
 LONGEST_ADDRESS = 45  # characters; IPv6 with IPv4 in it

@@ -9,9 +9,7 @@ from datetime import timedelta
 from typing import Annotated
 from urllib.parse import quote, urlencode
 
-from fastapi import Depends, Request
-
-from freshly.settings import Settings
+from freshly.chassis.dependencies import Depends, Request
 
 READ, WRITE = "read", "write"
 HOUR = 3600  # seconds
@@ -57,13 +55,13 @@ class SignedUrls:
 
 
 async def _links(request: Request) -> SignedUrls:
-    settings: Settings = request.state.settings
-    base = settings.public_url or str(request.base_url)
-    return SignedUrls(base.rstrip("/"), request.state.signer)
+    resources = request.state.resources
+    base = resources.settings.public_url or str(request.base_url)
+    return SignedUrls(base.rstrip("/"), resources.url_signer)
 
 
 async def _signer(request: Request) -> UrlSigner:
-    signer: UrlSigner = request.state.signer
+    signer: UrlSigner = request.state.resources.url_signer
     return signer
 
 

@@ -1,17 +1,37 @@
-"""Authentication of requests."""
+"""Authentication of requests, ahead of rate limits and endpoints."""
 
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from freshly.chassis.resources import Resources
 from freshly.chassis.security.caller import Caller, authenticate
 
 
-async def _caller(scope: Scope) -> Caller | Exception | None:
-    """Why nobody was found is for the endpoint to say, if it asks for somebody at all."""
+class AuthenticationMiddleware:
+    """Puts the caller into `state["caller"]`, or the error that kept it from being known.
+
+    It runs before the body is read, so a request with an unreadable body, or for a path that does
+    not exist, is counted against its user too. An endpoint that needs a user raises the error.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            state = scope["state"]
+            caller = state["caller"] = await _caller(scope, state["resources"])
+            if isinstance(caller, Caller):
+                state["user_id"] = caller.user_id
+        await self.app(scope, receive, send)
+
+
+async def _caller(scope: Scope, resources: Resources) -> Caller | Exception | None:
+    """Return the caller, None without an `Authorization` header, or why there is no caller."""
     for name, value in scope["headers"]:
         if name == b"authorization":
             try:
-                state, text = scope["state"], value.decode("latin-1")
-                return await authenticate(state["identity"], state["db"], text)
-            except Exception as error:  # noqa: BLE001 - raised where somebody is asked for
+                text = value.decode("latin-1")
+                return await authenticate(resources.identity, resources.db, text)
+            except Exception as error:  # noqa: BLE001 - `current_caller` raises it
                 return error
     return None

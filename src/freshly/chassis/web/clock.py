@@ -14,7 +14,7 @@ def today_in(settings: Settings) -> date:
 
 
 async def _today(request: Request) -> date:
-    return today_in(request.state.settings)
+    return today_in(request.state.resources.settings)
 
 
 Today = Annotated[date, Depends(_today)]

@@ -81,7 +81,7 @@ def with_idempotency(handler: Handler, route: str, *, signed_in: bool, one_unit:
         # Nobody is known on a public route. There the key alone finds the answer, wherever it is
         # sent from, but only for who sends the same secrets in the body or as a bearer.
         who = str(user_id) if signed_in else request.headers.get("Authorization", "")
-        seal: ResponseCipher = request.state.response_cipher
+        seal: ResponseCipher = request.state.resources.response_cipher
         try:
             claim = seal.claim(who, route, key, user_id, await _asked(request))
             work = _IdempotentRequest(request, claim, seal)
@@ -149,7 +149,7 @@ class _IdempotentRequest:
         self.session = session
 
     async def in_several(self, handler: Handler) -> Response:
-        db: Database = self.request.state.db
+        db: Database = self.request.state.resources.db
         if (known := await self._claim_or_wait(db)) is not None:
             return known
         try:

@@ -18,9 +18,10 @@ from freshly.chassis.cache.body import COMPRESSION
 from freshly.chassis.errors import internal_error, problem
 from freshly.chassis.observability.logging import access_line, correlation_id, get_logger
 from freshly.chassis.observability.metrics import observe
-from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
+from freshly.chassis.resources import Resources
+from freshly.chassis.web.authentication import AuthenticationMiddleware
 from freshly.chassis.web.etags import WORTH_COMPRESSING
-from freshly.chassis.web.rate_limiting import AtTheDoor
+from freshly.chassis.web.rate_limiting import RateLimitMiddleware
 from freshly.settings import (
     LARGEST_AVATAR,
     LARGEST_BODY,
@@ -126,8 +127,8 @@ class AccessLogMiddleware:
 
 
 def _is_stopping(state: Mapping[str, Any]) -> bool:
-    stopping: GracefulShutdown | None = state.get("stopping")
-    return stopping is not None and stopping.requested.is_set()
+    resources: Resources | None = state.get("resources")
+    return resources is not None and resources.shutdown.requested.is_set()
 
 
 def _correlation_id(scope: Scope) -> str:
@@ -251,7 +252,8 @@ class UnhandledErrorMiddleware:
 def wrap(app: FastAPI, settings: Settings, group_of: Callable[[str, str], str]) -> None:
     """Put everything in front of the routes; the last added is the outermost."""
     app.add_middleware(BodySizeLimit)
-    app.add_middleware(AtTheDoor, group_of=group_of, enabled=settings.rate_limit_enabled)
+    app.add_middleware(RateLimitMiddleware, group_of=group_of, enabled=settings.rate_limit_enabled)
+    app.add_middleware(AuthenticationMiddleware)
     app.add_middleware(StripApiPrefix)
     app.add_middleware(UnhandledErrorMiddleware)
     app.add_middleware(GZipIfAccepted, minimum_size=WORTH_COMPRESSING, compresslevel=COMPRESSION)

@@ -7,12 +7,10 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import APIRoute
 from starlette.responses import FileResponse, HTMLResponse
 
-from freshly.chassis.dependencies import depends_on
 from freshly.chassis.errors import NotFound, Problem
-from freshly.chassis.security.caller import current_caller
 from freshly.chassis.web.etags import PreconditionFailed
 from freshly.chassis.web.preconditions import Route
 
@@ -158,8 +156,6 @@ def _describe_errors(responses: dict[str, Any]) -> None:
 
 
 def _signed_in(app: FastAPI) -> Iterator[tuple[str, str]]:
-    for route in iter_route_contexts(app.routes):
-        dependant = getattr(route, "dependant", None)
-        if dependant is not None and depends_on(dependant, current_caller):
-            for method in route.methods or ():
-                yield str(route.path), method.lower()
+    for route in app.routes:
+        if isinstance(route, Route) and route.signed_in:
+            yield route.path_format, route.method.lower()

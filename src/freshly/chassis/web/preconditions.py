@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,9 +25,7 @@ from freshly.chassis.data.transactions import (
     TransactionReader,
     request_session,
 )
-from freshly.chassis.dependencies import depends_on
 from freshly.chassis.errors import Unavailable
-from freshly.chassis.security.caller import current_caller
 from freshly.chassis.web.etags import PreconditionFailed, is_one_of, with_etag
 from freshly.chassis.web.idempotency import with_idempotency
 
@@ -35,7 +34,9 @@ OK, CREATED, FIRST_ERROR, FIRST_SERVER_ERROR = 200, 201, 300, 500
 
 
 class Route(APIRoute):
-    """A route of the API. What it is about is found when all are known, by `relate`."""
+    """A route of the API. `link_resources` finds its resource when all routes are known."""
+
+    signed_in = False  # only signed-in users may call it
 
     resource: "Route | None" = None  # what a write changes, as it is read
     created: "Route | None" = None  # where to read what a POST has made
@@ -51,19 +52,18 @@ class Route(APIRoute):
     @property
     def sends_etag(self) -> bool:
         """Is there an ETag of it in the answer?"""
-        if not depends_on(self.dependant, current_caller):
-            return False
-        return self.method == "GET" or self.shows_resource or self.returns_resource
+        return self.signed_in and (
+            self.method == "GET" or self.shows_resource or self.returns_resource
+        )
 
     def get_route_handler(self) -> Any:
         handler: Handler = super().get_route_handler()
-        signed_in = depends_on(self.dependant, current_caller)
-        if signed_in:
+        if self.signed_in:
             handler = self._reading(handler) if self.method == "GET" else self._writing(handler)
         if self.method != "POST":
             return handler
-        one_unit = depends_on(self.dependant, request_session)
-        return with_idempotency(handler, self.path, signed_in=signed_in, one_unit=one_unit)
+        one_unit = _uses_request_session(self.dependant)
+        return with_idempotency(handler, self.path, signed_in=self.signed_in, one_unit=one_unit)
 
     def _reading(self, handler: Handler) -> Handler:
         async def read(request: Request) -> Response:
@@ -100,6 +100,19 @@ class Route(APIRoute):
             if tag is not None:
                 response.headers["ETag"] = tag
         return response
+
+
+class SignedInRoute(Route):
+    """A route that only signed-in users may call."""
+
+    signed_in = True
+
+
+def _uses_request_session(dependant: Dependant) -> bool:
+    """Return whether the endpoint works in the one transaction of the request."""
+    return dependant.call is request_session or any(
+        map(_uses_request_session, dependant.dependencies)
+    )
 
 
 class _ConditionalWrite:
@@ -160,7 +173,7 @@ class _ConditionalWrite:
             "query_string": b"",
             "path_params": path_params,
             "headers": [one for one in given["headers"] if one[0] != b"if-none-match"],
-            "state": {**given["state"], "db": TransactionReader(self.session)},
+            "state": {**given["state"], "reader": TransactionReader(self.session)},
             ON_TRANSACTION_START: (),
         }
         start: Message = {}
@@ -205,7 +218,7 @@ def link_resources(routes: Iterable[BaseRoute]) -> None:
 def _is_one(route: Route) -> bool:
     """One thing, or all of one thing; not what somebody has of a kind."""
     listed = getattr(route.response_model, "__origin__", None) is list
-    return depends_on(route.dependant, current_caller) and ("{" in route.path or not listed)
+    return route.signed_in and ("{" in route.path or not listed)
 
 
 def _upwards(path: str) -> Iterable[str]:

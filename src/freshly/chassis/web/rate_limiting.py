@@ -9,19 +9,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from freshly.chassis.data.admission import lane, route_group, waited
 from freshly.chassis.errors import AppError, Unavailable, answer
-from freshly.chassis.rate_limits.policy import FREE, Limiter, RateLimited, Verdict
+from freshly.chassis.rate_limits.policy import FREE, Limiter, RateLimited, RateLimitResult
+from freshly.chassis.resources import Resources
 from freshly.chassis.security.caller import Caller
-from freshly.chassis.web.authentication import _caller
-from freshly.settings import Settings
 
 UNCOUNTED = {"/health", "/ready", "/metrics"}
 
 
-class AtTheDoor:
-    """Finds out who is calling, and whether not too often, ahead of everything else.
-
-    So a body that cannot be read counts too, and so does a path that does not exist.
-    """
+class RateLimitMiddleware:
+    """Counts each request against its user or its client address, and refuses too many with 429."""
 
     def __init__(self, app: ASGIApp, *, group_of: Callable[[str, str], str], enabled: bool) -> None:
         self.app = app
@@ -35,15 +31,12 @@ class AtTheDoor:
         state, path = scope["state"], scope["path"]
         lane.set(route_group(path))
         waited.set(0.0)
-        caller = state["caller"] = await _caller(scope)
-        if isinstance(caller, Caller):
-            state["user_id"] = caller.user_id
         if self.enabled and path not in UNCOUNTED:
-            verdict = await self._count(scope, caller, state["limiter"])
-            if verdict is not None:
-                state["headers"] = verdict.headers()
-                if not verdict.allowed:
-                    await answer(RateLimited(verdict))(scope, receive, send)
+            result = await self._count(scope, state["caller"], state["resources"].limiter)
+            if result is not None:
+                state["headers"] = result.headers()
+                if not result.allowed:
+                    await answer(RateLimited(result))(scope, receive, send)
                     return
         try:
             await self.app(scope, receive, send)
@@ -53,8 +46,11 @@ class AtTheDoor:
 
     async def _count(
         self, scope: Scope, caller: Caller | Exception | None, limiter: Limiter
-    ) -> Verdict | None:
-        """None while nobody can tell who is calling, which the endpoint will say."""
+    ) -> RateLimitResult | None:
+        """Return None if authentication failed for a reason that is not the client's.
+
+        The endpoint then answers with that reason.
+        """
         name = self.group_of(scope["method"], scope["path"])
         group = limiter.groups[name]
         if "user" in group.per and not isinstance(caller, Caller):
@@ -62,34 +58,34 @@ class AtTheDoor:
                 return None
             name, group = "anonymous", limiter.groups["anonymous"]
         subjects = [
-            f"u{caller.user_id}" if per == "user" and isinstance(caller, Caller) else address(scope)
+            f"u{caller.user_id}"
+            if per == "user" and isinstance(caller, Caller)
+            else client_address(scope)
             for per in group.per
         ]
-        return await limiter.hit(
-            name, caller.tier if isinstance(caller, Caller) else FREE, subjects
-        )
+        tier = caller.tier if isinstance(caller, Caller) else FREE
+        return await limiter.hit(name, tier, subjects)
 
 
 @dataclass
 class CallLimits:
-    """For what is counted by something in the body, such as an e-mail address."""
+    """Limits that count something in the body, such as an email address."""
 
     request: Request
 
     async def count(self, group: str, subject: str) -> None:
-        """Raises RateLimited."""
-        settings: Settings = self.request.state.settings
-        if settings.rate_limit_enabled:
-            limiter: Limiter = self.request.state.limiter
-            verdict = await limiter.hit(group, FREE, [subject])
-            if not verdict.allowed:
-                raise RateLimited(verdict)
+        """Count one call. Raises RateLimited."""
+        resources: Resources = self.request.state.resources
+        if resources.settings.rate_limit_enabled:
+            result = await resources.limiter.hit(group, FREE, [subject])
+            if not result.allowed:
+                raise RateLimited(result)
 
 
-def address(scope: Scope) -> str:
-    """The client's, behind trusted proxies as they tell it (the server sees to that).
+def client_address(scope: Scope) -> str:
+    """Return the client's address; behind trusted proxies the server has put it there.
 
-    Of IPv6 the network: a household is given 2^64 addresses.
+    For IPv6 return the /64 network, because a household is given 2^64 addresses.
     """
     host = (scope.get("client") or ("-",))[0]
     try:

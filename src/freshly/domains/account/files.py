@@ -7,11 +7,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
 
-from freshly.chassis.dependencies import from_lifespan
-from freshly.chassis.ports.object_storage import ObjectStore
-from freshly.settings import Settings
+from freshly.chassis.resources import CurrentObjectStore, CurrentSettings
 
 EXPORTS_LIVE = timedelta(days=7)
 LINKS_END_WITHIN = timedelta(hours=1)  # of that: with a full hour
@@ -19,8 +16,8 @@ LINKS_END_WITHIN = timedelta(hours=1)  # of that: with a full hour
 
 @dataclass(frozen=True)
 class PersonalFiles:
-    objects: Annotated[ObjectStore, from_lifespan("objects")]
-    settings: Annotated[Settings, from_lifespan("settings")]
+    objects: CurrentObjectStore
+    settings: CurrentSettings
 
     def _pictures(self, user_id: int) -> dict[str, tuple[str, str]]:
         """Bucket and folder, by what is in them."""

@@ -45,12 +45,12 @@ async def purge_accounts(_job: PurgeAccounts, run: JobContext) -> None:
 
 
 def _files(run: JobContext) -> PersonalFiles:
-    return PersonalFiles(run.parts["objects"], run.parts["settings"])
+    return PersonalFiles(run.resources.objects, run.resources.settings)
 
 
 def _link(run: JobContext, path: str) -> str:
     """Where nobody says how this server is reached from outside, it begins with a slash."""
-    settings: Settings = run.parts["settings"]
-    signer: UrlSigner = run.parts["signer"]
+    settings: Settings = run.resources.settings
+    signer: UrlSigner = run.resources.url_signer
     links = SignedUrls((settings.public_url or "").rstrip("/"), signer)
     return links.signed(settings.exports_bucket, path, EXPORTS_LIVE)[0]

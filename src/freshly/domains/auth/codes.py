@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from hmac import compare_digest
-from typing import Annotated
 
-from freshly.chassis.dependencies import Injected, from_lifespan
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.jobs import JobQueue
 from freshly.chassis.ports.email import Email
+from freshly.chassis.resources import CurrentPasswords
 from freshly.domains.auth import emails
 from freshly.domains.auth.errors import (
     CodeExpired,
@@ -22,12 +22,11 @@ from freshly.domains.auth.errors import (
     WrongCode,
     WrongResetCode,
 )
+from freshly.domains.auth.identity import CurrentTokenSigner
 from freshly.domains.auth.jobs import SendCode, SendNotice
 from freshly.domains.auth.models import CodePurpose, EmailCode
-from freshly.domains.auth.passwords import Passwords
 from freshly.domains.auth.repository import CodeRepository, SignInRepository
 from freshly.domains.auth.schemas import SHORTEST_PASSWORD, EmailAndCode, PasswordReset
-from freshly.domains.auth.tokens import TokenSigner
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.models import ActivityKind, User
 from freshly.domains.users.repository import UserRepository
@@ -141,8 +140,8 @@ class PasswordResetService:
     sign_ins: Injected[SignInRepository]
     log: Injected[ActivityLog]
     jobs: Injected[JobQueue]
-    passwords: Annotated[Passwords, from_lifespan("passwords")]
-    tokens: Annotated[TokenSigner, from_lifespan("tokens")]
+    passwords: CurrentPasswords
+    tokens: CurrentTokenSigner
 
     async def ask(self, address: str) -> None:
         await self.codes.ask(address, RESET)

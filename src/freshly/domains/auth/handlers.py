@@ -18,13 +18,13 @@ async def send_code(job: SendCode, run: JobContext) -> None:
     async with run.read() as session:
         email = await (await run.service(CodeLetters, session)).of(job.address, job.purpose)
     if email is not None:
-        mailer: Mailer = run.parts["mailer"]
+        mailer: Mailer = run.resources.mailer
         await run.ensure_lease()
         await mailer.send(email.with_message_id(run.id))
 
 
 async def send_notice(job: SendNotice, run: JobContext) -> None:
-    mailer: Mailer = run.parts["mailer"]
+    mailer: Mailer = run.resources.mailer
     await run.ensure_lease()
     await mailer.send(NOTICES[job.about](job.address).with_message_id(run.id))
 

@@ -2,14 +2,25 @@
 
 from collections import OrderedDict
 from time import time
+from typing import Annotated
 
 from freshly.chassis.data.transactions import Database, Session
+from freshly.chassis.dependencies import Depends, Request
 from freshly.chassis.security.caller import Caller, TokenClaims
 from freshly.domains.auth.errors import InvalidToken, TokenRevoked, UserGone, WrongTokenType
 from freshly.domains.auth.repository import StandingRepository
 from freshly.domains.auth.tokens import TokenSigner
 
 MOST_TOKENS = 10_000
+
+
+async def _token_signer(request: Request) -> TokenSigner:
+    identity = request.state.resources.identity
+    assert isinstance(identity, TokenIdentity), identity
+    return identity.tokens
+
+
+CurrentTokenSigner = Annotated[TokenSigner, Depends(_token_signer)]
 
 
 class TokenIdentity:

@@ -7,8 +7,9 @@ from typing import Annotated, Literal, cast
 from email_validator import EmailNotValidError, validate_email
 
 from freshly.chassis.data.transactions import CurrentDatabase, Session
-from freshly.chassis.dependencies import Injected, from_lifespan
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.ports.oauth import OAuthProfile, OAuthVerifier
+from freshly.chassis.resources import CurrentPasswords, Resources, resource
 from freshly.domains.auth.errors import (
     NoOAuthToken,
     NotRegistered,
@@ -20,7 +21,6 @@ from freshly.domains.auth.errors import (
     UnsupportedProvider,
 )
 from freshly.domains.auth.models import OAuthAccount
-from freshly.domains.auth.passwords import Passwords
 from freshly.domains.auth.repository import OAuthAccountRepository
 from freshly.domains.auth.schemas import OAuthTokens, OAuthUserRead
 from freshly.domains.auth.service import SignInService
@@ -42,8 +42,8 @@ LONGEST = 255
 class OAuthService:
     """The other side is asked before the first statement; no connection is held meanwhile."""
 
-    verifier: Annotated[OAuthVerifier, from_lifespan("oauth")]
-    passwords: Annotated[Passwords, from_lifespan("passwords")]
+    verifier: Annotated[OAuthVerifier, resource(Resources.oauth)]
+    passwords: CurrentPasswords
     db: CurrentDatabase
     sign_in: Injected[SignInService]
 

@@ -1,11 +1,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hmac import compare_digest
-from typing import Annotated
 
 from freshly.chassis.data.pagination import Page, PageQuery
 from freshly.chassis.data.transactions import CurrentDatabase, Session
-from freshly.chassis.dependencies import Injected, from_lifespan
+from freshly.chassis.dependencies import Injected
+from freshly.chassis.resources import CurrentPasswords
 from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.security.client_info import CurrentClientInfo
 from freshly.domains.auth.errors import (
@@ -19,11 +19,11 @@ from freshly.domains.auth.errors import (
     TokenExpired,
     UserGone,
 )
+from freshly.domains.auth.identity import CurrentTokenSigner
 from freshly.domains.auth.models import AuthSession, RefreshToken
-from freshly.domains.auth.passwords import Passwords
 from freshly.domains.auth.repository import SignInRepository
 from freshly.domains.auth.schemas import Login, Register, SessionRead, Tokens
-from freshly.domains.auth.tokens import Claims, TokenSigner, digest, fresh_id
+from freshly.domains.auth.tokens import Claims, digest, fresh_id
 from freshly.domains.preferences.service import PreferenceService
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken, UserNotFound
@@ -32,9 +32,6 @@ from freshly.domains.users.repository import UserRepository
 
 GRACE = timedelta(seconds=10)
 PASSWORD = "password"  # noqa: S105 - how somebody signed in
-
-CurrentPasswords = Annotated[Passwords, from_lifespan("passwords")]
-CurrentSigner = Annotated[TokenSigner, from_lifespan("tokens")]
 
 
 @dataclass
@@ -66,7 +63,7 @@ class RegistrationService:
 class SignInService:
     db: CurrentDatabase
     passwords: CurrentPasswords
-    tokens: CurrentSigner
+    tokens: CurrentTokenSigner
     client_info: CurrentClientInfo
 
     async def login(self, given: Login) -> Tokens:

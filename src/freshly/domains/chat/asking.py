@@ -4,15 +4,15 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Annotated, Any
+from typing import Any
 from uuid import uuid4
 
 import anyio
 
 from freshly.chassis.data.transactions import CurrentDatabase, Session
-from freshly.chassis.dependencies import Injected, from_lifespan
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.ports.llm import GenerationOptions, LlmMessage
-from freshly.chassis.ports.object_storage import ObjectStore
+from freshly.chassis.resources import CurrentObjectStore, CurrentSettings
 from freshly.chassis.security.signed_urls import CurrentSignedUrls
 from freshly.chassis.web.clock import Today
 from freshly.domains.chat import pictures, policy
@@ -25,7 +25,6 @@ from freshly.domains.chat.schemas import ChatReply, ChatRequest, Delta, Done, Pr
 from freshly.domains.chat.service import picture_link
 from freshly.domains.families.access import Access, CurrentAccess
 from freshly.domains.usage.service import Assistant
-from freshly.settings import Settings
 
 REMEMBERED = 6  # of the person, and as many of the assistant
 LONGEST_TITLE = 60  # characters of the first text
@@ -49,8 +48,8 @@ class AskService:
     access: CurrentAccess
     db: CurrentDatabase
     assistant: Injected[Assistant]
-    objects: Annotated[ObjectStore, from_lifespan("objects")]
-    settings: Annotated[Settings, from_lifespan("settings")]
+    objects: CurrentObjectStore
+    settings: CurrentSettings
     links: CurrentSignedUrls
     today: Today
 

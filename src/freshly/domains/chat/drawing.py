@@ -1,10 +1,9 @@
 from dataclasses import dataclass
-from typing import Annotated
 from uuid import uuid4
 
-from freshly.chassis.dependencies import Injected, from_lifespan
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.ports.llm import GenerationOptions, LlmMessage, ModelAnswerUnusable
-from freshly.chassis.ports.object_storage import ObjectStore
+from freshly.chassis.resources import CurrentObjectStore, CurrentSettings
 from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.security.image_sanitizer import (
     TYPES,
@@ -19,7 +18,6 @@ from freshly.domains.chat.pictures import LARGEST_SIDE
 from freshly.domains.chat.schemas import ImageReply, ImageRequest, LegacyReply, LegacyRequest
 from freshly.domains.chat.service import PICTURES_LIVE
 from freshly.domains.usage.service import Assistant
-from freshly.settings import Settings
 
 LEGACY = GenerationOptions(max_tokens=750, temperature=0.2)
 
@@ -28,8 +26,8 @@ LEGACY = GenerationOptions(max_tokens=750, temperature=0.2)
 class DrawService:
     caller: CurrentCaller
     assistant: Injected[Assistant]
-    objects: Annotated[ObjectStore, from_lifespan("objects")]
-    settings: Annotated[Settings, from_lifespan("settings")]
+    objects: CurrentObjectStore
+    settings: CurrentSettings
     links: CurrentSignedUrls
 
     async def draw(self, wanted: ImageRequest) -> ImageReply:

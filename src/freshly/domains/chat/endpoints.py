@@ -4,13 +4,14 @@ from typing import Annotated
 from fastapi import APIRouter, BackgroundTasks, Depends, File, Form, Query, Request, UploadFile
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from freshly.chassis.dependencies import Injected, from_lifespan
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import AppError, described, problems
 from freshly.chassis.ports.llm import MODEL_ERRORS
-from freshly.chassis.ports.object_storage import ObjectStore, StorageUnavailable
+from freshly.chassis.ports.object_storage import StorageUnavailable
 from freshly.chassis.rate_limits.policy import RateLimited
 from freshly.chassis.resilience.client_disconnect import cancel_on_disconnect
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
+from freshly.chassis.resources import CurrentObjectStore, CurrentSettings, Resources, resource
 from freshly.chassis.web.schemas import Id, Message
 from freshly.domains.chat import pictures
 from freshly.domains.chat.asking import AskService, Turn
@@ -43,14 +44,13 @@ from freshly.domains.chat.schemas import (
     ScanRequest,
     StreamProblem,
 )
-from freshly.domains.chat.service import ConversationService, CurrentSettings
+from freshly.domains.chat.service import ConversationService
 from freshly.domains.usage.schemas import UsageRead
 from freshly.domains.usage.service import UsageService
 
 router = APIRouter(prefix="/chat", tags=["chat"])
 
 Conversations = Injected[ConversationService]
-Files = Annotated[ObjectStore, from_lifespan("objects")]
 Skip = Annotated[int, Query(ge=0, le=2**31 - 1)]
 CALL_ERRORS = (RateLimited, *MODEL_ERRORS)
 PICTURE_ERRORS = (InvalidBase64, PictureTooLarge, UnsupportedPicture)
@@ -83,7 +83,7 @@ async def _begun(
 )
 async def stream_chat(
     begun: Annotated[tuple[AskService, Turn], Depends(_begun)],
-    stopping: Annotated[GracefulShutdown, from_lifespan("stopping")],
+    stopping: Annotated[GracefulShutdown, resource(Resources.shutdown)],
 ) -> AsyncIterator[ServerSentEvent]:
     asking, turn = begun
     try:
@@ -131,7 +131,7 @@ async def read_conversation(conversations: Conversations, id: Id) -> Conversatio
 )
 async def delete_conversation(
     conversations: Conversations,
-    files: Files,
+    files: CurrentObjectStore,
     settings: CurrentSettings,
     tasks: BackgroundTasks,
     id: Id,

@@ -6,14 +6,15 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from freshly.chassis.dependencies import Injected, from_lifespan
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.ports.llm import GenerationOptions, LlmMessage, parsed
+from freshly.chassis.resources import CurrentSettings
 from freshly.chassis.security.image_sanitizer import Picture
 from freshly.domains.chat import pictures
 from freshly.domains.chat.errors import BadScanType, NotAScan, UnsupportedPicture
 from freshly.domains.chat.schemas import ScannedItem, ScanReply, ScanType
 from freshly.domains.usage.service import Assistant
-from freshly.settings import LARGEST_SCAN, Settings
+from freshly.settings import LARGEST_SCAN
 
 MANNER = GenerationOptions(max_tokens=1500, temperature=0.1, as_json=True)
 CATEGORIES = (
@@ -111,7 +112,7 @@ KINDS: dict[ScanType, Kind] = {
 @dataclass
 class ScanService:
     assistant: Injected[Assistant]
-    settings: Annotated[Settings, from_lifespan("settings")]
+    settings: CurrentSettings
 
     async def scan_text(self, image: str, scan_type: ScanType) -> ScanReply:
         self.assistant.check("vision")

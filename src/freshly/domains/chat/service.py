@@ -1,10 +1,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Any
 
 from freshly.chassis.data.transactions import DbSession
-from freshly.chassis.dependencies import Injected, from_lifespan
+from freshly.chassis.dependencies import Injected
+from freshly.chassis.resources import CurrentSettings
 from freshly.chassis.security.signed_urls import CurrentSignedUrls, SignedUrls
 from freshly.domains.chat.models import ChatConversation, ChatMessage
 from freshly.domains.chat.repository import ConversationRepository
@@ -15,11 +16,8 @@ from freshly.domains.chat.schemas import (
     MessageRead,
 )
 from freshly.domains.families.access import CurrentAccess
-from freshly.settings import Settings
 
 PICTURES_LIVE = timedelta(hours=24)
-
-CurrentSettings = Annotated[Settings, from_lifespan("settings")]
 
 
 @dataclass

@@ -3,7 +3,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from freshly.chassis.dependencies import Injected
+from freshly.chassis.dependencies import Injected, direct
 from freshly.chassis.errors import problems
 from freshly.chassis.web.etags import to_response
 from freshly.chassis.web.schemas import Id, Ok
@@ -42,6 +42,7 @@ Families = Injected[FamilyService]
 
 
 @router.get("/families", response_model=list[FamilyRead], summary="The families I am in")
+@direct
 async def list_families(families: Injected[FamilyListing], request: Request) -> Response:
     return to_response(request, await families.page())
 

@@ -3,7 +3,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Depends, Request, Response
 
 from freshly.chassis.data.pagination import BadCursor
-from freshly.chassis.dependencies import Injected
+from freshly.chassis.dependencies import Injected, direct
 from freshly.chassis.errors import problems
 from freshly.chassis.ports.llm import MODEL_ERRORS
 from freshly.chassis.rate_limits.policy import RateLimited
@@ -72,6 +72,7 @@ GROCERY_LISTS = query_parameters(GroceryListQuery)
     openapi_extra=GROCERY_LISTS,
     summary="My lists",
 )
+@direct
 async def list_mine(lists: Injected[GroceryListing], request: Request) -> Response:
     return to_response(request, await lists.page(None, parse_query(request, GroceryListQuery)))
 

@@ -7,7 +7,7 @@ from freshly.domains.grocery.service import RebuildService
 
 async def recompute(job: Recompute, run: JobContext) -> None:
     """Each list in a unit of work of its own: nobody at the shelf waits for all of them."""
-    day = today_in(run.parts["settings"])
+    day = today_in(run.resources.settings)
     async with run.read() as session:
         lists = PlannedListRepository(session)
         plan_ids = await lists.plans(day, family_id=job.family_id, person_id=job.person_id)

@@ -1,7 +1,7 @@
 from fastapi import APIRouter, Request, Response
 
 from freshly.chassis.data.pagination import BadCursor
-from freshly.chassis.dependencies import Injected
+from freshly.chassis.dependencies import Injected, direct
 from freshly.chassis.errors import problems
 from freshly.chassis.web.etags import private_max_age, to_response
 from freshly.chassis.web.pagination import LIST_PARAMETERS, parse_list_query
@@ -42,6 +42,7 @@ FIVE_MINUTES = private_max_age(seconds=300)
     openapi_extra=LIST_PARAMETERS,
     summary="The plans I made",
 )
+@direct
 async def list_mine(plans: Lists, request: Request) -> Response:
     return to_response(
         request, await plans.page(None, parse_list_query(request)), FIVE_MINUTES, quoted=False

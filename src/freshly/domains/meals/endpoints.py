@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request, Response
 
 from freshly.chassis.data.pagination import BadCursor
-from freshly.chassis.dependencies import Injected
+from freshly.chassis.dependencies import Injected, direct
 from freshly.chassis.errors import problems
 from freshly.chassis.web.etags import private_max_age, to_response
 from freshly.chassis.web.pagination import (
@@ -45,6 +45,7 @@ FIVE_MINUTES = private_max_age(seconds=300)
     openapi_extra=LIST_PARAMETERS,
     summary="My meals",
 )
+@direct
 async def list_mine(meals: Injected[MealListing], request: Request) -> Response:
     return to_response(
         request, await meals.page(parse_list_query(request)), FIVE_MINUTES, quoted=False

@@ -10,7 +10,7 @@ AT_ONCE = 100  # people to a unit of work
 
 
 async def digest_for_all(_job: DigestForAll, run: JobContext) -> None:
-    day = today_in(run.parts["settings"])
+    day = today_in(run.resources.settings)
     last = 0
     while True:
         async with run.write() as session:
@@ -27,7 +27,7 @@ async def digest_for_all(_job: DigestForAll, run: JobContext) -> None:
 
 async def tell_what_expires(job: TellWhatExpires, run: JobContext) -> None:
     """At most once a day, and not a day late: that it was done is one commit with it."""
-    if today_in(run.parts["settings"]) != job.day:
+    if today_in(run.resources.settings) != job.day:
         return
     async with run.complete() as session:
         digests = DigestRepository(session)
@@ -51,7 +51,7 @@ async def tell_what_expires(job: TellWhatExpires, run: JobContext) -> None:
 
 async def mail_what_expires(job: MailWhatExpires, run: JobContext) -> None:
     """Not a day late, and not to an address that was never confirmed."""
-    if today_in(run.parts["settings"]) != job.day:
+    if today_in(run.resources.settings) != job.day:
         return
     async with run.read() as session:
         digests = DigestRepository(session)
@@ -60,6 +60,6 @@ async def mail_what_expires(job: MailWhatExpires, run: JobContext) -> None:
     if person is None or not found:
         return
     email = digest.email(person.email, person.display_name, found, job.day)
-    mailer: Mailer = run.parts["mailer"]
+    mailer: Mailer = run.resources.mailer
     await run.ensure_lease()
     await mailer.send(email.with_message_id(run.id))

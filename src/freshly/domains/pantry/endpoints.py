@@ -1,7 +1,7 @@
 from fastapi import APIRouter, Request, Response
 
 from freshly.chassis.data.pagination import BadCursor
-from freshly.chassis.dependencies import Injected
+from freshly.chassis.dependencies import Injected, direct
 from freshly.chassis.errors import problems
 from freshly.chassis.web.etags import to_response
 from freshly.chassis.web.pagination import LIST_PARAMETERS, parse_list_query
@@ -27,6 +27,7 @@ Shelves = Injected[PantryListing]
     openapi_extra=LIST_PARAMETERS,
     summary="What I have in the kitchen",
 )
+@direct
 async def list_mine(shelves: Shelves, request: Request) -> Response:
     return to_response(request, await shelves.page(None, parse_list_query(request)))
 

@@ -15,8 +15,8 @@ AT_ONCE = 500
 
 
 async def draw_picture(job: DrawPicture, run: JobContext) -> None:
-    settings: Settings = run.parts["settings"]
-    objects: ObjectStore = run.parts["objects"]
+    settings: Settings = run.resources.settings
+    objects: ObjectStore = run.resources.objects
     async with run.write() as session:
         name = await PictureRepository(session).wanted(job.item_id, job.person_id)
         if name is None or not settings.draws_pantry:
@@ -46,7 +46,7 @@ async def draw_picture(job: DrawPicture, run: JobContext) -> None:
     path = path_of(owner.tag, job.item_id, name)
     await run.ensure_lease()
     await objects.put(bucket, path, picture.content)
-    url = SignedUrls(job.base, run.parts["signer"]).public(bucket, path)
+    url = SignedUrls(job.base, run.resources.url_signer).public(bucket, path)
     async with run.complete() as session:
         is_shown = await PictureRepository(session).show(job.item_id, url)
     if not is_shown:  # it was eaten meanwhile
@@ -54,8 +54,8 @@ async def draw_picture(job: DrawPicture, run: JobContext) -> None:
 
 
 async def remove_picture(job: RemovePicture, run: JobContext) -> None:
-    settings: Settings = run.parts["settings"]
-    objects: ObjectStore = run.parts["objects"]
+    settings: Settings = run.resources.settings
+    objects: ObjectStore = run.resources.objects
     bucket = settings.pantry_images_bucket
     path = path_in(job.url, bucket)
     if path is not None:
@@ -63,8 +63,8 @@ async def remove_picture(job: RemovePicture, run: JobContext) -> None:
 
 
 async def sweep_pictures(_job: SweepPictures, run: JobContext) -> None:
-    settings: Settings = run.parts["settings"]
-    objects: ObjectStore = run.parts["objects"]
+    settings: Settings = run.resources.settings
+    objects: ObjectStore = run.resources.objects
     bucket = settings.pantry_images_bucket
     found = await objects.paths(bucket, "")
     for start in range(0, len(found), AT_ONCE):

@@ -3,17 +3,16 @@
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Annotated
 from urllib.parse import unquote
 
-from freshly.chassis.dependencies import Injected, from_lifespan
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.jobs import JobQueue
+from freshly.chassis.resources import CurrentSettings
 from freshly.chassis.security.signed_urls import CurrentSignedUrls
 from freshly.domains.pantry.jobs import DrawPicture
 from freshly.domains.pantry.models import PantryItem
 from freshly.domains.pantry.schemas import PantryItemCreate
 from freshly.domains.pantry.service import PantryService
-from freshly.settings import Settings
 
 SIDE = 1024  # pixels
 LONGEST_SLUG = 40
@@ -26,7 +25,7 @@ class PicturedPantry:
     pantry: Injected[PantryService]
     jobs: Injected[JobQueue]
     links: CurrentSignedUrls
-    settings: Annotated[Settings, from_lifespan("settings")]
+    settings: CurrentSettings
 
     async def add(self, new: PantryItemCreate) -> PantryItem:
         item = await self.pantry.add(new)

@@ -9,8 +9,8 @@ SIDE = 96  # pixels
 
 
 async def make_small_avatar(job: MakeSmallAvatar, run: JobContext) -> None:
-    settings: Settings = run.parts["settings"]
-    objects: ObjectStore = run.parts["objects"]
+    settings: Settings = run.resources.settings
+    objects: ObjectStore = run.resources.objects
     bucket, small = settings.avatars_bucket, small_path(job.path)
     content = await objects.get(bucket, job.path)
     if content is None:  # there is another one by now

@@ -2,12 +2,11 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated
 
 from freshly.chassis.data.transactions import CurrentDatabase, Database
-from freshly.chassis.dependencies import from_lifespan
 from freshly.chassis.jobs import JobQueue
 from freshly.chassis.ports.object_storage import ObjectStore
+from freshly.chassis.resources import CurrentObjectStore, CurrentSettings
 from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.security.image_sanitizer import NotAPicture, Picture, TooManyPixels, rewritten
 from freshly.chassis.security.signed_urls import READ, WRITE, CurrentSignedUrls, CurrentUrlSigner
@@ -25,14 +24,11 @@ AVATAR_TYPES = ("image/jpeg", "image/png")
 AVATAR_SIDE = 1024  # pixels
 TIME_TO_UPLOAD = timedelta(minutes=10)
 
-CurrentObjects = Annotated[ObjectStore, from_lifespan("objects")]
-CurrentSettings = Annotated[Settings, from_lifespan("settings")]
-
 
 @dataclass
 class AvatarService:
     caller: CurrentCaller
-    objects: CurrentObjects
+    objects: CurrentObjectStore
     links: CurrentSignedUrls
     settings: CurrentSettings
     db: CurrentDatabase
@@ -61,7 +57,7 @@ class AvatarService:
 class FileService:
     """For whoever has the link: of a public bucket, whose names nobody guesses, or a signed one."""
 
-    objects: CurrentObjects
+    objects: CurrentObjectStore
     signer: CurrentUrlSigner
     settings: CurrentSettings
     db: CurrentDatabase

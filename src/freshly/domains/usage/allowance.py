@@ -7,16 +7,15 @@ from typing import Annotated, Any
 import anyio
 
 from freshly.chassis.data.transactions import CurrentDatabase, Session
-from freshly.chassis.dependencies import from_lifespan
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.observability.metrics import model_tokens
-from freshly.chassis.rate_limits.policy import Limiter, RateLimited, Verdict
+from freshly.chassis.rate_limits.policy import Limiter, RateLimited, RateLimitResult
 from freshly.chassis.rate_limits.windows import DAY, Window
+from freshly.chassis.resources import CurrentSettings, Resources, resource
 from freshly.chassis.security.caller import CurrentCaller
 from freshly.domains.families.access import CurrentAccess, Owner
 from freshly.domains.usage.repository import UsageRepository
 from freshly.domains.usage.schemas import FamilyTokensRead, TokensRead, UsageRead
-from freshly.settings import Settings
 
 logger = get_logger(__name__)
 
@@ -48,8 +47,8 @@ class Allowance:
     caller: CurrentCaller
     access: CurrentAccess
     db: CurrentDatabase
-    settings: Annotated[Settings, from_lifespan("settings")]
-    limiter: Annotated[Limiter, from_lifespan("limiter")]  # its clock
+    settings: CurrentSettings
+    limiter: Annotated[Limiter, resource(Resources.limiter)]  # its clock
 
     async def reserve(self, tokens: int) -> UsageCharge:
         """Charges as much as a call may take. Raises RateLimited.
@@ -106,11 +105,11 @@ class Allowance:
             payers.append((self.access.owner(family), self.settings.chat_tokens_per_family))
         return payers
 
-    def _refusal(self, owner: Owner, limit: int) -> Verdict:
+    def _refusal(self, owner: Owner, limit: int) -> RateLimitResult:
         group = "chat-tokens" if owner.family_id is None else "chat-tokens-family"
         window = Window(limit, DAY)
         resets_in = window.ends_in(self.limiter.clock())
-        return Verdict(group, self.caller.tier, "", window, 0, resets_in, allowed=False)
+        return RateLimitResult(group, self.caller.tier, "", window, 0, resets_in, allowed=False)
 
     def day(self) -> date:
         return datetime.fromtimestamp(self.limiter.clock(), UTC).date()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from freshly.chassis.data.transactions import DbSession
-from freshly.chassis.dependencies import Injected, from_lifespan
+from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import AppError
 from freshly.chassis.ports.llm import (
     BYTES_PER_TOKEN,
@@ -19,11 +19,11 @@ from freshly.chassis.ports.llm import (
     kind_of,
     tokens_in,
 )
+from freshly.chassis.resources import CurrentSettings, Resources, resource
 from freshly.domains.families.access import Owner
 from freshly.domains.usage.allowance import Allowance, UsageCharge
 from freshly.domains.usage.repository import UsageRepository
 from freshly.domains.usage.schemas import UsageRead
-from freshly.settings import Settings
 
 AROUND_A_MESSAGE = 8  # tokens
 PICTURE = 1_200  # tokens of one that is sent; gpt-4o counts 1105 for the largest
@@ -33,9 +33,9 @@ DRAWING = {"standard": 4_000, "hd": 8_000}
 
 @dataclass
 class Assistant:
-    model: Annotated[LanguageModel, from_lifespan("model")]
+    model: Annotated[LanguageModel, resource(Resources.llm)]
     allowance: Injected[Allowance]
-    settings: Annotated[Settings, from_lifespan("settings")]
+    settings: CurrentSettings
 
     def check(self, kind: Kind = "text") -> None:
         """Raises what is known before a call is prepared: no model, or none that answers."""
@@ -120,7 +120,7 @@ class PictureAllowance:
 
     allowance: Injected[Allowance]
     usage: Injected[UsageRepository]
-    settings: Annotated[Settings, from_lifespan("settings")]
+    settings: CurrentSettings
 
     async def take(self, owner: Owner) -> bool:
         """Whether there is one left today. It is taken, whatever becomes of it."""

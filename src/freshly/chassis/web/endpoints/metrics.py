@@ -15,8 +15,6 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from freshly.chassis.cache.store import Cache
-from freshly.chassis.data.admission import AdmissionControl
 from freshly.chassis.data.transactions import Database
 from freshly.chassis.errors import AppError, NotFound, problems
 from freshly.chassis.jobs.admin import load_of
@@ -40,12 +38,11 @@ COUNTS_WITHIN = 2  # seconds
 async def read_metrics(request: Request) -> Response:
     if not _is_near(request.client.host if request.client else ""):
         raise NotFound
-    admission: AdmissionControl = request.state.admission
+    db: Database = request.state.resources.db
     for state in ("taken", "waiting", "capacity"):
-        connections.labels(state).set(getattr(admission, state))
-    answer_cache: Cache = request.state.db.cache
-    kept.set(answer_cache.size)
-    numbers = generate_latest(_collected()) + await _numbers_of_jobs(request.state.db)
+        connections.labels(state).set(getattr(db.admission, state))
+    kept.set(db.cache.size)
+    numbers = generate_latest(_collected()) + await _numbers_of_jobs(db)
     return Response(numbers, media_type=CONTENT_TYPE_LATEST)
 
 

@@ -45,7 +45,7 @@ class Ready(BaseModel):
 
 @router.get("/", summary="What this is")
 async def welcome(request: Request) -> Welcome:
-    settings: Settings = request.state.settings
+    settings: Settings = request.state.resources.settings
     return Welcome(
         message=f"Welcome to {settings.app_name}",
         version=request.app.version,
@@ -57,7 +57,7 @@ async def welcome(request: Request) -> Welcome:
 
 @router.get("/health", summary="The process answers")
 async def health(request: Request) -> Health:
-    settings: Settings = request.state.settings
+    settings: Settings = request.state.resources.settings
     return Health(status="healthy", app=settings.app_name, env=settings.app_env)
 
 
@@ -76,7 +76,7 @@ async def ready(request: Request, db: CurrentDatabase) -> object:
         return not_ready()
     admission = db.admission
     pool = Pool(taken=admission.taken, waiting=admission.waiting, capacity=admission.capacity)
-    redis = request.state.shared.state()
+    redis = request.state.resources.redis_state()
     return Ready(status="ready", database="connected", redis=redis, pool=pool)
 
 
