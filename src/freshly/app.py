@@ -14,7 +14,7 @@ from freshly import __version__
 from freshly.chassis.errors import install_error_handlers
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.web import openapi
-from freshly.chassis.web.endpoints import jobs, metrics, system
+from freshly.chassis.web.endpoints import jobs, system
 from freshly.chassis.web.middleware import wrap
 from freshly.chassis.web.preconditions import link_resources
 from freshly.chassis.web.routing import BySection, add_routes
@@ -40,7 +40,7 @@ def _routes() -> Sequence[BaseRoute]:
         redoc_url=None,
         generate_unique_id_function=openapi.operation_id,
     )
-    for router in (system.router, metrics.router, openapi.router, *public_routers()):
+    for router in (system.router, openapi.router, *public_routers()):
         add_routes(built.router, router)
     for router in (*signed_in_routers(), jobs.router):
         add_routes(built.router, router, signed_in=True)

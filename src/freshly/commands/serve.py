@@ -17,7 +17,7 @@ from freshly.chassis.web.coalescing_protocol import CoalescingProtocol
 from freshly.commands.migrate import migrate
 from freshly.settings import Settings, load
 from freshly.wiring.rate_limits import groups
-from freshly.wiring.shared_state import warn_if_apart
+from freshly.wiring.resources import warn_if_apart
 
 GRACE = 25  # seconds that requests have to finish when the server is told to stop
 # Until a worker is taken for stuck; a new one that is not ready then, as on a machine that has

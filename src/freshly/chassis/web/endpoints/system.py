@@ -1,14 +1,23 @@
 """Is the process alive, and can it do its work?"""
 
 import asyncio
+import os
+from collections.abc import Iterable
+from ipaddress import ip_address
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from pydantic import BaseModel
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
-from freshly.chassis.data.transactions import CurrentDatabase
-from freshly.chassis.errors import Problem, problem
+from freshly.chassis.data.transactions import CurrentDatabase, Database
+from freshly.chassis.errors import AppError, NotFound, Problem, problem, problems
+from freshly.chassis.jobs.admin import load_of
 from freshly.chassis.observability.logging import get_logger
+from freshly.chassis.observability.metrics import connections, kept, registry
 from freshly.settings import Settings
 
 logger = get_logger(__name__)
@@ -84,3 +93,76 @@ def not_ready() -> object:
     detail = "The database does not answer"
     members = {"database": "disconnected", "status": "not_ready"}
     return problem(503, "not_ready", detail, headers={"Retry-After": "2"}, members=members)
+
+
+COUNTS_WITHIN = 2  # seconds
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"content": {CONTENT_TYPE_LATEST: {}}, "description": "Prometheus' text format"},
+        **problems(NotFound),
+    },
+    summary="Numbers for Prometheus (from private networks only)",
+)
+async def read_metrics(request: Request) -> Response:
+    if not _is_near(request.client.host if request.client else ""):
+        raise NotFound
+    db: Database = request.state.resources.db
+    for state in ("taken", "waiting", "capacity"):
+        connections.labels(state).set(getattr(db.admission, state))
+    kept.set(db.cache.size)
+    numbers = generate_latest(_collected()) + await _numbers_of_jobs(db)
+    return Response(numbers, media_type=CONTENT_TYPE_LATEST)
+
+
+async def _numbers_of_jobs(db: Database) -> bytes:
+    """Those of all processes, asked of the database; without it the other numbers come alone."""
+    try:
+        async with asyncio.timeout(COUNTS_WITHIN), db.read() as session:
+            load = await load_of(session)
+    except (SQLAlchemyError, OSError, AppError) as error:
+        logger.warning("jobs not counted", error=repr(error))
+        return b""
+    depth = GaugeMetricFamily(
+        "freshly_jobs", "Jobs that are not done, by kind and state", labels=("kind", "state")
+    )
+    for (kind, state), number in load.depth.items():
+        depth.add_metric((kind, state), number)
+    lag = "How long the job that is due longest has waited to be taken"
+    found = CollectorRegistry()
+    found.register(
+        _Found(
+            depth,
+            GaugeMetricFamily("freshly_jobs_lag_seconds", lag, value=load.lag),
+            GaugeMetricFamily("freshly_job_workers", "Processes that run jobs", load.workers),
+        )
+    )
+    return generate_latest(found)
+
+
+class _Found(Collector):
+    """Numbers as they were found now; no process keeps them."""
+
+    def __init__(self, *numbers: Metric) -> None:
+        self.numbers = numbers
+
+    def collect(self) -> Iterable[Metric]:
+        return self.numbers
+
+
+def _collected() -> CollectorRegistry:
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return registry
+    together = CollectorRegistry()
+    multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+    return together
+
+
+def _is_near(host: str) -> bool:
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return False
