@@ -33,6 +33,7 @@ from bench.consistency import Verdict, check_consistency, neighbours
 from bench.floor import captured, floor
 from bench.household import HOT, PAGED, Household, asking, cold_paths, seeded, traffic
 from bench.load import Outcome, many_users, play, request, run_load
+from bench.page import write_page
 from bench.profiling import profile
 from bench.report import Row, draw, show
 from bench.servers import SECRET, Server, bare, freshly
@@ -128,6 +129,8 @@ def main() -> int:
     }
     (RESULTS / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
     draw(rows, RESULTS / "bench.png")
+    if not options.quick and not options.only:
+        write_page(result)
     console.print(f"written: {RESULTS / 'bench.json'}, {RESULTS / 'bench.png'}")
     return 0 if all(row.is_met for row in rows) else 1
 

@@ -17,9 +17,9 @@ from faults.load import LOST_CONNECTION, UNAVAILABLE, Load, Sample
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "faults" / "results" / "faults.json"
-PAGE = ROOT / "docs" / "RELIABILITY.md"
+PAGE = ROOT / "docs" / "reports" / "faults.md"
 COLUMNS = ("name", "tried", "lost", "degraded", "measured", "verdict", "at")
-BEGIN, END = "<!-- what ./run faults wrote -->", "<!-- until here -->"
+BEGIN, END = "<!-- written by ./run faults -->", "<!-- end -->"
 
 
 @dataclass
