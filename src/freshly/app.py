@@ -15,9 +15,9 @@ from freshly.chassis.errors import install_error_handlers
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.web import openapi
 from freshly.chassis.web.endpoints import jobs, system
-from freshly.chassis.web.middleware import wrap
+from freshly.chassis.web.middleware import add_middleware
 from freshly.chassis.web.preconditions import link_resources
-from freshly.chassis.web.routing import BySection, add_routes
+from freshly.chassis.web.routing import SectionRouter, add_routes
 from freshly.examples import EXAMPLES
 from freshly.settings import Settings
 from freshly.wiring.jobs import worker
@@ -72,8 +72,8 @@ def create_app(settings: Settings, shutdown: GracefulShutdown | None = None) -> 
         routes=list(_routes()),
         telemetry=TELEMETRY,
     )
-    app.router.middleware_stack = BySection(app.routes, app.router.app)
+    app.router.middleware_stack = SectionRouter(app.routes, app.router.app)
     openapi.describe(app, tags(), EXAMPLES)
     install_error_handlers(app)
-    wrap(app, settings, group_of)
+    add_middleware(app, settings, group_of)
     return app

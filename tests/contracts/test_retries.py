@@ -193,7 +193,7 @@ async def test_a_model_that_failed_is_asked_again(alice, model):
 async def test_a_claim_whose_holder_died_is_waited_for_and_then_taken_over(
     alice, model, db, monkeypatch
 ):
-    monkeypatch.setattr("freshly.chassis.web.idempotency.WAITS_FOR", 0.2)
+    monkeypatch.setattr("freshly.chassis.web.idempotency.MAX_WAIT", 0.2)
     body = {"message": "Hi"}
     await alice.post("/chat", body, headers=keyed("a"))
     async with db.write() as session:

@@ -26,7 +26,7 @@ from bench.consistency import check_consistency, neighbours
 from bench.servers import LIMITS, freshly
 from faults.proxy import proxy
 from freshly.chassis.cache.redis_versions import CHANGING
-from freshly.chassis.redis.client import REST
+from freshly.chassis.redis.client import RETRY_INTERVAL
 from tests.conftest import client_of, running, settings_for
 from tests.support.api import Kitchen, Person
 from tests.support.servers import redis_alone
@@ -252,7 +252,7 @@ async def test_redis_may_come_after_the_start(shared, redis_of_ones_own):
             alice = Person(client, made["alice"].user, made["alice"].tokens)
             assert (await alice.get("/families")).status_code == 200
         go_on()
-        await asyncio.sleep(3 * REST)
+        await asyncio.sleep(3 * RETRY_INTERVAL)
         for client in replicas.clients:
             alice = Person(client, made["alice"].user, made["alice"].tokens)
             assert (await alice.get("/families")).status_code == 200
@@ -295,7 +295,7 @@ async def test_without_redis_everything_works_and_nothing_old_is_told(shared, re
             assert again.status_code == 401
 
         go_on()
-        await asyncio.sleep(3 * REST)
+        await asyncio.sleep(3 * RETRY_INTERVAL)
         for person in alice:
             assert float((await person.read(path))[0]["quantity"]) == expected
         ready = [(await client.get("/ready")).json()["redis"] for client in replicas.clients]

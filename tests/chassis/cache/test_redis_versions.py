@@ -26,7 +26,7 @@ async def test_a_change_is_told_over_what_somebody_else_has_written(redis_url):
 
 
 async def test_what_redis_did_not_hear_is_said_until_it_does(redis_url, monkeypatch):
-    monkeypatch.setattr("freshly.chassis.cache.redis_versions.REST", 0.01)
+    monkeypatch.setattr("freshly.chassis.cache.redis_versions.RETRY_INTERVAL", 0.01)
     made, links = caches(2, redis_url)
     writer, reader = (cache.versions for cache in made)
     before = await reader.of(["tag"])
@@ -145,7 +145,7 @@ async def test_who_asks_a_redis_that_has_failed_does_not_wait_for_its_answer(
 
 
 async def test_while_redis_is_being_told_nothing_is_kept(redis_url, monkeypatch):
-    monkeypatch.setattr("freshly.chassis.cache.redis_versions.REST", 0.01)
+    monkeypatch.setattr("freshly.chassis.cache.redis_versions.RETRY_INTERVAL", 0.01)
     (cache, *_), links = caches(1, redis_url)
     versions, ask = cache.versions, links[0].execute
     calls, telling, told = iter(range(1000)), asyncio.Event(), asyncio.Event()

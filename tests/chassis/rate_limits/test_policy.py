@@ -13,7 +13,7 @@ from freshly.chassis.rate_limits.counters import MemoryCounters
 from freshly.chassis.rate_limits.policy import Group, Limiter
 from freshly.chassis.rate_limits.redis_counters import RedisCounters
 from freshly.chassis.rate_limits.windows import windows
-from freshly.chassis.redis.client import LONGEST_CALL, CommandBatcher, RedisClient
+from freshly.chassis.redis.client import CALL_TIMEOUT, CommandBatcher, RedisClient
 from freshly.chassis.web.rate_limiting import client_address
 from freshly.settings import BadSettings
 from freshly.wiring.rate_limits import EXACT, PARTS, group_of, groups
@@ -356,7 +356,7 @@ async def test_nobody_waits_again_for_a_redis_that_has_just_failed(redis_url, cl
     await link.close()
 
     assert left == [2, 1, 0]  # counted by this process alone
-    assert took < 2 * 2 * LONGEST_CALL
+    assert took < 2 * 2 * CALL_TIMEOUT
 
 
 async def test_it_is_exact_over_processes(redis_url, clock):

@@ -57,10 +57,10 @@ async def test_an_answer_ends_a_row_of_failures(network, link):
 async def test_when_it_is_gone_nobody_waits_any_longer(network, link, monkeypatch):
     network.become("swallow")
     await fails(link)
-    monkeypatch.setattr("freshly.chassis.redis.client.LONGEST_CALL", 60)
+    monkeypatch.setattr("freshly.chassis.redis.client.CALL_TIMEOUT", 60)
     patient = asyncio.create_task(fails(link))
     await until(lambda: link._calls)  # noqa: SLF001 - has begun
-    monkeypatch.setattr("freshly.chassis.redis.client.LONGEST_CALL", 0.1)
+    monkeypatch.setattr("freshly.chassis.redis.client.CALL_TIMEOUT", 0.1)
     await asyncio.sleep(0.1)  # else it would be the same failure
 
     await fails(link)

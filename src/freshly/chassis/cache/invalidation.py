@@ -1,8 +1,8 @@
-"""Which cached answers a change makes stale: derived from the rows that change, not remembered.
+"""Cache invalidation: the tags of each change are derived from the rows that change.
 
-A model says in `__stale__` whose answers show its rows. From that, and from the foreign keys, a
-session finds out by itself what each flush, each bulk statement, and each cascade of the database
-makes stale; `unit_of_work` tells the cache when it commits.
+A model declares in `__cache_tags__` whose cached responses show its rows. From that and from the
+foreign keys, the session collects the tags of each flush, each bulk statement and each cascade of
+the database. The transaction gives them to the cache when it commits.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,12 +13,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, event, inspect, or_, select
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, ORMExecuteState, Session
 
-STALE = "stale_tags"
+COLLECTED = "invalidated_tags"  # the key in `session.info`
 
 
 @dataclass(frozen=True)
 class CacheTopic:
-    """A kind of answer, such as what is in a pantry. With an owner it makes a tag."""
+    """A kind of cached response, such as the list of a pantry. With an owner it makes a tag."""
 
     name: str
 
@@ -43,9 +43,10 @@ def _tags_of_each(topic: CacheTopic, owners: tuple[str, ...]) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class InvalidatesFor:
-    """Answers on a topic show a row: those of the family and of the person that columns name.
+    """The responses that show a row: on a topic, for the family and the user in these columns.
 
-    `through` is a foreign key instead: answers show the row with the one that it refers to.
+    `through` names a foreign key instead: the row is shown with the row that it refers to, so it
+    invalidates what that row invalidates.
     """
 
     topic: CacheTopic | None = None
@@ -66,27 +67,27 @@ class InvalidatesFor:
 
 
 def invalidated_tags(session: Session) -> set[str]:
-    """What the work of this session has made stale so far."""
-    found: set[str] = session.info.setdefault(STALE, set())
+    """Return the tags that this session has changed so far."""
+    found: set[str] = session.info.setdefault(COLLECTED, set())
     return found
 
 
 @event.listens_for(Session, "before_flush")
-def _note_rows(session: Session, _context: Any, _instances: Any) -> None:
+def _collect_from_rows(session: Session, _context: Any, _instances: Any) -> None:
     tags = invalidated_tags(session)
     with session.no_autoflush:
         for row in (*session.new, *session.dirty, *session.deleted):
             model = type(row)
-            for shows in model.__cache_tags__:
-                tags.update(_tags_of_row(session, row, shows))
+            for rule in model.__cache_tags__:
+                tags.update(_tags_of_row(session, row, rule))
             if row in session.deleted or (
                 row not in session.new and model.__cached_with_referrers__
             ):
-                tags.update(_tags_of_referring(session, model, _is(row), frozenset()))
+                tags.update(_tags_of_referring(session, model, _identity(row), frozenset()))
 
 
 @event.listens_for(Session, "do_orm_execute")
-def _note_bulk(state: ORMExecuteState) -> None:
+def _collect_from_bulk(state: ORMExecuteState) -> None:
     if not (state.is_update or state.is_delete) or state.bind_mapper is None:
         return
     model: Any = state.bind_mapper.class_
@@ -97,66 +98,66 @@ def _note_bulk(state: ORMExecuteState) -> None:
         tags.update(_tags_of_referring(state.session, model, where, frozenset()))
 
 
-def _is(row: Any) -> ColumnElement[bool]:
+def _identity(row: Any) -> ColumnElement[bool]:
     identity = zip(inspect(row).mapper.primary_key, inspect(row).identity, strict=True)
     return and_(*(column == value for column, value in identity))
 
 
-def _tags_of_row(session: Session, row: Any, shows: InvalidatesFor) -> Iterable[str]:
-    """By the old and the new owner."""
-    if shows.through:
-        parent_model, key = _parent(type(row), shows.through)
+def _tags_of_row(session: Session, row: Any, rule: InvalidatesFor) -> Iterable[str]:
+    """Return the tags of the old and of the new owner."""
+    if rule.through:
+        parent_model, key = _parent(type(row), rule.through)
         tags: set[str] = set()
-        for parent in _values(row, shows.through):
+        for parent in _values(row, rule.through):
             known = session.identity_map.get(session.identity_key(parent_model, parent))
-            for parent_shows in parent_model.__cache_tags__:
+            for parent_rule in parent_model.__cache_tags__:
                 if known is not None:
-                    tags.update(_tags_of_row(session, known, parent_shows))
+                    tags.update(_tags_of_row(session, known, parent_rule))
                 else:
                     tags.update(_tags_where(session, parent_model, key == parent))
         return tags
-    families = _values(row, shows.family) if shows.family else ()
-    people = _values(row, shows.person) if shows.person else ()
+    families = _values(row, rule.family) if rule.family else ()
+    people = _values(row, rule.person) if rule.person else ()
     return {
-        *(tag for family in families for tag in shows.tags(family, None)),
-        *(tag for person in people for tag in shows.tags(None, person)),
+        *(tag for family in families for tag in rule.tags(family, None)),
+        *(tag for person in people for tag in rule.tags(None, person)),
     }
 
 
 def _values(row: Any, name: str) -> Sequence[int]:
-    """What the column is, and what it was before an unsaved change."""
+    """Return the value of the column, and its value before an unsaved change."""
     history = inspect(row).attrs[name].history
     return [value for value in (*history.sum(),) if value is not None]
 
 
 def _tags_where(session: Session, model: Any, where: ColumnElement[bool] | None) -> set[str]:
     tags: set[str] = set()
-    for shows in model.__cache_tags__:
-        if shows.through:
-            parent_model, key = _parent(model, shows.through)
-            ids = _filtered(select(getattr(model, shows.through)), where)
+    for rule in model.__cache_tags__:
+        if rule.through:
+            parent_model, key = _parent(model, rule.through)
+            ids = _filtered(select(getattr(model, rule.through)), where)
             tags |= _tags_where(session, parent_model, key.in_(ids))
             continue
-        columns = [getattr(model, name) for name in shows.columns]
+        columns = [getattr(model, name) for name in rule.columns]
         for row in session.execute(_filtered(select(*columns), where).distinct()):
-            values = dict(zip(shows.columns, row, strict=True))
-            tags.update(shows.tags(values.get(shows.family or ""), values.get(shows.person or "")))
+            values = dict(zip(rule.columns, row, strict=True))
+            tags.update(rule.tags(values.get(rule.family or ""), values.get(rule.person or "")))
     return tags
 
 
 def _tags_of_referring(
     session: Session, model: Any, where: ColumnElement[bool] | None, seen: frozenset[Any]
 ) -> set[str]:
-    """Of the rows that go, or change, with those."""
+    """Return the tags of rows that refer to those: the database deletes them, or they show them."""
     tags: set[str] = set()
     if not referring(model):
         return tags
     [own_key] = model.__mapper__.primary_key
     ids = _filtered(select(own_key), where)
-    for child, columns, goes in referring(model):
+    for child, columns, cascades in referring(model):
         with_them = or_(*(column.in_(ids) for column in columns))
         tags |= _tags_where(session, child, with_them)
-        if goes and child not in seen:
+        if cascades and child not in seen:
             tags |= _tags_of_referring(session, child, with_them, seen | {model})
     return tags
 
@@ -170,35 +171,38 @@ Referring = tuple[Any, tuple[InstrumentedAttribute[Any], ...], bool]
 
 @cache
 def referring(model: Any) -> Sequence[Referring]:
-    """The models that refer to this one and matter to the cache: by which columns, and whether
-    their rows go with it (ON DELETE CASCADE) or stay."""
+    """Return the models that refer to this one and matter to the cache.
+
+    Each comes with the columns that refer, and whether its rows are deleted too
+    (ON DELETE CASCADE).
+    """
     return [found for found in _all_referring(model) if _matters(found, frozenset({model}))]
 
 
 def _all_referring(model: Any) -> Iterator[Referring]:
     for mapper in model.registry.mappers:
-        for goes in (True, False):
+        for cascades in (True, False):
             columns = tuple(
                 getattr(mapper.class_, mapper.get_property_by_column(column).key)
                 for column in mapper.local_table.columns
                 for key in column.foreign_keys
-                if key.column.table is model.__table__ and (key.ondelete == "CASCADE") is goes
+                if key.column.table is model.__table__ and (key.ondelete == "CASCADE") is cascades
             )
             if columns:
-                yield mapper.class_, columns, goes
+                yield mapper.class_, columns, cascades
 
 
-def _matters(found: Referring, seen: frozenset[Any]) -> bool:
-    child, _, goes = found
+def _matters(reference: Referring, seen: frozenset[Any]) -> bool:
+    child, _, cascades = reference
     if child.__cache_tags__:
         return True
-    if not goes or child in seen or len(child.__mapper__.primary_key) != 1:
+    if not cascades or child in seen or len(child.__mapper__.primary_key) != 1:
         return False
     return any(_matters(further, seen | {child}) for further in _all_referring(child))
 
 
 def _parent(model: type[DeclarativeBase], column: str) -> tuple[Any, InstrumentedAttribute[Any]]:
-    """The model that a foreign key of this one refers to, and the key's other end."""
+    """Return the model that the foreign key refers to, and the column at its other end."""
     [key] = model.__mapper__.columns[column].foreign_keys
     for mapper in model.registry.mappers:
         if mapper.local_table is key.column.table:

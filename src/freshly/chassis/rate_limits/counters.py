@@ -1,53 +1,54 @@
-"""Counters of calls in one process."""
+"""Counters of calls."""
 
 from collections import Counter
 from collections.abc import Callable
 from time import time
 from typing import Protocol
 
-from freshly.chassis.rate_limits.windows import DAY, HOUR, _ends, _window
+from freshly.chassis.rate_limits.windows import DAY, HOUR, end_of, window_of
 
 
 class Counters(Protocol):
-    """Where calls are counted."""
-
     async def increment(self, key: str, expiry: int) -> int:
-        """One more; gives how many there are now. The key may be forgotten after `expiry` s."""
+        """Add one and return the new count. The key may be forgotten after `expiry` seconds."""
 
     async def get(self, key: str) -> int: ...
 
 
 class MemoryCounters:
-    """Of one process. The library's own goes through all of its keys at every call."""
+    """Counters of one process.
+
+    The counters of the `limits` library go through all of their keys at each call.
+    """
 
     def __init__(self, clock: Callable[[], float] = time) -> None:
         self._clock = clock
-        self._short: Counter[str] = Counter()  # of windows that last an hour at most
+        self._short: Counter[str] = Counter()  # windows of at most an hour
         self._long: Counter[str] = Counter()
-        self._swept = clock()
+        self._swept_at = clock()
 
     async def increment(self, key: str, expiry: int) -> int:
         del expiry  # the key names its window
         self._sweep()
-        counts = self._of(key)
+        counts = self._counts_for(key)
         counts[key] += 1
         return counts[key]
 
     async def get(self, key: str) -> int:
-        return self._of(key)[key]
+        return self._counts_for(key)[key]
 
     def __len__(self) -> int:
         return len(self._short) + len(self._long)
 
-    def _of(self, key: str) -> Counter[str]:
-        seconds, _ = _window(key)
+    def _counts_for(self, key: str) -> Counter[str]:
+        seconds, _ = window_of(key)
         return self._short if seconds <= HOUR else self._long
 
     def _sweep(self) -> None:
-        """Keys name their window, so none is read after it: they are only in the way."""
+        """Drop the keys of windows that have ended, once an hour and once a day."""
         now = self._clock()
-        if int(now // HOUR) != int(self._swept // HOUR):
-            self._short = Counter({k: n for k, n in self._short.items() if _ends(k) > now})
-        if int(now // DAY) != int(self._swept // DAY):
-            self._long = Counter({k: n for k, n in self._long.items() if _ends(k) > now})
-        self._swept = now
+        if int(now // HOUR) != int(self._swept_at // HOUR):
+            self._short = Counter({k: n for k, n in self._short.items() if end_of(k) > now})
+        if int(now // DAY) != int(self._swept_at // DAY):
+            self._long = Counter({k: n for k, n in self._long.items() if end_of(k) > now})
+        self._swept_at = now

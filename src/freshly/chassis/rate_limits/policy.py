@@ -1,8 +1,4 @@
-"""How often who may call what: fixed windows of the UTC clock, counted over all processes.
-
-A window begins and ends with the clock (a minute at :00, a day at midnight UTC), so every process
-knows by itself when the next one begins, and a refused call prolongs nothing.
-"""
+"""Rate limits: how many calls each group of routes allows, counted over all processes."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +9,7 @@ from typing import Literal
 from freshly.chassis.errors import AppError
 from freshly.chassis.observability.metrics import refusals
 from freshly.chassis.rate_limits.counters import Counters
-from freshly.chassis.rate_limits.windows import Window, _key, windows
+from freshly.chassis.rate_limits.windows import Window, counter_key, windows
 from freshly.settings import BadSettings
 
 Per = Literal["user", "address"]
@@ -37,22 +33,23 @@ class Group:
 
 @dataclass(frozen=True)
 class RateLimitResult:
-    """What a call met: its tightest window, or the one that refused it."""
+    """The result of counting a call, for its tightest window or for the one that refused it."""
 
     group: str
     tier: str
     policy: str
     window: Window
     remaining: int
-    resets_in: float
+    resets_in: float  # seconds
     allowed: bool = True
 
     @property
     def retry_after(self) -> int:
+        """Whole seconds after which a refused call succeeds."""
         return math.ceil(self.resets_in)
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """Of draft-ietf-httpapi-ratelimit-headers."""
+        """Return the headers of draft-ietf-httpapi-ratelimit-headers."""
         name = f'"{self.group}-{self.window.kind}"'
         return [
             (b"ratelimit-policy", self.policy.encode()),
@@ -60,6 +57,7 @@ class RateLimitResult:
         ]
 
     def refusal(self) -> dict[str, object]:
+        """Return the object that the existing app reads from a 429."""
         return {
             "error": "Rate limit exceeded",
             "route_group": self.group,
@@ -74,10 +72,10 @@ class RateLimitResult:
 class RateLimited(AppError):
     status, code, detail = 429, "rate_limit_exceeded", "Rate limit exceeded"
 
-    def __init__(self, verdict: RateLimitResult) -> None:
+    def __init__(self, result: RateLimitResult) -> None:
         super().__init__()
-        self.headers = {"Retry-After": str(verdict.retry_after)}
-        self.members = {"error": verdict.refusal()}
+        self.headers = {"Retry-After": str(result.retry_after)}
+        self.members = {"error": result.refusal()}
 
 
 @dataclass
@@ -87,18 +85,21 @@ class Limiter:
     clock: Callable[[], float] = time
 
     def __post_init__(self) -> None:
-        self._windows: dict[tuple[str, str], tuple[tuple[Window, ...], str]] = {}
+        self._parsed: dict[tuple[str, str], tuple[tuple[Window, ...], str]] = {}
 
     async def hit(self, name: str, tier: str, subjects: Sequence[str]) -> RateLimitResult:
-        """Counts a call. What a shorter window refuses is not counted in a longer one."""
-        limits, policy = self._parsed(name, self.groups[name].of_tier(tier))
+        """Count a call, from the shortest window to the longest.
+
+        A call that a window refuses is not counted in the longer windows.
+        """
+        limits, policy = self._parse(name, self.groups[name].of_tier(tier))
         now = self.clock()
         tightest: RateLimitResult | None = None
         for window in limits:
             expiry = math.ceil(window.ends_in(now)) + 1
             for subject in subjects:
-                count = await self.counts.increment(_key(name, subject, window, now), expiry)
-                left = window.amount - count
+                key = counter_key(name, subject, window, now)
+                left = window.amount - await self.counts.increment(key, expiry)
                 if tightest is None or left < tightest.remaining:
                     tightest = RateLimitResult(
                         name, tier, policy, window, max(left, 0), window.ends_in(now)
@@ -110,46 +111,49 @@ class Limiter:
 
     async def _refused(
         self,
-        verdict: RateLimitResult,
+        result: RateLimitResult,
         limits: Sequence[Window],
         subjects: Sequence[str],
         now: float,
     ) -> RateLimitResult:
-        """Waiting must help: until the last of the windows ends that would refuse the call."""
-        refusals.labels(verdict.group).inc()
-        worst = verdict.window
+        """Return the refusal with the time after which a call succeeds.
+
+        That is the end of the last window that would refuse it.
+        """
+        refusals.labels(result.group).inc()
+        last = result.window
         for window in limits:
             for subject in subjects:
-                used = await self.counts.get(_key(verdict.group, subject, window, now))
-                if used >= window.amount and window.ends_in(now) > worst.ends_in(now):
-                    worst = window
+                used = await self.counts.get(counter_key(result.group, subject, window, now))
+                if used >= window.amount and window.ends_in(now) > last.ends_in(now):
+                    last = window
         return RateLimitResult(
-            verdict.group, verdict.tier, verdict.policy, worst, 0, worst.ends_in(now), allowed=False
+            result.group, result.tier, result.policy, last, 0, last.ends_in(now), allowed=False
         )
 
-    def _parsed(self, name: str, limits: str) -> tuple[tuple[Window, ...], str]:
-        known = self._windows.get((name, limits))
+    def _parse(self, name: str, limits: str) -> tuple[tuple[Window, ...], str]:
+        known = self._parsed.get((name, limits))
         if known is None:
             parsed = windows(limits)
             policy = ", ".join(
-                f'"{name}-{one.kind}";q={one.amount};w={one.seconds}' for one in parsed
+                f'"{name}-{window.kind}";q={window.amount};w={window.seconds}' for window in parsed
             )
-            known = self._windows[name, limits] = parsed, policy
+            known = self._parsed[name, limits] = parsed, policy
         return known
 
 
 def with_overrides(
     groups: Sequence[Group], overrides: Mapping[str, Mapping[str, str]]
 ) -> dict[str, Group]:
-    """By name. Raises BadSettings for a group or a limit that means nothing."""
-    named = {group.name: group for group in groups}
+    """Return the groups by name, with overrides. Raises BadSettings for what cannot be read."""
+    by_name = {group.name: group for group in groups}
     for name, limits in overrides.items():
-        if name not in named:
-            known = ", ".join(sorted(named))
-            raise BadSettings(f"RATE_LIMIT_OVERRIDES: there is no group {name}: give {known}")
-        group = named[name]
-        named[name] = Group(name, {**group.limits, **limits}, group.per)
-    for group in named.values():
+        if name not in by_name:
+            known = ", ".join(sorted(by_name))
+            raise BadSettings(f"RATE_LIMIT_OVERRIDES: there is no group {name}. Groups: {known}")
+        group = by_name[name]
+        by_name[name] = Group(name, {**group.limits, **limits}, group.per)
+    for group in by_name.values():
         for tier, text in group.limits.items():
             try:
                 windows(text)
@@ -158,4 +162,4 @@ def with_overrides(
                     f"RATE_LIMIT_OVERRIDES: {group.name}, {tier}: {text!r} is not a limit such as"
                     " 10/minute;50/day"
                 ) from error
-    return named
+    return by_name

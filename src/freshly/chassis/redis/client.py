@@ -1,8 +1,8 @@
-"""Redis: where several processes agree on what is current, share what is kept, and count.
+"""The Redis client, with a circuit breaker and batching.
 
-It is optional and may go at any time. A call waits a tenth of a second at most; when it has failed
-a few times, nobody asks any more, until it has answered a ping that no request waits for. Nothing
-here raises: without Redis every read is a miss, and calls are counted by each process for itself.
+Redis is optional and may be gone at any time. A call waits at most 0.1 s. After two failures in a
+row the circuit breaker opens: no request waits for Redis, until it has answered a ping in the
+background. Without Redis every cache read is a miss, and each process counts calls by itself.
 """
 
 import asyncio
@@ -23,61 +23,62 @@ from freshly.chassis.resilience.awake_timeout import AwakeTimeout
 logger = get_logger(__name__)
 
 Result = TypeVar("Result")
-LONGEST_CALL = 0.1  # seconds
-FAILURES = 2  # in a row, until nobody asks any more
-SUSPICIOUS = 0.02  # seconds that an answer is out, until readers do without it
-REST = 0.5  # seconds between two looks for whether it is back
-CONNECTIONS = 8  # of each process; who finds none free waits for that without blaming Redis
-LARGEST_BATCH = 200  # commands
+CALL_TIMEOUT = 0.1  # seconds
+MAX_FAILURES = 2  # in a row, until the circuit breaker opens
+LATE_AFTER = 0.02  # seconds after which readers no longer wait for a batch
+RETRY_INTERVAL = 0.5  # seconds between two pings while Redis is away
+# Connections of each process. A wait for a free one is not a failure of Redis.
+MAX_CONNECTIONS = 8
+MAX_BATCH = 200  # commands
 FAILING = (exceptions.RedisError, OSError, TimeoutError, ValueError)
 
 
 class RedisUnavailable(Exception):
-    """It did not answer, or is given a rest."""
+    """Redis did not answer, or the circuit breaker is open."""
 
 
 class RedisError(RedisUnavailable):
-    """It answered, with an error: it is full, or holds garbage."""
+    """Redis answered with an error: it is full, or a key has a foreign type."""
 
 
 class RedisClient:
-    """The connection to Redis, with a circuit breaker."""
+    """Connections to Redis, with a circuit breaker."""
 
     def __init__(self, url: str) -> None:
         pool = BlockingConnectionPool.from_url(
             url,
-            max_connections=CONNECTIONS,
-            timeout=LONGEST_CALL,
-            socket_timeout=None,  # see Patience
+            max_connections=MAX_CONNECTIONS,
+            timeout=CALL_TIMEOUT,
+            socket_timeout=None,  # AwakeTimeout ends the call instead
             socket_connect_timeout=None,
             retry=Retry(NoBackoff(), 0),
         )
         self.client: Redis = Redis(connection_pool=pool)
         self._failures = 0
         self._failed_at = 0.0
-        self._return: asyncio.Task[None] | None = None
-        self._free = asyncio.Semaphore(CONNECTIONS)
-        self._calls: set[AwakeTimeout] = set()  # that are on their way
+        self._ping_task: asyncio.Task[None] | None = None
+        self._free = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._calls: set[AwakeTimeout] = set()  # calls that Redis has not answered yet
 
     @property
     def is_well(self) -> bool:
-        return self._failures < FAILURES
+        return self._failures < MAX_FAILURES
 
     @property
     def has_failed(self) -> bool:
         return self._failures > 0
 
     async def execute(self, call: Callable[[Redis], Awaitable[Result]]) -> Result:
-        """Raises RedisGone, and nothing else that has to do with Redis."""
+        """Return what the call returns. Raises RedisUnavailable, and no other error of Redis."""
         if not self.is_well:
             raise RedisUnavailable
         async with self._free:
             return await self._execute(call)
 
     async def _execute(self, call: Callable[[Redis], Awaitable[Result]]) -> Result:
-        if not self.is_well:  # since this call began to wait
+        if not self.is_well:  # the breaker opened while this call waited
             raise RedisUnavailable
-        timeout = AwakeTimeout(LONGEST_CALL)
+        timeout = AwakeTimeout(CALL_TIMEOUT)
         try:
             async with timeout:
                 self._calls.add(timeout)
@@ -94,88 +95,93 @@ class RedisClient:
         return answer
 
     def _failed(self, error: Exception) -> None:
-        """What is late at the same moment is one failure: maybe it was this process that dozed."""
+        """Count a failure. Calls that time out together count once: this process may be slow."""
         is_late = isinstance(error, TimeoutError | exceptions.TimeoutError)
-        if is_late and monotonic() - self._failed_at < LONGEST_CALL:
+        if is_late and monotonic() - self._failed_at < CALL_TIMEOUT:
             return
         self._failed_at = monotonic()
         self._failures += 1
-        if not self.is_well and (self._return is None or self._return.done()):
+        if not self.is_well and (self._ping_task is None or self._ping_task.done()):
             logger.warning("redis is gone", error=repr(error))
-            self._return = asyncio.create_task(self._await_return())
-            for timeout in self._calls:  # nobody waits any longer for what others gave up
+            self._ping_task = asyncio.create_task(self._ping_until_back())
+            for timeout in self._calls:  # no other call waits for the full timeout
                 timeout.end()
 
-    async def _await_return(self) -> None:
-        """Apart from all requests: one that asked a silent Redis would be late for nothing."""
+    async def _ping_until_back(self) -> None:
+        """Ping Redis until it answers. No request waits for this."""
         while not self.is_well:
-            await asyncio.sleep(REST)
+            await asyncio.sleep(RETRY_INTERVAL)
             with suppress(*FAILING):
-                async with asyncio.timeout(2 * LONGEST_CALL):
+                async with asyncio.timeout(2 * CALL_TIMEOUT):
                     await self.client.ping()
                 self._failures = 0
         logger.warning("redis is back")
 
     async def close(self) -> None:
-        if self._return is not None:
-            self._return.cancel()
+        if self._ping_task is not None:
+            self._ping_task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._return
+                await self._ping_task
         await self.client.aclose()
         await self.client.connection_pool.disconnect()
 
 
 class CommandBatcher:
-    """Carries commands to Redis in bunches.
+    """Sends commands to Redis in batches.
 
-    Whoever has one while a bunch is on its way goes with the next: the busier it is, the more of
-    them share a journey, which costs five times what a command does.
+    Commands that come while a batch is on its way go with the next one. The busier the process,
+    the more commands share a round trip, which costs five times as much as a command.
     """
 
-    def __init__(self, link: RedisClient) -> None:
-        self._link = link
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
         self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[Any]]] = []
         self._round_trip: asyncio.Task[None] | None = None
-        self._left_at = 0.0  # when the present journey began, while there is one
+        self._sent_at = 0.0  # when the current batch was sent; 0 without one
 
     @property
     def is_late(self) -> bool:
-        """Have those who asked before been waiting for suspiciously long?"""
-        return self._left_at > 0 and monotonic() - self._left_at > SUSPICIOUS
+        """Whether the current batch has been waiting longer than usual."""
+        return self._sent_at > 0 and monotonic() - self._sent_at > LATE_AFTER
 
     @property
     def has_failed(self) -> bool:
-        """The last time that somebody asked; it may be gone."""
-        return self._link.has_failed
+        """Whether the last call failed, so that Redis may be gone."""
+        return self._client.has_failed
 
     def execute(self, *command: Any) -> asyncio.Future[Any]:
-        """The answer to a command, such as `"GET", key`. Raises RedisGone."""
+        """Return a future of the result of a command such as `"GET", key`.
+
+        The future raises RedisUnavailable.
+        """
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append((command, answer))
+        result: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append((command, result))
         if self._round_trip is None or self._round_trip.done():
             self._round_trip = loop.create_task(self._flush())
-        return answer
+        return result
 
     async def _flush(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
+            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
             commands = [command for command, _ in batch]
-            self._left_at = monotonic()
+            self._sent_at = monotonic()
             try:
-                found = await self._link.execute(partial(_execute_pipeline, commands))
-            except Exception as error:  # noqa: BLE001 - it is for those who asked
-                found = [error] * len(batch)
+                results: list[Any] = await self._client.execute(
+                    partial(_execute_pipeline, commands)
+                )
+            except Exception as error:  # noqa: BLE001 - each caller gets it
+                results = [error] * len(batch)
             finally:
-                self._left_at = 0.0
-            for (_, answer), result in zip(batch, found, strict=True):
-                if answer.done():  # who asked has left
+                self._sent_at = 0.0
+            for (_, future), result in zip(batch, results, strict=True):
+                if future.done():  # its caller was cancelled
                     continue
                 if isinstance(result, Exception):
-                    answer.set_exception(RedisUnavailable(repr(result)))
-                    answer.exception()  # seen, even if nobody waits for it
+                    future.set_exception(RedisUnavailable(repr(result)))
+                    future.exception()  # marks it as retrieved, even if no caller waits for it
                 else:
-                    answer.set_result(result)
+                    future.set_result(result)
 
     async def close(self) -> None:
         if self._round_trip is not None:
@@ -188,5 +194,5 @@ async def _execute_pipeline(commands: Sequence[tuple[Any, ...]], client: Redis) 
     pipeline = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
-    found: list[Any] = await pipeline.execute(raise_on_error=False)
-    return found
+    results: list[Any] = await pipeline.execute(raise_on_error=False)
+    return results

@@ -1,4 +1,4 @@
-"""What day it is in the household's time zone."""
+"""The current date in the household's time zone."""
 
 from datetime import date, datetime
 from typing import Annotated

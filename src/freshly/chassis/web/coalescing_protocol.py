@@ -1,7 +1,7 @@
-"""Answers that leave in one piece.
+"""Response coalescing: head and body leave in one system call.
 
-The server gives an answer's head and its body to the system one after the other, and each time the
-way there and back takes as long as a good part of a cached answer.
+uvicorn writes the head and the body of a response one after the other, and each system call takes
+a good part of the time of a cached response (8 %, see docs/decisions).
 """
 
 import asyncio
@@ -13,8 +13,8 @@ HEAD = b"HTTP/1.1 "
 INFORMATION = b"HTTP/1.1 1"
 
 
-class _Joining:
-    """Keeps an answer's head until its body comes, or until this turn of the loop ends."""
+class _CoalescingTransport:
+    """A transport that holds back a response head until its body, or the next loop iteration."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
@@ -44,7 +44,7 @@ class _Joining:
 
 
 class CoalescingProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, on such a transport."""
+    """uvicorn's HTTP protocol on a coalescing transport."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(_Joining(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(_CoalescingTransport(transport, self.loop))  # type: ignore[arg-type]

@@ -1,12 +1,12 @@
-"""`Idempotency-Key`: who sends a POST again is given the first answer again.
+"""`Idempotency-Key`: a POST that is sent again gets the first response again.
 
-Where a route has one unit of work, the key is claimed in it first and the answer kept in it last:
-either all of it is there or nothing, and whoever sends the same meanwhile waits for the row. What
-calls out has several units of work; there the claim is one of its own, which expires in case that
-the process dies, and the answer is kept in another when it is known.
+If a route has one transaction, it claims the key first and stores the response last: all of it is
+committed or nothing, and a concurrent request with the same key waits for the row. A route with
+external calls has several transactions. There the claim is a transaction of its own, which expires
+in case the process dies, and the response is stored in another one.
 
-Kept are successes and refusals that would be repeated. What may go better next time (401, 412,
-429, 5xx) leaves no trace.
+Stored are successes and refusals that a retry would repeat. A response that a retry may improve
+(401, 412, 429, 5xx) is not stored.
 """
 
 import asyncio
@@ -38,11 +38,11 @@ logger = get_logger(__name__)
 
 Handler = Callable[[Request], Awaitable[Response]]
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
-KEPT_REFUSALS = {400, 403, 404, 409, 410, 415, 422}
+STORED_REFUSALS = {400, 403, 404, 409, 410, 415, 422}
 FIRST_REFUSAL = 300
-CLAIMED_FOR = 120  # seconds; longer than any work that calls out may take
-WAITS_FOR = 30  # seconds
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds
+CLAIM_TTL = 120  # seconds; longer than any request with external calls may take
+MAX_WAIT = 30  # seconds for the first request with this key
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two looks for its response
 CHUNK = 65536  # bytes
 
 
@@ -67,10 +67,12 @@ class _Replay(Exception):
         self.response = response
 
 
-def with_idempotency(handler: Handler, route: str, *, signed_in: bool, one_unit: bool) -> Handler:
-    """The handler of a POST, honouring the key where one is sent."""
+def with_idempotency(
+    handler: Handler, route: str, *, signed_in: bool, one_transaction: bool
+) -> Handler:
+    """Return the handler of a POST that honours an `Idempotency-Key`."""
 
-    async def answer(request: Request) -> Response:
+    async def handle(request: Request) -> Response:
         key = request.headers.get("Idempotency-Key")
         caller: Caller | Exception | None = request.state.caller
         if key is None or (signed_in and not isinstance(caller, Caller)):
@@ -78,22 +80,23 @@ def with_idempotency(handler: Handler, route: str, *, signed_in: bool, one_unit:
         if not KEY.fullmatch(key):
             raise BadKey
         user_id = caller.user_id if signed_in and isinstance(caller, Caller) else None
-        # Nobody is known on a public route. There the key alone finds the answer, wherever it is
-        # sent from, but only for who sends the same secrets in the body or as a bearer.
-        who = str(user_id) if signed_in else request.headers.get("Authorization", "")
-        seal: ResponseCipher = request.state.resources.response_cipher
+        # A public route has no caller. There the key alone finds the response, but only if the
+        # client sends the same secrets in the body or as a bearer token.
+        sender = str(user_id) if signed_in else request.headers.get("Authorization", "")
+        cipher: ResponseCipher = request.state.resources.response_cipher
         try:
-            claim = seal.claim(who, route, key, user_id, await _asked(request))
-            work = _IdempotentRequest(request, claim, seal)
-            return await (work.in_one_unit if one_unit else work.in_several)(handler)
+            claim = cipher.claim(sender, route, key, user_id, await _fingerprint(request))
+            work = _IdempotentRequest(request, claim, cipher)
+            handle_once = work.in_one_transaction if one_transaction else work.in_several
+            return await handle_once(handler)
         finally:
-            await request.close()  # a form that was read for its fingerprint
+            await request.close()  # closes the files of a form that the fingerprint has read
 
-    return answer
+    return handle
 
 
-async def _asked(request: Request) -> bytes:
-    """What is asked for, in a few bytes. Of a form the parts, as its boundary is new each time."""
+async def _fingerprint(request: Request) -> bytes:
+    """Return a digest of the request. For a form, of its parts: each boundary is different."""
     target = f"{request.method} {request.url.path}?{request.url.query}\n"
     found = hashlib.sha256(target.encode())
     if not request.headers.get("Content-Type", "").startswith("multipart/"):
@@ -111,40 +114,40 @@ async def _asked(request: Request) -> bytes:
 
 
 class _IdempotentRequest:
-    """A request with its key."""
+    """A request with an `Idempotency-Key`."""
 
-    def __init__(self, request: Request, claim: Claim, seal: ResponseCipher) -> None:
+    def __init__(self, request: Request, claim: Claim, cipher: ResponseCipher) -> None:
         self.request = request
         self.claim = claim
-        self.seal = seal
+        self.cipher = cipher
         self.session: Session | None = None
 
-    async def in_one_unit(self, handler: Handler) -> Response:
+    async def in_one_transaction(self, handler: Handler) -> Response:
         self.request.scope[ON_TRANSACTION_START] = (self._begin,)
         try:
             response = await handler(self.request)
-        except _Replay as known:
-            return known.response
+        except _Replay as replay:
+            return replay.response
         except (AppError, RequestValidationError) as error:
             if self.session is None:
                 raise
             commit_on_error = isinstance(error, AppError) and error.commit_on_error
             response = await refusal(self.request, error)
-            if not _is_kept(response):
-                if commit_on_error:  # and is committed; the key is not
+            if not _is_stored(response):
+                if commit_on_error:  # its work is committed, its key is not
                     await IdempotencyRecords(self.session).release(self.claim)
                 raise
             if not commit_on_error:
                 await self.savepoint.rollback()
         if self.session is not None:
             await self.session.flush()
-            await self._keep(self.session, response, bytes(response.body))
+            await self._store(self.session, response, bytes(response.body))
         return response
 
     async def _begin(self, session: Session) -> None:
         if (found := await IdempotencyRecords(session).claim(self.claim)) is not None:
             raise _Replay(self._replayed(found))
-        # What a refused request has written goes; its key stays.
+        # If the request is refused, its writes are rolled back to here and its key stays.
         self.savepoint = await session.begin_nested()
         self.session = session
 
@@ -158,9 +161,9 @@ class _IdempotentRequest:
             await self._release(db)
             raise
         if isinstance(response, StreamingResponse):
-            response.body_iterator = self._kept_at_its_end(db, response, response.body_iterator)
+            response.body_iterator = self._store_at_end(db, response, response.body_iterator)
             return response
-        await self._keep_afterwards(db, response, bytes(response.body))
+        await self._store_afterwards(db, response, bytes(response.body))
         return response
 
     async def _answered(self, handler: Handler) -> Response:
@@ -168,16 +171,16 @@ class _IdempotentRequest:
             return await handler(self.request)
         except (AppError, RequestValidationError) as error:
             response = await refusal(self.request, error)
-            if not _is_kept(response):
+            if not _is_stored(response):
                 raise
             return response
 
     async def _claim_or_wait(self, db: Database) -> Response | None:
-        """None when the work is ours to do."""
-        until, pause = monotonic() + WAITS_FOR, FIRST_PAUSE
+        """Claim the key and return None, or return the stored response of another request."""
+        until, pause = monotonic() + MAX_WAIT, FIRST_PAUSE
         while True:
             async with db.write() as session:
-                found = await IdempotencyRecords(session).claim(self.claim, CLAIMED_FOR)
+                found = await IdempotencyRecords(session).claim(self.claim, CLAIM_TTL)
             if found is None:
                 return None
             while found is not None:
@@ -190,46 +193,47 @@ class _IdempotentRequest:
                 async with db.read() as session:
                     found = await IdempotencyRecords(session).find(self.claim)
 
-    async def _kept_at_its_end(
+    async def _store_at_end(
         self, db: Database, response: Response, pieces: AsyncIterable[Any]
     ) -> AsyncIterator[bytes]:
-        """Whoever leaves early and asks again is told what there was when he left.
+        """Pass on a stream, and store what it has sent when it ends.
 
-        A stream that failed, or had not begun to tell anything, can be asked for anew.
+        If the client disconnects early, a retry gets the text up to that point. A stream that
+        failed, or that had sent nothing, is not stored: a retry runs the request again.
         """
-        told: list[bytes] = []
+        sent: list[bytes] = []
         try:
             async for piece in pieces:
-                told.append(piece if isinstance(piece, bytes) else str(piece).encode())
-                yield told[-1]
+                sent.append(piece if isinstance(piece, bytes) else str(piece).encode())
+                yield sent[-1]
         finally:
             with anyio.CancelScope(shield=True):
-                if any(map(_tells, told)) and not any(map(_fails, told)):
-                    await self._keep_afterwards(db, response, b"".join(told))
+                if any(map(_has_content, sent)) and not any(map(_is_error, sent)):
+                    await self._store_afterwards(db, response, b"".join(sent))
                 else:
                     await self._release(db)
 
-    async def _keep_afterwards(self, db: Database, response: Response, body: bytes) -> None:
-        """The work is done: whoever asked is told so, even if it cannot be told twice."""
+    async def _store_afterwards(self, db: Database, response: Response, body: bytes) -> None:
+        """Store the response. If that fails, the client still gets it: the work is committed."""
         try:
             async with db.write() as session:
-                await self._keep(session, response, body)
+                await self._store(session, response, body)
         except Exception:
-            logger.exception("first answer not kept")
+            logger.exception("idempotent response not stored")
 
     async def _release(self, db: Database) -> None:
-        """For whoever asks again; where the database is away the claim expires by itself."""
+        """Release the key for a retry. If the database is away, the claim expires by itself."""
         try:
             with anyio.CancelScope(shield=True):
                 async with db.write() as session:
                     await IdempotencyRecords(session).release(self.claim)
         except Exception:
-            logger.exception("claim not released")
+            logger.exception("idempotency claim not released")
 
-    async def _keep(self, session: Session, response: Response, body: bytes) -> None:
+    async def _store(self, session: Session, response: Response, body: bytes) -> None:
         headers = [(n, v) for n, v in response.headers.items() if n != "content-length"]
         answer = Answer(response.status_code, headers, body)
-        sealed = self.seal.close(self.claim, answer)
+        sealed = self.cipher.close(self.claim, answer)
         await IdempotencyRecords(session).keep(self.claim, answer.status, sealed)
 
     def _replayed(self, found: Found) -> Response:
@@ -237,7 +241,7 @@ class _IdempotentRequest:
             raise KeyReused
         if found.status is None or found.sealed is None:
             raise RequestInProgress
-        answer = self.seal.open(self.claim, found.status, found.sealed)
+        answer = self.cipher.open(self.claim, found.status, found.sealed)
         response = Response(answer.body, answer.status)
         for name, value in answer.headers:
             response.headers[name] = value
@@ -245,13 +249,13 @@ class _IdempotentRequest:
         return response
 
 
-def _is_kept(response: Response) -> bool:
-    return response.status_code < FIRST_REFUSAL or response.status_code in KEPT_REFUSALS
+def _is_stored(response: Response) -> bool:
+    return response.status_code < FIRST_REFUSAL or response.status_code in STORED_REFUSALS
 
 
-def _tells(event: bytes) -> bool:
-    return not event.startswith(b":")  # a comment, to keep the connection
+def _has_content(event: bytes) -> bool:
+    return not event.startswith(b":")  # a comment keeps the connection alive
 
 
-def _fails(event: bytes) -> bool:
+def _is_error(event: bytes) -> bool:
     return event.startswith(b"event: error")

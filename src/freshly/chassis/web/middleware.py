@@ -1,4 +1,4 @@
-"""What every request passes: pure ASGI, because each BaseHTTPMiddleware costs 90 microseconds."""
+"""The middleware. It is pure ASGI, because each BaseHTTPMiddleware costs 90 microseconds."""
 
 import re
 import secrets
@@ -42,40 +42,40 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "strict-origin-when-cross-origin",
     "Permissions-Policy": "geolocation=(), microphone=(), camera=()",
 }
-AROUND_A_FILE = 100_000  # bytes that a form adds to what is in it
+FORM_OVERHEAD = 100_000  # bytes that a form may add to its file
 LARGEST_BODIES = {
     "/chat": LARGEST_PICTURE_BODY,
     "/chat/stream": LARGEST_PICTURE_BODY,
     "/chat/scan-grocery": LARGEST_PICTURE_BODY,
-    "/chat/scan-grocery-proxy": LARGEST_SCAN + AROUND_A_FILE,
-    "/storage/avatar/proxy": LARGEST_AVATAR + AROUND_A_FILE,
+    "/chat/scan-grocery-proxy": LARGEST_SCAN + FORM_OVERHEAD,
+    "/storage/avatar/proxy": LARGEST_AVATAR + FORM_OVERHEAD,
     "/files": LARGEST_AVATAR,
 }
-# Answers differ by these headers of the request.
+# Responses depend on these request headers.
 VARY = "Accept-Encoding, Authorization, Origin"
-ONLY_HTTPS = "max-age=31536000; includeSubDomains"
+HSTS = "max-age=31536000; includeSubDomains"
 LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1)(:\d+)?"
 
 CLOSING = ((b"connection", b"close"),)
 
 
 class AccessLogMiddleware:
-    """Correlation id, timing, security headers, and one line in the log for each request."""
+    """Adds the correlation id, timing and security headers, and logs one line per request."""
 
-    def __init__(self, app: ASGIApp, *, only_https: bool) -> None:
+    def __init__(self, app: ASGIApp, *, sends_hsts: bool) -> None:
         self.app = app
-        always = {**SECURITY_HEADERS, "Vary": VARY}
-        if only_https:
-            always["Strict-Transport-Security"] = ONLY_HTTPS
-        # As the server takes them: this is done for every answer.
-        self.headers = [(name.lower().encode(), value.encode()) for name, value in always.items()]
+        headers = {**SECURITY_HEADERS, "Vary": VARY}
+        if sends_hsts:
+            headers["Strict-Transport-Security"] = HSTS
+        # Encoded once, because they are added to every response.
+        self.headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         self.replaced = {b"vary"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        assigned = _correlation_id(scope)
+        request_id = _correlation_id(scope)
         started = perf_counter()
         status = 0
 
@@ -83,11 +83,11 @@ class AccessLogMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = self._headers(scope, message, assigned, started)
+                message["headers"] = self._headers(scope, message, request_id, started)
             await send(message)
 
         path = scope["path"]
-        token = correlation_id.set(assigned)
+        token = correlation_id.set(request_id)
         try:
             await self.app(scope, receive, send_with_headers)
         finally:
@@ -98,16 +98,16 @@ class AccessLogMiddleware:
             correlation_id.reset(token)
 
     def _headers(
-        self, scope: Scope, message: Message, assigned: str, started: float
+        self, scope: Scope, message: Message, request_id: str, started: float
     ) -> list[tuple[bytes, bytes]]:
         state = scope.get("state", {})
-        given = [one for one in message.get("headers", ()) if one[0] not in self.replaced]
-        there = {name for name, _ in given}
+        own = [header for header in message.get("headers", ()) if header[0] not in self.replaced]
+        names = {name for name, _ in own}
         return [
-            *given,
-            (b"x-correlation-id", assigned.encode()),
+            *own,
+            (b"x-correlation-id", request_id.encode()),
             (b"x-process-time", b"%.6f" % (perf_counter() - started)),
-            *(one for one in self.headers if one[0] not in there),
+            *(header for header in self.headers if header[0] not in names),
             *state.get("headers", ()),
             *(CLOSING if _is_stopping(state) else ()),
         ]
@@ -145,7 +145,7 @@ def _has(scope: Scope, wanted: bytes, part: bytes = b"") -> bool:
 
 
 class GZipIfAccepted(GZipMiddleware):
-    """Starlette's, out of the way of those who do not ask for it: it costs 20 microseconds."""
+    """Starlette's, skipped if the client accepts no gzip. That saves 20 microseconds."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wanted = scope["type"] == "http" and _has(scope, b"accept-encoding", b"gzip")
@@ -153,7 +153,7 @@ class GZipIfAccepted(GZipMiddleware):
 
 
 class CorsIfOrigin(CORSMiddleware):
-    """Starlette's, out of the way of apps, which send no Origin."""
+    """Starlette's, skipped for clients that send no `Origin`, such as apps."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wanted = scope["type"] == "http" and _has(scope, b"origin")
@@ -161,7 +161,7 @@ class CorsIfOrigin(CORSMiddleware):
 
 
 class TrustedHosts:
-    """A request for a host that we are not is refused: links in mails are built from it."""
+    """Refuses requests for an unknown host, because links in emails are built from it."""
 
     def __init__(self, app: ASGIApp, *, hosts: Sequence[str]) -> None:
         self.app = app
@@ -179,7 +179,7 @@ class TrustedHosts:
 
 
 class StripApiPrefix:
-    """`/api/v1/meals/me`, `/meals/me` and `/meals/me/` are one route."""
+    """Makes `/api/v1/meals/me`, `/meals/me` and `/meals/me/` one route."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -195,7 +195,7 @@ class StripApiPrefix:
 
 
 class BodySizeLimit:
-    """413 by the announced length at once, and by counting where none was announced."""
+    """Answers 413 to a body that is too large, by its announced length or by counting."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -219,7 +219,7 @@ class BodySizeLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > largest:
-                # Not one of our own errors: the framework passes on this kind while it reads.
+                # FastAPI passes on only this error while it reads the body.
                 raise HTTPException(413, refusal)
             return message
 
@@ -227,7 +227,7 @@ class BodySizeLimit:
 
 
 class UnhandledErrorMiddleware:
-    """A bug is a bare 500 with the correlation id, inside of CORS and the other headers."""
+    """Turns a bug into a bare 500 with the correlation id, inside CORS and the other headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -235,13 +235,13 @@ class UnhandledErrorMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
 
-        async def noted(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal started
             started = started or message["type"] == "http.response.start"
             await send(message)
 
         try:
-            await self.app(scope, receive, noted)
+            await self.app(scope, receive, send_and_note)
         except Exception:
             if scope["type"] != "http" or started:
                 raise
@@ -249,8 +249,8 @@ class UnhandledErrorMiddleware:
             await internal_error()(scope, receive, send)
 
 
-def wrap(app: FastAPI, settings: Settings, group_of: Callable[[str, str], str]) -> None:
-    """Put everything in front of the routes; the last added is the outermost."""
+def add_middleware(app: FastAPI, settings: Settings, group_of: Callable[[str, str], str]) -> None:
+    """Put the middleware in front of the routes. The last one added is the outermost."""
     app.add_middleware(BodySizeLimit)
     app.add_middleware(RateLimitMiddleware, group_of=group_of, enabled=settings.rate_limit_enabled)
     app.add_middleware(AuthenticationMiddleware)
@@ -275,4 +275,4 @@ def wrap(app: FastAPI, settings: Settings, group_of: Callable[[str, str], str]) 
             *("RateLimit", "RateLimit-Policy", "Retry-After", "Idempotency-Replayed"),
         ),
     )
-    app.add_middleware(AccessLogMiddleware, only_https=not settings.is_local)
+    app.add_middleware(AccessLogMiddleware, sends_hsts=not settings.is_local)

@@ -1,9 +1,9 @@
-"""Every resource has an ETag, and a write may say for which one it is meant (`If-Match`).
+"""`If-Match`: a write succeeds only if the resource has the ETag that the client names.
 
-A write is about the nearest address at or above its own that can be read: `PUT
-/meal-plans/1/slots/0/dinner` is about `GET /meal-plans/1/slots`. Its `If-Match` is compared with
-what that address would answer, asked within the write's own transaction just before the first
-change: by then the write holds the locks under which it changes things.
+The resource of a write is the nearest path at or above its own that has a GET: `PUT
+/meal-plans/1/slots/0/dinner` changes `GET /meal-plans/1/slots`. The ETag of that GET is computed
+within the write's own transaction, just before its first change. By then the write holds the locks
+under which it changes rows.
 """
 
 import json
@@ -38,10 +38,10 @@ class Route(APIRoute):
 
     signed_in = False  # only signed-in users may call it
 
-    resource: "Route | None" = None  # what a write changes, as it is read
-    created: "Route | None" = None  # where to read what a POST has made
-    shows_resource = False  # a write's answer is the resource as it is now, in another form
-    returns_resource = False  # ... in the very form in which it is read
+    resource: "Route | None" = None  # the GET of what a write changes
+    created: "Route | None" = None  # the GET of what a POST creates
+    shows_resource = False  # the response of a write shows the resource, in another form
+    returns_resource = False  # ... in the same form as the GET
 
     @property
     def method(self) -> str:
@@ -51,7 +51,7 @@ class Route(APIRoute):
 
     @property
     def sends_etag(self) -> bool:
-        """Is there an ETag of it in the answer?"""
+        """Whether the response has an ETag."""
         return self.signed_in and (
             self.method == "GET" or self.shows_resource or self.returns_resource
         )
@@ -59,13 +59,15 @@ class Route(APIRoute):
     def get_route_handler(self) -> Any:
         handler: Handler = super().get_route_handler()
         if self.signed_in:
-            handler = self._reading(handler) if self.method == "GET" else self._writing(handler)
+            handler = self._read(handler) if self.method == "GET" else self._write(handler)
         if self.method != "POST":
             return handler
-        one_unit = _uses_request_session(self.dependant)
-        return with_idempotency(handler, self.path, signed_in=self.signed_in, one_unit=one_unit)
+        one_transaction = _uses_request_session(self.dependant)
+        return with_idempotency(
+            handler, self.path, signed_in=self.signed_in, one_transaction=one_transaction
+        )
 
-    def _reading(self, handler: Handler) -> Handler:
+    def _read(self, handler: Handler) -> Handler:
         async def read(request: Request) -> Response:
             response = await handler(request)
             if response.status_code != OK or any(n == b"etag" for n, _ in response.raw_headers):
@@ -74,20 +76,22 @@ class Route(APIRoute):
 
         return read
 
-    def _writing(self, handler: Handler) -> Handler:
+    def _write(self, handler: Handler) -> Handler:
         async def write(request: Request) -> Response:
             wanted = request.headers.get("If-Match") if self.resource else None
             if wanted is None and not self.shows_resource:
                 response = await handler(request)
             else:
-                response = await self._followed(request, handler, wanted)
+                response = await self._conditional(request, handler, wanted)
             if self.returns_resource and response.status_code < FIRST_ERROR:
                 response.headers["ETag"] = f'"{etag_of(bytes(response.body))}"'
             return response
 
         return write
 
-    async def _followed(self, request: Request, handler: Handler, wanted: str | None) -> Response:
+    async def _conditional(
+        self, request: Request, handler: Handler, wanted: str | None
+    ) -> Response:
         work = _ConditionalWrite(self, request, wanted)
         request.scope[ON_TRANSACTION_START] = (
             *request.scope.get(ON_TRANSACTION_START, ()),
@@ -116,7 +120,7 @@ def _uses_request_session(dependant: Dependant) -> bool:
 
 
 class _ConditionalWrite:
-    """One write, seen from beside its unit of work."""
+    """A write with a precondition, or whose response needs the ETag of the resource."""
 
     def __init__(self, route: Route, request: Request, wanted: str | None) -> None:
         self.route = route
@@ -131,9 +135,9 @@ class _ConditionalWrite:
             event.listen(session.sync_session, "do_orm_execute", self._before_statement)
 
     async def end(self) -> None:
-        assert self.session is not None, f"{self.route.path} has no unit of work"
+        assert self.session is not None, f"{self.route.path} has no transaction"
         await self.session.flush()
-        await self._compare()  # where nothing was to be changed
+        await self._compare()  # in case the write has changed nothing
 
     def _before_flush(self, *_: Any) -> None:
         if self.wanted is not None:
@@ -159,21 +163,21 @@ class _ConditionalWrite:
         return await self._tag(self.route.resource, self.request.path_params)
 
     async def _tag(self, resource: Route | None, path_params: dict[str, Any]) -> str | None:
-        """What `GET` would send now, in this transaction; None where it would refuse.
+        """Return the ETag that the GET would send now, in this transaction.
 
-        Raises Unavailable where it fails: its route has made an answer of the error, and the
+        Return None if the GET would refuse. Raises Unavailable if the GET fails, because then the
         transaction is broken.
         """
         assert resource is not None
         assert self.session is not None
-        given = self.request.scope
+        outer = self.request.scope
         scope = {
-            **given,
+            **outer,
             "method": "GET",
             "query_string": b"",
             "path_params": path_params,
-            "headers": [one for one in given["headers"] if one[0] != b"if-none-match"],
-            "state": {**given["state"], "reader": TransactionReader(self.session)},
+            "headers": [one for one in outer["headers"] if one[0] != b"if-none-match"],
+            "state": {**outer["state"], "reader": TransactionReader(self.session)},
             ON_TRANSACTION_START: (),
         }
         start: Message = {}
@@ -193,15 +197,15 @@ class _ConditionalWrite:
 
 
 def link_resources(routes: Iterable[BaseRoute]) -> None:
-    """Tells each write what it is about."""
-    ours = [route for route in routes if isinstance(route, Route)]
-    readable = {route.path: route for route in ours if route.method == "GET" and _is_one(route)}
-    writes = [route for route in ours if route.method != "GET"]
-    models = {id(route.response_model) for route in readable.values()}
+    """Set the resource of each write."""
+    own = [route for route in routes if isinstance(route, Route)]
+    reads = {route.path: route for route in own if route.method == "GET" and _is_one(route)}
+    writes = [route for route in own if route.method != "GET"]
+    models = {id(route.response_model) for route in reads.values()}
     forms = set()
     for route in writes:
-        route.resource = next(filter(None, map(readable.get, _upwards(route.path))), None)
-        route.created = readable.get(f"{route.path.removesuffix('/me')}/{{id}}")
+        route.resource = next(filter(None, map(reads.get, _upwards(route.path))), None)
+        route.created = reads.get(f"{route.path.removesuffix('/me')}/{{id}}")
         route.returns_resource = id(route.response_model) in models
         if route.method in ("PATCH", "PUT") and route.resource is not None:
             forms.add((route.resource.path, id(route.response_model)))
@@ -216,13 +220,13 @@ def link_resources(routes: Iterable[BaseRoute]) -> None:
 
 
 def _is_one(route: Route) -> bool:
-    """One thing, or all of one thing; not what somebody has of a kind."""
+    """Return whether the route reads one resource, not a list of what a user has."""
     listed = getattr(route.response_model, "__origin__", None) is list
     return route.signed_in and ("{" in route.path or not listed)
 
 
 def _upwards(path: str) -> Iterable[str]:
-    """`/meals/me/{id}` is `/meals/{id}`, of which one is the owner."""
+    """Yield the path and its parents. `/meals/me/{id}` counts as `/meals/{id}`."""
     path = path.replace("/me/", "/")
     while path:
         yield path
