@@ -30,9 +30,10 @@ from freshly.chassis.data.idempotency_keys import (
     ResponseCipher,
 )
 from freshly.chassis.data.transactions import ON_TRANSACTION_START, Database, Session
-from freshly.chassis.errors import AppError, Conflict, Unprocessable, refusal
+from freshly.chassis.errors import AppError, Conflict, Unprocessable
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.security.caller import Caller
+from freshly.chassis.web.error_handlers import error_response
 
 logger = get_logger(__name__)
 
@@ -132,7 +133,7 @@ class _IdempotentRequest:
             if self.session is None:
                 raise
             commit_on_error = isinstance(error, AppError) and error.commit_on_error
-            response = await refusal(self.request, error)
+            response = await error_response(self.request, error)
             if not _is_stored(response):
                 if commit_on_error:  # its work is committed, its key is not
                     await IdempotencyRecords(self.session).release(self.claim)
@@ -170,7 +171,7 @@ class _IdempotentRequest:
         try:
             return await handler(self.request)
         except (AppError, RequestValidationError) as error:
-            response = await refusal(self.request, error)
+            response = await error_response(self.request, error)
             if not _is_stored(response):
                 raise
             return response

@@ -1,0 +1,155 @@
+"""The handlers that turn exceptions into error responses."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as ConnectionPoolTimeout
+from sqlalchemy.orm.exc import StaleDataError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.routing import compile_path
+
+from freshly.chassis.errors import (
+    OUT_OF_RANGE_ID,
+    AppError,
+    Conflict,
+    NotFound,
+    Unavailable,
+    answer,
+    internal_error,
+    problem,
+)
+from freshly.chassis.observability.logging import get_logger
+from freshly.chassis.resilience.client_disconnect import ClientDisconnected
+
+logger = get_logger(__name__)
+
+MAX_ERRORS_IN_DETAIL = 3
+# The status that proxies log when the client has closed the connection. No client receives it.
+CLIENT_CLOSED_REQUEST = 499
+# Classes of SQLSTATE that a retry can cure: connection exception, transaction rollback,
+# insufficient resources, object not in prerequisite state, operator intervention.
+TRANSIENT_SQLSTATE_CLASSES = {"08", "40", "53", "55", "57"}
+# The server is a standby until it is promoted.
+READ_ONLY_TRANSACTION = "25006"
+TRANSIENT_SQLITE_ERRORS = (
+    "database is locked",
+    "database or disk is full",
+    "disk I/O error",
+    "attempt to write a readonly database",
+)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(AppError, _on_app_error)
+    app.add_exception_handler(ClientDisconnected, _on_client_disconnect)
+    app.add_exception_handler(HTTPException, _on_framework_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(IntegrityError, _on_constraint_violation)
+    app.add_exception_handler(StaleDataError, _on_constraint_violation)
+    for cause in (DBAPIError, ConnectionPoolTimeout, ConnectionError, TimeoutError):
+        app.add_exception_handler(cause, _on_database_error)
+
+
+async def error_response(request: Request, error: AppError | RequestValidationError) -> Response:
+    """Return the response that the handlers give for this error."""
+    handler = _on_app_error if isinstance(error, AppError) else _on_validation_error
+    return await handler(request, error)
+
+
+async def _on_app_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, AppError)
+    return answer(error)
+
+
+async def _on_client_disconnect(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+async def _on_framework_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return _method_not_allowed(_methods(request)[0])
+    status = HTTPStatus(error.status_code)
+    code = status.phrase.lower().replace(" ", "_").replace("-", "_")
+    return problem(status, code, str(error.detail), headers=error.headers)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    methods, is_literal = _methods(request)
+    if is_literal and request.method not in methods:
+        # DELETE /meals/me also matches /meals/{id}, but "me" is not an id.
+        return _method_not_allowed(methods)
+    found = [
+        {"loc": [_encodable(part) for part in e["loc"]], "msg": e["msg"], "type": e["type"]}
+        for e in error.errors()
+    ]
+    if found and all(e["type"] == OUT_OF_RANGE_ID for e in found):
+        return answer(NotFound())
+    told = [_sentence(e["loc"], e["msg"]) for e in found[:MAX_ERRORS_IN_DETAIL]]
+    if len(found) > MAX_ERRORS_IN_DETAIL:
+        told.append(f"and {len(found) - MAX_ERRORS_IN_DETAIL} more")
+    return problem(422, "validation_error", "; ".join(told), errors=found)
+
+
+def _encodable(part: str | int) -> str | int:
+    """Replace lone surrogates: a key of the client's JSON may have them, UTF-8 cannot."""
+    return part.encode("utf-8", "replace").decode() if isinstance(part, str) else part
+
+
+def _sentence(location: Sequence[str | int], message: str) -> str:
+    place = ".".join(str(part) for part in location[1:])
+    text = message.removeprefix("Value error, ")
+    return f"{place}: {text}" if place else text
+
+
+async def _on_constraint_violation(_request: Request, error: Exception) -> JSONResponse:
+    """Answer 409: another request changed the rows, and no repository expected that."""
+    logger.warning("constraint broken", exc_info=error)
+    return answer(Conflict())
+
+
+async def _on_database_error(_request: Request, error: Exception) -> JSONResponse:
+    logger.error("database error", exc_info=error)
+    return answer(Unavailable()) if _is_transient(error) else internal_error()
+
+
+def _is_transient(error: Exception) -> bool:
+    """Return True if a retry can succeed.
+
+    No connection, a lock, a deadlock, a timeout or a full disk can pass; an SQL error cannot.
+    """
+    if not isinstance(error, DBAPIError):
+        return True
+    text = str(error.orig)
+    if error.connection_invalidated or any(known in text for known in TRANSIENT_SQLITE_ERRORS):
+        return True
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    return state[:2] in TRANSIENT_SQLSTATE_CLASSES or state == READ_ONLY_TRANSACTION
+
+
+def _method_not_allowed(methods: set[str]) -> JSONResponse:
+    allow = {"Allow": ", ".join(sorted(methods))}
+    return problem(405, "method_not_allowed", "Method Not Allowed", headers=allow)
+
+
+def _methods(request: Request) -> tuple[set[str], bool]:
+    """Return the methods of the request's path, and True if a route has exactly this path.
+
+    Such a literal route (`/meals/me`) hides routes whose parameters match it too (`/meals/{id}`).
+    """
+    path = request.scope["path"]
+    literal: set[str] = set()
+    matching: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        template = route.path or ""
+        if template == path:
+            literal |= set(route.methods or ())
+        elif compile_path(template)[0].match(path):
+            matching |= set(route.methods or ())
+    return literal or matching, bool(literal)
