@@ -17,7 +17,7 @@ from freshly.chassis.data.transactions import DbSession, request_session
 from freshly.chassis.dependencies import _class_of, _dependency, _parameters
 from freshly.chassis.errors import Conflict
 from freshly.chassis.web.preconditions import Route
-from freshly.chassis.web.schemas import Schema, _without_nul
+from freshly.chassis.web.schemas import Schema, _storable
 from freshly.domains.usage.service import Assistant
 from tests.conftest import client_of, running, settings_for
 
@@ -239,7 +239,7 @@ def test_every_text_that_comes_in_has_a_limit_and_no_nul(schema, bare_app):
     for name, field in schema.model_fields.items():
         for metadata in texts_in(field.annotation, field.metadata):
             known = list(flat(metadata))
-            checked = any(isinstance(m, AfterValidator) and m.func is _without_nul for m in known)
+            checked = any(isinstance(m, AfterValidator) and m.func is _storable for m in known)
             limited = any(isinstance(m, MaxLen) for m in known)
             assert checked, f"{schema.__name__}.{name} may hold NUL"
             assert limited, f"{schema.__name__}.{name} has no limit"

@@ -67,7 +67,14 @@ async def test_what_was_submitted_is_not_echoed(client):
 
 @pytest.mark.parametrize(
     "body",
-    [b'{"email": "\\ud800@example.com"', b"{", b"[" * 5000, b'{"password": NaN}', b"\xff\xfe"],
+    [
+        b'{"email": "\\ud800@example.com"',
+        b'{"email": "a@example.com", "password": "\\ud800"}',
+        b"{",
+        b"[" * 5000,
+        b'{"password": NaN}',
+        b"\xff\xfe",
+    ],
 )
 async def test_garbage_is_a_clear_error(client, body):
     headers = {"Content-Type": "application/json"}

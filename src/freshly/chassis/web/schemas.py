@@ -5,7 +5,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from freshly.chassis.data.types import LARGEST_QUANTITY, THOUSANDTH
 from freshly.chassis.errors import OUT_OF_RANGE_ID
@@ -14,9 +14,14 @@ LARGEST_INT = 2**31 - 1
 LONGEST_TEXT = 20_000
 
 
-def _without_nul(text: str) -> str:
+def _storable(text: str) -> str:
+    """Refuse what PostgreSQL cannot store: NUL, and the lone surrogates that JSON can spell."""
     if "\0" in text:
         raise PydanticCustomError("nul_character", "Text must not contain a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PydanticKnownError("string_unicode") from error
     return text
 
 
@@ -43,9 +48,9 @@ def plain(quantity: Decimal) -> str:
     return f"{quantity:f}"
 
 
-# Every text that comes in is one of these (a guard test sees to it): PostgreSQL keeps no NUL, and
-# nothing is without a limit.
-AnyText = Annotated[str, AfterValidator(_without_nul)]
+# Each text in a request is one of these, which a guard test checks: PostgreSQL can store it, and
+# its length has a limit.
+AnyText = Annotated[str, AfterValidator(_storable)]
 LongText = Annotated[AnyText, Field(max_length=LONGEST_TEXT)]
 Line = Annotated[AnyText, Field(max_length=255)]
 ShortText = Annotated[AnyText, Field(max_length=64)]
