@@ -31,7 +31,7 @@ from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.models import ActivityKind, User
 from freshly.domains.users.repository import UserRepository
 
-LIFETIME = timedelta(minutes=emails.GOOD_FOR)
+LIFETIME = timedelta(minutes=emails.CODE_LIFETIME_MINUTES)
 MOST_TRIES = 5
 
 

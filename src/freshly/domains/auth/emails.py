@@ -1,8 +1,8 @@
-"""What we write to people about their account."""
+"""The emails to users about their account."""
 
 from freshly.chassis.ports.email import Email
 
-GOOD_FOR = 10  # minutes
+CODE_LIFETIME_MINUTES = 10
 
 
 def verification(to: str, code: str) -> Email:
@@ -11,8 +11,9 @@ def verification(to: str, code: str) -> Email:
         subject="Your Freshly code",
         text=(
             f"Your code is {code}.\n\n"
-            f"It is good for {GOOD_FOR} minutes and confirms that this address is yours.\n"
-            "If you did not ask for it, ignore this letter.\n"
+            f"Please enter it in the app within {CODE_LIFETIME_MINUTES} minutes "
+            "to confirm your email address.\n"
+            "If you did not ask for a code, you can ignore this email.\n"
         ),
     )
 
@@ -20,11 +21,13 @@ def verification(to: str, code: str) -> Email:
 def password_reset(to: str, code: str) -> Email:
     return Email(
         to=to,
-        subject="A new password for Freshly",
+        subject="Reset your Freshly password",
         text=(
-            f"Your code for a new password is {code}.\n\n"
-            f"It is good for {GOOD_FOR} minutes. If you did not ask for it, ignore this letter: "
-            "your password stays as it is.\n"
+            f"Your code is {code}.\n\n"
+            f"Please enter it in the app within {CODE_LIFETIME_MINUTES} minutes "
+            "to choose a new password.\n"
+            "If you did not ask for a code, you can ignore this email. "
+            "Your password stays the same.\n"
         ),
     )
 
@@ -34,9 +37,10 @@ def password_changed(to: str) -> Email:
         to=to,
         subject="Your Freshly password was changed",
         text=(
-            "Your password was changed just now, and every device was signed out.\n\n"
-            "If that was you, all is well. If not, ask for a new password in the app at once, and"
-            " change the password of this mailbox too: whoever did it can read your letters.\n"
+            "Your password was changed just now, and all your devices were signed out.\n\n"
+            "If you changed it, you need not do anything.\n"
+            "If you did not, please reset your password in the app now. Then change the password "
+            "of your email account too: the person who did this may be able to read your email.\n"
         ),
     )
 
@@ -46,8 +50,8 @@ def account_deleted(to: str) -> Email:
         to=to,
         subject="Your Freshly account is deleted",
         text=(
-            "Your account and what was yours in it are deleted, as you wished. "
-            "This is our last letter to you.\n\n"
-            "Thank you for having cooked with us.\n"
+            "Your account and your data are deleted, as you asked. "
+            "This is our last email to you.\n\n"
+            "Thank you for using Freshly.\n"
         ),
     )

@@ -1,4 +1,4 @@
-"""What is to be used soon, in words."""
+"""The texts about food that expires soon: a notification and an email."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from freshly.chassis.ports.email import Email
 
 SOON = timedelta(days=3)
-MOST_NAMED = 10
+MAX_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ def title(found: Sequence[ToUse]) -> str:
     return f"{len(found)} {'thing' if len(found) == 1 else 'things'} to use soon"
 
 
-def told(found: Sequence[ToUse], day: date) -> str:
-    named = [f"{one.name} ({_when(one.expires_at, day)})" for one in found[:MOST_NAMED]]
+def message(found: Sequence[ToUse], day: date) -> str:
+    named = [f"{one.name} ({_when(one.expires_at, day)})" for one in found[:MAX_NAMED]]
     more = len(found) - len(named)
     return "Good until: " + ", ".join(named) + (f", and {more} more." if more else ".")
 
@@ -33,8 +33,8 @@ def email(to: str, name: str, found: Sequence[ToUse], day: date) -> Email:
         subject=f"Freshly: {title(found)}",
         text=(
             f"Good morning {name},\n\n"
-            f"this is best used in the next days:\n\n{lines}\n\n"
-            "Perhaps there is a meal in it. You can choose in the app not to get this letter.\n"
+            f"please use this food soon:\n\n{lines}\n\n"
+            "You can turn off this email in the app.\n"
         ),
     )
 

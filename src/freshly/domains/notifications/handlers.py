@@ -41,7 +41,7 @@ async def tell_what_expires(job: TellWhatExpires, run: JobContext) -> None:
                     user_id=job.person_id,
                     type=NotificationType.SYSTEM,
                     title=digest.title(found),
-                    message=digest.told(found, job.day),
+                    message=digest.message(found, job.day),
                 )
             )
         if found and wanted.by_mail:
