@@ -225,7 +225,7 @@ async def test_a_partial_meal_is_no_new_meal(alice):
     refused = await alice.post("/meals/me", {"name": "Soup"})
 
     assert refused.status_code == 422
-    assert "and " in refused.json()["detail"]
+    assert refused.json()["detail"].endswith(" is required. There are 13 more errors.")
 
 
 async def test_many_meals_come_in_pages_if_asked(alice, kitchen):

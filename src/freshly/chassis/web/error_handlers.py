@@ -1,7 +1,8 @@
 """The handlers that turn exceptions into error responses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -25,6 +26,7 @@ from freshly.chassis.errors import (
 )
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.resilience.client_disconnect import ClientDisconnected
+from freshly.chassis.web.validation_messages import sentence
 
 logger = get_logger(__name__)
 
@@ -85,27 +87,25 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
     if is_literal and request.method not in methods:
         # DELETE /meals/me also matches /meals/{id}, but "me" is not an id.
         return _method_not_allowed(methods)
-    found = [
-        {"loc": [_encodable(part) for part in e["loc"]], "msg": e["msg"], "type": e["type"]}
-        for e in error.errors()
-    ]
+    found = [_field_error(e) for e in error.errors()]
     if found and all(e["type"] == OUT_OF_RANGE_ID for e in found):
         return answer(NotFound())
-    told = [_sentence(e["loc"], e["msg"]) for e in found[:MAX_ERRORS_IN_DETAIL]]
-    if len(found) > MAX_ERRORS_IN_DETAIL:
-        told.append(f"and {len(found) - MAX_ERRORS_IN_DETAIL} more")
-    return problem(422, "validation_error", "; ".join(told), errors=found)
+    told = [e["msg"] for e in found[:MAX_ERRORS_IN_DETAIL]]
+    more = len(found) - len(told)
+    if more:
+        told.append("There is 1 more error." if more == 1 else f"There are {more} more errors.")
+    return problem(422, "validation_error", " ".join(told), errors=found)
+
+
+def _field_error(error: Mapping[str, Any]) -> dict[str, Any]:
+    location = [_encodable(part) for part in error["loc"]]
+    message = sentence({**error, "loc": location})
+    return {"loc": location, "msg": message, "type": error["type"]}
 
 
 def _encodable(part: str | int) -> str | int:
     """Replace lone surrogates: a key of the client's JSON may have them, UTF-8 cannot."""
     return part.encode("utf-8", "replace").decode() if isinstance(part, str) else part
-
-
-def _sentence(location: Sequence[str | int], message: str) -> str:
-    place = ".".join(str(part) for part in location[1:])
-    text = message.removeprefix("Value error, ")
-    return f"{place}: {text}" if place else text
 
 
 async def _on_constraint_violation(_request: Request, error: Exception) -> JSONResponse:

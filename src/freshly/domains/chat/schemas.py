@@ -26,7 +26,7 @@ class ChatRequest(Schema):
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if not self.text:
-            raise ValueError("message or prompt is required")
+            raise ValueError("Please write a message.")
         return self
 
     @property

@@ -10,7 +10,7 @@ from freshly.domains.users.schemas import UserRead
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise ValueError("must not be blank")
+        raise ValueError("Display name must not be blank.")
     return text.strip()
 
 

@@ -28,9 +28,9 @@ class Scoped(Schema):
     @model_validator(mode="after")
     def _family_goes_with_scope(self) -> Self:
         if self.scope == "family" and self.family_id is None:
-            raise ValueError("family_id is required for family scope")
+            raise ValueError("A family list needs a family. Please choose one.")
         if self.scope == "personal" and self.family_id is not None:
-            raise ValueError("family_id must not be set for personal scope")
+            raise ValueError("A personal list has no family. Please leave the family out.")
         return self
 
 
@@ -122,7 +122,7 @@ class AddFromMeal(Scoped):
     @model_validator(mode="after")
     def _names_a_list(self) -> Self:
         if self.list_id is None and self.scope is None:
-            raise ValueError("list_id or scope is required")
+            raise ValueError("Please choose a list, or a scope for a new list.")
         return self
 
 

@@ -39,15 +39,15 @@ class PantryItemCreate(Schema):
     def _one_scope(self) -> Self:
         scope = self.scope or ("personal" if self.family_id is None else "family")
         if scope == "family" and self.family_id is None:
-            raise ValueError("family_id is required for family scope")
+            raise ValueError("A family item needs a family. Please choose one.")
         if scope == "personal" and self.family_id is not None:
-            raise ValueError("family_id must not be set for personal scope")
+            raise ValueError("A personal item has no family. Please leave the family out.")
         return self
 
     @model_validator(mode="after")
     def _names_an_ingredient(self) -> Self:
         if self.ingredient_name is None and self.ingredient_id is None:
-            raise ValueError("ingredient_name or ingredient_id is required")
+            raise ValueError("Please name an ingredient or choose one.")
         return self
 
 

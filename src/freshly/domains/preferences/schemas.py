@@ -58,20 +58,20 @@ class PreferenceCreate(Schema):
     @model_validator(mode="after")
     def _level_goes_with_athlete(self) -> Self:
         if self.is_athlete and self.training_level is None:
-            raise ValueError("training_level is required for an athlete")
+            raise ValueError("Training level is required for an athlete.")
         if not self.is_athlete and self.training_level is not None:
-            raise ValueError("training_level is for athletes only")
+            raise ValueError("Training level is for athletes only. Please leave it out.")
         return self
 
     @model_validator(mode="after")
     def _target_in_range(self) -> Self:
         low, high = self.calorie_min, self.calorie_max
         if low is not None and high is not None and low > high:
-            raise ValueError("calorie_min must not be above calorie_max")
+            raise ValueError("Calorie minimum must not be above calorie maximum.")
         if low is not None and self.calorie_target < low:
-            raise ValueError("calorie_target must not be below calorie_min")
+            raise ValueError("Calorie target must not be below calorie minimum.")
         if high is not None and self.calorie_target > high:
-            raise ValueError("calorie_target must not be above calorie_max")
+            raise ValueError("Calorie target must not be above calorie maximum.")
         return self
 
 
@@ -107,9 +107,9 @@ class PreferenceUpdate(Schema):
     @model_validator(mode="after")
     def _level_goes_with_athlete(self) -> Self:
         if self.is_athlete and self.training_level is None:
-            raise ValueError("training_level is required for an athlete")
+            raise ValueError("Training level is required for an athlete.")
         if self.is_athlete is False and self.training_level is not None:
-            raise ValueError("training_level is for athletes only")
+            raise ValueError("Training level is for athletes only. Please leave it out.")
         return self
 
 
