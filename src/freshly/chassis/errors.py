@@ -57,11 +57,12 @@ class Forbidden(AppError):
 
 
 class NotFound(AppError):
-    status, code, detail = 404, "not_found", "Not found"
+    status, code, detail = 404, "not_found", "This was not found. It may have been deleted."
 
 
 class Conflict(AppError):
-    status, code, detail = 409, "conflict", "Somebody else changed this just now. Try again."
+    status, code = 409, "conflict"
+    detail = "This was changed by another request at the same time. Please try again."
 
 
 class Unprocessable(AppError):
@@ -70,7 +71,7 @@ class Unprocessable(AppError):
 
 class Unavailable(AppError):
     status, code = 503, "unavailable"
-    detail = "The service is busy or its database is away. Try again in a moment."
+    detail = "The service is busy right now. Please try again in a moment."
     headers = {"Retry-After": "2"}
 
 
@@ -80,7 +81,7 @@ class BadGateway(AppError):
 
 class FieldError(BaseModel):
     loc: list[str | int] = Field(examples=[["body", "quantity"]])
-    msg: str = Field(examples=["Input should be greater than or equal to 0"])
+    msg: str = Field(examples=["Quantity must be at least 0."])
     type: str = Field(examples=["greater_than_equal"])
 
 

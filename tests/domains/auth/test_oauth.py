@@ -200,7 +200,10 @@ async def test_keys_that_cannot_be_fetched_are_503(oauth):
 
     status, detail = await said(client, "login", supabase.token(by_key="k1"))
 
-    assert (status, detail) == (503, "The sign-in service does not answer. Try again.")
+    assert (status, detail) == (
+        503,
+        "The sign-in service does not respond. Please try again in a moment.",
+    )
 
 
 async def test_without_settings_the_answer_names_the_setting(client):

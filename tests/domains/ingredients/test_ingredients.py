@@ -64,7 +64,10 @@ async def test_anybody_adds_and_changes_what_nobody_else_uses(alice, kitchen):
 
     assert mine["name"] == "Moon Dust"
     again = await bob.post("/ingredients", {"name": "moon dust"})
-    assert (again.status_code, again.json()["detail"]) == (409, "Ingredient already exists")
+    assert (again.status_code, again.json()["detail"]) == (
+        409,
+        "An ingredient with this name already exists. Please choose another name.",
+    )
     changed = (await alice.patch(path, {"category": "space", "name": "Star Dust"})).json()
     assert changed == {**mine, "category": "space", "name": "Star Dust"}
     assert (await alice.patch(path, {"name": "EGG"})).status_code == 409

@@ -64,7 +64,10 @@ async def test_an_offer_tells_everything_and_notifies_the_recipient(home):
 async def test_refusals_come_in_the_order_that_clients_know(home, kitchen):
     bobs = await kitchen.meal(home.bob)
 
-    assert await home.refusal(mealId=99999) == (404, {"error": "Meal not found"})
+    assert await home.refusal(mealId=99999) == (
+        404,
+        {"error": "Meal not found. It may have been deleted."},
+    )
     status, error = await home.refusal(mealId=bobs["id"], recipientUserId=home.alice.id)
     assert (status, set(error)) == (403, {"error"})
     assert (await home.refusal(home.mallory))[0] == 403

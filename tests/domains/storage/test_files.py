@@ -181,7 +181,7 @@ async def test_what_is_too_large_is_refused_before_it_is_read(stored):
     refused = await upload(alice, b"x" * (5 * 2**20 + 1))
     assert (refused.status_code, refused.json()["detail"]) == (
         413,
-        "The picture is larger than 5 MB",
+        "The picture must not be larger than 5 MB. Please choose a smaller one.",
     )
     assert (await upload(alice, b"x" * 6_000_000)).status_code == 413
     headers = {"Content-Type": "multipart/form-data; boundary=b"}

@@ -27,7 +27,7 @@ def route_group(path: str) -> str:
 
 
 class Overloaded(Unavailable):
-    code, detail = "overloaded", "Too busy at the moment. Please try again shortly."
+    code, detail = "overloaded", "The service is busy. Please try again shortly."
 
 
 @dataclass

@@ -29,7 +29,8 @@ Key = InstrumentedAttribute[Any] | ColumnElement[Any]
 
 
 class BadCursor(Unprocessable):
-    code, detail = "bad_cursor", "cursor: is not one that this list gave out"
+    code = "bad_cursor"
+    detail = "This cursor does not belong to this list. Please start from the first page."
 
 
 class ListQuery(BaseModel):

@@ -17,14 +17,15 @@ SHORTEST_WAIT, LONGEST_WAIT = 1, 300  # seconds that a caller is told to wait
 class ModelNotConfigured(Unavailable):
     code = "model_not_configured"
     detail = (
-        "The assistant is not set up: set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of "
-        "your own"
+        "The assistant is not set up. The operator must set OPENAI_API_KEY, or OPENAI_BASE_URL "
+        "for another server."
     )
     headers = {}
 
 
 class ModelUnavailable(Unavailable):
-    code, detail = "model_unavailable", "The assistant does not answer just now. Try again."
+    code = "model_unavailable"
+    detail = "The assistant does not respond. Please try again in a moment."
 
     def __init__(self, retry_after: float = 5) -> None:
         super().__init__()
@@ -35,11 +36,11 @@ class ModelUnavailable(Unavailable):
 class ModelBusy(ModelUnavailable):
     """It is there, and has no time for this call."""
 
-    code, detail = "model_busy", "The assistant is busy just now. Try again."
+    code, detail = "model_busy", "The assistant is busy. Please try again in a moment."
 
 
 class ModelAnswerUnusable(BadGateway):
-    code, detail = "model_answer_unusable", "The assistant could not answer that. Try again."
+    code, detail = "model_answer_unusable", "The assistant could not answer that. Please try again."
 
 
 class ModelFailing(ModelAnswerUnusable):

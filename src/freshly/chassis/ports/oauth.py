@@ -16,12 +16,13 @@ class OAuthTokenExpired(Unauthenticated):
 
 class OAuthNotConfigured(Unavailable):
     code = "oauth_not_configured"
-    detail = "Sign-in by Google or Apple is not set up: set {setting}"
+    detail = "Sign-in with Google or Apple is not set up. The operator must set {setting}."
     headers = {}
 
 
 class OAuthUnreachable(Unavailable):
-    code, detail = "oauth_unreachable", "The sign-in service does not answer. Try again."
+    code = "oauth_unreachable"
+    detail = "The sign-in service does not respond. Please try again in a moment."
 
 
 @dataclass(frozen=True)

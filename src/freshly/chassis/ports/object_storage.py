@@ -8,7 +8,8 @@ from freshly.chassis.errors import Unavailable
 
 
 class StorageUnavailable(Unavailable):
-    code, detail = "storage_unavailable", "Files cannot be reached just now. Try again in a moment."
+    code = "storage_unavailable"
+    detail = "Files are not available right now. Please try again in a moment."
 
 
 class ObjectStore(Protocol):

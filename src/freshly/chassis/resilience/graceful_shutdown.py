@@ -28,7 +28,7 @@ NO_MORE = object()
 
 class Restarting(Unavailable):
     code = "restarting"
-    detail = "The server is being restarted. Please ask again in a moment."
+    detail = "The server is restarting. Please try again in a moment."
 
 
 class GracefulShutdown:

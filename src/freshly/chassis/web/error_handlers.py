@@ -31,6 +31,11 @@ from freshly.chassis.web.validation_messages import sentence
 logger = get_logger(__name__)
 
 MAX_ERRORS_IN_DETAIL = 3
+# Sentences for the texts of FastAPI and Starlette. The existing app shows what it receives.
+FRAMEWORK_TEXTS = {
+    "Not Found": "There is nothing at this address.",
+    "There was an error parsing the body": "The request body could not be read.",
+}
 # The status that proxies log when the client has closed the connection. No client receives it.
 CLIENT_CLOSED_REQUEST = 499
 # Classes of SQLSTATE that a retry can cure: connection exception, transaction rollback,
@@ -78,7 +83,8 @@ async def _on_framework_error(request: Request, error: Exception) -> JSONRespons
         return _method_not_allowed(_methods(request)[0])
     status = HTTPStatus(error.status_code)
     code = status.phrase.lower().replace(" ", "_").replace("-", "_")
-    return problem(status, code, str(error.detail), headers=error.headers)
+    text = str(error.detail)
+    return problem(status, code, FRAMEWORK_TEXTS.get(text, text), headers=error.headers)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
@@ -135,7 +141,8 @@ def _is_transient(error: Exception) -> bool:
 
 def _method_not_allowed(methods: set[str]) -> JSONResponse:
     allow = {"Allow": ", ".join(sorted(methods))}
-    return problem(405, "method_not_allowed", "Method Not Allowed", headers=allow)
+    text = "This address does not accept this method."
+    return problem(405, "method_not_allowed", text, headers=allow)
 
 
 def _methods(request: Request) -> tuple[set[str], bool]:

@@ -16,7 +16,7 @@ WORTH_COMPRESSING = 1000  # bytes
 
 class PreconditionFailed(AppError):
     status, code = 412, "precondition_failed"
-    detail = "This has changed since it was read. Read it again, then decide."
+    detail = "This has changed since you loaded it. Please load it again, then repeat your change."
 
 
 async def no_store(response: Response) -> None:

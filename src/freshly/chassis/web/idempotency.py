@@ -49,17 +49,23 @@ CHUNK = 65536  # bytes
 
 class BadKey(Unprocessable):
     code = "bad_idempotency_key"
-    detail = "Idempotency-Key: 1 to 255 printable ASCII characters without blanks"
+    detail = "Idempotency-Key must have 1 to 255 printable ASCII characters and no spaces."
 
 
 class KeyReused(Unprocessable):
     code = "idempotency_key_reused"
-    detail = "Idempotency-Key: was sent with another request before; give each its own"
+    detail = (
+        "This Idempotency-Key was sent with another request before. "
+        "Please send a new key with each request."
+    )
 
 
 class RequestInProgress(Conflict):
     code = "still_at_work"
-    detail = "The first request with this Idempotency-Key is still being worked on."
+    detail = (
+        "The first request with this Idempotency-Key is still running. "
+        "Please try again in a few seconds."
+    )
     headers = {"Retry-After": "5"}
 
 

@@ -172,7 +172,7 @@ class TrustedHosts:
         if scope["type"] == "http" and "*" not in self.exact:
             host = Headers(scope=scope).get("host", "").rsplit(":", 1)[0].lower()
             if host not in self.exact and not host.endswith(self.suffixes or ("\0",)):
-                response = problem(400, "unknown_host", "Invalid host header")
+                response = problem(400, "unknown_host", "This server does not know this host name.")
                 await response(scope, receive, send)
                 return
         await self.app(scope, receive, send)
@@ -207,7 +207,7 @@ class BodySizeLimit:
         path = scope["path"]
         place = "/files" if path.startswith("/files/") else path
         largest = LARGEST_BODIES.get(place, LARGEST_BODY)
-        refusal = f"The body is larger than {largest} bytes"
+        refusal = f"The request is too large. It must not exceed {largest // 1_000_000} MB."
         announced = Headers(scope=scope).get("content-length", "0")
         if not announced.isdecimal() or int(announced[:20]) > largest:
             await problem(413, "content_too_large", refusal)(scope, receive, send)

@@ -43,13 +43,13 @@ class RefreshTokenRevoked(Unauthenticated):
 
 
 class RefreshTokenReplayed(RefreshTokenRevoked):
-    """Used again after its grace: somebody has a copy, so the whole sign-in ends, for good."""
+    """A refresh token was used twice, so it may be stolen. The service ends its session."""
 
     commit_on_error = True
 
 
 class SessionNotFound(NotFound):
-    code, detail = "session_not_found", "No such session"
+    code, detail = "session_not_found", "Session not found. It may have ended already."
 
 
 class EmailAlreadyRegistered(BadRequest):
@@ -57,7 +57,7 @@ class EmailAlreadyRegistered(BadRequest):
 
 
 class NoAddress(Unprocessable):
-    code, detail = "no_address", "email: is missing"
+    code, detail = "no_address", "Email is required."
 
 
 class NoActiveCode(BadRequest):
@@ -70,7 +70,7 @@ class CodeExpired(BadRequest):
 
 class WrongCode(BadRequest):
     code, detail = "wrong_code", "Invalid verification code."
-    commit_on_error = True  # the try counts
+    commit_on_error = True  # the attempt counts
 
 
 class NoActiveResetCode(BadRequest):
@@ -117,7 +117,7 @@ class UnsupportedProvider(BadRequest):
 
 class ProviderMismatch(BadRequest):
     code, detail = "provider_mismatch", "Authentication provider mismatch."
-    commit_on_error = True  # that it was tried
+    commit_on_error = True  # for the activity log
 
 
 class NotRegistered(NotFound):
@@ -133,4 +133,4 @@ class OAuthEmailTakenByProvider(Conflict):
 
 
 class OAuthAccountTaken(Conflict):
-    code, detail = "oauth_account_taken", "This account is already registered"
+    code, detail = "oauth_account_taken", "This account is already registered. Please sign in."

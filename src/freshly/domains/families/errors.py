@@ -18,7 +18,8 @@ class MemberNotFound(NotFound):
 
 
 class MembershipNotFound(NotFound):
-    code, detail = "membership_not_found", "Membership not found"
+    code = "membership_not_found"
+    detail = "Membership not found. The member may have left the family."
 
 
 class InvalidRole(BadRequest):

@@ -26,4 +26,5 @@ class PlanToShopNotFound(NotFound):
 
 
 class ListHasNoPlan(NotFound):
-    code, detail = "grocery_list_has_no_plan", "This list belongs to no meal plan"
+    code = "grocery_list_has_no_plan"
+    detail = "This list does not belong to a meal plan. Please choose a plan."

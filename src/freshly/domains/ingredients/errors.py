@@ -2,22 +2,23 @@ from freshly.chassis.errors import Conflict, Forbidden, NotFound, Unprocessable
 
 
 class IngredientNotFound(NotFound):
-    code, detail = "ingredient_not_found", "Ingredient not found"
+    code, detail = "ingredient_not_found", "Ingredient not found. Please choose another one."
 
 
 class UnitNotFound(NotFound):
-    code, detail = "unit_not_found", "Unit not found"
+    code, detail = "unit_not_found", "Unit not found. Please choose another one."
 
 
 class IngredientExists(Conflict):
-    code, detail = "ingredient_exists", "Ingredient already exists"
+    code = "ingredient_exists"
+    detail = "An ingredient with this name already exists. Please choose another name."
 
 
 class NotYourIngredient(Forbidden):
     code = "not_your_ingredient"
-    detail = "Only who added an ingredient may change it, and only while nobody else uses it"
+    detail = "You can change only ingredients that you added and that no other user has used."
 
 
 class QuantityTooLarge(Unprocessable):
     code = "quantity_too_large"
-    detail = "quantity: {quantity} {unit} is more than can be kept (less than 10000000 {canonical})"
+    detail = "Quantity is too large. It must be less than 10,000,000 {canonical}."

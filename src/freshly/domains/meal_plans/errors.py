@@ -6,7 +6,7 @@ class MealPlanNotFound(NotFound):
 
 
 class MealPlanNotFoundOrForeign(NotFound):
-    # "Meal": the sentence that the existing app knows.
+    # The existing app knows this sentence, which says "Meal".
     code, detail = "meal_plan_not_found", "Meal not found or unauthorized"
 
 
@@ -15,8 +15,9 @@ class NotAllowedOnPlan(Forbidden):
 
 
 class SlotNotFound(NotFound):
-    code, detail = "slot_not_found", "Nothing is planned there"
+    code, detail = "slot_not_found", "Nothing is planned for this meal of the day."
 
 
 class WeekEndsBeforeItStarts(Unprocessable):
-    code, detail = "week_ends_before_it_starts", "week_end must not be before week_start"
+    code = "week_ends_before_it_starts"
+    detail = "Week end must not be before week start."

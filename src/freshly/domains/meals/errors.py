@@ -2,7 +2,7 @@ from freshly.chassis.errors import Forbidden, NotFound
 
 
 class MealNotFound(NotFound):
-    code, detail = "meal_not_found", "Meal not found"
+    code, detail = "meal_not_found", "Meal not found. It may have been deleted."
 
 
 class MealNotFoundOrForeign(NotFound):
@@ -10,7 +10,7 @@ class MealNotFoundOrForeign(NotFound):
 
 
 class NotMealsOwner(Forbidden):
-    code, detail = "not_meals_owner", "Only who created a meal may change it"
+    code, detail = "not_meals_owner", "You can change only meals that you created."
 
 
 class NotInMealsFamily(Forbidden):

@@ -2,13 +2,14 @@ from freshly.chassis.errors import Conflict, Forbidden, NotFound
 
 
 class NotificationNotFound(NotFound):
-    code, detail = "notification_not_found", "Notification not found"
+    code = "notification_not_found"
+    detail = "Notification not found. It may have been deleted."
 
 
 class NotYourNotification(Forbidden):
-    code, detail = "not_your_notification", "This notification is somebody else's"
+    code, detail = "not_your_notification", "This notification belongs to another user."
 
 
 class EmailNotConfirmed(Conflict):
     code = "email_not_confirmed"
-    detail = "Confirm your e-mail address first, so that letters reach you and nobody else."
+    detail = "Please confirm your email address first, so that only you receive our emails."

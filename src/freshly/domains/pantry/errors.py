@@ -10,4 +10,5 @@ class NotYourPantry(Forbidden):
 
 
 class PersonalItemsOnly(BadRequest):
-    code, detail = "personal_items_only", "Only personal items can be created here"
+    code = "personal_items_only"
+    detail = "You can add only personal items here. Please leave the family out."

@@ -6,4 +6,5 @@ class PreferencesNotSet(NotFound):
 
 
 class CalorieRange(Unprocessable):
-    code, detail = "calorie_range", "calorie_target must be from calorie_min to calorie_max"
+    code = "calorie_range"
+    detail = "Calorie target must be between calorie minimum and calorie maximum."

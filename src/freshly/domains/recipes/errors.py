@@ -2,7 +2,7 @@ from freshly.chassis.errors import Forbidden, NotFound
 
 
 class RecipeNotFound(NotFound):
-    code, detail = "recipe_not_found", "Recipe not found"
+    code, detail = "recipe_not_found", "Recipe not found. It may have been deleted."
 
 
 class NotRecipesKeeper(Forbidden):
@@ -10,4 +10,4 @@ class NotRecipesKeeper(Forbidden):
 
 
 class DietTagNotFound(NotFound):
-    code, detail = "diet_tag_not_found", "Diet tag not found"
+    code, detail = "diet_tag_not_found", "Diet tag not found. Please choose another one."

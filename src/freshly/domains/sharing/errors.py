@@ -2,45 +2,53 @@ from freshly.chassis.errors import BadRequest, Conflict, Forbidden, NotFound
 
 
 class MealToShareNotFound(NotFound):
-    code, detail, nested = "meal_not_found", "Meal not found", True
+    code, nested = "meal_not_found", True
+    detail = "Meal not found. It may have been deleted."
 
 
 class NotYoursToShare(Forbidden):
-    code, detail, nested = "not_meals_owner", "You can only share meals you created", True
+    code, nested = "not_meals_owner", True
+    detail = "You can share only meals that you created."
 
 
 class SharedWithOneself(BadRequest):
-    code, detail, nested = "shared_with_oneself", "You cannot share a meal with yourself", True
+    code, nested = "shared_with_oneself", True
+    detail = "You cannot share a meal with yourself. Please choose another person."
 
 
 class RecipientNotFound(NotFound):
-    code, detail, nested = "recipient_not_found", "Recipient not found", True
+    code, nested = "recipient_not_found", True
+    detail = "Recipient not found. Please choose another person."
 
 
 class NoCommonFamily(Forbidden):
     code, nested = "no_common_family", True
-    detail = "You can share meals with members of your families only"
+    detail = "You can share meals only with members of your families."
 
 
 class AlreadyOffered(Conflict):
     code, nested = "already_offered", True
-    detail = "A pending request for this meal and person already exists"
+    detail = "You have already offered this meal to this person. Please wait for the answer."
 
 
 class ShareRequestNotFound(NotFound):
-    code, detail = "share_request_not_found", "Share request not found"
+    code = "share_request_not_found"
+    detail = "Share request not found. It may have been cancelled."
 
 
 class NotYourShareRequest(Forbidden):
-    code, detail = "not_your_share_request", "This share request is not yours"
+    code = "not_your_share_request"
+    detail = "This share request belongs to other users."
 
 
 class OnlyRecipientResponds(Forbidden):
-    code, detail = "only_recipient_responds", "Only the recipient can respond to this request"
+    code = "only_recipient_responds"
+    detail = "Only the recipient can answer this share request."
 
 
 class OnlySenderCancels(Forbidden):
-    code, detail = "only_sender_cancels", "Only the sender can cancel this request"
+    code = "only_sender_cancels"
+    detail = "Only the sender can cancel this share request."
 
 
 class AlreadyResponded(BadRequest):

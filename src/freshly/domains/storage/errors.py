@@ -6,12 +6,14 @@ class InvalidImageType(BadRequest):
 
 
 class ImageTooLarge(AppError):
-    status, code, detail = 413, "image_too_large", "The picture is larger than {limit}"
+    status, code = 413, "image_too_large"
+    detail = "The picture must not be larger than {limit}. Please choose a smaller one."
 
 
 class FileMissing(NotFound):
-    code, detail = "file_not_found", "No such file"
+    code, detail = "file_not_found", "File not found. It may have been deleted."
 
 
 class LinkNotValid(Forbidden):
-    code, detail = "link_not_valid", "This link is not valid, or not any more"
+    code = "link_not_valid"
+    detail = "This link is not valid or has expired. Please load the page again."

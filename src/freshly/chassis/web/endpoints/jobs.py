@@ -19,7 +19,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 
 class JobNotFound(NotFound):
-    code, detail = "job_not_found", "No such job."
+    code, detail = "job_not_found", "Job not found. Finished jobs are deleted later."
 
 
 class JobQuery(PageQuery):

@@ -74,7 +74,7 @@ async def health(request: Request) -> Health:
     "/ready",
     response_model=Ready,
     summary="The database answers too",
-    responses={503: {"model": Problem, "description": "The database does not answer"}},
+    responses={503: {"model": Problem, "description": "The database does not respond"}},
 )
 async def ready(request: Request, db: CurrentDatabase) -> object:
     try:
@@ -90,7 +90,7 @@ async def ready(request: Request, db: CurrentDatabase) -> object:
 
 
 def not_ready() -> object:
-    detail = "The database does not answer"
+    detail = "The database does not respond. Please try again in a moment."
     members = {"database": "disconnected", "status": "not_ready"}
     return problem(503, "not_ready", detail, headers={"Retry-After": "2"}, members=members)
 
