@@ -11,10 +11,10 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.routing import BaseRoute
 
 from freshly import __version__
-from freshly.chassis.web.error_handlers import install_error_handlers
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.web import openapi
 from freshly.chassis.web.endpoints import jobs, system
+from freshly.chassis.web.error_handlers import install_error_handlers
 from freshly.chassis.web.middleware import add_middleware
 from freshly.chassis.web.preconditions import link_resources
 from freshly.chassis.web.routing import SectionRouter, add_routes
