@@ -1,4 +1,4 @@
-"""What happened to an account, which the database keeps as it is; where somebody is signed in."""
+"""Add the activity log, which cannot be changed, and the devices of sessions."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,8 +9,9 @@ from freshly.chassis.data import types
 revision = "account"
 down_revision = "jobs"
 
-# A row of its person goes with them, or when it is a year old. It forgets the other person who is
-# gone. Nothing else can be done to it: PostgreSQL asks one function, SQLite has no functions.
+# A row is deleted with its user, or when it is a year old. When the other user of a row is deleted,
+# the row forgets them. The triggers refuse any other change: PostgreSQL has one function for all of
+# them, SQLite has no functions.
 ON_POSTGRESQL = (
     """
 CREATE FUNCTION keep_activities() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -89,7 +90,7 @@ def upgrade() -> None:
     op.create_index("ix_activities_created_at", "activities", ["created_at"])
     on_sqlite = op.get_context().dialect.name == "sqlite"
     if on_sqlite:
-        _count_people(on=True)
+        _set_autoincrement(on=True)
     for statement in ON_SQLITE if on_sqlite else ON_POSTGRESQL:
         op.execute(statement)
     for name, kind in OF_SIGN_INS.items():
@@ -101,17 +102,17 @@ def downgrade() -> None:
         op.drop_column("sign_ins", name)
     op.drop_table("activities")  # and its triggers
     if op.get_context().dialect.name == "sqlite":
-        _count_people(on=False)
+        _set_autoincrement(on=False)
     else:
         op.execute("DROP FUNCTION keep_activities()")
 
 
-def _count_people(*, on: bool) -> None:
-    """SQLite gives the last id again when its row is gone, unless it is told to count.
+def _set_autoincrement(*, on: bool) -> None:
+    """Make SQLite never reuse the id of a deleted user (AUTOINCREMENT).
 
-    Nobody may find in their folder, or by a link that still holds, what was somebody else's.
+    Otherwise a new user could get the id of a deleted one, and with it old files and links.
     """
-    op.drop_index("ix_users_email_lower", "users")  # which is forgotten with the copying
+    op.drop_index("ix_users_email_lower", "users")  # copying the table would drop it
     with op.batch_alter_table(
         "users", recreate="always", table_kwargs={"sqlite_autoincrement": on}
     ):

@@ -1,4 +1,4 @@
-"""Codes by address, and answers of the assistant that were cut short."""
+"""Store codes by email address, and chat messages that were cut short."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The tables of the existing app, column for column: its databases are adopted here."""
+"""Create the tables of the existing app, column for column, or adopt its database."""
 
 from datetime import datetime
 
@@ -54,7 +54,7 @@ def _stamps(*names: str) -> list[Column[datetime]]:
 
 
 def _index(table: str, *names: str) -> None:
-    """One index for each of these columns."""
+    """Create an index for each of these columns."""
     for name in names:
         op.create_index(f"ix_{table}_{name}", table, [name])
 

@@ -1,4 +1,4 @@
-"""Work for later, who does it, and what comes round."""
+"""Add jobs, workers and schedules."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""First answers, kept under the keys of those who may ask again."""
+"""Store responses under idempotency keys."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Sign-ins that can be ended, what is known of foods, and why a line is on a list."""
+"""Add sessions that can be revoked, facts about foods, and the reasons of grocery list items."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,7 +9,7 @@ from freshly.chassis.data import types
 revision = "kitchen_loop"
 down_revision = "8a2eb98e9047"
 
-# Deleting a person, or a conversation, takes along what hangs on it.
+# Deleting a user or a conversation deletes the rows that belong to it.
 CASCADES = (
     ("meals", "created_by_user_id", "users"),
     ("chat_conversations", "user_id", "users"),
@@ -54,7 +54,7 @@ def upgrade() -> None:
         _replace_key(table, column, target, "CASCADE")
     for table, column in INDEXES:
         op.create_index(f"ix_{table}_{column}", table, [column])
-    # Last: SQLite forgets such indexes when a table is copied.
+    # This comes last, because SQLite drops such indexes when it copies a table.
     op.create_index("ix_users_email_lower", "users", [sa.text("lower(email)")])
     op.create_index("ix_ingredients_name_lower", "ingredients", [sa.text("lower(name)")])
 

@@ -1,4 +1,4 @@
-"""What people and families have used of the model, by day."""
+"""Count the tokens that users and families use per day."""
 
 import sqlalchemy as sa
 from alembic import op

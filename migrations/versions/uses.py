@@ -1,4 +1,4 @@
-"""What people want to be told, and how; how many pictures of pantry items were drawn in a day."""
+"""Add notification preferences, and count the generated pantry images per day."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -24,7 +24,7 @@ RedisState = Literal["unused", "connected", "away"]
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """One of each, opened by `wiring/resources.py`.
+    """The resources of the process, opened by `wiring/resources.py`.
 
     The class is here and not in `wiring`, because domains and jobs read it and may not import
     `wiring`. A request finds it as `request.state.resources`.

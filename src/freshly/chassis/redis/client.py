@@ -141,12 +141,12 @@ class CommandBatcher:
 
     @property
     def is_late(self) -> bool:
-        """Whether the current batch has been waiting longer than usual."""
+        """True if the current batch has been waiting longer than usual."""
         return self._sent_at > 0 and monotonic() - self._sent_at > LATE_AFTER
 
     @property
     def has_failed(self) -> bool:
-        """Whether the last call failed, so that Redis may be gone."""
+        """True if the last call failed, so that Redis may be gone."""
         return self._client.has_failed
 
     def execute(self, *command: Any) -> asyncio.Future[Any]:

@@ -51,7 +51,7 @@ class Route(APIRoute):
 
     @property
     def sends_etag(self) -> bool:
-        """Whether the response has an ETag."""
+        """True if the response has an ETag."""
         return self.signed_in and (
             self.method == "GET" or self.shows_resource or self.returns_resource
         )

@@ -1,4 +1,4 @@
-"""The building blocks of what comes in and goes out."""
+"""The building blocks of request and response bodies."""
 
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -44,7 +44,7 @@ def _blank_is_null(value: object) -> object:
 
 
 def plain(quantity: Decimal) -> str:
-    """Never an exponent: 1E+3 is "1000"."""
+    """Return the number without an exponent: 1E+3 is "1000"."""
     return f"{quantity:f}"
 
 
@@ -56,11 +56,11 @@ Line = Annotated[AnyText, Field(max_length=255)]
 ShortText = Annotated[AnyText, Field(max_length=64)]
 Title = Annotated[AnyText, Field(max_length=200)]
 
-# An id that does not fit its column belongs to no row: 404, like any other unknown id.
+# No row has an id that does not fit its column, so such an id is a 404 like any unknown id.
 Id = Annotated[int, AfterValidator(_within_32_bits), Field(json_schema_extra={"format": "int32"})]
 WholeNumber = Annotated[int, Field(ge=0, le=LARGEST_INT)]
 
-# Three decimals, as the columns have; more are rounded half up.
+# Columns have three decimals. More are rounded half up.
 QuantityIn = Annotated[
     Decimal, Field(ge=0, allow_inf_nan=False, lt=10**7), AfterValidator(_to_thousandths)
 ]
@@ -70,11 +70,11 @@ Nullable = BeforeValidator(_blank_is_null)
 
 
 class Schema(BaseModel):
-    """What comes in. Unknown keys are ignored, as the existing app expects."""
+    """The base of request bodies. Unknown keys are ignored, as the existing app expects."""
 
 
 class ReadSchema(BaseModel):
-    """What goes out, from rows or from plain values."""
+    """The base of response bodies, built from rows or from plain values."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -88,7 +88,7 @@ class Ok(BaseModel):
 
 
 def changes(update: BaseModel) -> dict[str, Any]:
-    """The fields that were sent with a value; null means "no change", as the app has it."""
+    """Return the fields that were sent with a value. Null means "no change" to the app."""
     return {
         name: value
         for name in update.model_fields_set

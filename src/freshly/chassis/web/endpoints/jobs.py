@@ -1,4 +1,4 @@
-"""What became of what somebody asked for."""
+"""The jobs of the signed-in user."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -28,7 +28,7 @@ class JobQuery(PageQuery):
 
 @dataclass
 class OwnJobs:
-    """The jobs that the caller caused, and nobody else's."""
+    """The jobs that the caller enqueued."""
 
     session: DbSession
     caller: CurrentCaller
