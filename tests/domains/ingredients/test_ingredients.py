@@ -48,10 +48,10 @@ async def test_every_unit_is_there_from_the_start(alice):
     assert (await alice.post("/units", {"code": "x"})).status_code == 405
 
 
-async def test_seeding_again_changes_nothing(alice, units):
+async def test_seeding_again_changes_nothing(alice, db):
     before = await alice.read("/ingredients")
 
-    async with units.write() as session:
+    async with db.write() as session:
         assert await seed(session) == 0
 
     assert await alice.read("/ingredients") == before

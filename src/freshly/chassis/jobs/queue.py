@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import time
 
-from sqlalchemy import case, select, update
+from sqlalchemy import case, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -62,6 +62,15 @@ class JobQueue:
                 raise
             return first
         return row
+
+    async def delete(self, job: type[Job], **payload: str) -> None:
+        """Delete the jobs of this kind whose payload has these values, whatever their state."""
+        matches = [JobRow.payload[name].as_string() == value for name, value in payload.items()]
+        await self.session.execute(
+            delete(JobRow)
+            .where(JobRow.kind == job.kind, *matches)
+            .execution_options(synchronize_session=False)
+        )
 
     async def _known(self, key: str, starts: datetime | None) -> JobRow | None:
         """The unfinished one with this key, told that it is wanted."""

@@ -2,7 +2,6 @@ from fastapi import APIRouter
 
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.jobs import JobRead
-from freshly.chassis.jobs.models import JobRow
 from freshly.domains.account.service import AccountService
 
 router = APIRouter(prefix="/users", tags=["users"])
@@ -11,10 +10,9 @@ router = APIRouter(prefix="/users", tags=["users"])
 @router.post(
     "/me/export",
     status_code=202,
-    response_model=JobRead,
     summary="Have everything that is mine collected in a zip",
 )
-async def export_me(account: Injected[AccountService]) -> JobRow:
+async def export_me(account: Injected[AccountService]) -> JobRead:
     return await account.export()
 
 

@@ -29,7 +29,7 @@ from freshly.domains.auth.repository import CodeRepository, SignInRepository
 from freshly.domains.auth.schemas import SHORTEST_PASSWORD, EmailAndCode, PasswordReset
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.models import ActivityKind, User
-from freshly.domains.users.repository import UserRepository
+from freshly.domains.users.service import UserDirectory
 
 LIFETIME = timedelta(minutes=emails.CODE_LIFETIME_MINUTES)
 MOST_TRIES = 5
@@ -58,7 +58,7 @@ class CodeService:
     """Does the same whether or not there is an account at the address."""
 
     codes: Injected[CodeRepository]
-    users: Injected[UserRepository]
+    users: Injected[UserDirectory]
     jobs: Injected[JobQueue]
     log: Injected[ActivityLog]
 
@@ -102,13 +102,18 @@ class CodeService:
         await self.codes.delete(code)
         return user
 
+    async def forget(self, address: str) -> None:
+        """Delete the codes of an address, and the jobs that would email them."""
+        await self.codes.forget(address)
+        await self.jobs.delete(SendCode, address=address)
+
 
 @dataclass
 class CodeLetters:
     """For the worker, which sends them."""
 
     codes: Injected[CodeRepository]
-    users: Injected[UserRepository]
+    users: Injected[UserDirectory]
 
     async def of(self, address: str, purpose: CodePurpose) -> Email | None:
         """None where there is nobody at the address, or no code that still holds."""
@@ -122,7 +127,7 @@ class CodeLetters:
 @dataclass
 class VerificationService:
     codes: Injected[CodeService]
-    users: Injected[UserRepository]
+    users: Injected[UserDirectory]
 
     async def ask(self, address: str) -> None:
         await self.codes.ask(address, VERIFY)
@@ -136,7 +141,7 @@ class VerificationService:
 @dataclass
 class PasswordResetService:
     codes: Injected[CodeService]
-    users: Injected[UserRepository]
+    users: Injected[UserDirectory]
     sign_ins: Injected[SignInRepository]
     log: Injected[ActivityLog]
     jobs: Injected[JobQueue]

@@ -24,13 +24,12 @@ from freshly.domains.auth.models import OAuthAccount
 from freshly.domains.auth.repository import OAuthAccountRepository
 from freshly.domains.auth.schemas import OAuthTokens, OAuthUserRead
 from freshly.domains.auth.service import SignInService
-from freshly.domains.preferences.repository import PreferenceRepository
 from freshly.domains.preferences.service import PreferenceService
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken
 from freshly.domains.users.models import ActivityKind, User
-from freshly.domains.users.repository import UserRepository
 from freshly.domains.users.schemas import normalized
+from freshly.domains.users.service import UserDirectory
 
 Provider = Literal["google", "apple"]
 PROVIDERS = ("google", "apple")
@@ -54,7 +53,7 @@ class OAuthService:
         email, provider = str(_address(profile)), _provider(profile)
         hashed = await self.passwords.hash(secrets.token_urlsafe(48))
         async with self.db.write() as session:
-            users, accounts = UserRepository(session), OAuthAccountRepository(session)
+            users, accounts = UserDirectory(session), OAuthAccountRepository(session)
             if await accounts.by_subject(profile.subject):
                 raise OAuthAccountTaken
             await self._refuse_taken(email, provider, users, accounts)
@@ -64,7 +63,7 @@ class OAuthService:
                 await users.save(user)
             except EmailTaken as error:
                 raise OAuthEmailTaken from error
-            await PreferenceService(PreferenceRepository(session)).begin(user.id, None)
+            await PreferenceService(session).begin(user.id, None)
             account = await accounts.save(
                 OAuthAccount(
                     user_id=user.id,
@@ -84,7 +83,7 @@ class OAuthService:
             raise NoOAuthToken
         provider = _provider(profile)
         async with self.db.write() as session:
-            users, accounts = UserRepository(session), OAuthAccountRepository(session)
+            users, accounts = UserDirectory(session), OAuthAccountRepository(session)
             account = await accounts.by_subject(profile.subject)
             if account is None:
                 known = await users.by_email(email)
@@ -106,7 +105,7 @@ class OAuthService:
 
     @staticmethod
     async def _refuse_taken(
-        email: str, provider: Provider, users: UserRepository, accounts: OAuthAccountRepository
+        email: str, provider: Provider, users: UserDirectory, accounts: OAuthAccountRepository
     ) -> None:
         known = await users.by_email(email)
         if known is None:

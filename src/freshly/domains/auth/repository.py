@@ -10,8 +10,6 @@ from freshly.chassis.data.functions import now
 from freshly.chassis.data.pagination import PageQuery, PageRows, paginate
 from freshly.chassis.data.queries import CompiledQuery, Found
 from freshly.chassis.data.transactions import Database, DbSession, fetch_within
-from freshly.chassis.jobs.models import JobRow
-from freshly.domains.auth.jobs import SendCode
 from freshly.domains.auth.models import (
     AuthSession,
     CodePurpose,
@@ -186,12 +184,8 @@ class CodeRepository:
         await self.session.flush()
 
     async def forget(self, address: str) -> None:
-        """Of somebody who goes: their codes, and letters that were not sent."""
+        """Delete all codes of an address."""
         await self.session.execute(delete(EmailCode).where(EmailCode.address == address))
-        emails = JobRow.kind == SendCode.kind, JobRow.payload["address"].as_string() == address
-        await self.session.execute(
-            delete(JobRow).where(*emails).execution_options(synchronize_session=False)
-        )
 
 
 @dataclass

@@ -28,7 +28,7 @@ from freshly.domains.preferences.service import PreferenceService
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken, UserNotFound
 from freshly.domains.users.models import ActivityKind, User
-from freshly.domains.users.repository import UserRepository
+from freshly.domains.users.service import UserDirectory
 
 GRACE = timedelta(seconds=10)
 PASSWORD = "password"  # noqa: S105 - how somebody signed in
@@ -36,7 +36,7 @@ PASSWORD = "password"  # noqa: S105 - how somebody signed in
 
 @dataclass
 class RegistrationService:
-    users: Injected[UserRepository]
+    users: Injected[UserDirectory]
     preferences: Injected[PreferenceService]
     passwords: CurrentPasswords
 
@@ -69,7 +69,7 @@ class SignInService:
     async def login(self, given: Login) -> Tokens:
         """The password is checked between two units of work, holding no connection and no lock."""
         async with self.db.read() as session:
-            user = await UserRepository(session).by_email(given.email)
+            user = await UserDirectory(session).by_email(given.email)
         known = user.hashed_password if user else None
         matches, better_hash = await self.passwords.verify(given.password, known)
         if user is None or not matches:
@@ -81,14 +81,14 @@ class SignInService:
             raise InvalidCredentials
         async with self.db.write() as session:
             try:
-                current = await UserRepository(session).get(user.id, lock=True)
+                current = await UserDirectory(session).get(user.id, lock=True)
             except UserNotFound as error:
                 raise InvalidCredentials from error
             if current.hashed_password != known:  # changed in between
                 raise InvalidCredentials
             if better_hash:
                 current.hashed_password = better_hash
-                await UserRepository(session).save(current)
+                await UserDirectory(session).save(current)
             return await self.begin(user.id, PASSWORD, session)
 
     async def begin(self, user_id: int, how: str, session: Session) -> Tokens:

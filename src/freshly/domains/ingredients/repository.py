@@ -152,39 +152,34 @@ class IngredientUsage:
 
 
 @dataclass
-class OwnAdditions:
-    """What a person who goes had added to the catalogue: it stays where somebody else uses it."""
+class AddedIngredientRepository:
+    """Ingredients by the user who added them. Not scoped by Access: account deletion reads it."""
 
     session: DbSession
-    preferences: Injected[PreferenceService]
 
-    async def of(self, user_id: int) -> Sequence[int]:
-        own = select(Ingredient.id).where(Ingredient.created_by_user_id == user_id)
-        return (await self.session.scalars(own)).all()
+    async def ids_of(self, user_id: int) -> Sequence[int]:
+        added = select(Ingredient.id).where(Ingredient.created_by_user_id == user_id)
+        return (await self.session.scalars(added)).all()
 
-    async def drop_unused(self, ids: Sequence[int], user_id: int) -> None:
-        """Once the person's own rows are gone, so that every row that is left is another's."""
+    async def lock_unreferenced(self, ids: Sequence[int]) -> Sequence[int]:
+        """Lock these ingredients. Return those that no row refers to, except among themselves."""
         rows = [exists().where(column == Ingredient.id) for _, column in _referring()]
         other = aliased(Ingredient)
         rows.append(exists().where(other.food_id == Ingredient.id, other.id.not_in(ids)))
-        # Nobody else can begin to use what is locked: they wait, and then it is gone.
+        # A request that begins to use a locked ingredient waits, and then finds it gone.
         await self.session.execute(
             select(Ingredient.id)
             .where(Ingredient.id.in_(ids))
             .order_by(Ingredient.id)
             .with_for_update()
         )
-        found = await self.session.scalars(
-            select(Ingredient.id).where(Ingredient.id.in_(ids), not_(or_(*rows)))
-        )
-        unused = [
-            one
-            for one in found.all()
-            if not await self.preferences.mentioned_by_others(one, user_id)
-        ]
+        unreferenced = select(Ingredient.id).where(Ingredient.id.in_(ids), not_(or_(*rows)))
+        return (await self.session.scalars(unreferenced)).all()
+
+    async def delete(self, ids: Sequence[int]) -> None:
         await self.session.execute(
             delete(Ingredient)
-            .where(Ingredient.id.in_(unused))
+            .where(Ingredient.id.in_(ids))
             .execution_options(synchronize_session=False)
         )
 

@@ -20,7 +20,11 @@ from freshly.domains.ingredients.measures import (
     normalize,
 )
 from freshly.domains.ingredients.models import Ingredient, UnitRow
-from freshly.domains.ingredients.repository import IngredientRepository, IngredientUsage
+from freshly.domains.ingredients.repository import (
+    AddedIngredientRepository,
+    IngredientRepository,
+    IngredientUsage,
+)
 from freshly.domains.ingredients.schemas import (
     FoodRead,
     IngredientCreate,
@@ -29,6 +33,7 @@ from freshly.domains.ingredients.schemas import (
     ShelfLife,
 )
 from freshly.domains.ingredients.seeding import copy_facts
+from freshly.domains.preferences.service import PreferenceService
 
 LONGEST_CANONICAL_UNIT = 16  # characters that the column holds
 
@@ -159,6 +164,29 @@ class IngredientService:
         if not mine or await self.usage.by_others(id):
             raise NotYourIngredient
         return row
+
+
+@dataclass
+class AddedIngredients:
+    """Ingredients that a user added to the catalogue, for the deletion of the account."""
+
+    added: Injected[AddedIngredientRepository]
+    preferences: Injected[PreferenceService]
+
+    async def ids_of(self, user_id: int) -> Sequence[int]:
+        return await self.added.ids_of(user_id)
+
+    async def delete_unused(self, ids: Sequence[int], user_id: int) -> None:
+        """Delete those of the ingredients that no other user needs, and lock all of them.
+
+        The user's own rows must be gone, so that every row that refers to one is another user's.
+        """
+        unused = [
+            ingredient_id
+            for ingredient_id in await self.added.lock_unreferenced(ids)
+            if not await self.preferences.mentioned_by_others(ingredient_id, user_id)
+        ]
+        await self.added.delete(unused)
 
 
 def _food_read(row: Ingredient) -> FoodRead:

@@ -1,5 +1,6 @@
 from dataclasses import dataclass
 
+from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.web.schemas import changes
@@ -20,19 +21,23 @@ KEPT_WHEN_OMITTED = {
 class PreferenceService:
     """Anybody's preferences, for the domains above, which check who may ask."""
 
-    preferences: Injected[PreferenceRepository]
+    session: DbSession
 
     async def begin(self, user_id: int, given: PreferenceCreate | None) -> UserPreference:
         """What everybody has from the first day: the given preferences, or the defaults."""
         values = (given or PreferenceCreate()).model_dump()
-        return await self.preferences.save(UserPreference(user_id=user_id, **values))
+        return await self._preferences.save(UserPreference(user_id=user_id, **values))
 
     async def of(self, user_id: int) -> UserPreference:
-        return await self.preferences.of(user_id)
+        return await self._preferences.of(user_id)
 
     async def mentioned_by_others(self, ingredient_id: int, user_id: int) -> bool:
         """Does anybody else avoid or dislike this ingredient?"""
-        return await self.preferences.mentioned_by_others(ingredient_id, user_id)
+        return await self._preferences.mentioned_by_others(ingredient_id, user_id)
+
+    @property
+    def _preferences(self) -> PreferenceRepository:
+        return PreferenceRepository(self.session)
 
 
 @dataclass

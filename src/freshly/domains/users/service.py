@@ -1,5 +1,6 @@
 from dataclasses import dataclass
 
+from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.web.schemas import changes
@@ -10,6 +11,29 @@ from freshly.domains.users.repository import UserRepository
 from freshly.domains.users.schemas import UserUpdate
 
 NEVER_ONES_OWN_CHOICE = {"status", "tier"}
+
+
+@dataclass
+class UserDirectory:
+    """Users by id or email address, for the domains above, which check who may ask."""
+
+    session: DbSession
+
+    async def get(self, id: int, *, lock: bool = False) -> User:
+        """Return the user, locked if asked to. Raise UserNotFound."""
+        return await self._users.get(id, lock=lock)
+
+    async def by_email(self, email: str) -> User | None:
+        """Return the user with this address in any case. The exact spelling wins."""
+        return await self._users.by_email(email)
+
+    async def save(self, user: User) -> User:
+        """Insert or update a user. Raise EmailTaken."""
+        return await self._users.save(user)
+
+    @property
+    def _users(self) -> UserRepository:
+        return UserRepository(self.session)
 
 
 @dataclass
