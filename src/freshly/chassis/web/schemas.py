@@ -1,5 +1,6 @@
 """The building blocks of request and response bodies."""
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Any
@@ -94,6 +95,20 @@ def changes(update: BaseModel) -> dict[str, Any]:
         for name in update.model_fields_set
         if (value := getattr(update, name)) is not None
     }
+
+
+def sent_values(update: BaseModel, *, never_null: Collection[str] = ()) -> dict[str, Any]:
+    """The fields that the client sent. Null clears a field, except one that is never null."""
+    sent = update.model_dump(include=update.model_fields_set)
+    return {
+        name: value for name, value in sent.items() if value is not None or name not in never_null
+    }
+
+
+def assign(row: object, values: Mapping[str, Any]) -> None:
+    """Set the attributes of a row by name."""
+    for name, value in values.items():
+        setattr(row, name, value)
 
 
 class Stamped(ReadSchema):

@@ -46,9 +46,7 @@ class RegistrationService:
         if await self.users.by_email(new.email):
             raise EmailAlreadyRegistered
         user = User(
-            email=new.email,
-            name=new.name,
-            phone_number=new.phone_number,
+            **new.model_dump(exclude={"password", "preference"}),
             hashed_password=hashed,
         )
         try:

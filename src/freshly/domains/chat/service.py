@@ -35,7 +35,7 @@ class ConversationService:
     async def create(self, new: ConversationCreate) -> ConversationRead:
         """Its first word, the policy, is said with the first turn."""
         conversation = await self.conversations.save(
-            ChatConversation(user_id=self.access.user_id, title=new.title)
+            ChatConversation(**new.model_dump(), user_id=self.access.user_id)
         )
         return self._read(conversation, [])
 

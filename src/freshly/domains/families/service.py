@@ -54,9 +54,7 @@ class FamilyService:
         return await self.families.read(family_id)
 
     async def create(self, new: FamilyCreate) -> FamilyRead:
-        family = await self.families.save_with_code(
-            Family(display_name=new.display_name, invite_code="")
-        )
+        family = await self.families.save_with_code(Family(**new.model_dump(), invite_code=""))
         await self.families.save_member(
             Membership(family_id=family.id, user_id=self.access.user_id, role=Role.OWNER)
         )

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from freshly.chassis.data.pagination import ListQuery, PageRows
 from freshly.chassis.dependencies import Injected
-from freshly.chassis.web.schemas import changes
+from freshly.chassis.web.schemas import assign, changes
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.ingredients.catalogue import name_index
 from freshly.domains.ingredients.errors import (
@@ -56,7 +56,9 @@ class IngredientService:
     async def create(self, new: IngredientCreate) -> Ingredient:
         if await self.ingredients.named(new.name.strip()):
             raise IngredientExists
-        return await self._add(Ingredient(**{**new.model_dump(), "name": new.name.strip()}))
+        return await self._add(
+            Ingredient(**new.model_dump(exclude={"name"}), name=new.name.strip())
+        )
 
     async def update(self, id: int, update: IngredientUpdate) -> Ingredient:
         row = await self._own(id)
@@ -66,8 +68,7 @@ class IngredientService:
             other = await self.ingredients.named(wanted["name"])
             if other is not None and other.id != id:
                 raise IngredientExists
-        for field, value in wanted.items():
-            setattr(row, field, value)
+        assign(row, wanted)
         return await self.ingredients.save(row)
 
     async def remove(self, id: int) -> None:

@@ -2,6 +2,7 @@ from dataclasses import dataclass
 
 from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.dependencies import Injected
+from freshly.chassis.web.schemas import assign, changes
 from freshly.domains.notifications.errors import EmailNotConfirmed
 from freshly.domains.notifications.models import Digest, NoticeChoices, Notification
 from freshly.domains.notifications.repository import (
@@ -81,8 +82,9 @@ class ChoicesService:
 
     async def update(self, update: NoticeChoicesUpdate) -> NoticeChoices:
         choices = await self.choices.mine(lock=True)
-        if update.digest is not None:
-            if Digest(update.digest).by_mail and not await self.choices.is_confirmed():
-                raise EmailNotConfirmed
-            choices.digest = update.digest
+        values = changes(update)
+        digest = Digest(values.get("digest", Digest.NONE))
+        if digest.by_mail and not await self.choices.is_confirmed():
+            raise EmailNotConfirmed
+        assign(choices, values)
         return await self.choices.save(choices)

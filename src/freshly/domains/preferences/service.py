@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.security.caller import CurrentCaller
-from freshly.chassis.web.schemas import changes
+from freshly.chassis.web.schemas import assign, changes
 from freshly.domains.preferences.errors import CalorieRange, PreferencesNotSet
 from freshly.domains.preferences.models import UserPreference
 from freshly.domains.preferences.repository import PreferenceRepository
@@ -54,16 +54,18 @@ class OwnPreferenceService:
             kept = await self.preferences.of(self.caller.user_id, lock=True)
         except PreferencesNotSet:
             kept = UserPreference(user_id=self.caller.user_id)
-        for field, value in values.items():
-            if value is not None or field not in KEPT_WHEN_OMITTED:
-                setattr(kept, field, value)
+        replaced = {
+            field: value
+            for field, value in values.items()
+            if value is not None or field not in KEPT_WHEN_OMITTED
+        }
+        assign(kept, replaced)
         return await self.preferences.save(kept)
 
     async def update(self, update: PreferenceUpdate) -> UserPreference:
         preference = await self.preferences.of(self.caller.user_id, lock=True)
         wanted = changes(update)
-        for field, value in wanted.items():
-            setattr(preference, field, value)
+        assign(preference, wanted)
         if not preference.is_athlete:
             preference.training_level = None
         if wanted.keys() & {"calorie_min", "calorie_max", "calorie_target"}:

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from freshly.chassis.dependencies import Injected
-from freshly.chassis.web.schemas import changes
+from freshly.chassis.web.schemas import assign, changes
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.recipes.errors import NotRecipesKeeper
 from freshly.domains.recipes.models import DietTag, Recipe
@@ -25,13 +25,12 @@ class RecipeService:
     async def create(self, new: RecipeCreate) -> Recipe:
         self.access.owner(new.family_id)
         return await self.recipes.save(
-            Recipe(created_by_user_id=self.access.user_id, **new.model_dump())
+            Recipe(**new.model_dump(), created_by_user_id=self.access.user_id)
         )
 
     async def update(self, id: int, update: RecipeUpdate) -> Recipe:
         recipe = await self._kept(id)
-        for field, value in changes(update).items():
-            setattr(recipe, field, value)
+        assign(recipe, changes(update))
         return await self.recipes.save(recipe)
 
     async def delete(self, id: int) -> None:

@@ -50,11 +50,9 @@ class ShareService:
             raise AlreadyOffered
         request = await self.requests.save(
             MealShareRequest(
-                meal_id=meal.id,
+                **new.model_dump(),
                 sender_user_id=self.access.user_id,
-                recipient_user_id=new.recipient_user_id,
                 family_id=meal.family_id,
-                message=new.message,
             )
         )
         offer = await self.requests.offer(request.id)

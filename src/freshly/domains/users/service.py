@@ -3,14 +3,14 @@ from dataclasses import dataclass
 from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.security.caller import CurrentCaller
-from freshly.chassis.web.schemas import changes
+from freshly.chassis.web.schemas import assign, changes
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken
 from freshly.domains.users.models import ActivityKind, User
 from freshly.domains.users.repository import UserRepository
 from freshly.domains.users.schemas import UserUpdate
 
-NEVER_ONES_OWN_CHOICE = {"status", "tier"}
+SET_BY_SERVER = {"status", "tier"}
 
 
 @dataclass
@@ -47,12 +47,14 @@ class UserService:
 
     async def update_me(self, update: UserUpdate) -> User:
         user = await self.users.get(self.caller.user_id, lock=True)
-        wanted = changes(update)
-        for field in wanted.keys() - NEVER_ONES_OWN_CHOICE:
-            if field == "email":
-                await self._change_email(user, wanted[field])
-            elif wanted[field] != "":
-                setattr(user, field, wanted[field])
+        values = {
+            field: value
+            for field, value in changes(update).items()
+            if value != "" and field not in SET_BY_SERVER
+        }
+        if (email := values.pop("email", None)) is not None:
+            await self._change_email(user, email)
+        assign(user, values)
         return await self.users.save(user)
 
     async def locked_me(self) -> User:

@@ -65,7 +65,7 @@ class FromMealService:
     async def _list(self, wanted: AddFromMeal, meal: Meal) -> GroceryList:
         if wanted.list_id is not None:
             return await self.lists.get(wanted.list_id, lock=True)
-        made = await self.lists.make(wanted.family_id, wanted.title or meal.name)
+        made = await self.lists.make(wanted.family_id, title=wanted.title or meal.name)
         return await self.lists.lists.refreshed(made.id)
 
 

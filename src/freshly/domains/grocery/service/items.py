@@ -2,6 +2,7 @@ from dataclasses import dataclass
 
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.web.clock import Today
+from freshly.chassis.web.schemas import assign, sent_values
 from freshly.domains.grocery.errors import ItemNotFound
 from freshly.domains.grocery.measuring import Foods
 from freshly.domains.grocery.models import GroceryList, GroceryListItem
@@ -25,17 +26,14 @@ class ItemService:
 
     async def add(self, list_id: int, new: ItemCreate) -> GroceryListItem:
         grocery_list = await self.lists.get(list_id, lock=True)
-        ingredient = await self.ingredients.get(new.ingredient_id)
+        await self.ingredients.get(new.ingredient_id)
         if new.unit_id is not None:
             await self.ingredients.unit(new.unit_id)
         item = await self.items.save(
             GroceryListItem(
+                **new.model_dump(exclude={"checked"}),
                 grocery_list_id=grocery_list.id,
-                ingredient_id=ingredient.id,
-                quantity=new.quantity,
-                unit_id=new.unit_id,
                 checked=bool(new.checked),
-                note=new.note,
                 is_manual=True,
             )
         )
@@ -43,14 +41,11 @@ class ItemService:
 
     async def update(self, id: int, update: ItemUpdate) -> GroceryListItem:
         item, _ = await self._locked(id)
-        sent = update.model_fields_set
+        values = sent_values(update, never_null={"checked"})
         if update.unit_id is not None:
             await self.ingredients.unit(update.unit_id)
-        for field in sent:
-            value = getattr(update, field)
-            if value is not None or field != "checked":
-                setattr(item, field, value)
-        if sent & {"quantity", "unit_id", "note"}:
+        assign(item, values)
+        if values.keys() & {"quantity", "unit_id", "note"}:
             # What was worked out from the old amount is void, and it is the person's line now.
             item.is_manual = True
             item.needed_quantity = item.needed_unit = None

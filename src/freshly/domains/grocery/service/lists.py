@@ -1,12 +1,14 @@
 from dataclasses import dataclass
+from typing import Any
 
 from freshly.chassis.cache.body import CachedBody
 from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.dependencies import Injected
+from freshly.chassis.web.schemas import assign, sent_values
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.families.models import FAMILIES
 from freshly.domains.families.service import FamilyService
-from freshly.domains.grocery.models import GROCERY, GroceryList
+from freshly.domains.grocery.models import GROCERY, GroceryList, ListStatus
 from freshly.domains.grocery.repository import GroceryListReader, ListRepository
 from freshly.domains.grocery.schemas import (
     GroceryListCreate,
@@ -59,23 +61,21 @@ class ListService:
     async def create(self, new: GroceryListCreate) -> GroceryListRead:
         if new.meal_plan_id is not None:
             await self.plans.get(new.meal_plan_id)
-        made = await self.make(new.family_id, new.title, new.meal_plan_id)
-        if new.status is not None:
-            made.status = new.status
-            await self.lists.save(made)
-        return await self.reread(made.id)
+        fields = new.model_dump(exclude={"scope", "family_id", "status"})
+        grocery_list = await self.make(
+            new.family_id, **fields, status=new.status or ListStatus.DRAFT
+        )
+        return await self.reread(grocery_list.id)
 
-    async def make(
-        self, family_id: int | None, title: str | None, meal_plan_id: int | None = None
-    ) -> GroceryList:
+    async def make(self, family_id: int | None, **fields: Any) -> GroceryList:
+        """Insert a list of the family, or of the caller if there is no family."""
         owner = self.access.owner(family_id)
         return await self.lists.save(
             GroceryList(
+                **fields,
                 family_id=owner.family_id,
                 owner_user_id=owner.user_id,
                 created_by_user_id=self.access.user_id,
-                meal_plan_id=meal_plan_id,
-                title=title,
             )
         )
 
@@ -83,10 +83,7 @@ class ListService:
         row = await self.lists.get(id, lock=True)
         if update.meal_plan_id is not None:
             await self.plans.get(update.meal_plan_id)
-        for field in update.model_fields_set:
-            value = getattr(update, field)
-            if value is not None or field != "status":
-                setattr(row, field, value)
+        assign(row, sent_values(update, never_null={"status"}))
         await self.lists.save(row)
         return await self.reread(id)
 

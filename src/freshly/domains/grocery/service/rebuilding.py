@@ -134,7 +134,9 @@ class RebuildService:
     async def _list(self, plan: MealPlan) -> GroceryList:
         owner = self.access.owner(plan.family_id)
         found = await self.rows.of_plan(plan.id, owner)
-        return found or await self.lists.make(plan.family_id, plan.title or UNTITLED, plan.id)
+        return found or await self.lists.make(
+            plan.family_id, title=plan.title or UNTITLED, meal_plan_id=plan.id
+        )
 
     async def _needs(
         self,
