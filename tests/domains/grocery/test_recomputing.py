@@ -124,6 +124,95 @@ async def test_what_no_list_needs_asks_for_no_work(home, kitchen, jobs):
     assert before == len(await jobs.rows("grocery.recompute")) == 1
 
 
+SAME_STOCK = (
+    {"category": "Baking"},
+    {"quantity": 400},
+    {"quantity": "400.000", "unit": "g"},
+    {"expires_at": "2030-03-01"},
+    {"ingredient_name": "Test Flour"},
+)
+OTHER_STOCK = (
+    {"quantity": 300},
+    {"unit": "kg"},
+    {"expires_at": "2030-01-01"},
+    {"expires_at": None},
+    {"ingredient_name": "test sugar"},
+    {"category": "Baking", "quantity": 300},
+)
+
+
+@pytest.fixture
+async def stocked(home, kitchen, jobs):
+    """The path of an item that a list needs, with no work left to do."""
+    fields = {"family_id": home.family["id"], "expires_at": "2030-03-01"}
+    item = await kitchen.stock(home.alice, "test flour", 400, "g", **fields)
+    await settled(jobs)
+    return f"/pantry-items/{item['id']}"
+
+
+async def recomputes(home, jobs, method, path, body):
+    before = len(await jobs.rows("grocery.recompute"))
+    response = await home.alice.request(method, path, json=body)
+    assert response.status_code == 200, response.text
+    return len(await jobs.rows("grocery.recompute")) - before
+
+
+@pytest.mark.parametrize("change", SAME_STOCK, ids=str)
+async def test_a_change_that_leaves_the_stock_the_same_recomputes_no_list(
+    change, home, stocked, jobs
+):
+    assert await recomputes(home, jobs, "PATCH", stocked, change) == 0
+
+
+@pytest.mark.parametrize("change", OTHER_STOCK, ids=str)
+async def test_a_change_of_the_stock_recomputes_the_list_once(change, home, stocked, jobs):
+    assert await recomputes(home, jobs, "PATCH", stocked, change) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"name": "Pancakes", "image": "x.jpg", "notes": "hot", "tags": ["quick"]}, 0),
+        ({"ingredients": [{"name": "test flour", "amount": "1 kg"}], "servings": 1}, 0),
+        ({"servings": 2}, 1),
+        ({"ingredients": [{"name": "test flour", "amount": "2 kg"}]}, 1),
+    ],
+    ids=str,
+)
+async def test_only_ingredients_and_servings_of_a_meal_recompute_lists(
+    change, expected, home, jobs
+):
+    assert await recomputes(home, jobs, "PUT", f"/meals/{home.dish['id']}", change) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"title": "Guests", "week_end": "2030-01-20", "week_start": FAR}, 0),
+        ({"week_start": "2030-01-14"}, 1),
+    ],
+    ids=str,
+)
+async def test_only_the_start_of_a_planned_week_recomputes_its_list(change, expected, home, jobs):
+    path = f"/meal-plans/{home.plan['id']}"
+
+    assert await recomputes(home, jobs, "PATCH", path, change) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "portions", "expected"),
+    [({}, None, 0), ({"notes": "early"}, None, 0), ({"servings": 3}, None, 1), ({}, 2, 1)],
+    ids=str,
+)
+async def test_a_slot_with_the_same_meals_and_servings_recomputes_no_list(
+    change, portions, expected, home, jobs
+):
+    body = {"meals": [{"meal_id": home.dish["id"], "portions": portions}], **change}
+    path = f"/meal-plans/{home.plan['id']}/slots/0/dinner"
+
+    assert await recomputes(home, jobs, "PUT", path, body) == expected
+
+
 async def test_renaming_an_item_counts_for_both_foods(home, kitchen, jobs):
     mine = {"family_id": home.family["id"]}
     item = await kitchen.stock(home.alice, "test flour", 400, "g", **mine)

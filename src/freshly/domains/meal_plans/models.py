@@ -1,4 +1,7 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, ForeignKey, Text, and_, or_, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -9,6 +12,8 @@ from freshly.domains.families.access import Access, Guarded
 from freshly.domains.meals.models import Meal
 
 PLANS = CacheTopic("plans")
+# A change of any other column leaves the shopping lists as they are.
+PLAN_SHOPPING_COLUMNS = ("week_start",)
 
 
 class MealPlan(Created, Guarded):
@@ -33,6 +38,19 @@ class MealPlan(Created, Guarded):
     def visible_to(cls, access: Access) -> ColumnElement[bool]:
         personal = and_(cls.family_id.is_(None), cls.created_by_user_id == access.user_id)
         return or_(personal, cls.family_id.in_(list(access.roles)))
+
+    def shopping(self) -> Sequence[Any]:
+        """Return the values that shopping lists depend on, to compare before and after a change."""
+        return [getattr(self, name) for name in PLAN_SHOPPING_COLUMNS]
+
+
+@dataclass(frozen=True)
+class PlannedPortions:
+    """The values of a slot that shopping lists depend on, for one of its meals."""
+
+    meal_id: int
+    portions: int | None
+    servings: int | None
 
 
 class MealSlot(Guarded):

@@ -10,7 +10,7 @@ from freshly.chassis.data.queries import struct_for
 from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.domains.families.access import MINE, GuardedRepository, Owner
 from freshly.domains.meal_plans.errors import MealPlanNotFound, SlotNotFound
-from freshly.domains.meal_plans.models import MealPlan, MealSlot, SlotMeal
+from freshly.domains.meal_plans.models import MealPlan, MealSlot, PlannedPortions, SlotMeal
 from freshly.domains.meal_plans.schemas import MealPlanRead
 
 plans = MealPlan.__table__.c
@@ -63,13 +63,13 @@ class SlotRepository(GuardedRepository[MealSlot]):
         )
         return found.all()
 
-    async def meal_ids_at(self, plan: MealPlan, day: int, slot: str) -> set[int]:
-        found = await self.session.scalars(
-            select(SlotMeal.meal_id)
+    async def planned_at(self, plan: MealPlan, day: int, slot: str) -> list[PlannedPortions]:
+        rows = await self.session.execute(
+            select(SlotMeal.meal_id, SlotMeal.portions, MealSlot.servings)
             .join(MealSlot, MealSlot.id == SlotMeal.meal_slot_id)
             .where(MealSlot.meal_plan_id == plan.id, MealSlot.day == day, MealSlot.slot == slot)
         )
-        return set(found)
+        return [PlannedPortions(*row) for row in rows]
 
     async def clear(self, plan: MealPlan, day: int, slot: str) -> bool:
         """Whether there was anything."""

@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ from freshly.chassis.data.pagination import ListQuery
 from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.security.caller import IDENTITY
+from freshly.chassis.web.schemas import assign, sent_values
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.meal_plans.errors import (
     MealPlanNotFound,
@@ -16,7 +18,7 @@ from freshly.domains.meal_plans.errors import (
     WeekEndsBeforeItStarts,
 )
 from freshly.domains.meal_plans.events import SlotsChanged
-from freshly.domains.meal_plans.models import PLANS, MealPlan, MealSlot, SlotMeal
+from freshly.domains.meal_plans.models import PLANS, MealPlan, MealSlot, PlannedPortions, SlotMeal
 from freshly.domains.meal_plans.repository import (
     CalendarRepository,
     MealPlanRepository,
@@ -93,19 +95,21 @@ class MealPlanService:
     async def plan_meals(self, plan_id: int, day: int, slot: str, new: SlotWrite) -> SlotRead:
         """Create or replace; whoever else changes slots of this plan waits."""
         plan = await self.plans.get(plan_id, lock=True)
-        await self._check_meals(plan, day, slot, new)
+        former = await self.slots.planned_at(plan, day, slot)
+        await self._check_meals(plan, new, {planned.meal_id for planned in former})
         await self.slots.clear(plan, day, slot)
         await self.slots.save(
             MealSlot(
                 meal_plan_id=plan.id,
                 day=day,
                 slot=slot,
-                servings=new.servings,
-                notes=new.notes,
-                meals=[SlotMeal(meal_id=m.meal_id, portions=m.portions) for m in new.meals],
+                **new.model_dump(exclude={"meals"}),
+                meals=[SlotMeal(**planned.model_dump()) for planned in new.meals],
             )
         )
-        await self.events.publish(SlotsChanged(plan.id))
+        planned = [PlannedPortions(m.meal_id, m.portions, new.servings) for m in new.meals]
+        if Counter(planned) != Counter(former):
+            await self.events.publish(SlotsChanged(plan.id))
         slots = await self.slots.of(plan)
         return next(_read(found) for found in slots if (found.day, found.slot) == (day, slot))
 
@@ -115,10 +119,9 @@ class MealPlanService:
             raise SlotNotFound
         await self.events.publish(SlotsChanged(plan.id))
 
-    async def _check_meals(self, plan: MealPlan, day: int, slot: str, new: SlotWrite) -> None:
-        """One's own, of the plan's family, or there already."""
-        there = await self.slots.meal_ids_at(plan, day, slot)
-        wanted = {planned.meal_id for planned in new.meals} - there
+    async def _check_meals(self, plan: MealPlan, new: SlotWrite, already_planned: set[int]) -> None:
+        """Raise MealNotFound for a new meal of neither the caller nor the plan's family."""
+        wanted = {planned.meal_id for planned in new.meals} - already_planned
         found = await self.meals.of_ids(wanted)
         for meal_id in wanted:
             meal = found.get(meal_id)
@@ -131,24 +134,19 @@ class MealPlanService:
         self, new: MealPlanCreate | PersonalMealPlanCreate, family_id: int | None
     ) -> MealPlan:
         plan = MealPlan(
+            **new.model_dump(exclude={"family_id"}),
             family_id=family_id,
-            title=new.title,
-            week_start=new.week_start,
-            week_end=new.week_end,
             created_by_user_id=self.access.user_id,
         )
         _check_week(plan)
         return await self.plans.save(plan)
 
     async def _change(self, plan: MealPlan, update: MealPlanUpdate) -> MealPlan:
-        week = plan.week_start
-        for field in update.model_fields_set:
-            value = getattr(update, field)
-            if value is not None or field != "week_start":
-                setattr(plan, field, value)
+        shopping = plan.shopping()
+        assign(plan, sent_values(update, never_null={"week_start"}))
         _check_week(plan)
         plan = await self.plans.save(plan)
-        if plan.week_start != week:  # what keeps until then may be other food
+        if plan.shopping() != shopping:
             await self.events.publish(SlotsChanged(plan.id))
         return plan
 

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from copy import deepcopy
 from decimal import Decimal
 from enum import StrEnum
@@ -12,6 +13,8 @@ from freshly.chassis.data.types import Json, named_enum
 from freshly.domains.families.access import Access, Guarded
 
 MEALS = CacheTopic("meals")
+# A change of any other column leaves the shopping lists as they are.
+SHOPPING_COLUMNS = ("ingredients", "servings")
 
 
 class MealType(StrEnum):
@@ -74,6 +77,10 @@ class Meal(Created, Updated, Guarded):
         copied = {column.key: getattr(self, column.key) for column in self.__table__.columns}
         kept = {name: deepcopy(value) for name, value in copied.items() if name not in own}
         return Meal(created_by_user_id=user_id, **kept)
+
+    def shopping(self) -> Sequence[Any]:
+        """Return the values that shopping lists depend on, to compare before and after a change."""
+        return [getattr(self, name) for name in SHOPPING_COLUMNS]
 
     def servings_factor(self, wanted: int | None) -> Decimal:
         """How many times the dish is cooked to serve so many; once where either is unknown."""

@@ -6,6 +6,7 @@ from freshly.chassis.data.events import EventBus
 from freshly.chassis.data.pagination import ListQuery, PageRows
 from freshly.chassis.data.transactions import CurrentDatabase, DbSession
 from freshly.chassis.dependencies import Injected
+from freshly.chassis.web.schemas import assign, sent_values
 from freshly.domains.families.access import Access, CurrentAccess
 from freshly.domains.families.service import FamilyService
 from freshly.domains.meals.errors import (
@@ -66,7 +67,7 @@ class MealService:
     async def create(self, new: MealCreate) -> Meal:
         self._check_family(new.family_id)
         return await self.meals.save(
-            Meal(created_by_user_id=self.access.user_id, **new.model_dump())
+            Meal(**new.model_dump(), created_by_user_id=self.access.user_id)
         )
 
     async def update_own(self, id: int, update: MealUpdate) -> Meal:
@@ -104,16 +105,13 @@ class MealService:
         return await self.meals.save(meal)
 
     async def _change(self, meal: Meal, update: MealUpdate) -> Meal:
-        sent = update.model_fields_set
-        if "family_id" in sent and update.family_id != meal.family_id:
+        values = sent_values(update, never_null=NEVER_NULL)
+        if "family_id" in values and update.family_id != meal.family_id:
             self._check_family(update.family_id)
-        values = update.model_dump(include=sent)
-        took = (meal.ingredients, meal.servings)
-        for field, value in values.items():
-            if value is not None or field not in NEVER_NULL:
-                setattr(meal, field, value)
+        shopping = meal.shopping()
+        assign(meal, values)
         meal = await self.meals.save(meal)
-        if (meal.ingredients, meal.servings) != took:
+        if meal.shopping() != shopping:
             await self.events.publish(MealChanged(meal.id))
         return meal
 

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,12 @@ from freshly.domains.families.access import Access, Guarded, Owned, covers, exac
 from freshly.domains.ingredients.models import Ingredient
 
 PANTRY = CacheTopic("pantry")
+# A change of any other column leaves the shopping lists as they are. The canonical amount is
+# derived from the others and from the facts of the ingredient, which may have changed since.
+STOCK_COLUMNS = (
+    *("ingredient_id", "quantity", "unit", "expires_at"),
+    *("canonical_quantity", "canonical_unit"),
+)
 
 
 class PantryItem(Owned, Created, Updated, Guarded):
@@ -47,6 +54,10 @@ class PantryItem(Owned, Created, Updated, Guarded):
     @property
     def ingredient_name(self) -> str | None:
         return self.ingredient.name if self.ingredient else None
+
+    def stock(self) -> Sequence[Any]:
+        """Return the values that count as stock, to compare them before and after a change."""
+        return [getattr(self, name) for name in STOCK_COLUMNS]
 
     def is_good_on(self, day: date) -> bool:
         """Good through the day it expires."""

@@ -7,6 +7,7 @@ from freshly.chassis.data.pagination import ListQuery
 from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.jobs import JobQueue
+from freshly.chassis.web.schemas import assign, sent_values
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.ingredients.service import IngredientService
@@ -51,18 +52,15 @@ class PantryService:
         owner = self.access.owner(new.family_id)
         ingredient = await self._ingredient(new)
         item = PantryItem(
+            **new.model_dump(exclude={"ingredient_name", "ingredient_id", "scope", "family_id"}),
             family_id=owner.family_id,
             owner_user_id=owner.user_id,
             ingredient_id=ingredient.id,
-            quantity=new.quantity,
-            unit=new.unit,
-            expires_at=new.expires_at,
-            category=new.category,
         )
         self.items.point(item, ingredient)
         await self._measure(item)
         await self.items.save(item)
-        await self._tell(item)
+        await self._publish_change(item)
         return item
 
     async def add_personal(self, new: PantryItemCreate) -> PantryItem:
@@ -72,18 +70,19 @@ class PantryService:
 
     async def update(self, id: int, update: PantryItemUpdate) -> PantryItem:
         item = await self.items.get(id, lock=True)
-        before = item.ingredient_id
-        for field in update.model_fields_set - {"ingredient_name"}:
-            setattr(item, field, getattr(update, field))
+        stock, former_ingredient = item.stock(), item.ingredient_id
+        values = sent_values(update)
+        values.pop("ingredient_name", None)
+        assign(item, values)
         if update.ingredient_name is not None:
             self.items.point(item, await self.ingredients.named(update.ingredient_name))
-            if item.ingredient_id != before and item.image_url is not None:
+            if item.ingredient_id != former_ingredient and item.image_url is not None:
                 await self.jobs.enqueue(RemovePicture(url=item.image_url))
                 item.image_url = None  # it shows something else
         await self._measure(item)
         await self.items.save(item)
-        if update.model_fields_set != {"category"}:
-            await self._tell(item, before)
+        if item.stock() != stock:
+            await self._publish_change(item, former_ingredient)
         return item
 
     async def remove(self, id: int) -> None:
@@ -91,7 +90,7 @@ class PantryService:
         await self.items.delete(item)
         if item.image_url is not None:
             await self.jobs.enqueue(RemovePicture(url=item.image_url))
-        await self._tell(item)
+        await self._publish_change(item)
 
     async def stock(
         self, family_id: int | None, foods: Iterable[int], *, lock: bool = False
@@ -109,7 +108,7 @@ class PantryService:
         for item in good_first(stock, bought.on):
             if add_to(item, bought.amount, facts[item.ingredient_id or 0]):
                 await self.items.save(item)
-                await self._tell(item)
+                await self._publish_change(item)
                 return
         item = await self.items.save(
             PantryItem(
@@ -123,11 +122,11 @@ class PantryService:
                 canonical_unit=bought.amount.unit if bought.amount else None,
             )
         )
-        await self._tell(item)
+        await self._publish_change(item)
 
-    async def _tell(self, item: PantryItem, before: int | None = None) -> None:
-        foods = frozenset(food for food in (item.ingredient_id, before) if food is not None)
-        await self.events.publish(StockChanged(item.family_id, item.owner_user_id, foods))
+    async def _publish_change(self, item: PantryItem, former_ingredient: int | None = None) -> None:
+        ids = frozenset(one for one in (item.ingredient_id, former_ingredient) if one is not None)
+        await self.events.publish(StockChanged(item.family_id, item.owner_user_id, ids))
 
     async def _ingredient(self, new: PantryItemCreate) -> Ingredient:
         """By id where one is given, else by name."""
