@@ -49,7 +49,7 @@ class AccountService:
         await self.codes.forget(normalized(user.email))
         await self.users.delete_me()
         await self.ingredients.delete_unused(added, user.id)
-        await self.log.note_deletion()
+        await self.log.record_deletion()
         if user.is_verified:
             await self.jobs.enqueue(SendNotice(address=user.email, about="account_deleted"))
         for delay in (None, LAST_UPLOADS):

@@ -1,6 +1,6 @@
-"""What happened to an account: written with what happened, in the same unit of work.
+"""The activity log of accounts, written in the transaction that makes the change.
 
-It stands in the lowest domain, so that every other one can write it.
+It is in the lowest domain, so that every other domain can write to it.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from freshly.chassis.security.client_info import CurrentClientInfo
 from freshly.domains.users.models import Activity, ActivityKind, Outcome
 from freshly.domains.users.repository import ActivityRepository
 
-# The database refuses to lose anything younger: see the migration `account`.
+# The database refuses to delete younger rows: see the triggers of the migration `account`.
 KEPT_FOR = timedelta(days=365)
 
 
@@ -26,31 +26,35 @@ class ActivityLog:
     client_info: CurrentClientInfo
 
     async def record(self, kind: ActivityKind, user_id: int, **facts: Any) -> None:
-        """What this person did, from where, and in which session."""
-        known = {**self._from_where(), "session_id": self.client_info.session_id}
+        """Record what a user did, with the client's address and session."""
+        known = {**self._client_facts(), "session_id": self.client_info.session_id}
         await self._log.add(_activity(kind, user_id, **{**known, **facts}))
 
     async def record_for_other(
         self, kind: ActivityKind, user_id: int, by: int, **facts: Any
     ) -> None:
-        """What somebody else did to this person, whom it tells nothing of where that one was."""
+        """Record what the user `by` did to this user, without the address of `by`."""
         await self._log.add(_activity(kind, user_id, other_user_id=by, **facts))
 
     async def record_denied(self, kind: ActivityKind, user_id: int | None, **facts: Any) -> None:
-        """Of an account that there is not nothing is kept, which takes the same time."""
-        known = {**self._from_where(), "outcome": Outcome.REFUSED}
-        refused = _activity(kind, user_id, **known, **facts)
-        await self._log.add_alike(refused, keep=user_id is not None)
+        """Record a refused attempt.
 
-    async def note_deletion(self) -> None:
-        """For the operator: that there was one, by the correlation id; nothing says whose."""
+        For unknown accounts, run the same statements but store nothing, so that timing does not
+        reveal whether the account exists.
+        """
+        known = {**self._client_facts(), "outcome": Outcome.REFUSED}
+        refused = _activity(kind, user_id, **known, **facts)
+        await self._log.add_or_discard(refused, keep=user_id is not None)
+
+    async def record_deletion(self) -> None:
+        """Record a deletion for the operator, by correlation id and without the user."""
         await self._log.add(_activity(ActivityKind.ACCOUNT_DELETED, None))
 
     @property
     def _log(self) -> ActivityRepository:
         return ActivityRepository(self.session)
 
-    def _from_where(self) -> dict[str, Any]:
+    def _client_facts(self) -> dict[str, Any]:
         return {"address": self.client_info.address, "user_agent": self.client_info.user_agent}
 
 
@@ -68,5 +72,5 @@ class ActivityService:
 
 
 async def purge(session: DbSession) -> bool:
-    """Drops some of what is older than a year; whether there may be more."""
+    """Delete one batch of rows that are older than a year. Return True if there may be more."""
     return await ActivityRepository(session).purge(KEPT_FOR)

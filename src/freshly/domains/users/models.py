@@ -38,7 +38,7 @@ class User(Created, Updated, Base):
     verification_expires_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
 
     __cache_tags__ = (InvalidatesFor(IDENTITY, person="id"),)
-    # An id is never given again: folders, links and logs go by it.
+    # Ids are never reused: folders, links and logs refer to users by id.
     __table_args__ = (Index("ix_users_created_at", "created_at"), {"sqlite_autoincrement": True})
 
     @property
@@ -46,16 +46,16 @@ class User(Created, Updated, Base):
         return self.name or self.email
 
 
-# Addresses are kept as they are written today, in lower case; older rows may not be.
+# New addresses are stored in lower case. Adopted rows may have other spellings.
 Index("ix_users_email_lower", func.lower(User.email))
 
 
 class ActivityKind(StrEnum):
-    """What can happen to an account."""
+    """The kinds of events in the activity log of an account."""
 
     SIGN_IN = "sign_in"
     SIGN_OUT = "sign_out"
-    REFRESH = "refresh"  # only refused ones are noted: somebody had a copy of the token
+    REFRESH = "refresh"  # recorded only if refused: a copy of the token was used
     SESSION_REVOKED = "session_revoked"
     PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of a kind
     EMAIL_CHANGE = "email_change"
@@ -63,10 +63,10 @@ class ActivityKind(StrEnum):
     FAMILY_LEFT = "family_left"
     FAMILY_DELETED = "family_deleted"
     INVITE_REGENERATED = "invite_regenerated"
-    ROLE_CHANGED = "role_changed"  # by me
-    ROLE_GIVEN = "role_given"  # to me
-    MEMBER_REMOVED = "member_removed"  # by me
-    REMOVED_FROM_FAMILY = "removed_from_family"  # me
+    ROLE_CHANGED = "role_changed"  # by this user
+    ROLE_GIVEN = "role_given"  # to this user
+    MEMBER_REMOVED = "member_removed"  # by this user
+    REMOVED_FROM_FAMILY = "removed_from_family"  # this user was removed
     EXPORT = "export"
     ACCOUNT_DELETED = "account_deleted"
 
@@ -78,11 +78,11 @@ class Outcome(StrEnum):
 
 
 class Activity(Created, Base):
-    """Something that happened to an account. Rows are added, and never changed.
+    """An event in the history of an account. Rows are inserted and never changed.
 
-    The database refuses anything else (triggers of the migration `account`): a row goes with its
-    person, or when it is old, and forgets another person who is gone. The one row that is
-    nobody's says that an account was deleted, and not whose.
+    Triggers of the migration `account` refuse other changes. A row is deleted with its user or
+    after a year, and `other_user_id` becomes null when that user is deleted. A row without a user
+    records that an account was deleted, but not which one.
     """
 
     __tablename__ = "activities"
@@ -97,7 +97,8 @@ class Activity(Created, Base):
     other_user_id: Mapped[int | None] = mapped_column(
         ForeignKey("users.id", ondelete="SET NULL"), index=True, default=None
     )
-    family_id: Mapped[int | None] = mapped_column(default=None)  # which may be gone since
+    # Without a foreign key, because the row outlives its family.
+    family_id: Mapped[int | None] = mapped_column(default=None)
     detail: Mapped[str | None] = mapped_column(String(64), default=None)  # a role, a provider, ...
     address: Mapped[str | None] = mapped_column(String(LONGEST_ADDRESS), default=None)
     user_agent: Mapped[str | None] = mapped_column(String(LONGEST_USER_AGENT), default=None)

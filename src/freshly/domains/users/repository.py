@@ -13,12 +13,12 @@ from freshly.domains.users.errors import EmailTaken, UserNotFound
 from freshly.domains.users.models import Activity, User
 from freshly.domains.users.schemas import normalized
 
-AT_ONCE = 1000  # rows of one commit
+ROWS_PER_COMMIT = 1000
 
 
 @dataclass
 class UserRepository:
-    """People. No Access: they are looked up before anybody is known to be anybody."""
+    """Users. Not scoped by Access, because sign-in reads them before authentication."""
 
     session: DbSession
 
@@ -30,7 +30,10 @@ class UserRepository:
         return row
 
     async def by_email(self, email: str) -> User | None:
-        """Whatever the case; of two adopted accounts that differ in case, the exact one."""
+        """Return the user with this address in any case.
+
+        If two adopted accounts differ only in case, the exact spelling wins.
+        """
         exact_first = (User.email == email).desc()
         return await self.session.scalar(
             select(User)
@@ -63,8 +66,11 @@ class ActivityRepository:
         self.session.add(activity)
         await self.session.flush()
 
-    async def add_alike(self, activity: Activity, *, keep: bool) -> None:
-        """What is not kept takes the same time; nor is what belongs to somebody just gone."""
+    async def add_or_discard(self, activity: Activity, *, keep: bool) -> None:
+        """Insert a row, and undo that unless `keep`. Both take the same time.
+
+        Nothing is stored if the user was deleted in the meantime.
+        """
         with suppress(IntegrityError):
             async with self.session.begin_nested() as savepoint:
                 await self.add(activity)
@@ -76,11 +82,11 @@ class ActivityRepository:
         return await paginate(self.session, own, (Activity.id,), query, newest_first=True)
 
     async def purge(self, older_than: timedelta) -> bool:
-        """Some rows; whether there may be more."""
-        at = (await self.session.execute(select(now()))).scalar_one()
-        some = select(Activity.id).where(Activity.created_at < at - older_than).limit(AT_ONCE)
-        gone = await self.session.scalars(
-            delete(Activity).where(Activity.id.in_(some.scalar_subquery())).returning(Activity.id),
+        """Delete one batch of old rows. Return True if there may be more."""
+        before = (await self.session.execute(select(now()))).scalar_one() - older_than
+        batch = select(Activity.id).where(Activity.created_at < before).limit(ROWS_PER_COMMIT)
+        deleted = await self.session.scalars(
+            delete(Activity).where(Activity.id.in_(batch.scalar_subquery())).returning(Activity.id),
             execution_options={"synchronize_session": False},
         )
-        return len(gone.all()) == AT_ONCE
+        return len(deleted.all()) == ROWS_PER_COMMIT
