@@ -10,18 +10,19 @@ from freshly.domains.preferences.models import UserPreference
 
 @dataclass
 class PreferenceRepository:
-    """One row a person; whoever asks names the person, and the services check who may."""
+    """The preferences of users, a row for each. The services check who may ask."""
 
     session: DbSession
 
     async def of(self, user_id: int, *, lock: bool = False) -> UserPreference:
         statement = select(UserPreference).where(UserPreference.user_id == user_id)
-        found = await self.session.scalar(statement.with_for_update() if lock else statement)
-        if found is None:
+        preference = await self.session.scalar(statement.with_for_update() if lock else statement)
+        if preference is None:
             raise PreferencesNotSet
-        return found
+        return preference
 
     async def mentioned_by_others(self, ingredient_id: int, user_id: int) -> bool:
+        """Return True if another user avoids or dislikes the ingredient."""
         mentioned = or_(
             contains_id(UserPreference.allergen_ingredient_ids, ingredient_id),
             contains_id(UserPreference.disliked_ingredient_ids, ingredient_id),

@@ -9,7 +9,7 @@ from freshly.domains.preferences.models import UserPreference
 from freshly.domains.preferences.repository import PreferenceRepository
 from freshly.domains.preferences.schemas import PreferenceCreate, PreferenceUpdate
 
-# Left out of a POST these keep their old value; everything else goes back to its default.
+# A POST without these fields keeps their old values. It sets all others to their defaults.
 KEPT_WHEN_OMITTED = {
     name
     for name, field in PreferenceCreate.model_fields.items()
@@ -19,12 +19,12 @@ KEPT_WHEN_OMITTED = {
 
 @dataclass
 class PreferenceService:
-    """Anybody's preferences, for the domains above, which check who may ask."""
+    """The preferences of any user, for the domains above, which check who may ask."""
 
     session: DbSession
 
     async def begin(self, user_id: int, given: PreferenceCreate | None) -> UserPreference:
-        """What everybody has from the first day: the given preferences, or the defaults."""
+        """Insert the preferences of a new user: the given ones, or the defaults."""
         values = (given or PreferenceCreate()).model_dump()
         return await self._preferences.save(UserPreference(user_id=user_id, **values))
 
@@ -32,7 +32,7 @@ class PreferenceService:
         return await self._preferences.of(user_id)
 
     async def mentioned_by_others(self, ingredient_id: int, user_id: int) -> bool:
-        """Does anybody else avoid or dislike this ingredient?"""
+        """Return True if another user avoids or dislikes the ingredient."""
         return await self._preferences.mentioned_by_others(ingredient_id, user_id)
 
     @property
@@ -51,24 +51,24 @@ class OwnPreferenceService:
     async def put(self, given: PreferenceCreate) -> UserPreference:
         values = given.model_dump()
         try:
-            kept = await self.preferences.of(self.caller.user_id, lock=True)
+            preference = await self.preferences.of(self.caller.user_id, lock=True)
         except PreferencesNotSet:
-            kept = UserPreference(user_id=self.caller.user_id)
-        replaced = {
+            preference = UserPreference(user_id=self.caller.user_id)
+        replaced_values = {
             field: value
             for field, value in values.items()
             if value is not None or field not in KEPT_WHEN_OMITTED
         }
-        assign(kept, replaced)
-        return await self.preferences.save(kept)
+        assign(preference, replaced_values)
+        return await self.preferences.save(preference)
 
     async def update(self, update: PreferenceUpdate) -> UserPreference:
         preference = await self.preferences.of(self.caller.user_id, lock=True)
-        wanted = changes(update)
-        assign(preference, wanted)
+        values = changes(update)
+        assign(preference, values)
         if not preference.is_athlete:
             preference.training_level = None
-        if wanted.keys() & {"calorie_min", "calorie_max", "calorie_target"}:
+        if values.keys() & {"calorie_min", "calorie_max", "calorie_target"}:
             _check_range(preference)
         return await self.preferences.save(preference)
 

@@ -51,7 +51,7 @@ Index("ix_users_email_lower", func.lower(User.email))
 
 
 class ActivityKind(StrEnum):
-    """The kinds of events in the activity log of an account."""
+    """A kind of event on an account."""
 
     SIGN_IN = "sign_in"
     SIGN_OUT = "sign_out"

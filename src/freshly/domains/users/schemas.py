@@ -17,7 +17,7 @@ Measure = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
 class UserUpdate(Schema):
-    """Empty and null fields change nothing. `status` and `tier` are accepted and ignored."""
+    """PATCH: empty or null is no change. `status` and `tier` are accepted and ignored."""
 
     name: Annotated[Trimmed, Nullable] = None
     email: Annotated[Email | None, Nullable] = None
@@ -56,7 +56,7 @@ class UserRead(ReadSchema):
 
 
 class ActivityRead(ReadSchema):
-    """`detail` is the new role, the way of signing in, or the id of the revoked session."""
+    """`detail` is the role that was given, how somebody signed in, which session was revoked."""
 
     id: int
     kind: ActivityKind
