@@ -29,7 +29,7 @@ from freshly.chassis.resources import RedisState, Resources
 from freshly.chassis.security.passwords import Passwords
 from freshly.chassis.security.signed_urls import UrlSigner
 from freshly.domains.auth.identity import TokenIdentity
-from freshly.domains.auth.repository import StandingRepository
+from freshly.domains.auth.repository import AccountStatusReader
 from freshly.domains.auth.tokens import TokenSigner
 from freshly.domains.families.events import MemberJoined
 from freshly.domains.families.models import Membership
@@ -69,7 +69,7 @@ async def open_resources(
         past_pooler=settings.database_url_pooler is None,
         statement_timeout=settings.database_statement_timeout,
     )
-    standings = StandingRepository(Membership.__table__)
+    account_statuses = AccountStatusReader(Membership.__table__)
     llm = OpenAIModel(settings)
     count_statements(engine)
     shared = SharedState.of(settings)
@@ -85,7 +85,7 @@ async def open_resources(
                 settings=settings,
                 db=db,
                 redis_state=shared.state,
-                identity=TokenIdentity(TokenSigner(settings), standings),
+                identity=TokenIdentity(TokenSigner(settings), account_statuses),
                 passwords=Passwords(),
                 limiter=Limiter(groups(settings), shared.counts),
                 listeners=LISTENERS,

@@ -1,4 +1,4 @@
-"""Six digits by mail: to confirm an address, and to set a new password."""
+"""Codes of six digits, sent by email to confirm an address or to reset a password."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -25,19 +25,19 @@ from freshly.domains.auth.errors import (
 from freshly.domains.auth.identity import CurrentTokenSigner
 from freshly.domains.auth.jobs import SendCode, SendNotice
 from freshly.domains.auth.models import CodePurpose, EmailCode
-from freshly.domains.auth.repository import CodeRepository, SignInRepository
+from freshly.domains.auth.repository import AuthSessionRepository, CodeRepository
 from freshly.domains.auth.schemas import SHORTEST_PASSWORD, EmailAndCode, PasswordReset
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.models import ActivityKind, User
 from freshly.domains.users.service import UserDirectory
 
 LIFETIME = timedelta(minutes=emails.CODE_LIFETIME_MINUTES)
-MOST_TRIES = 5
+MAX_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One use of codes: how its refusals read."""
+class CodeKind:
+    """The purpose of a code, and the errors for codes of this purpose."""
 
     purpose: CodePurpose
     none: type[NoActiveCode | NoActiveResetCode]
@@ -45,9 +45,9 @@ class Kind:
     wrong: type[WrongCode | WrongResetCode]
 
 
-VERIFY = Kind(CodePurpose.VERIFY, NoActiveCode, CodeExpired, WrongCode)
-RESET = Kind(CodePurpose.RESET, NoActiveResetCode, ResetCodeExpired, WrongResetCode)
-LETTERS: Mapping[CodePurpose, Callable[[str, str], Email]] = {
+VERIFY = CodeKind(CodePurpose.VERIFY, NoActiveCode, CodeExpired, WrongCode)
+RESET = CodeKind(CodePurpose.RESET, NoActiveResetCode, ResetCodeExpired, WrongResetCode)
+EMAILS: Mapping[CodePurpose, Callable[[str, str], Email]] = {
     CodePurpose.VERIFY: emails.verification,
     CodePurpose.RESET: emails.password_reset,
 }
@@ -55,19 +55,19 @@ LETTERS: Mapping[CodePurpose, Callable[[str, str], Email]] = {
 
 @dataclass
 class CodeService:
-    """Does the same whether or not there is an account at the address."""
+    """Creates and checks codes. Unknown addresses are treated like known ones."""
 
     codes: Injected[CodeRepository]
     users: Injected[UserDirectory]
     jobs: Injected[JobQueue]
     log: Injected[ActivityLog]
 
-    async def ask(self, address: str, kind: Kind) -> None:
-        """Has a letter sent, if there is somebody to send it to.
+    async def send(self, address: str, kind: CodeKind) -> None:
+        """Enqueue an email with the code. The job sends it only if the address has an account.
 
-        Within its ten minutes a code stays the same, unless its tries are used up.
+        A second request within ten minutes sends the same code, unless its attempts are used up.
         """
-        at = await self.codes.now()
+        now = await self.codes.now()
         code = await self.codes.of(address, kind.purpose)
         if code is None:
             code = await self.codes.save(
@@ -75,28 +75,28 @@ class CodeService:
                     address=address,
                     purpose=kind.purpose,
                     code=_six_digits(),
-                    expires_at=at + LIFETIME,
+                    expires_at=now + LIFETIME,
                 )
             )
-        elif code.expires_at <= at or code.tries >= MOST_TRIES:
-            code.code, code.expires_at, code.tries = _six_digits(), at + LIFETIME, 0
+        elif code.expires_at <= now or code.tries >= MAX_ATTEMPTS:
+            code.code, code.expires_at, code.tries = _six_digits(), now + LIFETIME, 0
             await self.codes.save(code)
         await self.jobs.enqueue(SendCode(address=address, purpose=kind.purpose))
 
-    async def use(self, given: EmailAndCode, kind: Kind) -> User:
-        """Whose code it is. It works once."""
+    async def redeem(self, given: EmailAndCode, kind: CodeKind) -> User:
+        """Return the user of a correct code, and delete the code. Count a wrong attempt."""
         code = await self.codes.of(given.email, kind.purpose)
         if code is None:
             raise kind.none
         if code.expires_at <= await self.codes.now():
             raise kind.expired
-        if code.tries >= MOST_TRIES:
+        if code.tries >= MAX_ATTEMPTS:
             raise TooManyTries
         user = await self.users.by_email(given.email)
         if not compare_digest(code.code.encode(), given.code.encode()) or user is None:
             code.tries += 1
             await self.codes.save(code)
-            if kind is RESET:  # somebody guesses
+            if kind is RESET:  # a client may be guessing
                 await self.log.record_denied(ActivityKind.PASSWORD_RESET, user.id if user else None)
             raise kind.wrong
         await self.codes.delete(code)
@@ -109,19 +109,19 @@ class CodeService:
 
 
 @dataclass
-class CodeLetters:
-    """For the worker, which sends them."""
+class CodeEmails:
+    """Writes the emails with codes, for the worker."""
 
     codes: Injected[CodeRepository]
     users: Injected[UserDirectory]
 
     async def of(self, address: str, purpose: CodePurpose) -> Email | None:
-        """None where there is nobody at the address, or no code that still holds."""
+        """Return None if the address has no account or no valid code."""
         code = await self.codes.of(address, purpose)
         user = await self.users.by_email(address)
         if code is None or user is None or code.expires_at <= await self.codes.now():
             return None
-        return LETTERS[purpose](user.email, code.code)
+        return EMAILS[purpose](user.email, code.code)
 
 
 @dataclass
@@ -129,11 +129,11 @@ class VerificationService:
     codes: Injected[CodeService]
     users: Injected[UserDirectory]
 
-    async def ask(self, address: str) -> None:
-        await self.codes.ask(address, VERIFY)
+    async def send_code(self, address: str) -> None:
+        await self.codes.send(address, VERIFY)
 
     async def verify(self, given: EmailAndCode) -> bool:
-        user = await self.codes.use(given, VERIFY)
+        user = await self.codes.redeem(given, VERIFY)
         user.is_verified = True
         return (await self.users.save(user)).is_verified
 
@@ -142,33 +142,33 @@ class VerificationService:
 class PasswordResetService:
     codes: Injected[CodeService]
     users: Injected[UserDirectory]
-    sign_ins: Injected[SignInRepository]
+    auth_sessions: Injected[AuthSessionRepository]
     log: Injected[ActivityLog]
     jobs: Injected[JobQueue]
     passwords: CurrentPasswords
     tokens: CurrentTokenSigner
 
-    async def ask(self, address: str) -> None:
-        await self.codes.ask(address, RESET)
+    async def send_code(self, address: str) -> None:
+        await self.codes.send(address, RESET)
 
     async def allow(self, given: EmailAndCode) -> str:
-        """A token that allows one change of the password."""
-        user = await self.codes.use(given, RESET)
-        return self.tokens.reset(user.id, user.hashed_password, await self.sign_ins.now())
+        """Return a token that allows one change of the password."""
+        user = await self.codes.redeem(given, RESET)
+        return self.tokens.reset(user.id, user.hashed_password, await self.auth_sessions.now())
 
     async def reset(self, given: PasswordReset) -> None:
-        """Sets the password and ends every sign-in, the thief's included."""
+        """Set the password and end all sessions of the user, those of a thief included."""
         user_id, fingerprint = self.tokens.read_reset(given.reset_token)
-        # Hashed before the first statement: no connection and no lock is held meanwhile.
+        # Hash before the first statement, so that hashing holds no connection and no lock.
         hashed = await self.passwords.hash(given.new_password)
         user = await self.users.get(user_id, lock=True)
         if len(given.new_password) < SHORTEST_PASSWORD:
             raise PasswordTooShort
-        if not self.tokens.is_of(fingerprint, user.hashed_password):
+        if not self.tokens.matches(fingerprint, user.hashed_password):
             raise InvalidResetToken
         user.hashed_password = hashed
         await self.users.save(user)
-        await self.sign_ins.revoke_all(user.id)
+        await self.auth_sessions.revoke_all(user.id)
         await self.log.record(ActivityKind.PASSWORD_RESET, user.id)
         await self.jobs.enqueue(SendNotice(address=user.email, about="password_changed"))
 

@@ -142,7 +142,7 @@ async def send_code(
     if address is None:
         raise NoAddress
     await limits.count(CODES, address)
-    await verification.ask(address)
+    await verification.send_code(address)
     return Message(message=SENT)
 
 
@@ -163,7 +163,7 @@ async def verify_code(
 
 @public.post("/forgot-password", summary="Have a code sent, for a new password")
 async def forgot_password(reset: Injected[PasswordResetService], given: EmailOnly) -> Message:
-    await reset.ask(given.email)
+    await reset.send_code(given.email)
     return Message(message=SENT)
 
 

@@ -3,7 +3,7 @@ from collections.abc import Callable, Mapping
 from freshly.chassis.jobs import JobContext
 from freshly.chassis.ports.email import Email, Mailer
 from freshly.domains.auth import emails
-from freshly.domains.auth.codes import CodeLetters
+from freshly.domains.auth.codes import CodeEmails
 from freshly.domains.auth.jobs import PurgeExpired, SendCode, SendNotice
 from freshly.domains.auth.repository import ExpiredRepository
 
@@ -14,9 +14,9 @@ NOTICES: Mapping[str, Callable[[str], Email]] = {
 
 
 async def send_code(job: SendCode, run: JobContext) -> None:
-    """Nothing is sent where there is nobody, or no code that still holds."""
+    """Send nothing if the address has no account or no valid code."""
     async with run.read() as session:
-        email = await (await run.service(CodeLetters, session)).of(job.address, job.purpose)
+        email = await (await run.service(CodeEmails, session)).of(job.address, job.purpose)
     if email is not None:
         mailer: Mailer = run.resources.mailer
         await run.ensure_lease()

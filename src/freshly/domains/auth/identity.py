@@ -1,4 +1,4 @@
-"""Auth's side of `chassis.identity`."""
+"""Authenticates requests: implements Identity of chassis/security/caller."""
 
 from collections import OrderedDict
 from time import time
@@ -8,10 +8,10 @@ from freshly.chassis.data.transactions import Database, Session
 from freshly.chassis.dependencies import Depends, Request
 from freshly.chassis.security.caller import Caller, TokenClaims
 from freshly.domains.auth.errors import InvalidToken, TokenRevoked, UserGone, WrongTokenType
-from freshly.domains.auth.repository import StandingRepository
+from freshly.domains.auth.repository import AccountStatusReader
 from freshly.domains.auth.tokens import TokenSigner
 
-MOST_TOKENS = 10_000
+MAX_CACHED_TOKENS = 10_000
 
 
 async def _token_signer(request: Request) -> TokenSigner:
@@ -24,36 +24,36 @@ CurrentTokenSigner = Annotated[TokenSigner, Depends(_token_signer)]
 
 
 class TokenIdentity:
-    def __init__(self, tokens: TokenSigner, standings: StandingRepository) -> None:
+    def __init__(self, tokens: TokenSigner, account_statuses: AccountStatusReader) -> None:
         self.tokens = tokens
-        self.standings = standings
-        # A signature that was right stays right, until the token expires: it is checked once.
+        self.account_statuses = account_statuses
+        # A valid signature stays valid until the token expires, so it is verified once.
         self._read: OrderedDict[str, tuple[TokenClaims, float]] = OrderedDict()
 
     def claims(self, token: str) -> TokenClaims:
-        known = self._read.get(token)
-        if known is not None and known[1] > time():
-            return known[0]
+        cached = self._read.get(token)
+        if cached is not None and cached[1] > time():
+            return cached[0]
         try:
             claims = self.tokens.read(token, "access")
         except WrongTokenType as error:
             raise InvalidToken from error
-        claimed = TokenClaims(claims.user_id, claims.sign_in_id)
-        self._read[token] = (claimed, claims.expires)
-        if len(self._read) > MOST_TOKENS:
+        token_claims = TokenClaims(claims.user_id, claims.session_id)
+        self._read[token] = (token_claims, claims.expires)
+        if len(self._read) > MAX_CACHED_TOKENS:
             self._read.popitem(last=False)
-        return claimed
+        return token_claims
 
-    async def identify(self, claimed: TokenClaims, db: Database) -> Caller:
-        standing = await self.standings.of(claimed.user_id, claimed.session_id, db)
-        if standing is None:
+    async def identify(self, token_claims: TokenClaims, db: Database) -> Caller:
+        status = await self.account_statuses.of(token_claims.user_id, token_claims.session_id, db)
+        if status is None:
             raise UserGone
-        if not standing.signed_in:
+        if not status.signed_in:
             raise TokenRevoked
-        return Caller(claimed.user_id, claimed.session_id, standing.tier, standing.families)
+        return Caller(token_claims.user_id, token_claims.session_id, status.tier, status.families)
 
     async def person(self, user_id: int, session: Session) -> Caller:
-        standing = await self.standings.in_session(user_id, session)
-        if standing is None:
+        status = await self.account_statuses.in_session(user_id, session)
+        if status is None:
             raise UserGone
-        return Caller(user_id, "", standing.tier, standing.families)
+        return Caller(user_id, "", status.tier, status.families)

@@ -1,4 +1,4 @@
-"""Work that auth asks for later."""
+"""Jobs of auth."""
 
 from datetime import timedelta
 from typing import ClassVar, Literal
@@ -8,7 +8,7 @@ from freshly.domains.auth.models import CodePurpose
 
 
 class SendCode(Job):
-    """The letter with the code of an address. Asked for whether or not there is an account."""
+    """Email the code of an address. Enqueued for unknown addresses, too."""
 
     kind: ClassVar[str] = "auth.send_code"
     priority: ClassVar[Priority] = Priority.URGENT
@@ -18,7 +18,7 @@ class SendCode(Job):
 
 
 class SendNotice(Job):
-    """A letter about what happened to an account, which may be gone by then."""
+    """Email a notice about an account, which may be deleted before the job runs."""
 
     kind: ClassVar[str] = "auth.send_notice"
 
@@ -27,7 +27,7 @@ class SendNotice(Job):
 
 
 class PurgeExpired(Job):
-    """Codes, sign-ins and refresh tokens that are of no use any more."""
+    """Delete expired codes, sessions and refresh tokens."""
 
     kind: ClassVar[str] = "auth.purge_expired"
     priority: ClassVar[Priority] = Priority.LOW

@@ -12,7 +12,7 @@ from freshly.chassis.security.client_info import LONGEST_ADDRESS, LONGEST_USER_A
 
 
 class AuthSession(Created, Base):
-    """One sign-in on one device: the family of its tokens. Revoked, all of them are dead."""
+    """A sign-in on a device. Revoking it makes all its tokens invalid."""
 
     __tablename__ = "sign_ins"
 
@@ -20,7 +20,7 @@ class AuthSession(Created, Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     expires_at: Mapped[datetime] = mapped_column(Instant(), index=True)
     revoked_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
-    # When its tokens were last renewed, if ever.
+    # The time of the last refresh. Null before the first one.
     last_used_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
     address: Mapped[str | None] = mapped_column(String(LONGEST_ADDRESS), default=None)
     user_agent: Mapped[str | None] = mapped_column(String(LONGEST_USER_AGENT), default=None)
@@ -29,7 +29,7 @@ class AuthSession(Created, Base):
 
 
 class RefreshToken(Base):
-    """A refresh token that was given out. It can be signed again from its row, not read from it."""
+    """An issued refresh token. Only its hash is stored, but the row can be signed again."""
 
     __tablename__ = "refresh_tokens"
 
@@ -50,8 +50,10 @@ class CodePurpose(StrEnum):
 
 
 class EmailCode(Base):
-    """A code that was asked for at an address, whether or not there is an account: so that
-    neither answer tells."""
+    """A code for an email address.
+
+    Codes of unknown addresses are stored, too, so that responses do not reveal who has an account.
+    """
 
     __tablename__ = "email_codes"
 

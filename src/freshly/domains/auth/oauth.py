@@ -1,4 +1,4 @@
-"""Accounts whose owner somebody else vouches for."""
+"""Sign-up and sign-in with Google or Apple, verified by Supabase."""
 
 import secrets
 from dataclasses import dataclass
@@ -33,13 +33,13 @@ from freshly.domains.users.service import UserDirectory
 
 Provider = Literal["google", "apple"]
 PROVIDERS = ("google", "apple")
-NAMELESS = "Freshly user"
-LONGEST = 255
+DEFAULT_NAME = "Freshly user"
+MAX_LENGTH = 255
 
 
 @dataclass
 class OAuthService:
-    """The other side is asked before the first statement; no connection is held meanwhile."""
+    """Verifies the token before the first statement, so that no connection waits for Supabase."""
 
     verifier: Annotated[OAuthVerifier, resource(Resources.oauth)]
     passwords: CurrentPasswords
@@ -47,7 +47,7 @@ class OAuthService:
     sign_in: Injected[SignInService]
 
     async def sign_up(self, token: str | None) -> OAuthTokens:
-        profile = await self._verified(token)
+        profile = await self._verify(token)
         if _address(profile) is None:
             raise OAuthWithoutEmail
         email, provider = str(_address(profile)), _provider(profile)
@@ -73,11 +73,11 @@ class OAuthService:
                     supabase_user_id=profile.subject,
                 )
             )
-            return await self._signed_in(user, account, session)
+            return await self._tokens(user, account, session)
 
     async def login(self, token: str | None) -> OAuthTokens:
-        """By the other side's id of the person: an address can change hands."""
-        profile = await self._verified(token)
+        """Find the account by the provider's user id, because an address can change hands."""
+        profile = await self._verify(token)
         email = _address(profile)
         if email is None:
             raise NoOAuthToken
@@ -86,19 +86,19 @@ class OAuthService:
             users, accounts = UserDirectory(session), OAuthAccountRepository(session)
             account = await accounts.by_subject(profile.subject)
             if account is None:
-                known = await users.by_email(email)
-                other = await accounts.of_user(known.id) if known else None
+                user_at_address = await users.by_email(email)
+                other = await accounts.of_user(user_at_address.id) if user_at_address else None
                 if other is None or other.provider == provider:
                     raise NotRegistered
-                await self._note_mismatch(other, provider, session)
+                await self._record_mismatch(other, provider, session)
                 raise ProviderMismatch
             if account.provider != provider:
-                await self._note_mismatch(account, provider, session)
+                await self._record_mismatch(account, provider, session)
                 raise ProviderMismatch
             user = await users.get(account.user_id)
-            return await self._signed_in(user, account, session)
+            return await self._tokens(user, account, session)
 
-    async def _verified(self, token: str | None) -> OAuthProfile:
+    async def _verify(self, token: str | None) -> OAuthProfile:
         if not token:
             raise NoOAuthToken
         return await self.verifier.verify(token)
@@ -107,21 +107,21 @@ class OAuthService:
     async def _refuse_taken(
         email: str, provider: Provider, users: UserDirectory, accounts: OAuthAccountRepository
     ) -> None:
-        known = await users.by_email(email)
-        if known is None:
+        user = await users.by_email(email)
+        if user is None:
             return
-        account = await accounts.of_user(known.id)
+        account = await accounts.of_user(user.id)
         if account is not None and account.provider != provider:
             raise OAuthEmailTakenByProvider(provider=account.provider)
         raise OAuthEmailTaken
 
-    async def _note_mismatch(
+    async def _record_mismatch(
         self, account: OAuthAccount, provider: Provider, session: Session
     ) -> None:
         log = ActivityLog(session, self.sign_in.client_info)
         await log.record_denied(ActivityKind.SIGN_IN, account.user_id, detail=provider)
 
-    async def _signed_in(self, user: User, account: OAuthAccount, session: Session) -> OAuthTokens:
+    async def _tokens(self, user: User, account: OAuthAccount, session: Session) -> OAuthTokens:
         tokens = await self.sign_in.begin(user.id, account.provider, session)
         read = OAuthUserRead(
             id=user.id,
@@ -143,8 +143,8 @@ def _address(profile: OAuthProfile) -> str | None:
         checked = validate_email(profile.email or "", check_deliverability=False)
     except EmailNotValidError:
         return None
-    return normalized(checked.normalized)[:LONGEST]
+    return normalized(checked.normalized)[:MAX_LENGTH]
 
 
 def _username(profile: OAuthProfile, email: str) -> str:
-    return (profile.name or email.partition("@")[0] or NAMELESS)[:LONGEST]
+    return (profile.name or email.partition("@")[0] or DEFAULT_NAME)[:MAX_LENGTH]

@@ -19,80 +19,84 @@ from freshly.domains.auth.models import (
 )
 from freshly.domains.users.models import User
 
-KEPT = timedelta(days=7)  # after it has expired
-AT_ONCE = 1000  # rows of one commit
-users, sign_ins = User.__table__.c, AuthSession.__table__.c
+KEPT_FOR = timedelta(days=7)  # after the expiry
+ROWS_PER_COMMIT = 1000
+users, auth_sessions = User.__table__.c, AuthSession.__table__.c
 
 
 @dataclass(frozen=True)
 class AccountStatus:
-    """A person's tier, whether a sign-in of theirs stands, and their families with the roles."""
+    """The tier of a user, their families with roles, and whether the session is active."""
 
     tier: str
     signed_in: bool
-    families: tuple[tuple[int, str], ...]
+    families: tuple[tuple[int, str], ...]  # family id and role
 
     @classmethod
-    def told(cls, found: Found) -> Self | None:
-        """By the rows of a person, one for each family; None without a person."""
-        if not found:
+    def from_rows(cls, rows: Found) -> Self | None:
+        """Return the status from the rows of a user, a row per family. None without a row."""
+        if not rows:
             return None
-        tiers, signed_in, families, roles = found.columns.values()
-        by_family = zip(families, roles, strict=True)
-        return cls(tiers[0], bool(signed_in[0]), tuple(one for one in by_family if one[0]))
+        tiers, signed_in, family_ids, roles = rows.columns.values()
+        families = tuple(pair for pair in zip(family_ids, roles, strict=True) if pair[0])
+        return cls(tiers[0], bool(signed_in[0]), families)
 
 
-class StandingRepository:
-    """Asked at every request that finds nobody in the cache, so it is one statement, built once.
+class AccountStatusReader:
+    """Reads the status of an account in one compiled query.
 
-    Families are a domain above this one, so their table (`user_id`, `family_id`, `role`, and an
-    `id` that grows) is given to it.
+    Each request runs it unless the status is cached. The families domain is above this one, so
+    the caller passes its table, with `user_id`, `family_id`, `role` and an ascending `id`.
     """
 
     def __init__(self, memberships: FromClause) -> None:
-        of = memberships.c
-        self._question = CompiledQuery(
+        columns = memberships.c
+        self._query = CompiledQuery(
             select(
                 users.tier,
-                (sign_ins.id.is_not(None) & sign_ins.revoked_at.is_(None)).label("signed_in"),
-                of.family_id,
-                of.role,
+                (auth_sessions.id.is_not(None) & auth_sessions.revoked_at.is_(None)).label(
+                    "signed_in"
+                ),
+                columns.family_id,
+                columns.role,
             )
             .select_from(User.__table__)
             .outerjoin(
                 AuthSession.__table__,
-                and_(sign_ins.user_id == users.id, sign_ins.id == bindparam("sign_in_id")),
+                and_(
+                    auth_sessions.user_id == users.id, auth_sessions.id == bindparam("session_id")
+                ),
             )
-            .outerjoin(memberships, of.user_id == users.id)
+            .outerjoin(memberships, columns.user_id == users.id)
             .where(users.id == bindparam("user_id"))
-            .order_by(of.id)
+            .order_by(columns.id)
         )
 
-    async def of(self, user_id: int, sign_in_id: str, db: Database) -> AccountStatus | None:
-        """None without such a person."""
-        return AccountStatus.told(
-            await db.fetch(self._question, user_id=user_id, sign_in_id=sign_in_id)
+    async def of(self, user_id: int, session_id: str, db: Database) -> AccountStatus | None:
+        """Return None if there is no such user."""
+        return AccountStatus.from_rows(
+            await db.fetch(self._query, user_id=user_id, session_id=session_id)
         )
 
     async def in_session(self, user_id: int, session: AsyncSession) -> AccountStatus | None:
-        """Without a sign-in, in a unit of work that is open already."""
-        return AccountStatus.told(
-            await fetch_within(session, self._question, user_id=user_id, sign_in_id="")
+        """Return the status without an active session, read in an open transaction."""
+        return AccountStatus.from_rows(
+            await fetch_within(session, self._query, user_id=user_id, session_id="")
         )
 
 
 @dataclass
-class SignInRepository:
-    """Sign-ins and their refresh tokens, by the claims of a verified token."""
+class AuthSessionRepository:
+    """Sessions and their refresh tokens. Not scoped by Access: verified tokens name their ids."""
 
     session: DbSession
 
     async def now(self) -> datetime:
-        """The database's clock decides, as it does for every process."""
+        """Return the time of the database, which is the same for all processes."""
         return (await self.session.execute(select(now()))).scalar_one()
 
-    async def begin(self, sign_in: AuthSession, token: RefreshToken) -> None:
-        self.session.add(sign_in)
+    async def begin(self, auth_session: AuthSession, token: RefreshToken) -> None:
+        self.session.add(auth_session)
         await self.session.flush()
         self.session.add(token)
         await self.session.flush()
@@ -119,19 +123,19 @@ class SignInRepository:
         )
 
     async def end(self, id: str, user_id: int) -> bool:
-        """Whether it is a standing one of this person, which it is no more."""
-        done: Any = await self.session.execute(
+        """Revoke an active session of this user. Return False if the user has none with this id."""
+        ended: Any = await self.session.execute(
             update(AuthSession)
-            .where(AuthSession.id == id, *_standing(user_id))
+            .where(AuthSession.id == id, *_active(user_id))
             .values(revoked_at=now())
             .execution_options(synchronize_session=False)
         )
-        return bool(done.rowcount)
+        return bool(ended.rowcount)
 
     async def page(self, user_id: int, query: PageQuery) -> PageRows[AuthSession]:
-        found = select(AuthSession).where(*_standing(user_id))
+        active = select(AuthSession).where(*_active(user_id))
         keys = (AuthSession.created_at, AuthSession.id)
-        return await paginate(self.session, found, keys, query, newest_first=True)
+        return await paginate(self.session, active, keys, query, newest_first=True)
 
     async def revoke_all(self, user_id: int) -> None:
         await self.session.execute(
@@ -141,7 +145,7 @@ class SignInRepository:
         )
 
 
-def _standing(user_id: int) -> tuple[ColumnElement[bool], ...]:
+def _active(user_id: int) -> tuple[ColumnElement[bool], ...]:
     return (
         AuthSession.user_id == user_id,
         AuthSession.revoked_at.is_(None),
@@ -151,7 +155,7 @@ def _standing(user_id: int) -> tuple[ColumnElement[bool], ...]:
 
 @dataclass
 class CodeRepository:
-    """Codes by the address they were asked for at."""
+    """Codes by email address and purpose."""
 
     session: DbSession
 
@@ -159,7 +163,7 @@ class CodeRepository:
         return (await self.session.execute(select(now()))).scalar_one()
 
     async def of(self, address: str, purpose: CodePurpose) -> EmailCode | None:
-        """Locked: tries take turns, so that none is lost."""
+        """Return the code, locked, so that concurrent attempts are all counted."""
         return await self.session.scalar(
             select(EmailCode)
             .where(EmailCode.address == address, EmailCode.purpose == purpose)
@@ -167,7 +171,7 @@ class CodeRepository:
         )
 
     async def save(self, code: EmailCode) -> EmailCode:
-        """The one that is kept: another request may have been first."""
+        """Insert or update a code. Return the other one if another request inserted first."""
         try:
             async with self.session.begin_nested():
                 self.session.add(code)
@@ -190,29 +194,37 @@ class CodeRepository:
 
 @dataclass
 class ExpiredRepository:
-    """What is of no use any more, and is kept a little longer for the answers that it gives."""
+    """Expired rows. They are kept for some days, because errors depend on them."""
 
     session: DbSession
 
     async def purge(self) -> bool:
-        """Some rows of each kind; whether there may be more."""
+        """Delete one batch of each kind of rows. Return True if there may be more."""
         at = (await self.session.execute(select(now()))).scalar_one()
         old_codes = EmailCode.expires_at < at - timedelta(days=1)
         await self.session.execute(delete(EmailCode).where(old_codes))
-        # Tokens go with their sign-in; those of one that lives on, once they can be used no more.
-        some = select(AuthSession.id).where(AuthSession.expires_at < at - KEPT).limit(AT_ONCE)
-        sign_ins = await self.session.scalars(
+        # Deleting a session deletes its tokens. Active sessions lose only expired tokens.
+        batch = (
+            select(AuthSession.id)
+            .where(AuthSession.expires_at < at - KEPT_FOR)
+            .limit(ROWS_PER_COMMIT)
+        )
+        sessions = await self.session.scalars(
             delete(AuthSession)
-            .where(AuthSession.id.in_(some.scalar_subquery()))
+            .where(AuthSession.id.in_(batch.scalar_subquery()))
             .returning(AuthSession.id)
         )
-        some = select(RefreshToken.id).where(RefreshToken.expires_at < at - KEPT).limit(AT_ONCE)
+        batch = (
+            select(RefreshToken.id)
+            .where(RefreshToken.expires_at < at - KEPT_FOR)
+            .limit(ROWS_PER_COMMIT)
+        )
         tokens = await self.session.scalars(
             delete(RefreshToken)
-            .where(RefreshToken.id.in_(some.scalar_subquery()))
+            .where(RefreshToken.id.in_(batch.scalar_subquery()))
             .returning(RefreshToken.id)
         )
-        return AT_ONCE in (len(sign_ins.all()), len(tokens.all()))
+        return ROWS_PER_COMMIT in (len(sessions.all()), len(tokens.all()))
 
 
 @dataclass

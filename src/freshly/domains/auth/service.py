@@ -21,17 +21,17 @@ from freshly.domains.auth.errors import (
 )
 from freshly.domains.auth.identity import CurrentTokenSigner
 from freshly.domains.auth.models import AuthSession, RefreshToken
-from freshly.domains.auth.repository import SignInRepository
+from freshly.domains.auth.repository import AuthSessionRepository
 from freshly.domains.auth.schemas import Login, Register, SessionRead, Tokens
-from freshly.domains.auth.tokens import Claims, digest, fresh_id
+from freshly.domains.auth.tokens import Claims, digest, new_id
 from freshly.domains.preferences.service import PreferenceService
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken, UserNotFound
 from freshly.domains.users.models import ActivityKind, User
 from freshly.domains.users.service import UserDirectory
 
-GRACE = timedelta(seconds=10)
-PASSWORD = "password"  # noqa: S105 - how somebody signed in
+REFRESH_GRACE = timedelta(seconds=10)
+PASSWORD = "password"  # noqa: S105 - a way of signing in
 
 
 @dataclass
@@ -41,7 +41,7 @@ class RegistrationService:
     passwords: CurrentPasswords
 
     async def register(self, new: Register) -> User:
-        # Hashed before the first statement: no connection and no lock is held meanwhile.
+        # Hash before the first statement, so that hashing holds no connection and no lock.
         hashed = await self.passwords.hash(new.password)
         if await self.users.by_email(new.email):
             raise EmailAlreadyRegistered
@@ -65,11 +65,11 @@ class SignInService:
     client_info: CurrentClientInfo
 
     async def login(self, given: Login) -> Tokens:
-        """The password is checked between two units of work, holding no connection and no lock."""
+        """Verify the password between two transactions, holding no connection and no lock."""
         async with self.db.read() as session:
             user = await UserDirectory(session).by_email(given.email)
-        known = user.hashed_password if user else None
-        matches, better_hash = await self.passwords.verify(given.password, known)
+        stored_hash = user.hashed_password if user else None
+        matches, better_hash = await self.passwords.verify(given.password, stored_hash)
         if user is None or not matches:
             async with self.db.write() as session:
                 log = ActivityLog(session, self.client_info)
@@ -82,60 +82,61 @@ class SignInService:
                 current = await UserDirectory(session).get(user.id, lock=True)
             except UserNotFound as error:
                 raise InvalidCredentials from error
-            if current.hashed_password != known:  # changed in between
+            if current.hashed_password != stored_hash:  # changed during the verification
                 raise InvalidCredentials
             if better_hash:
                 current.hashed_password = better_hash
                 await UserDirectory(session).save(current)
             return await self.begin(user.id, PASSWORD, session)
 
-    async def begin(self, user_id: int, how: str, session: Session) -> Tokens:
-        sign_ins = SignInRepository(session)
-        at = await sign_ins.now()
-        token = self._new_refresh_token(fresh_id(), at)
-        signed = self._seal(user_id, token)
-        sign_in = AuthSession(
+    async def begin(self, user_id: int, method: str, session: Session) -> Tokens:
+        """Insert a session and return its tokens. `method` is PASSWORD or an OAuth provider."""
+        auth_sessions = AuthSessionRepository(session)
+        at = await auth_sessions.now()
+        token = self._new_refresh_token(new_id(), at)
+        signed = self._sign(user_id, token)
+        auth_session = AuthSession(
             id=token.sign_in_id,
             user_id=user_id,
             expires_at=token.expires_at,
             address=self.client_info.address,
             user_agent=self.client_info.user_agent,
         )
-        await sign_ins.begin(sign_in, token)
+        await auth_sessions.begin(auth_session, token)
         log = ActivityLog(session, self.client_info)
-        await log.record(ActivityKind.SIGN_IN, user_id, session_id=sign_in.id, detail=how)
-        return self._pair(user_id, sign_in.id, signed, at)
+        await log.record(ActivityKind.SIGN_IN, user_id, session_id=auth_session.id, detail=method)
+        return self._pair(user_id, auth_session.id, signed, at)
 
     async def refresh(self, given: str | None) -> Tokens:
-        """A new pair for a refresh token, which is used up by that.
+        """Exchange a refresh token for a new pair of tokens.
 
-        Sent again within a grace of 10 s (a retry, a second tab) it gives the same successor;
-        later it is a replay, and ends the sign-in.
+        The same token within REFRESH_GRACE (a retry, a second tab) gives the same successor.
+        After that it is a replay: the token may be stolen, so the session ends.
         """
         claims = self._read_refresh_token(given)
         async with self.db.write() as session:
-            sign_ins = SignInRepository(session)
-            sign_in = await sign_ins.get(claims.sign_in_id, lock=True)
-            if sign_in is None or sign_in.user_id != claims.user_id:
+            auth_sessions = AuthSessionRepository(session)
+            auth_session = await auth_sessions.get(claims.session_id, lock=True)
+            if auth_session is None or auth_session.user_id != claims.user_id:
                 raise UserGone
-            if sign_in.revoked_at is not None:
+            if auth_session.revoked_at is not None:
                 raise RefreshTokenRevoked
-            presented = await sign_ins.token(claims.jti)
+            presented = await auth_sessions.token(claims.jti)
             if presented is None or not compare_digest(presented.token_hash, digest(given or "")):
                 raise InvalidRefreshToken
-            at = await sign_ins.now()
-            live = await self._live_successor(presented, at, sign_ins)
+            at = await auth_sessions.now()
+            live = await self._live_successor(presented, at, auth_sessions)
             if live is None:
-                await sign_ins.revoke(sign_in.id)
+                await auth_sessions.revoke(auth_session.id)
                 log = ActivityLog(session, self.client_info)
                 await log.record_denied(
-                    ActivityKind.REFRESH, sign_in.user_id, session_id=sign_in.id
+                    ActivityKind.REFRESH, auth_session.user_id, session_id=auth_session.id
                 )
                 raise RefreshTokenReplayed
             if live is presented:
-                live = await self._rotate(presented, sign_in, at, sign_ins)
-            signed = self.tokens.refresh(sign_in.user_id, live)
-            return self._pair(sign_in.user_id, sign_in.id, signed, at)
+                live = await self._rotate(presented, auth_session, at, auth_sessions)
+            signed = self.tokens.refresh(auth_session.user_id, live)
+            return self._pair(auth_session.user_id, auth_session.id, signed, at)
 
     def _read_refresh_token(self, given: str | None) -> Claims:
         try:
@@ -145,78 +146,82 @@ class SignInService:
 
     @staticmethod
     async def _live_successor(
-        token: RefreshToken, at: datetime, sign_ins: SignInRepository
+        token: RefreshToken, at: datetime, auth_sessions: AuthSessionRepository
     ) -> RefreshToken | None:
-        """The one unused token that this one led to, if each step is still within its grace."""
+        """Return the unused successor of this token, if each step is within REFRESH_GRACE."""
         current: RefreshToken | None = token
         while current is not None and current.used_at is not None:
-            if at - current.used_at > GRACE or current.successor_id is None:
+            if at - current.used_at > REFRESH_GRACE or current.successor_id is None:
                 return None
-            current = await sign_ins.token(current.successor_id)
+            current = await auth_sessions.token(current.successor_id)
         return current
 
     async def _rotate(
-        self, used: RefreshToken, sign_in: AuthSession, at: datetime, sign_ins: SignInRepository
+        self,
+        used: RefreshToken,
+        auth_session: AuthSession,
+        at: datetime,
+        auth_sessions: AuthSessionRepository,
     ) -> RefreshToken:
-        successor = self._new_refresh_token(sign_in.id, at)
-        self._seal(sign_in.user_id, successor)
-        await sign_ins.add(successor)
+        successor = self._new_refresh_token(auth_session.id, at)
+        self._sign(auth_session.user_id, successor)
+        await auth_sessions.add(successor)
         used.used_at, used.successor_id = at, successor.id
-        sign_in.expires_at, sign_in.last_used_at = successor.expires_at, at
-        await sign_ins.save()
+        auth_session.expires_at, auth_session.last_used_at = successor.expires_at, at
+        await auth_sessions.save()
         return successor
 
-    def _new_refresh_token(self, sign_in_id: str, at: datetime) -> RefreshToken:
-        issued = at.replace(microsecond=0)  # as the claims have it, so that it signs the same
+    def _new_refresh_token(self, session_id: str, at: datetime) -> RefreshToken:
+        issued = at.replace(microsecond=0)  # claims have seconds; the row must sign the same
         return RefreshToken(
-            id=fresh_id(),
-            sign_in_id=sign_in_id,
+            id=new_id(),
+            sign_in_id=session_id,
             token_hash="",
             issued_at=issued,
             expires_at=issued + self.tokens.refresh_lifetime,
         )
 
-    def _seal(self, user_id: int, token: RefreshToken) -> str:
+    def _sign(self, user_id: int, token: RefreshToken) -> str:
         signed = self.tokens.refresh(user_id, token)
         token.token_hash = digest(signed)
         return signed
 
-    def _pair(self, user_id: int, sign_in_id: str, refresh_token: str, at: datetime) -> Tokens:
-        access_token = self.tokens.access(user_id, sign_in_id, at)
+    def _pair(self, user_id: int, session_id: str, refresh_token: str, at: datetime) -> Tokens:
+        access_token = self.tokens.access(user_id, session_id, at)
         return Tokens(access_token=access_token, refresh_token=refresh_token)
 
 
 @dataclass
 class SessionService:
-    """The sign-ins of the caller that stand."""
+    """The active sessions of the caller."""
 
     caller: CurrentCaller
-    sign_ins: Injected[SignInRepository]
+    auth_sessions: Injected[AuthSessionRepository]
     log: Injected[ActivityLog]
 
     async def logout(self) -> None:
-        """Ends this sign-in: its access tokens and its refresh token, in every process."""
-        await self.sign_ins.revoke(self.caller.session_id)
+        """End this session: its access and refresh tokens become invalid in all processes."""
+        await self.auth_sessions.revoke(self.caller.session_id)
         await self.log.record(ActivityKind.SIGN_OUT, self.caller.user_id)
 
     async def page(self, query: PageQuery) -> Page[SessionRead]:
-        found = await self.sign_ins.page(self.caller.user_id, query)
-        items = [self._read(sign_in) for sign_in in found.items]
-        return Page(items=items, next_cursor=found.next_cursor)
+        page = await self.auth_sessions.page(self.caller.user_id, query)
+        items = [self._read(auth_session) for auth_session in page.items]
+        return Page(items=items, next_cursor=page.next_cursor)
 
     async def revoke(self, id: str) -> None:
-        """Ends one of them, wherever it is."""
-        if not await self.sign_ins.end(id, self.caller.user_id):
+        """End one of the sessions. Raise SessionNotFound."""
+        if not await self.auth_sessions.end(id, self.caller.user_id):
             raise SessionNotFound
         await self.log.record(ActivityKind.SESSION_REVOKED, self.caller.user_id, detail=id)
 
-    def _read(self, sign_in: AuthSession) -> SessionRead:
+    def _read(self, auth_session: AuthSession) -> SessionRead:
         return SessionRead(
-            id=sign_in.id,
-            created_at=sign_in.created_at,
-            last_used_at=sign_in.last_used_at or sign_in.created_at,
-            expires_at=sign_in.expires_at,
-            address=sign_in.address,
-            user_agent=sign_in.user_agent,
-            current=sign_in.id == self.caller.session_id,
+            id=auth_session.id,
+            created_at=auth_session.created_at,
+            last_used_at=auth_session.last_used_at or auth_session.created_at,
+            expires_at=auth_session.expires_at,
+            address=auth_session.address,
+            user_agent=auth_session.user_agent,
+            current=auth_session.id == self.caller.session_id,
         )

@@ -1,4 +1,4 @@
-"""Tokens: signed claims. What a token is still worth is for the database to say."""
+"""Signs and reads tokens. The database decides whether a token is still valid."""
 
 import hashlib
 import hmac
@@ -31,12 +31,12 @@ REQUIRED = ["sub", "sid", "type", "jti", "iss", "aud", "iat", "exp"]
 @dataclass(frozen=True)
 class Claims:
     user_id: int
-    sign_in_id: str
+    session_id: str
     jti: str
     expires: float = 0.0  # seconds since 1970
 
 
-def fresh_id() -> str:
+def new_id() -> str:
     return uuid4().hex
 
 
@@ -51,19 +51,19 @@ class TokenSigner:
         self.access_lifetime = timedelta(minutes=settings.access_token_expire_minutes)
         self.refresh_lifetime = timedelta(days=settings.refresh_token_expire_days)
 
-    def access(self, user_id: int, sign_in_id: str, at: datetime) -> str:
-        claims = Claims(user_id, sign_in_id, fresh_id())
+    def access(self, user_id: int, session_id: str, at: datetime) -> str:
+        claims = Claims(user_id, session_id, new_id())
         return self._sign(claims, "access", at, at + self.access_lifetime)
 
     def refresh(self, user_id: int, row: RefreshToken) -> str:
-        """The same row signs to the same token."""
+        """Sign the refresh token of a row. The same row gives the same token."""
         claims = Claims(user_id, row.sign_in_id, row.id)
         return self._sign(claims, "refresh", row.issued_at, row.expires_at)
 
     def _sign(self, claims: Claims, type: Type, at: datetime, until: datetime) -> str:
         signed: dict[str, Any] = {
             "sub": str(claims.user_id),
-            "sid": claims.sign_in_id,
+            "sid": claims.session_id,
             "type": type,
             "jti": claims.jti,
             "iss": ISSUER,
@@ -74,7 +74,7 @@ class TokenSigner:
         return jwt.encode(signed, self._secret, self._algorithm)
 
     def read(self, token: str, type: Type) -> Claims:
-        """Raises TokenExpired, WrongTokenType, or InvalidToken for anything else that is wrong."""
+        """Return the claims. Raise TokenExpired, WrongTokenType or InvalidToken."""
         try:
             claims = jwt.decode(
                 token,
@@ -82,10 +82,10 @@ class TokenSigner:
                 algorithms=[self._algorithm],
                 audience=AUDIENCE,
                 issuer=ISSUER,
-                # The clock that wrote `iat` may be ahead of ours; `exp` is what counts.
+                # The clock that wrote `iat` may be ahead of ours. Only `exp` decides.
                 options={"require": REQUIRED, "verify_iat": False},
             )
-            found = Claims(
+            signed = Claims(
                 int(claims["sub"]), str(claims["sid"]), str(claims["jti"]), float(claims["exp"])
             )
         except jwt.ExpiredSignatureError as error:
@@ -94,12 +94,15 @@ class TokenSigner:
             raise InvalidToken from error
         if claims["type"] != type:
             raise WrongTokenType
-        if not 0 < found.user_id <= LARGEST_INT:
+        if not 0 < signed.user_id <= LARGEST_INT:
             raise InvalidToken
-        return found
+        return signed
 
     def reset(self, user_id: int, hashed_password: str, at: datetime) -> str:
-        """Allows one change of the password: the changed one has another fingerprint."""
+        """Sign a token that allows one change of the password.
+
+        It holds the fingerprint of the current hash, which the change replaces.
+        """
         claims = {
             "sub": str(user_id),
             "scope": RESET,
@@ -111,9 +114,9 @@ class TokenSigner:
         return jwt.encode(claims, self._secret, self._algorithm)
 
     def read_reset(self, token: str) -> tuple[int, str]:
-        """Whose password it may change, and the fingerprint that it must still have.
+        """Return the user id and the fingerprint that the password must still have.
 
-        Raises WrongTokenScope for another token of ours, else InvalidResetToken.
+        Raise WrongTokenScope for a token of another kind, else InvalidResetToken.
         """
         try:
             claims = jwt.decode(
@@ -133,7 +136,8 @@ class TokenSigner:
             raise InvalidResetToken
         return user_id, str(claims.get("of"))
 
-    def is_of(self, fingerprint: str, hashed_password: str) -> bool:
+    def matches(self, fingerprint: str, hashed_password: str) -> bool:
+        """Return True if this is the fingerprint of the hashed password."""
         return hmac.compare_digest(fingerprint, self._fingerprint(hashed_password))
 
     def _fingerprint(self, hashed_password: str) -> str:
