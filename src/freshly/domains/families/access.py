@@ -1,4 +1,4 @@
-"""Who is asking, and which rows they may see."""
+"""The caller with families and roles, and the rows that they may see."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,25 +27,26 @@ from freshly.chassis.security.caller import Caller, CurrentCaller
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.families.models import Membership, Role
 
-MANY = 4096  # people whose Access a process keeps
+MAX_CACHED_ACCESSES = 4096
 memberships = Membership.__table__.c
 MEMBERSHIPS = (
     select(memberships.family_id, memberships.role)
     .where(memberships.user_id == bindparam("user_id"))
     .order_by(memberships.id)
 )
-MINE = select(memberships.family_id).where(memberships.user_id == bindparam("person"))
+MY_FAMILY_IDS = select(memberships.family_id).where(memberships.user_id == bindparam("user_id"))
 
 
 @dataclass(frozen=True)
 class Owner:
-    """One family or one person. Only Access hands these out, after checking."""
+    """A family or a user. Only Access creates owners, after checking membership."""
 
     family_id: int | None
     user_id: int | None
 
     @cached_property
     def tag(self) -> str:
+        """Return "f7" for family 7 or "p7" for user 7, for cache keys and file paths."""
         return f"f{self.family_id}" if self.family_id is not None else f"p{self.user_id}"
 
     @property
@@ -58,20 +59,20 @@ class Owner:
 
 @dataclass(frozen=True)
 class Access:
-    """A person with their families and roles there, the longest membership first."""
+    """A user with their families and roles, the longest membership first."""
 
     user_id: int
     roles: Mapping[int, Role]
 
     @classmethod
     async def of(cls, user_id: int, session: AsyncSession) -> Self:
-        """The explicit access of somebody, for jobs, notices, and an owner looking at a member."""
+        """Return the access of any user, for jobs, notifications and owners who look at members."""
         connection = await session.connection()
         rows = await connection.execute(MEMBERSHIPS, {"user_id": user_id})
         return cls(user_id=user_id, roles={family_id: Role(role) for family_id, role in rows})
 
     def owner(self, family_id: int | None) -> Owner:
-        """The family if the caller belongs to it; without a family, the caller."""
+        """Return the family as an owner, or the caller for None. Raise NotAFamilyMember."""
         if family_id is None:
             return Owner(family_id=None, user_id=self.user_id)
         if family_id not in self.roles:
@@ -89,7 +90,7 @@ class Access:
 
     @cached_property
     def family_tags(self) -> tuple[str, ...]:
-        """The owner tags of all families, for cache keys."""
+        """Return the owner tags of all families, for cache keys."""
         return tuple(self.owner(family_id).tag for family_id in self.roles)
 
     @property
@@ -101,9 +102,9 @@ async def _current_access(caller: CurrentCaller) -> Access:
     return _access_of(caller)
 
 
-@lru_cache(maxsize=MANY)
+@lru_cache(maxsize=MAX_CACHED_ACCESSES)
 def _access_of(caller: Caller) -> Access:
-    """Whoever is in fifty families would wait for theirs as long as for all the rest."""
+    """Cached: with fifty families, building the roles takes as long as the rest of a request."""
     roles = {family_id: Role(role) for family_id, role in caller.families}
     return Access(user_id=caller.user_id, roles=MappingProxyType(roles))
 
@@ -112,7 +113,7 @@ CurrentAccess = Annotated[Access, Depends(_current_access)]
 
 
 class Guarded(Base):
-    """A row that says who may see it."""
+    """A row with a rule for who may see it."""
 
     __abstract__ = True
 
@@ -124,7 +125,7 @@ class Guarded(Base):
 
 
 class Owned(MappedAsDataclass, kw_only=True, eq=False, repr=False):
-    """Columns of a row that belongs to exactly one family or one person."""
+    """Columns of a row that belongs to exactly one family or one user."""
 
     family_id: Mapped[int | None] = mapped_column(
         ForeignKey("families.id", ondelete="CASCADE"), index=True
@@ -156,11 +157,11 @@ Row = TypeVar("Row", bound=Guarded)
 
 
 class GuardedRepository(Generic[Row]):
-    """The only door to rows that belong to somebody. It cannot be built without an Access."""
+    """The only way to rows that belong to users. It cannot be built without an Access."""
 
     model: type[Row]
     not_found: ClassVar[type[NotFound]]
-    # Where the existing app tells a foreign row (403) from a missing one (404).
+    # Set if the existing app needs 403 for a row of another user, and 404 for a missing one.
     forbidden: ClassVar[type[Forbidden] | None] = None
 
     def __init__(self, session: DbSession, access: CurrentAccess) -> None:
@@ -174,25 +175,25 @@ class GuardedRepository(Generic[Row]):
         statement = self.visible().where(self.model.id == id)
         if lock:
             statement = statement.with_for_update(of=self.model)
-        # What a lock was waited for must be read again.
+        # Another transaction may have changed the row while this one waited for the lock.
         row: Row | None = await self.session.scalar(
             statement.execution_options(populate_existing=lock)
         )
         if row is None:
-            raise await self._refusal(id)
+            raise await self._missing_or_forbidden(id)
         return row
 
-    async def _refusal(self, id: int) -> NotFound | Forbidden:
-        if self.forbidden is not None and await self.is_there(id):
+    async def _missing_or_forbidden(self, id: int) -> NotFound | Forbidden:
+        if self.forbidden is not None and await self.row_exists(id):
             return self.forbidden()
         return self.not_found()
 
-    async def is_there(self, id: int) -> bool:
-        """Whether the row exists at all; for telling 403 from 404 where the app relies on it."""
+    async def row_exists(self, id: int) -> bool:
+        """Return True if the row exists, visible or not. It decides between 403 and 404."""
         return bool(await self.session.scalar(select(exists().where(self.model.id == id))))
 
     async def save(self, row: Row) -> Row:
-        """Write now, so that broken constraints and database defaults show here."""
+        """Insert or update now, so that constraint errors are raised here."""
         self.session.add(row)
         await self.session.flush()
         return row
@@ -206,14 +207,14 @@ class OwnedRepository(GuardedRepository[Row]):
     """Rows with the columns of Owned."""
 
     def is_owned_by(self, owner: Owner) -> ColumnElement[bool]:
-        """An Owner is proof that the caller may see what it owns."""
+        """Return the condition. An Owner proves that the caller may see its rows."""
         model: Any = self.model
-        found: ColumnElement[bool] = (
+        condition: ColumnElement[bool] = (
             model.family_id == owner.family_id
             if owner.family_id is not None
             else model.owner_user_id == owner.user_id
         )
-        return found
+        return condition
 
     def owned_by(self, owner: Owner) -> Select[Any]:
         return self.visible().where(self.is_owned_by(owner))

@@ -127,7 +127,7 @@ async def change_role(
 async def read_members_preferences(
     families: Families, preferences: Injected[PreferenceService], family_id: Id, user_id: Id
 ) -> UserPreference:
-    member = await families.member_of_mine(family_id, user_id)
+    member = await families.member_of_owned_family(family_id, user_id)
     return await preferences.of(member.user_id)
 
 
@@ -138,7 +138,7 @@ async def read_members_preferences(
     summary="A member's profile (owner)",
 )
 async def read_members_profile(families: Families, family_id: Id, user_id: Id) -> User:
-    return (await families.member_of_mine(family_id, user_id)).user
+    return (await families.member_of_owned_family(family_id, user_id)).user
 
 
 @router.patch(

@@ -10,13 +10,13 @@ from sqlalchemy.orm import joinedload
 from freshly.chassis.data.constraints import violated_constraint
 from freshly.chassis.data.queries import CompiledQuery, struct_for
 from freshly.chassis.data.transactions import CurrentDatabase, DbSession
-from freshly.domains.families.access import MINE, CurrentAccess
+from freshly.domains.families.access import MY_FAMILY_IDS, CurrentAccess
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.families.models import Family, Membership, Role
 from freshly.domains.families.schemas import FamilyRead
 
 CODES = 10**6
-CODE_TRIES = 20
+CODE_ATTEMPTS = 20
 families = Family.__table__.c
 memberships = Membership.__table__.c
 ROWS = select(
@@ -30,24 +30,24 @@ ROWS = select(
     .label("count"),
 )
 FAMILY = struct_for(FamilyRead)
-MY_FAMILIES = CompiledQuery(ROWS.where(families.id.in_(MINE)).order_by(families.id))
+MY_FAMILIES = CompiledQuery(ROWS.where(families.id.in_(MY_FAMILY_IDS)).order_by(families.id))
 
 
 @dataclass
 class FamilyListReader:
-    """The families of whoever is calling, as records with the fields of FamilyRead."""
+    """Reads the caller's families as structs with the fields of FamilyRead."""
 
     db: CurrentDatabase
     access: CurrentAccess
 
-    async def mine(self) -> Sequence[Any]:
-        found = await self.db.fetch(MY_FAMILIES, person=self.access.user_id)
-        return found.as_structs(FAMILY)
+    async def families(self) -> Sequence[Any]:
+        rows = await self.db.fetch(MY_FAMILIES, user_id=self.access.user_id)
+        return rows.as_structs(FAMILY)
 
 
 @dataclass
 class FamilyRepository:
-    """Families and who is in them; reads start from the caller's own families."""
+    """Families and their members. Reads check that the caller is a member."""
 
     session: DbSession
     access: CurrentAccess
@@ -55,13 +55,13 @@ class FamilyRepository:
     async def read(self, family_id: int) -> FamilyRead:
         if not self.access.belongs_to(family_id):
             raise NotAFamilyMember
-        found = (await self.session.execute(ROWS.where(families.id == family_id))).one_or_none()
-        if found is None:
+        row = (await self.session.execute(ROWS.where(families.id == family_id))).one_or_none()
+        if row is None:
             raise NotAFamilyMember
-        return FamilyRead.model_validate(found)
+        return FamilyRead.model_validate(row)
 
     async def lock(self, family_id: int) -> Family | None:
-        """Whoever changes who is in a family, and as what, waits here for his turn."""
+        """Lock the family. Each change of members or roles waits here for its turn."""
         return await self.session.scalar(
             select(Family).where(Family.id == family_id).with_for_update()
         )
@@ -72,10 +72,10 @@ class FamilyRepository:
         )
 
     async def save_with_code(self, family: Family) -> Family:
-        """Saved with an invite code of its own: six digits, nobody else's."""
-        for _ in range(CODE_TRIES):
+        """Insert or update the family with a new, unique invite code of six digits."""
+        for _ in range(CODE_ATTEMPTS):
             try:
-                async with self.session.begin_nested():  # which flushes what is changed before it
+                async with self.session.begin_nested():  # flushes earlier changes first
                     family.invite_code = f"{secrets.randbelow(CODES):06d}"
                     self.session.add(family)
                     await self.session.flush()
@@ -90,14 +90,14 @@ class FamilyRepository:
         await self.session.execute(delete(Family).where(Family.id == family_id))
 
     async def members(self, family_id: int) -> Sequence[Membership]:
-        found = await self.session.scalars(
+        members = await self.session.scalars(
             select(Membership)
             .where(Membership.family_id == family_id)
             .options(joinedload(Membership.user, innerjoin=True))
             .order_by(Membership.id)
             .execution_options(populate_existing=True)
         )
-        return found.all()
+        return members.all()
 
     async def member(self, family_id: int, user_id: int) -> Membership | None:
         return await self.session.scalar(
@@ -111,9 +111,9 @@ class FamilyRepository:
         return await self.session.get(Membership, id)
 
     async def ids_of(self, user_id: int) -> Sequence[int]:
-        """As they are now; always in the same order, in which they are locked."""
-        found = select(Membership.family_id).where(Membership.user_id == user_id)
-        return (await self.session.scalars(found.order_by(Membership.family_id))).all()
+        """Return the ids in ascending order, so that callers lock families in the same order."""
+        ids = select(Membership.family_id).where(Membership.user_id == user_id)
+        return (await self.session.scalars(ids.order_by(Membership.family_id))).all()
 
     async def owners(self, family_id: int) -> int:
         return (
@@ -125,7 +125,7 @@ class FamilyRepository:
         ).scalar_one()
 
     async def lowest_owner(self, family_ids: Sequence[int]) -> dict[int, int]:
-        """Per family, the user id of the owner with the lowest membership id."""
+        """Return for each family the user id of the owner with the lowest membership id."""
         rows = await self.session.execute(
             select(Membership.family_id, Membership.user_id)
             .where(Membership.family_id.in_(family_ids), Membership.role == Role.OWNER)

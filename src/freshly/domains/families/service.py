@@ -28,7 +28,7 @@ from freshly.domains.users.models import ActivityKind
 
 @dataclass
 class FamilyListing:
-    """The families I am in: what the app asks for wherever one looks."""
+    """The list of the caller's families, cached: the app reads it on most screens."""
 
     access: CurrentAccess
     db: CurrentDatabase
@@ -37,7 +37,7 @@ class FamilyListing:
         user, families = self.access.owner(None), self.access.family_tags
 
         async def load() -> CachedBody:
-            return PageRows(await FamilyListReader(self.db, self.access).mine(), None).to_body()
+            return PageRows(await FamilyListReader(self.db, self.access).families(), None).to_body()
 
         key = f"families/{user.tag}/{','.join(families)}"
         return await self.db.cache.read(key, FAMILIES.of_each((user.tag, *families)), load)
@@ -78,14 +78,11 @@ class FamilyService:
             raise NotAFamilyMember
         return await self.families.members(family_id)
 
-    async def member_of_mine(self, family_id: int, user_id: int) -> Membership:
-        """A member of a family that the caller owns."""
+    async def member_of_owned_family(self, family_id: int, user_id: int) -> Membership:
+        """Return a member of a family that the caller owns. Raise NotAllowed or MemberNotFound."""
         if not self.access.owns(family_id):
             raise NotAllowed
-        found = await self.families.member(family_id, user_id)
-        if found is None:
-            raise MemberNotFound
-        return found
+        return await self._member(family_id, user_id)
 
     async def lowest_owner(self, family_ids: Sequence[int]) -> dict[int, int]:
         return await self.families.lowest_owner(family_ids)
@@ -97,7 +94,7 @@ class FamilyService:
         if family is None:
             raise NotAllowed
         await self.families.save_with_code(family)
-        await self._note(ActivityKind.INVITE_REGENERATED, family_id)
+        await self._record(ActivityKind.INVITE_REGENERATED, family_id)
         return await self.families.read(family_id)
 
     async def delete(self, family_id: int) -> None:
@@ -105,7 +102,7 @@ class FamilyService:
             raise NotAllowed
         await self.families.lock(family_id)
         await self.families.delete(family_id)
-        await self._note(ActivityKind.FAMILY_DELETED, family_id)
+        await self._record(ActivityKind.FAMILY_DELETED, family_id)
 
     async def remove_member(self, family_id: int, user_id: int) -> None:
         await self.families.lock(family_id)
@@ -115,38 +112,39 @@ class FamilyService:
         await self._remove(membership)
 
     async def remove_membership(self, id: int) -> Left | Kicked:
-        membership = await self._locked_membership(id)
+        membership = await self._lock_membership(id)
         await self._remove(membership)
         return Left() if membership.user_id == self.access.user_id else Kicked()
 
     async def change_role(self, family_id: int, user_id: int, role: Role) -> Membership:
         await self.families.lock(family_id)
-        mine = await self._my_role(family_id)
-        if not mine or not mine.manages():
+        my_role = await self._my_role(family_id)
+        if not my_role or not my_role.manages():
             raise NotAllowed
         membership = await self._member(family_id, user_id)
         if membership.role == role:
             return membership
-        if mine is not Role.OWNER and Role.OWNER in (membership.role, role):
+        if my_role is not Role.OWNER and Role.OWNER in (membership.role, role):
             raise NotAllowed
         await self._set_role(membership, role)
         return membership
 
-    async def change_role_of(self, id: int, family_id: int | None, wanted: str) -> None:
-        membership = await self._locked_membership(id)
+    async def change_role_of(self, id: int, family_id: int | None, role: str) -> None:
+        membership = await self._lock_membership(id)
         if family_id is not None and family_id != membership.family_id:
             raise MembershipNotFound
         if await self._my_role(membership.family_id) is not Role.OWNER:
             raise NotAllowed
-        if wanted not in list(Role):
+        if role not in list(Role):
             raise InvalidRole
-        await self._set_role(membership, Role(wanted))
+        await self._set_role(membership, Role(role))
 
     async def leave_all(self) -> None:
-        """Before an account goes: a family keeps an owner, and goes when nobody is left.
+        """Prepare all families of the caller for the deletion of the account.
 
-        Its longest-standing admin becomes the owner, else its longest-standing member. It can be
-        done again, for families that were joined meanwhile.
+        A family without other members is deleted. In a family without another owner, the oldest
+        admin becomes the owner, or else the oldest member. Repeating it is safe, and needed for
+        families that the user joined since.
         """
         for family_id in await self.families.ids_of(self.access.user_id):
             await self.families.lock(family_id)
@@ -155,74 +153,80 @@ class FamilyService:
             if not others:
                 await self.families.delete(family_id)
             elif not any(member.role == Role.OWNER for member in others):
-                heir = max(others, key=lambda member: (Role(member.role).rank, -member.id))
-                heir.role = Role.OWNER
-                await self.families.save_member(heir)
-                await self._note_of(ActivityKind.ROLE_GIVEN, heir, detail=heir.role)
+                successor = max(others, key=lambda member: (Role(member.role).rank, -member.id))
+                successor.role = Role.OWNER
+                await self.families.save_member(successor)
+                kind = ActivityKind.ROLE_GIVEN
+                await self._record_for_member(kind, successor, detail=successor.role)
 
     async def _remove(self, membership: Membership) -> None:
         leaving = membership.user_id == self.access.user_id
         if not leaving:
-            mine = await self._my_role(membership.family_id)
-            if not mine or not mine.manages():
+            my_role = await self._my_role(membership.family_id)
+            if not my_role or not my_role.manages():
                 raise NotAllowed
-            if membership.role == Role.OWNER and mine is not Role.OWNER:
+            if membership.role == Role.OWNER and my_role is not Role.OWNER:
                 raise NotAllowed
-        await self._keep_an_owner(membership)
+        await self._check_other_owner(membership)
         await self.families.remove_member(membership)
         if leaving:
-            await self._note(ActivityKind.FAMILY_LEFT, membership.family_id)
+            await self._record(ActivityKind.FAMILY_LEFT, membership.family_id)
             return
         other = membership.user_id
-        await self._note(ActivityKind.MEMBER_REMOVED, membership.family_id, other_user_id=other)
-        await self._note_of(ActivityKind.REMOVED_FROM_FAMILY, membership)
+        await self._record(ActivityKind.MEMBER_REMOVED, membership.family_id, other_user_id=other)
+        await self._record_for_member(ActivityKind.REMOVED_FROM_FAMILY, membership)
 
     async def _set_role(self, membership: Membership, role: Role) -> None:
         if role is not Role.OWNER:
-            await self._keep_an_owner(membership)
+            await self._check_other_owner(membership)
         if membership.role == role:
             return
         membership.role = role
         await self.families.save_member(membership)
         if membership.user_id == self.access.user_id:
-            await self._note(ActivityKind.ROLE_CHANGED, membership.family_id, detail=role)
+            await self._record(ActivityKind.ROLE_CHANGED, membership.family_id, detail=role)
             return
         other = membership.user_id
-        await self._note(
+        await self._record(
             ActivityKind.ROLE_CHANGED, membership.family_id, other_user_id=other, detail=role
         )
-        await self._note_of(ActivityKind.ROLE_GIVEN, membership, detail=role)
+        await self._record_for_member(ActivityKind.ROLE_GIVEN, membership, detail=role)
 
-    async def _note(self, kind: ActivityKind, family_id: int, **facts: Any) -> None:
+    async def _record(self, kind: ActivityKind, family_id: int, **facts: Any) -> None:
         await self.log.record(kind, self.access.user_id, family_id=family_id, **facts)
 
-    async def _note_of(self, kind: ActivityKind, member: Membership, **facts: Any) -> None:
-        """What the caller did to somebody else."""
+    async def _record_for_member(
+        self, kind: ActivityKind, member: Membership, **facts: Any
+    ) -> None:
+        """Record for a member what the caller changed."""
         by, family_id = self.access.user_id, member.family_id
         await self.log.record_for_other(kind, member.user_id, by, family_id=family_id, **facts)
 
-    async def _keep_an_owner(self, membership: Membership) -> None:
-        """The family is locked, so that two owners cannot both be the second last."""
+    async def _check_other_owner(self, membership: Membership) -> None:
+        """Raise LastOwner if no other owner would remain.
+
+        The caller holds the family's lock, so two owners cannot leave at the same time.
+        """
         if membership.role == Role.OWNER and await self.families.owners(membership.family_id) == 1:
             raise LastOwner
 
     async def _my_role(self, family_id: int) -> Role | None:
-        """Read under the family's lock: the role at the start of the request may be gone."""
-        mine = await self.families.member(family_id, self.access.user_id)
-        return Role(mine.role) if mine else None
+        """Read the role under the family's lock. The role of the Access may be outdated."""
+        membership = await self.families.member(family_id, self.access.user_id)
+        return Role(membership.role) if membership else None
 
     async def _member(self, family_id: int, user_id: int) -> Membership:
-        found = await self.families.member(family_id, user_id)
-        if found is None:
+        member = await self.families.member(family_id, user_id)
+        if member is None:
             raise MemberNotFound
-        return found
+        return member
 
-    async def _locked_membership(self, id: int) -> Membership:
-        seen = await self.families.membership(id)
-        if seen is None:
+    async def _lock_membership(self, id: int) -> Membership:
+        before = await self.families.membership(id)
+        if before is None:
             raise MembershipNotFound
-        await self.families.lock(seen.family_id)
-        current = await self.families.member(seen.family_id, seen.user_id)
+        await self.families.lock(before.family_id)
+        current = await self.families.member(before.family_id, before.user_id)
         if current is None:
             raise MembershipNotFound
         return current

@@ -8,7 +8,7 @@ from sqlalchemy.orm import joinedload, selectinload
 from freshly.chassis.data.pagination import KeysetQuery, ListQuery, PageRows, columns_for
 from freshly.chassis.data.queries import struct_for
 from freshly.chassis.data.transactions import CurrentDatabase
-from freshly.domains.families.access import MINE, GuardedRepository, Owner
+from freshly.domains.families.access import MY_FAMILY_IDS, GuardedRepository, Owner
 from freshly.domains.meal_plans.errors import MealPlanNotFound, SlotNotFound
 from freshly.domains.meal_plans.models import MealPlan, MealSlot, PlannedPortions, SlotMeal
 from freshly.domains.meal_plans.schemas import MealPlanRead
@@ -19,9 +19,9 @@ PLANNED = struct_for(MealPlanRead)
 FAMILYS = KeysetQuery(ROWS.where(plans.family_id == bindparam("family")), plans.id)
 OWN = KeysetQuery(
     ROWS.where(
-        plans.created_by_user_id == bindparam("person"),
+        plans.created_by_user_id == bindparam("user_id"),
         # Who left a family sees its plans no more, not even those of their own making.
-        or_(plans.family_id.is_(None), plans.family_id.in_(MINE)),
+        or_(plans.family_id.is_(None), plans.family_id.in_(MY_FAMILY_IDS)),
     ),
     plans.id,
 )
@@ -37,7 +37,7 @@ class CalendarRepository:
         if owner.family_id is not None:
             found, more = await FAMILYS.page(self.db, query, family=owner.family_id)
         else:
-            found, more = await OWN.page(self.db, query, person=owner.user_id)
+            found, more = await OWN.page(self.db, query, user_id=owner.user_id)
         return PageRows(found.as_structs(PLANNED), more)
 
 

@@ -54,7 +54,7 @@ class MealService:
 
     async def of_member(self, family_id: int, user_id: int, query: ListQuery) -> PageRows[Meal]:
         """What a member of a family that the caller owns has created."""
-        member = await self.families.member_of_mine(family_id, user_id)
+        member = await self.families.member_of_owned_family(family_id, user_id)
         theirs = await Access.of(member.user_id, self.session)
         return await MealRepository(self.session, theirs).own(query)
 
@@ -87,7 +87,7 @@ class MealService:
         try:
             return await self._seen_and_own(id)
         except MealNotFound as error:
-            raise (NotMealsOwner if await self.meals.is_there(id) else MealNotFound) from error
+            raise (NotMealsOwner if await self.meals.row_exists(id) else MealNotFound) from error
 
     async def keep_copy(self, original: Meal) -> Meal:
         """One's own copy of a meal that was offered, of no family, and no favourite yet."""

@@ -83,7 +83,7 @@ class NotificationRepository(GuardedRepository[Notification]):
         found = await self.session.execute(self.named().where(Notification.id == id))
         row: Row[Any] | None = found.one_or_none()
         if row is None:
-            raise await self._refusal(id)
+            raise await self._missing_or_forbidden(id)
         return row
 
     async def now(self) -> datetime:

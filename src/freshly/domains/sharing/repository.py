@@ -34,7 +34,7 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
     async def offer(self, id: int) -> Offer:
         found = await self._offers(self._told().where(MealShareRequest.id == id))
         if not found:
-            raise await self._refusal(id)
+            raise await self._missing_or_forbidden(id)
         return found[0]
 
     async def sent(self, query: ListQuery) -> PageRows[Offer]:
