@@ -88,7 +88,7 @@ class AskService:
         """Everything that can be refused is refused here, before the model is asked."""
         turn = await self._prepared(asked)
         try:
-            async with self.assistant.asked(turn.said, GenerationOptions()) as turn.pieces:
+            async with self.assistant.stream(turn.said, GenerationOptions()) as turn.pieces:
                 yield turn
         finally:
             await self.end(turn)

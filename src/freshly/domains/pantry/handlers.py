@@ -24,7 +24,7 @@ async def draw_picture(job: DrawPicture, run: JobContext) -> None:
         items = await run.service(PantryRepository, session, user_id=job.person_id)
         owner = items.access.owner((await items.get(job.item_id)).family_id)
         pictures = await run.service(PictureAllowance, session, user_id=job.person_id)
-        if not await pictures.take(owner):
+        if not await pictures.reserve(owner):
             logger.info("no more pictures of pantry items today", owner=owner.tag)
             return
         assistant = await run.service(Assistant, session, user_id=job.person_id)

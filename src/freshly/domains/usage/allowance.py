@@ -1,4 +1,4 @@
-"""How many tokens of the model a person and a family may use in a day."""
+"""The daily allowance of model tokens for users and families."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -22,12 +22,12 @@ logger = get_logger(__name__)
 
 @dataclass
 class UsageCharge:
-    """What one call may take, which is charged at once, and what it took in the end."""
+    """The tokens of one call: reserved before it, and corrected after it."""
 
     day: date
     reserved: dict[Owner, int] = field(default_factory=dict)
     estimated: int = 0
-    counted: int | None = None  # by the model's server
+    counted: int | None = None  # by the model's server, if it counts
     is_settled: bool = False
 
     @property
@@ -37,11 +37,11 @@ class UsageCharge:
 
 @dataclass
 class Allowance:
-    """Of the caller, and of the family that they have been in for the longest.
+    """Charges calls to the caller and to the family with their longest membership.
 
-    A question names no family, so one has to stand for all: were every family charged, a person of
-    two would use up both, and the choice would be a way around the limit. It is the one that is
-    taken wherever else the caller names none.
+    A question names no family. Charging all families would use up several allowances, and letting
+    the client choose would be a way around the limit. Other features use the same family if the
+    caller names none.
     """
 
     caller: CurrentCaller
@@ -51,34 +51,35 @@ class Allowance:
     limiter: Annotated[Limiter, resource(Resources.limiter)]  # its clock
 
     async def reserve(self, tokens: int) -> UsageCharge:
-        """Charges as much as a call may take. Raises RateLimited.
+        """Charge the most that a call may use. Raise RateLimited.
 
-        More than a day's limit is taken for all of it, so that waiting for the next day helps.
+        A call that may use more than a day's limit reserves the limit, so that it succeeds on a
+        new day.
         """
-        bill = UsageCharge(self.day())
+        charge = UsageCharge(self.day())
         async with self.db.write() as session:
             usage = UsageRepository(session, self.access)
-            for owner, limit in self._payers():
-                taken = min(tokens, limit) if limit else tokens
-                if not await usage.take(owner, bill.day, taken, limit):
-                    raise RateLimited(self._refusal(owner, limit))
-                bill.reserved[owner] = taken
-        return bill
+            for owner, limit in self._owners_to_charge():
+                reserved = min(tokens, limit) if limit else tokens
+                if not await usage.reserve(owner, charge.day, reserved, limit):
+                    raise RateLimited(self._rejection(owner, limit))
+                charge.reserved[owner] = reserved
+        return charge
 
-    async def settle(self, bill: UsageCharge) -> None:
-        """Charges what it was instead, once. What cannot be settled stays charged as reserved."""
-        if bill.is_settled:
+    async def settle(self, charge: UsageCharge) -> None:
+        """Replace the reserved tokens by the spent ones, once. On errors, the reservation stays."""
+        if charge.is_settled:
             return
-        bill.is_settled = True
-        counted_by = "estimate" if bill.counted is None else "server"
-        model_tokens.labels(counted_by).inc(bill.spent)
+        charge.is_settled = True
+        counted_by = "estimate" if charge.counted is None else "server"
+        model_tokens.labels(counted_by).inc(charge.spent)
         with anyio.CancelScope(shield=True):
             try:
                 async with self.db.write() as session:
                     usage = UsageRepository(session, self.access)
-                    for owner, reserved in bill.reserved.items():
-                        await usage.correct(owner, bill.day, bill.spent - reserved)
-            except Exception:  # the answer is there: it is not lost for a number
+                    for owner, reserved in charge.reserved.items():
+                        await usage.correct(owner, charge.day, charge.spent - reserved)
+            except Exception:  # the user gets the answer even if the charge cannot be corrected
                 logger.exception("tokens stay charged as reserved")
 
     async def read(self, session: Session) -> UsageRead:
@@ -86,10 +87,10 @@ class Allowance:
         used = await usage.of_day(self.day())
         limits = self.settings
         return UsageRead(
-            person=TokensRead(**self._numbers(used.get(None, 0), limits.chat_tokens_per_person)),
+            person=TokensRead(**self._limits(used.get(None, 0), limits.chat_tokens_per_person)),
             families=[
                 FamilyTokensRead(
-                    **self._numbers(used.get(family_id, 0), limits.chat_tokens_per_family),
+                    **self._limits(used.get(family_id, 0), limits.chat_tokens_per_family),
                     family_id=family_id,
                     display_name=name,
                     charged=family_id == self.access.first_family,
@@ -98,14 +99,14 @@ class Allowance:
             ],
         )
 
-    def _payers(self) -> list[tuple[Owner, int]]:
-        """The person always first: two calls that wait for each other's rows would never end."""
+    def _owners_to_charge(self) -> list[tuple[Owner, int]]:
+        """Return owners with limits. The user is always first, so that calls cannot deadlock."""
         payers = [(self.access.owner(None), self.settings.chat_tokens_per_person)]
         if (family := self.access.first_family) is not None:
             payers.append((self.access.owner(family), self.settings.chat_tokens_per_family))
         return payers
 
-    def _refusal(self, owner: Owner, limit: int) -> RateLimitResult:
+    def _rejection(self, owner: Owner, limit: int) -> RateLimitResult:
         group = "chat-tokens" if owner.family_id is None else "chat-tokens-family"
         window = Window(limit, DAY)
         resets_in = window.ends_in(self.limiter.clock())
@@ -114,7 +115,7 @@ class Allowance:
     def day(self) -> date:
         return datetime.fromtimestamp(self.limiter.clock(), UTC).date()
 
-    def _numbers(self, used: int, limit: int) -> dict[str, Any]:
+    def _limits(self, used: int, limit: int) -> dict[str, Any]:
         next_day = self.day() + timedelta(days=1)
         midnight = datetime(next_day.year, next_day.month, next_day.day, tzinfo=UTC)
         return {"used": used, "limit": limit or None, "resets_at": midnight}

@@ -1,4 +1,4 @@
-"""Work that comes round for what is counted."""
+"""Scheduled jobs of usage."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ from freshly.chassis.jobs import Job, Priority
 
 
 class PurgeUsage(Job):
-    """Days that are long over."""
+    """Delete the counts of old days."""
 
     kind: ClassVar[str] = "usage.purge"
     priority: ClassVar[Priority] = Priority.LOW

@@ -7,13 +7,13 @@ from freshly.domains.families.access import Access, Guarded, Owned, covers, exac
 
 
 class ModelUsage(Owned, Guarded):
-    """What a person, or a family, has used of the model on a day of UTC."""
+    """The use of the language model by a user or a family on a day in UTC."""
 
     __tablename__ = "model_usage"
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     day: Mapped[date] = mapped_column(index=True)
-    # With what calls that are under way may come to take.
+    # Includes the reservations of running calls.
     tokens: Mapped[int] = mapped_column(BigInteger, default=0)
     calls: Mapped[int] = mapped_column(default=0)
     pictures: Mapped[int] = mapped_column(server_default="0", default=0)  # of pantry items

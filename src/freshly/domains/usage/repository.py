@@ -11,45 +11,45 @@ from freshly.domains.families.access import OwnedRepository, Owner
 from freshly.domains.families.models import Family
 from freshly.domains.usage.models import ModelUsage
 
-KEPT = timedelta(days=90)
+KEPT_FOR = timedelta(days=90)
 
 
 class UsageRepository(OwnedRepository[ModelUsage]):
     model = ModelUsage
 
-    async def take(self, owner: Owner, day: date, tokens: int, limit: int) -> bool:
-        """Adds a call, unless that makes more than the limit (0 is none).
+    async def reserve(self, owner: Owner, day: date, tokens: int, limit: int) -> bool:
+        """Add a call. Return False if that would exceed the limit (0 is no limit).
 
-        In one statement, which waits for others that change the row: so it is exact.
+        It is one statement, which waits for other changes of the row, so the count is exact.
         """
-        if await self._added(owner, day, tokens, limit):
+        if await self._add(owner, day, tokens, limit):
             return True
-        # Too much, or the day's first call: which of the two is known when there is a row.
-        await self._begin(owner, day)
-        return await self._added(owner, day, tokens, limit)
+        # The limit is reached, or this is the first call of the day and the row is missing.
+        await self._insert_missing(owner, day)
+        return await self._add(owner, day, tokens, limit)
 
-    async def _added(self, owner: Owner, day: date, tokens: int, limit: int) -> bool:
+    async def _add(self, owner: Owner, day: date, tokens: int, limit: int) -> bool:
         u = ModelUsage
-        fits = [u.tokens + tokens <= limit] if limit else []
-        added = await self.session.execute(
+        within_limit = [u.tokens + tokens <= limit] if limit else []
+        updated = await self.session.execute(
             update(u)
-            .where(self.is_owned_by(owner), u.day == day, *fits)
+            .where(self.is_owned_by(owner), u.day == day, *within_limit)
             .values(tokens=u.tokens + tokens, calls=u.calls + 1)
             .execution_options(synchronize_session=False)
         )
-        return cast("CursorResult[Any]", added).rowcount == 1
+        return cast("CursorResult[Any]", updated).rowcount == 1
 
-    async def take_picture(self, owner: Owner, day: date, limit: int) -> bool:
-        """Counts one more, as exactly as tokens, unless the limit is reached."""
-        await self._begin(owner, day)
+    async def reserve_picture(self, owner: Owner, day: date, limit: int) -> bool:
+        """Count a picture. Return False if the limit is reached."""
+        await self._insert_missing(owner, day)
         u = ModelUsage
-        taken = await self.session.execute(
+        updated = await self.session.execute(
             update(u)
             .where(self.is_owned_by(owner), u.day == day, u.pictures < limit)
             .values(pictures=u.pictures + 1)
             .execution_options(synchronize_session=False)
         )
-        return cast("CursorResult[Any]", taken).rowcount == 1
+        return cast("CursorResult[Any]", updated).rowcount == 1
 
     async def correct(self, owner: Owner, day: date, difference: int) -> None:
         await self.session.execute(
@@ -60,7 +60,7 @@ class UsageRepository(OwnedRepository[ModelUsage]):
         )
 
     async def of_day(self, day: date) -> dict[int | None, int]:
-        """Tokens by family; the caller's own are under None."""
+        """Return tokens by family id. The key None has the caller's own."""
         u = ModelUsage
         rows = await self.session.execute(
             select(u.family_id, u.tokens).where(u.visible_to(self.access), u.day == day)
@@ -68,7 +68,7 @@ class UsageRepository(OwnedRepository[ModelUsage]):
         return {row.family_id: row.tokens for row in rows}
 
     async def families(self) -> Sequence[tuple[int, str]]:
-        """Id and name of the caller's families."""
+        """Return id and name of the caller's families."""
         rows = await self.session.execute(
             select(Family.id, Family.display_name)
             .where(Family.id.in_(list(self.access.roles)))
@@ -76,10 +76,10 @@ class UsageRepository(OwnedRepository[ModelUsage]):
         )
         return [(row.id, row.display_name) for row in rows]
 
-    async def _begin(self, owner: Owner, day: date) -> None:
-        """Makes the row of a new day, where there is none."""
-        there = select(ModelUsage.id).where(self.is_owned_by(owner), ModelUsage.day == day)
-        if await self.session.scalar(there) is not None:
+    async def _insert_missing(self, owner: Owner, day: date) -> None:
+        """Insert the row of a new day if it is missing."""
+        existing = select(ModelUsage.id).where(self.is_owned_by(owner), ModelUsage.day == day)
+        if await self.session.scalar(existing) is not None:
             return
         try:
             async with self.session.begin_nested():
@@ -88,11 +88,11 @@ class UsageRepository(OwnedRepository[ModelUsage]):
                 )
                 await self.session.flush()
         except IntegrityError:
-            if await self.session.scalar(there) is None:  # not that another call was first
+            if await self.session.scalar(existing) is None:  # no concurrent call inserted it
                 raise
 
 
 async def purge_usage(session: Session) -> None:
-    """Of days that are long over; whoever runs this is nobody in particular."""
-    at = (await session.execute(select(now()))).scalar_one()
-    await session.execute(delete(ModelUsage).where(ModelUsage.day < (at - KEPT).date()))
+    """Delete the rows of days before KEPT_FOR. Not scoped by Access: a scheduled job runs it."""
+    before = (await session.execute(select(now()))).scalar_one() - KEPT_FOR
+    await session.execute(delete(ModelUsage).where(ModelUsage.day < before.date()))

@@ -1,4 +1,4 @@
-"""The model on the account of whoever calls: the only way to it for any domain."""
+"""The language model, charged to the caller. Other domains reach it only through here."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -25,10 +25,10 @@ from freshly.domains.usage.allowance import Allowance, UsageCharge
 from freshly.domains.usage.repository import UsageRepository
 from freshly.domains.usage.schemas import UsageRead
 
-AROUND_A_MESSAGE = 8  # tokens
-PICTURE = 1_200  # tokens of one that is sent; gpt-4o counts 1105 for the largest
-# Of a drawn one, where its server counts none: as many of gpt-4o's as cost as much.
-DRAWING = {"standard": 4_000, "hd": 8_000}
+TOKENS_PER_MESSAGE = 8  # around the text
+TOKENS_PER_PICTURE = 1_200  # gpt-4o counts 1105 for the largest picture that is sent
+# For servers that count no tokens of images: the tokens of gpt-4o with the same price.
+TOKENS_PER_IMAGE = {"standard": 4_000, "hd": 8_000}
 
 
 @dataclass
@@ -38,94 +38,105 @@ class Assistant:
     settings: CurrentSettings
 
     def check(self, kind: Kind = "text") -> None:
-        """Raises what is known before a call is prepared: no model, or none that answers."""
+        """Raise ModelNotConfigured or ModelUnavailable before a call is prepared, if known."""
         self.model.check(kind)
 
-    async def answer(self, said: Sequence[LlmMessage], manner: GenerationOptions) -> str:
-        async with self.asked(said, manner) as pieces:
+    async def answer(self, messages: Sequence[LlmMessage], options: GenerationOptions) -> str:
+        async with self.stream(messages, options) as pieces:
             return "".join([piece async for piece in pieces])
 
     @asynccontextmanager
-    async def asked(
-        self, said: Sequence[LlmMessage], manner: GenerationOptions
+    async def stream(
+        self, messages: Sequence[LlmMessage], options: GenerationOptions
     ) -> AsyncIterator[AsyncGenerator[str, None]]:
-        """The answer in pieces. Raises RateLimited before it begins; leaving ends it."""
-        self.check(kind_of(said))
-        question = sum(map(_tokens_of, said))
-        most = manner.max_tokens or self.settings.openai_max_tokens
-        bill = await self.allowance.reserve(question + most)
+        """Yield the answer in pieces. Raise RateLimited before it begins. Exit cancels it."""
+        self.check(kind_of(messages))
+        prompt_tokens = sum(map(_tokens_of, messages))
+        max_answer_tokens = options.max_tokens or self.settings.openai_max_tokens
+        charge = await self.allowance.reserve(prompt_tokens + max_answer_tokens)
         try:
-            heard = self._heard(said, manner, bill, question=question, most=most)
-            async with aclosing(heard) as pieces:
+            metered = self._metered(
+                messages,
+                options,
+                charge,
+                prompt_tokens=prompt_tokens,
+                max_answer_tokens=max_answer_tokens,
+            )
+            async with aclosing(metered) as pieces:
                 yield pieces
         finally:
-            await self.allowance.settle(bill)
+            await self.allowance.settle(charge)
 
     async def generate_image(
         self, prompt: str, *, size: str, quality: str, style: str, as_bytes: bool = False
     ) -> GeneratedImage:
         self.check("image")
-        price = DRAWING[quality]
-        bill = await self.allowance.reserve(price)
-        bill.estimated = price
+        price = TOKENS_PER_IMAGE[quality]
+        charge = await self.allowance.reserve(price)
+        charge.estimated = price
         try:
-            drawn = await self.model.generate_image(
+            image = await self.model.generate_image(
                 prompt, size=size, quality=quality, style=style, as_bytes=as_bytes
             )
-            bill.counted = drawn.spent.tokens if drawn.spent else None
+            charge.counted = image.spent.tokens if image.spent else None
         except AppError:
-            bill.estimated = 0
+            charge.estimated = 0
             raise
         finally:
-            await self.allowance.settle(bill)
-        return drawn
+            await self.allowance.settle(charge)
+        return image
 
-    async def _heard(
+    async def _metered(
         self,
-        said: Sequence[LlmMessage],
-        manner: GenerationOptions,
-        bill: UsageCharge,
+        messages: Sequence[LlmMessage],
+        options: GenerationOptions,
+        charge: UsageCharge,
         *,
-        question: int,
-        most: int,
+        prompt_tokens: int,
+        max_answer_tokens: int,
     ) -> AsyncGenerator[str, None]:
-        """Charged is the question and what came of the answer, also to whoever leaves early;
-        nothing, where the model failed before it said anything."""
-        bill.estimated = question
-        heard = 0
+        """Count the tokens of a call while the answer arrives.
+
+        A client that disconnects is charged for the prompt and the answer so far. A model that
+        fails before its first piece costs nothing.
+        """
+        charge.estimated = prompt_tokens
+        answer_bytes = 0
         try:
-            async with aclosing(self.model.stream(said, manner)) as pieces:
+            async with aclosing(self.model.stream(messages, options)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, TokenUsage):
-                        bill.counted = piece.tokens
+                        charge.counted = piece.tokens
                     else:
-                        heard += len(piece.encode())
-                        bill.estimated = question + min(most, -(-heard // BYTES_PER_TOKEN))
+                        answer_bytes += len(piece.encode())
+                        answer_tokens = -(-answer_bytes // BYTES_PER_TOKEN)  # rounded up
+                        charge.estimated = prompt_tokens + min(max_answer_tokens, answer_tokens)
                         yield piece
         except AppError:
-            if not heard:
-                bill.estimated = 0
+            if not answer_bytes:
+                charge.estimated = 0
             raise
         finally:
-            await self.allowance.settle(bill)
+            await self.allowance.settle(charge)
 
 
-def _tokens_of(said: LlmMessage) -> int:
-    return tokens_in(said.text) + AROUND_A_MESSAGE + (PICTURE if said.picture else 0)
+def _tokens_of(message: LlmMessage) -> int:
+    tokens = tokens_in(message.text) + TOKENS_PER_MESSAGE
+    return tokens + TOKENS_PER_PICTURE if message.picture else tokens
 
 
 @dataclass
 class PictureAllowance:
-    """Pictures that nobody asked for by name are few, however many people fill a kitchen."""
+    """Limits the pictures that the server draws by itself, per owner and day."""
 
     allowance: Injected[Allowance]
     usage: Injected[UsageRepository]
     settings: CurrentSettings
 
-    async def take(self, owner: Owner) -> bool:
-        """Whether there is one left today. It is taken, whatever becomes of it."""
+    async def reserve(self, owner: Owner) -> bool:
+        """Count a picture. Return False if none is left today. A failed picture counts, too."""
         limit = self.settings.pantry_pictures_per_day
-        return await self.usage.take_picture(owner, self.allowance.day(), limit)
+        return await self.usage.reserve_picture(owner, self.allowance.day(), limit)
 
 
 @dataclass
