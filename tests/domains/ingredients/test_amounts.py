@@ -10,11 +10,11 @@ from freshly.domains.ingredients.measures import (
     comparable,
     convert,
     fits,
+    for_display,
     normalize,
-    shown,
     to_thousandths,
 )
-from freshly.domains.ingredients.units import UNITS, Kind, unit_named
+from freshly.domains.ingredients.units import UNITS, Kind, find_unit
 
 READ = [
     # text, food, quantity, unit
@@ -143,7 +143,7 @@ def test_every_spelling_of_a_unit_means_one_unit():
     assert len({s.casefold() for s in spellings}) == len(spellings)
     for unit in UNITS:
         for spelling in (unit.code, *unit.aliases):
-            assert unit_named(f" {spelling.upper()}. ") == unit or spelling in "tc"
+            assert find_unit(f" {spelling.upper()}. ") == unit or spelling in "tc"
 
 
 FLOUR = FoodFacts(kind=Kind.WEIGHT, unit="g", density=Decimal("0.53"))
@@ -224,8 +224,8 @@ def test_converting_there_and_back_changes_nothing_but_rounding(quantity, unit, 
 
 @given(st.decimals(min_value=0, max_value=9_999_999, places=3), st.sampled_from(UNITS))
 def test_what_is_shown_is_close_and_never_nothing(quantity, unit):
-    display = shown(quantity, unit.code)
-    known = unit_named(display.unit)
+    display = for_display(quantity, unit.code)
+    known = find_unit(display.unit)
     base, shown_base = quantity * unit.factor, display.quantity * known.factor
 
     assert known.kind is unit.kind
@@ -252,6 +252,6 @@ def test_what_is_shown_is_close_and_never_nothing(quantity, unit):
     ],
 )
 def test_amounts_are_shown_as_they_are_read(quantity, unit, display):
-    result = shown(Decimal(quantity), unit)
+    result = for_display(Decimal(quantity), unit)
 
     assert f"{result.quantity:f} {result.unit}" == display

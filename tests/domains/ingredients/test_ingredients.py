@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from freshly.domains.ingredients.catalogue import foods, name_index
 from freshly.domains.ingredients.names import cleaned, name_key, singular
 from freshly.domains.ingredients.seeding import seed
-from freshly.domains.ingredients.units import UNITS, unit_named
+from freshly.domains.ingredients.units import UNITS, find_unit
 
 ALLERGENS = {
     "gluten", "wheat", "crustaceans", "eggs", "fish", "peanuts", "soy", "milk", "tree_nuts",
@@ -139,7 +139,7 @@ def test_the_catalogue_is_large_and_sound():
         assert set(food.allergens or ()) <= ALLERGENS, food.name
         assert food.kind != "count" or food.piece_weight, food.name
         for code, grams in food.measures.items():
-            assert unit_named(code).code == code, food.name
+            assert find_unit(code).code == code, food.name
             assert grams > 0, food.name
 
 

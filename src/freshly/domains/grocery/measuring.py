@@ -43,7 +43,7 @@ class Foods:
         for item in items:
             measured = self._in_pantry(item)
             if item.ingredient is not None and measured is not None:
-                key = Key(item.ingredient.stands_for, measured.unit)
+                key = Key(item.ingredient.base_food_id, measured.unit)
                 lots.append(Lot(item.id, key, measured.quantity, item.expires_at))
         return lots
 

@@ -1,6 +1,6 @@
-"""Amounts as people write them: "1 1/2 cups", "2 x 400 g", "½ TL", "a pinch", "juice of 1 lemon".
+"""Reads amounts in recipes: "1 1/2 cups", "2 x 400 g", "½ TL", "a pinch", "juice of 1 lemon".
 
-What cannot be read is None, never a guess and never an exception; the caller keeps the text.
+An unreadable text gives None, never a guess or an exception. The caller keeps the text.
 """
 
 import re
@@ -10,9 +10,9 @@ from decimal import Decimal, InvalidOperation
 
 from freshly.domains.ingredients.measures import fits
 from freshly.domains.ingredients.names import singular_words
-from freshly.domains.ingredients.units import BASE, MOST_WORDS, Unit, unit_named
+from freshly.domains.ingredients.units import BASE, MOST_WORDS, Unit, find_unit
 
-LONGEST = 500
+MAX_CHARACTERS = 500
 
 FRACTIONS = {
     "½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅖": "2/5",
@@ -96,7 +96,7 @@ TOKEN = re.compile(
 @dataclass(frozen=True)
 class Amount:
     quantity: Decimal
-    unit: str  # a code of the closed table
+    unit: str  # a code in units.py
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,12 @@ class _Token:
 
 
 def parse_amount(text: str, food: str = "") -> Amount | None:
-    """The amount that the text names, or None.
+    """Return the amount in the text, or None.
 
-    `food` is the name that the amount stands beside: "2 onions" counts onions beside "onion". Of a
-    range the larger is needed. "2 x 400 g" and "2 cans (400 g)" are 800 g.
+    `food` is the name of the ingredient: "2 onions" is a count of 2 for the food "onion". A range
+    gives its larger number. "2 x 400 g" and "2 cans (400 g)" are 800 g.
     """
-    if len(text) > LONGEST:
+    if len(text) > MAX_CHARACTERS:
         return None
     part = PART_OF.match(text.strip())
     if part:
@@ -128,7 +128,10 @@ def parse_amount(text: str, food: str = "") -> Amount | None:
 
 
 def scaled(text: str, factor: Decimal, food: str = "") -> str:
-    """The text for `factor` times as much: "2 cups" twice is "4 cup"; "to taste" stays."""
+    """Return the text for `factor` times the amount: "2 cups" twice is "4 cup".
+
+    A text without an amount, such as "to taste", is returned unchanged.
+    """
     amount = parse_amount(text, food)
     if factor == 1 or amount is None:
         return text
@@ -142,11 +145,11 @@ def _tokens(text: str) -> list[_Token]:
     for sign, plain in SIGNS.items():
         text = text.replace(sign, plain)
     text = re.sub(r"\s*/\s*", "/", text)
-    # "400g" and "2x400 g" are written together.
+    # Separate "400g" and "2x400 g", which have no space between number and word.
     text = re.sub(r"(?<=\d)(?=[^\W\d_])|(?<=[^\W\d_])(?=\d)", " ", text)
     return [
-        _Token(found.group(), _number(found.group()) if found.lastgroup == "number" else None)
-        for found in TOKEN.finditer(text)
+        _Token(match.group(), _number(match.group()) if match.lastgroup == "number" else None)
+        for match in TOKEN.finditer(text)
     ]
 
 
@@ -161,14 +164,14 @@ def _number(text: str) -> Decimal:
 
 
 class _Reader:
-    """Reads tokens from left to right; each method takes what it understands."""
+    """A parser that reads tokens from left to right. Each method consumes the tokens it knows."""
 
     def __init__(self, tokens: list[_Token], food: str, *, any_food: bool) -> None:
         self.tokens = tokens
         self.food_words = set(singular_words(food))
         self.any_food = any_food
         self.at = 0
-        self.size_of_each = False  # what stood in brackets said "each"
+        self.size_of_each = False  # the text in brackets has the word "each"
 
     def read(self) -> Amount | None:
         self._skip(ABOUT)
@@ -195,7 +198,7 @@ class _Reader:
         return Amount(quantity, unit.code)
 
     def _counted(self, quantity: Decimal) -> Amount | None:
-        """A bare number; or a number of things whose size stands beside it."""
+        """Read what follows a number without a unit: the size of each thing, or nothing."""
         if self._take("x"):
             size = self._term()
             return Amount(size.quantity * quantity, size.unit) if size else None
@@ -235,7 +238,7 @@ class _Reader:
         return value
 
     def _half_a_or_a_half(self, value: Decimal) -> Decimal:
-        """ "half a lemon", "a half", "a couple"."""
+        """Multiply with a second number word: "half a lemon", "a half", "a couple"."""
         token = self._peek()
         if token is not None and token.number is None and token.word in NUMBER_WORDS:
             self.at += 1
@@ -250,7 +253,7 @@ class _Reader:
                 words = self.tokens[self.at : self.at + length]
                 if any(word.number is not None for word in words):
                     continue
-                unit = unit_named(" ".join(word.text for word in words))
+                unit = find_unit(" ".join(word.text for word in words))
                 if unit:
                     self.at += length
                     return unit
@@ -275,7 +278,7 @@ class _Reader:
         return None
 
     def _another_term_follows(self) -> bool:
-        """ "1 cup + 2 tbsp", "1 lb 4 oz"."""
+        """Return True before the second amount of "1 cup + 2 tbsp" or "1 lb 4 oz"."""
         token = self._peek()
         if token is None:
             return False
@@ -286,7 +289,7 @@ class _Reader:
 
     @staticmethod
     def _sum(total: Amount, more: Amount) -> Amount | None:
-        one, other = unit_named(total.unit), unit_named(more.unit)
+        one, other = find_unit(total.unit), find_unit(more.unit)
         if one is None or other is None or one.kind is not other.kind:
             return None
         if one.kind not in BASE and one is not other:
@@ -294,7 +297,7 @@ class _Reader:
         return Amount(total.quantity + more.quantity * other.factor / one.factor, one.code)
 
     def _rest_is_harmless(self, amount: Amount) -> bool:
-        """After a unit anything may follow; after a bare number only the food itself."""
+        """Check the rest of the text: after a bare number, only the food itself may follow."""
         rest = [token for token in self.tokens[self.at :] if token.text.isalpha()]
         unknown = [token for token in rest if not self._is_the_food(token)]
         return amount.unit != "count" or self.any_food or not unknown

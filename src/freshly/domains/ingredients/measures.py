@@ -1,20 +1,20 @@
-"""From what a cook writes to what can be added up, and back to what is read at the stove."""
+"""Converts amounts to units that can be added up, and back to units for display."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 
 from freshly.chassis.data.types import LARGEST_QUANTITY, THOUSANDTH
-from freshly.domains.ingredients.units import BASE, SHOWN_AS, Kind, Unit, folded, unit_named
+from freshly.domains.ingredients.units import BASE, DISPLAY_CODES, Kind, Unit, find_unit, folded
 
-ONE_KILO = 1000  # g or ml, from which kilograms and litres are shown
+KILO = 1000  # g or ml; from here on amounts are displayed in kg or L
 
 
 @dataclass(frozen=True)
 class FoodFacts:
-    """What is known of a food. Weights in g, density in g/ml.
+    """The known weights of a food. The density is in g/ml, the piece weight in g.
 
-    `measures` are grams of household units: `{"clove": 3, "head": 40}`.
+    `measures` are the grams of household units: `{"clove": 3, "head": 40}`.
     """
 
     kind: Kind | None = None
@@ -25,18 +25,18 @@ class FoodFacts:
 
     @property
     def canonical(self) -> Unit | None:
-        """The unit that amounts of this food are added up in; None: each in its own."""
-        given = unit_named(self.unit)
+        """Return the unit in which amounts of this food are added up, or None if there is none."""
+        given = find_unit(self.unit)
         if self.kind is None:
             return given if given and given.kind in BASE else None
         if given and given.kind is self.kind:
             return given
-        return unit_named(BASE[self.kind])
+        return find_unit(BASE[self.kind])
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A quantity in a unit that may be compared with others of the same unit."""
+    """A quantity that can be compared with others of the same unit."""
 
     quantity: Decimal
     unit: str
@@ -50,22 +50,25 @@ def to_thousandths(quantity: Decimal) -> Decimal:
 
 
 def fits(quantity: Decimal) -> bool:
-    """Whether a column can hold it."""
+    """Return True if a Quantity column can store the number."""
     return quantity.is_finite() and 0 <= quantity <= LARGEST_QUANTITY
 
 
 def is_household_measure(unit: str) -> bool:
-    """A clove, a can: what it weighs depends on the food."""
-    known = unit_named(unit)
+    """Return True for a unit whose weight depends on the food, such as a clove or a can."""
+    known = find_unit(unit)
     return known is not None and known.kind is Kind.HOUSEHOLD
 
 
 def normalize(quantity: Decimal, unit: str, food: FoodFacts) -> Measured | None:
-    """In the food's canonical unit; unchanged without one; None where no factor leads there."""
+    """Convert to the food's canonical unit. Return None if the conversion factor is unknown.
+
+    An amount of a food without a canonical unit is returned unchanged.
+    """
     canonical = food.canonical
     if canonical is None:
         return Measured(quantity, unit)
-    given = unit_named(unit)
+    given = find_unit(unit)
     if given is None:
         return None
     base = _convert(quantity * given.factor, given, canonical.kind, food)
@@ -73,14 +76,15 @@ def normalize(quantity: Decimal, unit: str, food: FoodFacts) -> Measured | None:
 
 
 def comparable(quantity: Decimal, unit: str | None, food: FoodFacts) -> Measured:
-    """As `normalize`; what cannot be normalised keeps a unit of its own, folded.
+    """Convert to a unit in which amounts of the food can be compared.
 
-    "1 kg" and "500 g" of something that is measured in ml and has no density still compare.
+    This is the canonical unit, or else the base unit of the given one, or else its folded text.
+    So "1 kg" and "500 g" of a food that is measured in ml and has no density still compare.
     """
     code = folded(unit)
-    known = unit_named(code)
+    known = find_unit(code)
     if food.canonical is None:
-        # Unchanged, as the existing app has it; only a litre is a thousand millilitres always.
+        # The existing app leaves these amounts unchanged. Metric units are the same for each food.
         if known is None or not known.is_metric or known.kind not in BASE:
             return Measured(quantity, code)
         return Measured(quantity * known.factor, BASE[known.kind]).rounded()
@@ -92,10 +96,10 @@ def comparable(quantity: Decimal, unit: str | None, food: FoodFacts) -> Measured
 
 
 def convert(quantity: Decimal, unit: str, to: str, food: FoodFacts) -> Decimal | None:
-    """A quantity of a food in another unit; None where no factor leads there."""
+    """Convert a quantity of a food. Return None if the conversion factor is unknown."""
     if folded(unit) == folded(to):
         return quantity
-    given, wanted = unit_named(unit), unit_named(to)
+    given, wanted = find_unit(unit), find_unit(to)
     if given is None or wanted is None:
         return None
     base = _convert(quantity * given.factor, given, wanted.kind, food, wanted)
@@ -105,7 +109,7 @@ def convert(quantity: Decimal, unit: str, to: str, food: FoodFacts) -> Decimal |
 def _convert(
     base: Decimal, given: Unit, kind: Kind, food: FoodFacts, wanted: Unit | None = None
 ) -> Decimal | None:
-    """`base` g, ml, pieces or household units of the food, in the base unit of `kind`."""
+    """Convert `base` g, ml, pieces or household units of the food to the base unit of `kind`."""
     if given.kind is kind and kind in BASE:
         return base
     grams = _grams(base, given, food)
@@ -131,28 +135,31 @@ def _grams(base: Decimal, given: Unit, food: FoodFacts) -> Decimal | None:
     return base * per_unit if per_unit else None
 
 
-def shown(quantity: Decimal, unit: str) -> Measured:
-    """As it is read: 1250 g are 1.25 kg, 1.2 pieces are 2 pcs, and nothing needed shows as 0."""
-    known = unit_named(unit)
+def for_display(quantity: Decimal, unit: str) -> Measured:
+    """Choose a readable unit and round: 1250 g are 1.25 kg, and 1.2 pieces are 2 pcs.
+
+    A positive amount is never rounded to 0.
+    """
+    known = find_unit(unit)
     if known is None or known.kind not in BASE:
         return _at_least(quantity, "0.01", folded(unit))
     if known.kind is not Kind.COUNT and known.factor >= 1 and known.is_metric:
-        return _shown_metric(quantity * known.factor, known.kind)
+        return _metric_for_display(quantity * known.factor, known.kind)
     if known.kind is Kind.COUNT:
         return Measured((quantity * known.factor).quantize(Decimal(1), ROUND_CEILING), "pcs")
     return _at_least(quantity, "0.01", known.code)
 
 
-def _shown_metric(base: Decimal, kind: Kind) -> Measured:
+def _metric_for_display(base: Decimal, kind: Kind) -> Measured:
     code = BASE[kind]
-    if base >= ONE_KILO:
-        large = "kg" if kind is Kind.WEIGHT else SHOWN_AS["l"]
-        return _at_least(base / ONE_KILO, "0.01", large)
+    if base >= KILO:
+        large = "kg" if kind is Kind.WEIGHT else DISPLAY_CODES["l"]
+        return _at_least(base / KILO, "0.01", large)
     return _at_least(base, "0.1", code)
 
 
 def _at_least(quantity: Decimal, step: str, unit: str) -> Measured:
-    """Rounded to steps; but what is more than nothing is never shown as nothing."""
+    """Round to a multiple of `step`, but a positive quantity at least to one step."""
     smallest = Decimal(step)
     rounded = quantity.quantize(smallest, ROUND_HALF_UP)
     if not rounded and quantity:
@@ -161,6 +168,6 @@ def _at_least(quantity: Decimal, step: str, unit: str) -> Measured:
 
 
 def _trimmed(quantity: Decimal) -> Decimal:
-    """1250.00 is 1250, 1.50 is 1.5; never 1.25E+3."""
+    """Drop trailing zeros: 1250.00 is 1250 and 1.50 is 1.5, without an exponent."""
     whole = quantity == quantity.to_integral_value()
     return quantity.quantize(Decimal(1)) if whole else quantity.normalize()

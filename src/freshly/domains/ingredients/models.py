@@ -16,7 +16,7 @@ CanonicalType = Enum(
 
 
 class UnitRow(Base):
-    """A unit of the closed table, so that rows can refer to it."""
+    """A unit of units.py as a row, so that other rows can refer to it."""
 
     __tablename__ = "units"
 
@@ -27,13 +27,13 @@ class UnitRow(Base):
 
 
 class Ingredient(Created, Base):
-    """A name under which food is stocked and bought.
+    """A name of a food, for the pantry and for shopping.
 
-    `food_id` says that it is another name of that ingredient: amounts of both add up.
+    If `food_id` is set, this is another name of that ingredient, and amounts of both add up.
     """
 
     __tablename__ = "ingredients"
-    __cached_with_referrers__ = True  # shelves and lists say its name
+    __cached_with_referrers__ = True  # cached pantries and lists contain its name
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     name: Mapped[str] = mapped_column(Text, unique=True)
@@ -55,12 +55,12 @@ class Ingredient(Created, Base):
     food: Mapped["Food | None"] = relationship(init=False, lazy="raise", passive_deletes=True)
 
     @property
-    def stands_for(self) -> int:
-        """The ingredient whose amounts this one's are added to."""
+    def base_food_id(self) -> int:
+        """Return the id of the ingredient to whose amounts the amounts of this one are added."""
         return self.food_id or self.id
 
     def facts(self) -> FoodFacts:
-        """Needs `measures` loaded."""
+        """Return all facts. `measures` must be loaded."""
         measures = {measure.unit_code: measure.grams for measure in self.measures}
         return replace(self.facts_without_measures(), measures=measures)
 
@@ -77,12 +77,12 @@ Index("ix_ingredients_name_lower", func.lower(Ingredient.name))
 
 
 def _decimal(number: float | None) -> Decimal | None:
-    """As it was written: 0.53, not 0.53000000000000002665."""
+    """Convert exactly as written: to 0.53, not to 0.53000000000000002665."""
     return Decimal(str(number)) if number else None
 
 
 class IngredientMeasure(Base):
-    """What one household unit of an ingredient weighs: a clove of garlic, a can of tomatoes."""
+    """The weight of one household unit: of a clove of garlic, or of a can of tomatoes."""
 
     __tablename__ = "ingredient_measures"
 
@@ -97,7 +97,7 @@ class IngredientMeasure(Base):
 
 
 class Food(Base):
-    """What the catalogue knows of an ingredient besides its amounts."""
+    """The catalogue's further facts about an ingredient."""
 
     __tablename__ = "foods"
 
@@ -110,5 +110,5 @@ class Food(Base):
     pantry_days: Mapped[int | None] = mapped_column(default=None)
     fridge_days: Mapped[int | None] = mapped_column(default=None)
     freezer_days: Mapped[int | None] = mapped_column(default=None)
-    # Null is "unknown", which is never "none".
+    # Null means unknown. No allergens is an empty list.
     allergens: Mapped[list[str] | None] = mapped_column(TextList(), default=None)

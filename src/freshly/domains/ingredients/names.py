@@ -1,8 +1,12 @@
-"""Whose name is this? Names of foods as people write them, and the catalogue's food they mean.
+"""Finds the catalogue's food for a name as users write it.
 
-In order: the same name or an alias, in singular or plural; the same after a clean-up ("2 large
-diced onions" is "onion"); a name that ends the text ("boneless chicken breast"), unless what stands
-before makes another food of it (hemp milk is no milk); a slip of the pen. Never a substring.
+The steps, in this order:
+1. the same name or alias, in singular or plural;
+2. the same after a clean-up: "2 large diced onions" is "onion";
+3. a name at the end of the text: "boneless chicken breast", unless the words before it name
+   another food (hemp milk is not milk);
+4. a spelling mistake.
+A substring is never enough.
 """
 
 import re
@@ -21,8 +25,8 @@ IRREGULAR = {
     "cactuses": "cactus", "octopuses": "octopus", "molasses": "molasses", "hummus": "hummus",
     "oats": "oat", "grits": "grits",
 }  # fmt: skip
-STAYS = ("ss", "us", "is")
-TAKES_ES = ("oes", "ches", "shes", "xes", "sses", "zes")
+NO_PLURAL = ("ss", "us", "is")
+PLURAL_IN_ES = ("oes", "ches", "shes", "xes", "sses", "zes")
 DESCRIPTIONS = {
     "diced", "chopped", "sliced", "minced", "grated", "shredded", "cooked", "raw", "fresh",
     "frozen", "canned", "tinned", "dried", "halved", "quartered", "whole", "ground", "crushed",
@@ -35,26 +39,26 @@ DESCRIPTIONS = {
     "reduced", "full", "virgin", "pure", "natural", "homemade", "leftover", "thick", "thin",
     "cut", "fine", "coarse",
 }  # fmt: skip
-# Before a food these make another food of it.
-CHANGING = {
+# Words that make another food of the food that follows.
+CHANGING_WORDS = {
     "mock", "imitation", "vegan", "vegetarian", "plant", "based", "substitute", "alternative",
     "free", "flavored", "flavoured", "non", "dairy", "gluten", "sweetened", "condensed",
     "evaporated", "powdered", "pickled", "smoked", "candied", "cream", "ice", "hot", "sour",
 }  # fmt: skip
-# Of these there are so many kinds that an unknown word before one is taken for a kind of its own:
-# hemp milk is no milk, but a roma tomato is a tomato.
+# Foods of many kinds. An unknown word before one of them means a kind of its own: hemp milk is
+# not milk, but a roma tomato is a tomato.
 OF_MANY_KINDS = {
     "milk", "butter", "cream", "cheese", "yogurt", "oil", "vinegar", "flour", "sugar", "salt",
     "bread", "pasta", "egg", "rice", "bean", "lentil", "pea", "pepper", "juice", "water", "wine",
     "sauce", "paste", "stock", "broth", "powder", "chocolate", "sausage", "ham", "tea", "coffee",
     "seed", "nut", "berry", "jam", "mustard", "honey", "lettuce", "cabbage", "chip", "cracker",
 }  # fmt: skip
-SLIP = 90  # of 100, by rapidfuzz's ratio
-SHORTEST_SLIP = 5  # characters; "mint" is a slip of "mince" too easily
+MIN_SIMILARITY = 90  # of 100, by rapidfuzz's ratio
+MIN_TYPO_LENGTH = 5  # characters; "mint" is too close to "mince"
 
 
 def plain(text: str) -> str:
-    """Lower case, without accents, words parted by single spaces."""
+    """Return the text in lower case, without accents, with single spaces between words."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     bare = "".join(c for c in decomposed if not unicodedata.combining(c))
     return " ".join(re.sub(r"[\W_]+", " ", bare.replace("'", "")).split())
@@ -64,11 +68,11 @@ def plain(text: str) -> str:
 def singular(word: str) -> str:
     if word in IRREGULAR:
         return IRREGULAR[word]
-    if len(word) <= 3 or word.endswith(STAYS):  # noqa: PLR2004 - "gas" is no plural
+    if len(word) <= 3 or word.endswith(NO_PLURAL):  # noqa: PLR2004 - "gas" is not a plural
         return word
     if word.endswith("ies"):
         return word.removesuffix("ies") + "y"
-    if word.endswith(TAKES_ES):
+    if word.endswith(PLURAL_IN_ES):
         return word.removesuffix("es")
     return word.removesuffix("s")
 
@@ -78,12 +82,12 @@ def singular_words(text: str) -> list[str]:
 
 
 def name_key(text: str) -> str:
-    """Equal for spellings of one name: case, accents, hyphens, singular and plural."""
+    """Return a key that is equal for all spellings: case, accents, hyphens, plural."""
     return " ".join(singular_words(text))
 
 
 def cleaned(text: str) -> str:
-    """Without numbers, brackets, what follows a comma, and how it is cut or kept."""
+    """Drop numbers, brackets, the text after a comma, and words for size and preparation."""
     bare = re.sub(r"\([^)]*\)", " ", text)
     parts = (_undescribed(part) for part in bare.split(","))
     # "boneless, skinless chicken breasts" names the food only after its comma.
@@ -97,7 +101,7 @@ def _undescribed(text: str) -> str:
 
 @dataclass(frozen=True)
 class NameIndex:
-    """Names and aliases of the catalogue, folded, each leading to one food's name."""
+    """An index from the keys of names and aliases to the name of the food."""
 
     by_key: Mapping[str, str]
     by_cleaned: Mapping[str, str]
@@ -105,51 +109,53 @@ class NameIndex:
 
     @classmethod
     def of(cls, foods: Iterable[tuple[str, Iterable[str]]]) -> "NameIndex":
-        """From names with their aliases; a name goes before an alias, the first before the next."""
-        listed = [(name, list(aliases)) for name, aliases in foods]
-        spoken = [(name, name) for name, _ in listed]
-        spoken += [(alias, name) for name, aliases in listed for alias in aliases]
+        """Build the index. Names win over aliases, and earlier foods over later ones."""
+        entries = [(name, list(aliases)) for name, aliases in foods]
+        spellings = [(name, name) for name, _ in entries]
+        spellings += [(alias, name) for name, aliases in entries for alias in aliases]
         by_key: dict[str, str] = {}
         by_cleaned: dict[str, str] = {}
-        for spelling, name in spoken:
+        for spelling, name in spellings:
             by_key.setdefault(name_key(spelling), name)
-        for spelling, name in spoken:
+        for spelling, name in spellings:
             if key := cleaned(spelling):
                 by_cleaned.setdefault(key, name)
         words = frozenset(key for key in by_key if " " not in key)
         return cls(by_key, by_cleaned, words)
 
     def same(self, text: str) -> str | None:
-        """The food that has exactly this name, in whatever spelling."""
+        """Return the food with this name or alias, in any spelling."""
         return self.by_key.get(name_key(text))
 
     def find(self, text: str) -> str | None:
-        """The food that is meant, by the means at the top of this page; None where none is."""
-        if found := self.same(text):
-            return found
+        """Return the food for a text by the steps in this module's docstring, or None."""
+        if name := self.same(text):
+            return name
         key = cleaned(text)
         if not key:
             return None
         return (
             self.by_key.get(key)
             or self.by_cleaned.get(key)
-            or self._ending(key)
-            or (self._slip(key))
+            or self._by_ending(key)
+            or self._by_similarity(key)
         )
 
-    def _ending(self, key: str) -> str | None:
+    def _by_ending(self, key: str) -> str | None:
         words = key.split()
         for start in range(1, len(words)):
-            found = self.by_key.get(" ".join(words[start:]))
-            if found is None:
+            name = self.by_key.get(" ".join(words[start:]))
+            if name is None:
                 continue
             before = set(words[:start])
-            other_food = before & (self.words | CHANGING) or words[start:][0] in OF_MANY_KINDS
-            return None if other_food else found
+            other_food = before & (self.words | CHANGING_WORDS) or words[start:][0] in OF_MANY_KINDS
+            return None if other_food else name
         return None
 
-    def _slip(self, key: str) -> str | None:
-        if len(key) < SHORTEST_SLIP:
+    def _by_similarity(self, key: str) -> str | None:
+        if len(key) < MIN_TYPO_LENGTH:
             return None
-        best = process.extractOne(key, self.by_key.keys(), scorer=fuzz.ratio, score_cutoff=SLIP)
+        best = process.extractOne(
+            key, self.by_key.keys(), scorer=fuzz.ratio, score_cutoff=MIN_SIMILARITY
+        )
         return self.by_key[best[0]] if best and best[0][0] == key[0] else None

@@ -20,7 +20,7 @@ from freshly.domains.preferences.service import PreferenceService
 
 @dataclass
 class IngredientRepository:
-    """The catalogue. It is everybody's, so it asks for no Access."""
+    """The catalogue. Not scoped by Access, because all users share it."""
 
     session: DbSession
 
@@ -36,7 +36,7 @@ class IngredientRepository:
             raise IngredientNotFound
         return row
 
-    async def described_one(self, id: int) -> Ingredient:
+    async def get_with_food(self, id: int) -> Ingredient:
         row = await self.session.scalar(
             select(Ingredient)
             .where(Ingredient.id == id)
@@ -48,18 +48,18 @@ class IngredientRepository:
         return row
 
     async def with_measures(self, ids: Iterable[int]) -> Sequence[Ingredient]:
-        """They, and the foods that they are other names of."""
+        """Return the ingredients, and the foods of which they are other names."""
         wanted = set(ids)
         foods = select(Ingredient.food_id).where(Ingredient.id.in_(wanted))
-        found = await self.session.scalars(
+        rows = await self.session.scalars(
             select(Ingredient)
             .where(or_(Ingredient.id.in_(wanted), Ingredient.id.in_(foods)))
             .options(joinedload(Ingredient.measures))
         )
-        return found.unique().all()
+        return rows.unique().all()
 
-    async def named(self, name: str) -> Ingredient | None:
-        """Whatever the case; the exact spelling first."""
+    async def by_name(self, name: str) -> Ingredient | None:
+        """Return the ingredient with this name in any case. The exact spelling wins."""
         lower = func.lower if name.isascii() else unicode_lower
         return await self.session.scalar(
             select(Ingredient)
@@ -68,22 +68,22 @@ class IngredientRepository:
             .limit(1)
         )
 
-    async def all_named(self, names: Iterable[str]) -> dict[str, Ingredient]:
-        """By lower-case name, in one question."""
+    async def by_names(self, names: Iterable[str]) -> dict[str, Ingredient]:
+        """Return ingredients by lower-case name, in one statement."""
         wanted = {name.lower() for name in names}
         lower = func.lower if all(name.isascii() for name in wanted) else unicode_lower
-        found = await self.session.scalars(
+        rows = await self.session.scalars(
             select(Ingredient)
             .where(lower(Ingredient.name).in_(wanted))
             .order_by(Ingredient.id.desc())
         )
-        return {row.name.lower(): row for row in found}
+        return {row.name.lower(): row for row in rows}
 
     async def all_by_lower_name(self) -> dict[str, Ingredient]:
-        found = await self.session.scalars(select(Ingredient).order_by(Ingredient.id.desc()))
-        return {row.name.lower(): row for row in found}
+        rows = await self.session.scalars(select(Ingredient).order_by(Ingredient.id.desc()))
+        return {row.name.lower(): row for row in rows}
 
-    async def described(self) -> set[int]:
+    async def ids_with_food(self) -> set[int]:
         return set(await self.session.scalars(select(Food.ingredient_id)))
 
     async def save(self, row: Ingredient) -> Ingredient:
@@ -98,8 +98,8 @@ class IngredientRepository:
         return row
 
     def add(self, *rows: Sequence[Base]) -> None:
-        for some in rows:
-            self.session.add_all(some)
+        for batch in rows:
+            self.session.add_all(batch)
 
     async def flush(self) -> None:
         await self.session.flush()
@@ -112,28 +112,28 @@ class IngredientRepository:
         return (await self.session.scalars(select(UnitRow).order_by(UnitRow.id))).all()
 
     async def unit(self, id: int) -> UnitRow:
-        found = await self.session.get(UnitRow, id)
-        if found is None:
+        unit = await self.session.get(UnitRow, id)
+        if unit is None:
             raise UnitNotFound
-        return found
+        return unit
 
-    async def unit_coded(self, code: str) -> UnitRow | None:
+    async def unit_by_code(self, code: str) -> UnitRow | None:
         return await self.session.scalar(select(UnitRow).where(UnitRow.code == code))
 
 
 @dataclass
 class IngredientUsage:
-    """Who refers to an ingredient? The catalogue is everybody's, so a change may hit others."""
+    """Finds references of other users to an ingredient, because all users share the catalogue."""
 
     session: DbSession
     access: CurrentAccess
     preferences: Injected[PreferenceService]
 
     async def by_others(self, ingredient_id: int) -> bool:
-        """Does any row refer to it that the caller may not see, in whatever domain?
+        """Return True if a row of any domain refers to it that the caller may not see.
 
-        The domains above this one are not known here, but their tables say by a foreign key that
-        they refer to ingredients, and by `visible_to` who sees their rows.
+        This domain does not know the domains above it. Their models show by a foreign key that
+        they refer to ingredients, and by `visible_to` who may see their rows.
         """
         rows = [
             exists().where(column == ingredient_id, not_(model.visible_to(self.access)))
@@ -166,7 +166,7 @@ class AddedIngredientRepository:
         rows = [exists().where(column == Ingredient.id) for _, column in _referring()]
         other = aliased(Ingredient)
         rows.append(exists().where(other.food_id == Ingredient.id, other.id.not_in(ids)))
-        # A request that begins to use a locked ingredient waits, and then finds it gone.
+        # A request that begins to use a locked ingredient waits, and then fails.
         await self.session.execute(
             select(Ingredient.id)
             .where(Ingredient.id.in_(ids))

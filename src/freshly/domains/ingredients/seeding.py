@@ -1,7 +1,7 @@
-"""Puts the closed table of units and the catalogue of foods into the database.
+"""Writes the units and the catalogue of foods into the database.
 
-Runs at every `migrate` and changes nothing when there is nothing new. What people made of a row is
-left alone: only facts that are missing are filled in.
+It runs with each `migrate` and changes nothing if the catalogue is the same. It only fills in
+missing facts and never overwrites changes of users.
 """
 
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ from freshly.chassis.data.transactions import Session
 from freshly.domains.ingredients.catalogue import CatalogueFood, foods, name_index
 from freshly.domains.ingredients.models import Food, Ingredient, IngredientMeasure, UnitRow
 from freshly.domains.ingredients.repository import IngredientRepository
-from freshly.domains.ingredients.units import SHOWN_AS, UNITS
+from freshly.domains.ingredients.units import DISPLAY_CODES, UNITS
 
 
 async def seed(session: Session) -> int:
-    """Returns how many foods were added to the catalogue."""
+    """Insert units and foods. Return the number of foods that were added."""
     repository = IngredientRepository(session)
     await _seed_units(repository)
     rows = await repository.all_by_lower_name()
-    described = await repository.described()
+    described = await repository.ids_with_food()
     added = 0
     for food in foods():
         row = rows.get(food.name.lower())
@@ -40,9 +40,9 @@ async def _seed_units(repository: IngredientRepository) -> None:
         UnitRow(code=u.code, display_name=u.display_name, is_metric=u.is_metric) for u in UNITS
     ]
     wanted += [
-        UnitRow(code=SHOWN_AS[u.code], display_name=u.display_name, is_metric=u.is_metric)
+        UnitRow(code=DISPLAY_CODES[u.code], display_name=u.display_name, is_metric=u.is_metric)
         for u in UNITS
-        if u.code in SHOWN_AS
+        if u.code in DISPLAY_CODES
     ]
     repository.add([unit for unit in wanted if unit.code not in known])
 
@@ -79,18 +79,18 @@ def _described(id: int, food: CatalogueFood) -> list[Food]:
 
 
 def _link_other_names(rows: Mapping[str, Ingredient]) -> None:
-    """ "Tomatoes" of an adopted database is the catalogue's tomato, under its own name."""
+    """Link other names to their food: "Tomatoes" of an adopted database to "tomato"."""
     for lower_name, row in rows.items():
-        known = name_index().same(lower_name)
-        if known is None or known == lower_name or row.food_id is not None:
+        food_name = name_index().same(lower_name)
+        if food_name is None or food_name == lower_name or row.food_id is not None:
             continue
-        food = rows[known.lower()]
+        food = rows[food_name.lower()]
         if food.id != row.id:
             copy_facts(row, food)
 
 
 def copy_facts(row: Ingredient, food: Ingredient) -> None:
-    """Make a row another name of the food: what it does not know itself, it has from there."""
+    """Make the row another name of the food, and copy the facts that the row lacks."""
     row.food_id = food.id
     row.category = row.category or food.category
     if row.canonical_unit_type is None and row.canonical_unit is None:

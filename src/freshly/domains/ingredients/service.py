@@ -35,7 +35,7 @@ from freshly.domains.ingredients.schemas import (
 from freshly.domains.ingredients.seeding import copy_facts
 from freshly.domains.preferences.service import PreferenceService
 
-LONGEST_CANONICAL_UNIT = 16  # characters that the column holds
+LONGEST_CANONICAL_UNIT = 16  # characters
 
 
 @dataclass
@@ -51,67 +51,70 @@ class IngredientService:
         return await self.ingredients.get(id)
 
     async def read(self, id: int) -> FoodRead:
-        return _food_read(await self.ingredients.described_one(id))
+        return _food_read(await self.ingredients.get_with_food(id))
 
     async def create(self, new: IngredientCreate) -> Ingredient:
-        if await self.ingredients.named(new.name.strip()):
+        if await self.ingredients.by_name(new.name.strip()):
             raise IngredientExists
         return await self._add(
             Ingredient(**new.model_dump(exclude={"name"}), name=new.name.strip())
         )
 
     async def update(self, id: int, update: IngredientUpdate) -> Ingredient:
-        row = await self._own(id)
-        wanted = changes(update)
-        if "name" in wanted:
-            wanted["name"] = wanted["name"].strip()
-            other = await self.ingredients.named(wanted["name"])
+        row = await self._lock_own(id)
+        values = changes(update)
+        if "name" in values:
+            values["name"] = values["name"].strip()
+            other = await self.ingredients.by_name(values["name"])
             if other is not None and other.id != id:
                 raise IngredientExists
-        assign(row, wanted)
+        assign(row, values)
         return await self.ingredients.save(row)
 
     async def remove(self, id: int) -> None:
-        await self.ingredients.delete(await self._own(id))
+        await self.ingredients.delete(await self._lock_own(id))
 
-    async def named(self, name: str) -> Ingredient:
-        """The ingredient of that name, made when there is none, with the spelling given.
+    async def get_or_create(self, name: str) -> Ingredient:
+        """Return the ingredient with this name in any case, or insert it as spelled.
 
-        A new name of a food that the catalogue knows ("Tomatoes") is linked to it.
+        A new name of a food in the catalogue ("Tomatoes") is linked to the food.
         """
         name = name.strip()
-        found = await self.ingredients.named(name)
-        if found is not None:
-            return found
+        row = await self.ingredients.by_name(name)
+        if row is not None:
+            return row
         try:
             return await self._add(Ingredient(name=name))
-        except IngredientExists:  # made by somebody else just now
-            found = await self.ingredients.named(name)
-            if found is None:
+        except IngredientExists:  # a concurrent request inserted it
+            row = await self.ingredients.by_name(name)
+            if row is None:
                 raise
-            return found
+            return row
 
-    async def find_or_make(self, names: Iterable[str]) -> dict[str, Ingredient]:
-        """For each text of a recipe the ingredient that it means; made in lower case if new."""
-        wanted = {name: name.strip() for name in names}
-        known = await self.ingredients.all_named(wanted.values())
-        meant = {
+    async def match_or_create(self, names: Iterable[str]) -> dict[str, Ingredient]:
+        """Return the best match for each ingredient text of a recipe.
+
+        A text without a match becomes a new ingredient in lower case.
+        """
+        texts = {name: name.strip() for name in names}
+        same = await self.ingredients.by_names(texts.values())
+        food_names = {
             name: food
-            for name, text in wanted.items()
-            if text.lower() not in known and (food := name_index().find(text))
+            for name, text in texts.items()
+            if text.lower() not in same and (food := name_index().find(text))
         }
-        foods = await self.ingredients.all_named(meant.values())
-        found: dict[str, Ingredient] = {}
-        for name, text in wanted.items():
-            row = known.get(text.lower()) or foods.get(meant.get(name, "").lower())
-            found[name] = row or await self.named(text.lower())
-        return found
+        foods = await self.ingredients.by_names(food_names.values())
+        matches: dict[str, Ingredient] = {}
+        for name, text in texts.items():
+            row = same.get(text.lower()) or foods.get(food_names.get(name, "").lower())
+            matches[name] = row or await self.get_or_create(text.lower())
+        return matches
 
     async def by_id(self, ids: Iterable[int]) -> dict[int, Ingredient]:
         return {row.id: row for row in await self.ingredients.with_measures(ids)}
 
     async def facts(self, ids: Iterable[int]) -> Mapping[int, FoodFacts]:
-        """What is known of each, for adding up; another name of a food has the food's measures."""
+        """Return facts by id. Another name of a food has the measures of the food, too."""
         rows = await self.ingredients.with_measures(ids)
         measures = {row.id: row.facts().measures for row in rows}
         return {
@@ -128,7 +131,10 @@ class IngredientService:
     async def canonical(
         self, ingredient: Ingredient | None, quantity: Decimal | None, unit: str | None
     ) -> Measured | None:
-        """The amount in the ingredient's canonical unit, for its columns; None if it has none."""
+        """Convert to the ingredient's canonical unit. Return None if that is not possible.
+
+        Raise QuantityTooLarge if the column cannot store the result.
+        """
         if ingredient is None or quantity is None or not unit:
             return None
         facts = ingredient.facts_without_measures()
@@ -148,21 +154,22 @@ class IngredientService:
     async def unit(self, id: int) -> UnitRow:
         return await self.ingredients.unit(id)
 
-    async def unit_coded(self, code: str) -> UnitRow | None:
-        return await self.ingredients.unit_coded(code)
+    async def unit_by_code(self, code: str) -> UnitRow | None:
+        return await self.ingredients.unit_by_code(code)
 
     async def _add(self, row: Ingredient) -> Ingredient:
         row.created_by_user_id = self.access.user_id
-        known = name_index().same(row.name)
-        food = await self.ingredients.named(known) if known else None
+        food_name = name_index().same(row.name)
+        food = await self.ingredients.by_name(food_name) if food_name else None
         if food is not None:
             copy_facts(row, food)
         return await self.ingredients.save(row)
 
-    async def _own(self, id: int) -> Ingredient:
+    async def _lock_own(self, id: int) -> Ingredient:
+        """Lock an ingredient that only the caller uses. Raise NotYourIngredient."""
         row = await self.ingredients.get(id, lock=True)
-        mine = row.created_by_user_id == self.access.user_id
-        if not mine or await self.usage.by_others(id):
+        is_own = row.created_by_user_id == self.access.user_id
+        if not is_own or await self.usage.by_others(id):
             raise NotYourIngredient
         return row
 

@@ -1,9 +1,10 @@
 """The closed table of kitchen units.
 
-Metric factors are exact; customary ones are those of the existing app (lb, oz) and of the US
-nutrition label (21 CFR 101.9(b)(5)(viii): cup 240 ml, fluid ounce 30 ml, tablespoon 15 ml,
-teaspoon 5 ml), so that 8 fl oz are a cup and 4 cups are a quart. Text of users is only ever looked
-up here: a general unit library reads "c" as the speed of light and "EL" as exalitres.
+Metric factors are exact. Pound and ounce are those of the existing app. The other customary units
+are those of the US nutrition label (21 CFR 101.9(b)(5)(viii): cup 240 ml, fluid ounce 30 ml,
+tablespoon 15 ml, teaspoon 5 ml), so that 8 fl oz are a cup and 4 cups are a quart. Text of users
+is only looked up in this table: a general unit library reads "c" as the speed of light and "EL"
+as exalitres.
 """
 
 import unicodedata
@@ -16,7 +17,7 @@ class Kind(StrEnum):
     WEIGHT = "weight"
     VOLUME = "volume"
     COUNT = "count"
-    # What only a food's own measures turn into grams: a clove, a can, a bunch.
+    # The weight depends on the food: a clove, a can, a bunch.
     HOUSEHOLD = "household"
 
 
@@ -34,7 +35,7 @@ class Unit:
 
     @property
     def is_container(self) -> bool:
-        """Is a size beside it the size of each: "2 cans (400 g)"?"""
+        """Return True if a size in brackets is the size of each, as in "2 cans (400 g)"."""
         return self.code in {"can", "jar", "package", "bottle"}
 
 
@@ -47,8 +48,8 @@ def _unit(
     *,
     metric: bool = False,
 ) -> Unit:
-    spoken = tuple(alias.strip() for alias in aliases.split(",") if alias.strip())
-    return Unit(code, kind, Decimal(factor), display_name, metric, spoken)
+    names = tuple(alias.strip() for alias in aliases.split(",") if alias.strip())
+    return Unit(code, kind, Decimal(factor), display_name, metric, names)
 
 
 W, V, C, H = Kind.WEIGHT, Kind.VOLUME, Kind.COUNT, Kind.HOUSEHOLD
@@ -116,10 +117,10 @@ UNITS = (
     _unit("cube", H, "1", "cube", "cubes, würfel, cubo, cubos"),
 )  # fmt: skip
 
-# What shown amounts are given in, besides the codes themselves.
-SHOWN_AS = {"l": "L", "count": "pcs"}
-# Written alone and in this case, cooks mean these.
-CASE_MATTERS = {"T": "tbsp", "t": "tsp", "C": "cup"}
+# Units that are displayed with another text than their code.
+DISPLAY_CODES = {"l": "L", "count": "pcs"}
+# Abbreviations of cooks that depend on upper and lower case.
+CASE_SENSITIVE = {"T": "tbsp", "t": "tsp", "C": "cup"}
 
 
 def _folded(text: str) -> str:
@@ -135,18 +136,18 @@ _BY_NAME = {
 MOST_WORDS = max(len(name.split()) for name in _BY_NAME)
 
 
-def unit_named(text: str | None) -> Unit | None:
-    """The unit that is meant, whatever its spelling or language; None for one nobody knows."""
+def find_unit(text: str | None) -> Unit | None:
+    """Return the unit for a text in any known spelling or language, or None."""
     if text is None:
         return None
-    if code := CASE_MATTERS.get(text.strip()):
+    if code := CASE_SENSITIVE.get(text.strip()):
         return _BY_CODE[code]
     return _BY_NAME.get(_folded(text))
 
 
 def folded(text: str | None) -> str:
-    """The unit's code, or the text itself in lower case; a missing unit counts pieces."""
+    """Return the unit's code, or an unknown text in lower case, or "count" without a text."""
     if text is None or not text.strip():
         return "count"
-    unit = unit_named(text)
+    unit = find_unit(text)
     return unit.code if unit else _folded(text)

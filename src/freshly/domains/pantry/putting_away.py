@@ -12,7 +12,7 @@ from freshly.domains.ingredients.measures import (
     comparable,
     convert,
     fits,
-    shown,
+    for_display,
     to_thousandths,
 )
 from freshly.domains.ingredients.models import Ingredient
@@ -53,7 +53,7 @@ def add_to(item: PantryItem, bought: Measured | None, food: FoodFacts) -> bool:
     item.canonical_quantity, item.canonical_unit = total.quantity, total.unit
     display = convert(total.quantity, total.unit, item.unit or "count", food)
     if item.quantity is None or item.unit is None or display is None:
-        readable = shown(total.quantity, total.unit)
+        readable = for_display(total.quantity, total.unit)
         item.quantity, item.unit = readable.quantity, readable.unit
     else:
         item.quantity = to_thousandths(display)

@@ -75,7 +75,7 @@ class PantryService:
         values.pop("ingredient_name", None)
         assign(item, values)
         if update.ingredient_name is not None:
-            self.items.point(item, await self.ingredients.named(update.ingredient_name))
+            self.items.point(item, await self.ingredients.get_or_create(update.ingredient_name))
             if item.ingredient_id != former_ingredient and item.image_url is not None:
                 await self.jobs.enqueue(RemovePicture(url=item.image_url))
                 item.image_url = None  # it shows something else
@@ -101,7 +101,7 @@ class PantryService:
     async def put_away(self, family_id: int | None, bought: Bought) -> None:
         """Add what was bought to stock of the same food; beside it, where it cannot be added."""
         owner = self.access.owner(family_id)
-        stock = await self.items.stock(owner, [bought.ingredient.stands_for], lock=True)
+        stock = await self.items.stock(owner, [bought.ingredient.base_food_id], lock=True)
         facts = await self.ingredients.facts(
             {bought.ingredient.id} | {item.ingredient_id for item in stock if item.ingredient_id}
         )
@@ -132,7 +132,7 @@ class PantryService:
         """By id where one is given, else by name."""
         if new.ingredient_id is not None:
             return await self.ingredients.get(new.ingredient_id)
-        return await self.ingredients.named(new.ingredient_name or "")
+        return await self.ingredients.get_or_create(new.ingredient_name or "")
 
     async def _measure(self, item: PantryItem) -> None:
         measured = await self.ingredients.canonical(item.ingredient, item.quantity, item.unit)

@@ -88,9 +88,9 @@ class ExplanationService:
 
 def _key(item: GroceryListItem) -> Key | None:
     if item.canonical_unit is not None:
-        return Key(item.ingredient.stands_for, item.canonical_unit)
+        return Key(item.ingredient.base_food_id, item.canonical_unit)
     if item.quantity is not None:
-        return Key(item.ingredient.stands_for, item.unit_code or "count")
+        return Key(item.ingredient.base_food_id, item.unit_code or "count")
     return None
 
 

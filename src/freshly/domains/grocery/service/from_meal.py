@@ -32,17 +32,17 @@ class FromMealService:
         grocery_list = await self._list(wanted, meal)
         factor = wanted.servings_multiplier or Decimal(1)
         missing = [i for i in meal.ingredients if not i.get("in_pantry") and _name(i)]
-        rows = await self.ingredients.find_or_make(_name(i) for i in missing)
-        there = {item.ingredient.stands_for: item for item in grocery_list.items}
+        rows = await self.ingredients.match_or_create(_name(i) for i in missing)
+        there = {item.ingredient.base_food_id: item for item in grocery_list.items}
         added: dict[int, GroceryListItem] = {}
         for ingredient in missing:
             row = rows[_name(ingredient)]
             note = scaled(str(ingredient.get("amount") or ""), factor, row.name).strip()
-            known = there.get(row.stands_for) or added.get(row.stands_for)
+            known = there.get(row.base_food_id) or added.get(row.base_food_id)
             if known is not None:
                 _append(known, note)
             else:
-                added[row.stands_for] = GroceryListItem(
+                added[row.base_food_id] = GroceryListItem(
                     grocery_list_id=grocery_list.id, ingredient_id=row.id, note=note or None
                 )
         await self.items.add_all(added.values())

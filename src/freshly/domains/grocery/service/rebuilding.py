@@ -20,7 +20,7 @@ from freshly.domains.grocery.repository import ItemRepository, ListRepository, R
 from freshly.domains.grocery.schemas import Rebuilt
 from freshly.domains.grocery.service.lists import ListService
 from freshly.domains.ingredients.amounts import parse_amount
-from freshly.domains.ingredients.measures import comparable, fits, shown
+from freshly.domains.ingredients.measures import comparable, fits, for_display
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.ingredients.service import IngredientService
 from freshly.domains.meal_plans.errors import MealPlanNotFound
@@ -95,7 +95,7 @@ class RebuildService:
         grocery_list = await self.rows.refreshed(locked.id)
         off = await self._taken_off(grocery_list) if unasked else set()
         wanted = _wanted(plan, await self.plans.planned(plan))
-        foods = await self.ingredients.find_or_make(w.name for w in wanted)
+        foods = await self.ingredients.match_or_create(w.name for w in wanted)
         needs = await self._needs(grocery_list, wanted, foods)
         kept, former = _parted(grocery_list.items, plan)
         lines = await self._net(plan, needs)
@@ -121,7 +121,7 @@ class RebuildService:
             left[need.ingredient_id, need.unit] += 1 if need.quantity is None else need.quantity
         for taken in await self.reasons.reservations(grocery_list):
             left[taken.ingredient_id, taken.unit] -= taken.quantity
-        there = {item.ingredient.stands_for for item in grocery_list.items}
+        there = {item.ingredient.base_food_id for item in grocery_list.items}
         return {food for (food, _), amount in left.items() if amount > 0} - there
 
     async def rebuild_list(self, list_id: int, plan_id: int | None) -> Rebuilt:
@@ -144,10 +144,10 @@ class RebuildService:
         wanted: Sequence[Wanted],
         foods: Mapping[str, Ingredient],
     ) -> list[GroceryNeed]:
-        facts = Foods(await self.ingredients.facts(row.stands_for for row in foods.values()))
+        facts = Foods(await self.ingredients.facts(row.base_food_id for row in foods.values()))
         needs = []
         for one in wanted:
-            food_id = foods[one.name].stands_for
+            food_id = foods[one.name].base_food_id
             need = GroceryNeed(
                 grocery_list_id=grocery_list.id,
                 ingredient_id=food_id,
@@ -194,8 +194,8 @@ class RebuildService:
             left = line.to_buy - there
             if left <= 0 or key.food in on_list.without_amount:
                 continue
-            display = shown(left, key.unit)
-            unit = await self.ingredients.unit_coded(display.unit)
+            display = for_display(left, key.unit)
+            unit = await self.ingredients.unit_by_code(display.unit)
             made.append(
                 GroceryListItem(
                     grocery_list_id=grocery_list.id,
@@ -227,7 +227,7 @@ class RebuildService:
         found = OnList()
         foods = Foods(await self.ingredients.facts(item.ingredient_id for item in kept))
         for item in kept:
-            food = item.ingredient.stands_for
+            food = item.ingredient.base_food_id
             found.foods.add(food)
             if item.is_purchased:
                 continue

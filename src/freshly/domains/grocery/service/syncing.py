@@ -17,7 +17,7 @@ from freshly.domains.grocery.models import (
 from freshly.domains.grocery.netting import Key, Need, Reservation, Stock
 from freshly.domains.grocery.repository import ItemRepository, ListRepository, ReasonRepository
 from freshly.domains.grocery.schemas import RemainingItem, Synced
-from freshly.domains.ingredients.measures import Measured, shown
+from freshly.domains.ingredients.measures import Measured, for_display
 from freshly.domains.ingredients.service import IngredientService
 from freshly.domains.pantry.service import PantryService
 
@@ -51,7 +51,7 @@ class SyncService:
             needed = foods.needed(item)
             if needed is None:
                 continue
-            key = Key(item.ingredient.stands_for, needed.unit)
+            key = Key(item.ingredient.base_food_id, needed.unit)
             reserved = self._reserve(key, item, needed, dated, stock)
             left = needed.quantity - sum((r.quantity for r in reserved), Decimal(0))
             counted += [reservation_row(grocery_list, key, r) for r in reserved]
@@ -77,7 +77,7 @@ class SyncService:
     ) -> tuple[Stock, Foods]:
         # Of a personal list: the pantry of the person's first family, if there is one.
         family_id = grocery_list.family_id or self.access.first_family
-        lots = await self.pantry.stock(family_id, {i.ingredient.stands_for for i in items})
+        lots = await self.pantry.stock(family_id, {i.ingredient.base_food_id for i in items})
         ids = {lot.ingredient_id for lot in lots if lot.ingredient_id}
         foods = Foods(await self.ingredients.facts(ids | {i.ingredient_id for i in items}))
         return Stock(foods.lots(lots)), foods
@@ -113,8 +113,8 @@ class SyncService:
         item.canonical_quantity_needed = left
         item.canonical_unit = needed.unit
         if has_stock or reduced_before or item.quantity is None:
-            display = shown(left, needed.unit)
-            unit = await self.ingredients.unit_coded(display.unit)
+            display = for_display(left, needed.unit)
+            unit = await self.ingredients.unit_by_code(display.unit)
             item.quantity, item.unit_id = display.quantity, unit.id if unit else None
         await self.items.save(item)
         after = (item.quantity, item.unit_id, item.canonical_quantity_needed)

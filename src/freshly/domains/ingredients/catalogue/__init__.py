@@ -1,4 +1,4 @@
-"""The foods that ship with Freshly; README.md beside this says where each number comes from."""
+"""The foods that ship with Freshly. README.md in this folder names the source of each number."""
 
 import csv
 from collections.abc import Mapping
@@ -70,5 +70,5 @@ def foods() -> tuple[CatalogueFood, ...]:
 
 @cache
 def name_index() -> NameIndex:
-    spoken = ((food.name, [a for some in food.aliases.values() for a in some]) for food in foods())
-    return NameIndex.of(spoken)
+    names = ((food.name, [a for some in food.aliases.values() for a in some]) for food in foods())
+    return NameIndex.of(names)
