@@ -5,7 +5,7 @@ from freshly.domains.storage.jobs import MakeSmallAvatar
 from freshly.domains.storage.service import small_path
 from freshly.settings import Settings
 
-SIDE = 96  # pixels
+SIDE_PIXELS = 96
 
 
 async def make_small_avatar(job: MakeSmallAvatar, run: JobContext) -> None:
@@ -13,9 +13,9 @@ async def make_small_avatar(job: MakeSmallAvatar, run: JobContext) -> None:
     objects: ObjectStore = run.resources.objects
     bucket, small = settings.avatars_bucket, small_path(job.path)
     content = await objects.get(bucket, job.path)
-    if content is None:  # there is another one by now
+    if content is None:  # replaced by a newer avatar
         return
-    picture = await rewritten(content, set(TYPES.values()), largest_side=SIDE, as_jpeg=True)
+    picture = await rewritten(content, set(TYPES.values()), largest_side=SIDE_PIXELS, as_jpeg=True)
     await objects.put(bucket, small, picture.content)
-    if await objects.get(bucket, job.path) is None:  # since just now
+    if await objects.get(bucket, job.path) is None:  # replaced while this job ran
         await objects.delete(bucket, [small])

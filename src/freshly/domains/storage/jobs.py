@@ -4,7 +4,7 @@ from freshly.chassis.jobs import Job, Priority
 
 
 class MakeSmallAvatar(Job):
-    """For lists of people, where the whole picture would be a waste."""
+    """Write a small copy of an avatar, for lists of users."""
 
     kind: ClassVar[str] = "storage.small_avatar"
     priority: ClassVar[Priority] = Priority.LOW

@@ -21,7 +21,7 @@ from freshly.domains.storage.schemas import AvatarUpload, StoredAvatar
 from freshly.settings import LARGEST_AVATAR, Settings
 
 AVATAR_TYPES = ("image/jpeg", "image/png")
-AVATAR_SIDE = 1024  # pixels
+AVATAR_SIDE_PIXELS = 1024
 TIME_TO_UPLOAD = timedelta(minutes=10)
 
 
@@ -35,14 +35,14 @@ class AvatarService:
 
     async def store(self, content: bytes) -> StoredAvatar:
         picture = await _avatar(content, self.settings)
-        path = _fresh_path(self.caller.user_id, picture.extension)
+        path = _new_path(self.caller.user_id, picture.extension)
         bucket = self.settings.avatars_bucket
         await _replace(self.objects, bucket, path, picture.content)
-        await _have_it_made_small(path, self.db)
+        await _enqueue_small_copy(path, self.db)
         return StoredAvatar(bucket=bucket, path=path, publicUrl=self.links.public(bucket, path))
 
     async def allow_upload(self) -> AvatarUpload:
-        bucket, path = self.settings.avatars_bucket, _fresh_path(self.caller.user_id, "jpg")
+        bucket, path = self.settings.avatars_bucket, _new_path(self.caller.user_id, "jpg")
         link, token = self.links.signed(bucket, path, TIME_TO_UPLOAD, WRITE)
         return AvatarUpload(
             bucket=bucket,
@@ -55,7 +55,7 @@ class AvatarService:
 
 @dataclass
 class FileService:
-    """For whoever has the link: of a public bucket, whose names nobody guesses, or a signed one."""
+    """Serves files by link: of public buckets, whose names are unguessable, or by signature."""
 
     objects: CurrentObjectStore
     signer: CurrentUrlSigner
@@ -68,13 +68,16 @@ class FileService:
     async def read(
         self, bucket: str, path: str, expires: int, signature: str
     ) -> AsyncIterator[bytes]:
-        """In pieces: an export may be large."""
+        """Return the content in pieces, because an export may be large.
+
+        Raise LinkNotValid or FileMissing.
+        """
         allowed = self.is_public(bucket) or self.signer.holds(
             READ, bucket, path, expires, signature
         )
         if not allowed:
             raise LinkNotValid
-        # Neither folders above, nor hidden files.
+        # Refuse parent folders and hidden files.
         if any(not part or part.startswith(".") for part in path.split("/")):
             raise FileMissing
         content = await self.objects.pieces(bucket, path)
@@ -89,15 +92,15 @@ class FileService:
             raise LinkNotValid
         picture = await _avatar(content, self.settings, as_jpeg=True)
         await _replace(self.objects, bucket, path, picture.content)
-        await _have_it_made_small(path, self.db)
+        await _enqueue_small_copy(path, self.db)
 
 
 def small_path(path: str) -> str:
-    """`7/profile-x.png` is found small at `7/profile-x.small.jpg`."""
+    """Return the path of the small copy: `7/profile-x.small.jpg` for `7/profile-x.png`."""
     return f"{path.rpartition('.')[0]}.small.jpg"
 
 
-async def _have_it_made_small(path: str, db: Database) -> None:
+async def _enqueue_small_copy(path: str, db: Database) -> None:
     async with db.write() as session:
         await JobQueue(session).enqueue(MakeSmallAvatar(path=path))
 
@@ -107,13 +110,15 @@ async def _avatar(content: bytes, settings: Settings, *, as_jpeg: bool = False) 
     if len(content) > limit:
         raise ImageTooLarge(limit=f"{limit / 2**20:.0f} MB")
     try:
-        return await rewritten(content, AVATAR_TYPES, largest_side=AVATAR_SIDE, as_jpeg=as_jpeg)
+        return await rewritten(
+            content, AVATAR_TYPES, largest_side=AVATAR_SIDE_PIXELS, as_jpeg=as_jpeg
+        )
     except (NotAPicture, TooManyPixels) as error:
         raise InvalidImageType from error
 
 
-def _fresh_path(user_id: int, extension: str) -> str:
-    """Nobody guesses it, and a new picture has a new address, so that caches do not lie."""
+def _new_path(user_id: int, extension: str) -> str:
+    """Return an unguessable path. A new picture has a new path, so that caches stay correct."""
     return f"{user_id}/profile-{secrets.token_urlsafe(16)}.{extension}"
 
 
