@@ -10,14 +10,14 @@ from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.ingredients.errors import IngredientNotFound, QuantityTooLarge
 from freshly.domains.pantry.errors import NotYourPantry, PantryItemNotFound, PersonalItemsOnly
 from freshly.domains.pantry.models import PantryItem
-from freshly.domains.pantry.pictures import PicturedPantry
+from freshly.domains.pantry.pictures import PantryWithPictures
 from freshly.domains.pantry.schemas import PantryItemCreate, PantryItemRead, PantryItemUpdate
 from freshly.domains.pantry.service import PantryListing, PantryService
 
 router = APIRouter(prefix="/pantry-items", tags=["pantry"])
 
 Pantry = Injected[PantryService]
-Shelves = Injected[PantryListing]
+PantryLists = Injected[PantryListing]
 
 
 @router.get(
@@ -28,8 +28,8 @@ Shelves = Injected[PantryListing]
     summary="What I have in the kitchen",
 )
 @direct
-async def list_mine(shelves: Shelves, request: Request) -> Response:
-    return to_response(request, await shelves.page(None, parse_list_query(request)))
+async def list_mine(lists: PantryLists, request: Request) -> Response:
+    return to_response(request, await lists.page(None, parse_list_query(request)))
 
 
 @router.get(
@@ -39,8 +39,8 @@ async def list_mine(shelves: Shelves, request: Request) -> Response:
     openapi_extra=LIST_PARAMETERS,
     summary="What a family has in the kitchen",
 )
-async def list_familys(shelves: Shelves, family_id: Id, request: Request) -> Response:
-    return to_response(request, await shelves.page(family_id, parse_list_query(request)))
+async def list_familys(lists: PantryLists, family_id: Id, request: Request) -> Response:
+    return to_response(request, await lists.page(family_id, parse_list_query(request)))
 
 
 @router.get(
@@ -60,7 +60,7 @@ async def read_item(pantry: Pantry, id: Id) -> PantryItem:
     responses=problems(NotAFamilyMember, IngredientNotFound, QuantityTooLarge),
     summary="Put something into the kitchen",
 )
-async def add_item(pantry: Injected[PicturedPantry], new: PantryItemCreate) -> PantryItem:
+async def add_item(pantry: Injected[PantryWithPictures], new: PantryItemCreate) -> PantryItem:
     return await pantry.add(new)
 
 

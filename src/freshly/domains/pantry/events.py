@@ -5,7 +5,7 @@ from freshly.chassis.data.events import Event
 
 @dataclass(frozen=True)
 class StockChanged(Event):
-    """There is more or less of these foods in a family's kitchen, or in a person's own."""
+    """The stock of these ingredients changed in the pantry of a family or a user."""
 
     family_id: int | None
     owner_user_id: int | None

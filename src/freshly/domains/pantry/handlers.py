@@ -5,20 +5,27 @@ from freshly.chassis.rate_limits.policy import RateLimited
 from freshly.chassis.security.image_sanitizer import TYPES, rewritten
 from freshly.chassis.security.signed_urls import SignedUrls
 from freshly.domains.pantry.jobs import DrawPicture, RemovePicture, SweepPictures
-from freshly.domains.pantry.pictures import SIDE, item_of, path_in, path_of, prompt
+from freshly.domains.pantry.pictures import (
+    SIDE_PIXELS,
+    UNKNOWN_ITEM,
+    item_of,
+    path_in,
+    path_of,
+    prompt,
+)
 from freshly.domains.pantry.repository import PantryRepository, PictureRepository
 from freshly.domains.usage.service import Assistant, PictureAllowance
 from freshly.settings import Settings
 
 logger = get_logger(__name__)
-AT_ONCE = 500
+PATHS_PER_QUERY = 500
 
 
 async def draw_picture(job: DrawPicture, run: JobContext) -> None:
     settings: Settings = run.resources.settings
     objects: ObjectStore = run.resources.objects
     async with run.write() as session:
-        name = await PictureRepository(session).wanted(job.item_id, job.person_id)
+        name = await PictureRepository(session).name_to_draw(job.item_id, job.person_id)
         if name is None or not settings.draws_pantry:
             return
         items = await run.service(PantryRepository, session, user_id=job.person_id)
@@ -29,9 +36,9 @@ async def draw_picture(job: DrawPicture, run: JobContext) -> None:
             return
         assistant = await run.service(Assistant, session, user_id=job.person_id)
     try:
-        drawn = await assistant.generate_image(
+        image = await assistant.generate_image(
             prompt(name),
-            size=f"{SIDE}x{SIDE}",
+            size=f"{SIDE_PIXELS}x{SIDE_PIXELS}",
             quality="standard",
             style="natural",
             as_bytes=True,
@@ -40,7 +47,7 @@ async def draw_picture(job: DrawPicture, run: JobContext) -> None:
         logger.info("no tokens left for a picture of a pantry item", item=job.item_id)
         return
     picture = await rewritten(
-        drawn.content or b"", set(TYPES.values()), largest_side=SIDE, as_jpeg=True
+        image.content or b"", set(TYPES.values()), largest_side=SIDE_PIXELS, as_jpeg=True
     )
     bucket = settings.pantry_images_bucket
     path = path_of(owner.tag, job.item_id, name)
@@ -48,8 +55,8 @@ async def draw_picture(job: DrawPicture, run: JobContext) -> None:
     await objects.put(bucket, path, picture.content)
     url = SignedUrls(job.base, run.resources.url_signer).public(bucket, path)
     async with run.complete() as session:
-        is_shown = await PictureRepository(session).show(job.item_id, url)
-    if not is_shown:  # it was eaten meanwhile
+        is_set = await PictureRepository(session).set_picture(job.item_id, url)
+    if not is_set:  # the item was deleted, or has a picture by now
         await objects.delete(bucket, [path])
 
 
@@ -66,10 +73,10 @@ async def sweep_pictures(_job: SweepPictures, run: JobContext) -> None:
     settings: Settings = run.resources.settings
     objects: ObjectStore = run.resources.objects
     bucket = settings.pantry_images_bucket
-    found = await objects.paths(bucket, "")
-    for start in range(0, len(found), AT_ONCE):
-        paths = found[start : start + AT_ONCE]
+    all_paths = await objects.paths(bucket, "")
+    for start in range(0, len(all_paths), PATHS_PER_QUERY):
+        paths = all_paths[start : start + PATHS_PER_QUERY]
         async with run.read() as session:
-            there = await PictureRepository(session).there({item_of(path) for path in paths})
-        gone = [path for path in paths if item_of(path) not in (0, *there)]
-        await objects.delete(bucket, gone)
+            existing = await PictureRepository(session).existing({item_of(path) for path in paths})
+        orphans = [path for path in paths if item_of(path) not in (UNKNOWN_ITEM, *existing)]
+        await objects.delete(bucket, orphans)

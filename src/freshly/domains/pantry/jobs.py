@@ -5,7 +5,7 @@ from freshly.chassis.jobs import Job, Priority
 
 
 class DrawPicture(Job):
-    """Of an item that has none, on the account of whoever put it there."""
+    """Draw the picture of an item without one, charged to the user who added the item."""
 
     kind: ClassVar[str] = "pantry.draw_picture"
     priority: ClassVar[Priority] = Priority.LOW
@@ -14,11 +14,11 @@ class DrawPicture(Job):
     backoff: ClassVar[timedelta] = timedelta(minutes=1)
     item_id: int
     person_id: int
-    base: str  # what links to files begin with
+    base: str  # the address with which links to files begin
 
 
 class RemovePicture(Job):
-    """Of an item that is gone."""
+    """Delete the picture of a deleted item."""
 
     kind: ClassVar[str] = "pantry.remove_picture"
     priority: ClassVar[Priority] = Priority.LOW
@@ -26,7 +26,10 @@ class RemovePicture(Job):
 
 
 class SweepPictures(Job):
-    """What is left of items that went with their family, or while they were drawn."""
+    """Delete pictures without an item.
+
+    They are left if an item is deleted with its family, or while its picture is drawn.
+    """
 
     kind: ClassVar[str] = "pantry.sweep_pictures"
     priority: ClassVar[Priority] = Priority.LOW

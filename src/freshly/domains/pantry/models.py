@@ -22,7 +22,7 @@ STOCK_COLUMNS = (
 
 
 class PantryItem(Owned, Created, Updated, Guarded):
-    """A lot in somebody's kitchen: what was put there together and expires together."""
+    """A lot in a pantry: some amount of an ingredient, with one expiry date."""
 
     __tablename__ = "pantry_items"
 
@@ -60,5 +60,5 @@ class PantryItem(Owned, Created, Updated, Guarded):
         return [getattr(self, name) for name in STOCK_COLUMNS]
 
     def is_good_on(self, day: date) -> bool:
-        """Good through the day it expires."""
+        """Return True through the day of expiry."""
         return self.expires_at is None or self.expires_at >= day

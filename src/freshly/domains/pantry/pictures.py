@@ -1,4 +1,4 @@
-"""Pictures of what is in a kitchen, drawn where nobody has taken one."""
+"""Pictures of pantry items, which the server draws itself."""
 
 import re
 import secrets
@@ -14,13 +14,14 @@ from freshly.domains.pantry.models import PantryItem
 from freshly.domains.pantry.schemas import PantryItemCreate
 from freshly.domains.pantry.service import PantryService
 
-SIDE = 1024  # pixels
-LONGEST_SLUG = 40
+SIDE_PIXELS = 1024
+MAX_SLUG_CHARACTERS = 40
+UNKNOWN_ITEM = 0  # not the id of a row
 
 
 @dataclass
-class PicturedPantry:
-    """Adding an item by hand, which gets a picture a little later."""
+class PantryWithPictures:
+    """Adds an item and enqueues the job that draws its picture."""
 
     pantry: Injected[PantryService]
     jobs: Injected[JobQueue]
@@ -30,9 +31,9 @@ class PicturedPantry:
     async def add(self, new: PantryItemCreate) -> PantryItem:
         item = await self.pantry.add(new)
         if self.settings.draws_pantry:
-            person_id = self.pantry.access.user_id
+            user_id = self.pantry.access.user_id
             await self.jobs.enqueue(
-                DrawPicture(item_id=item.id, person_id=person_id, base=self.links.base)
+                DrawPicture(item_id=item.id, person_id=user_id, base=self.links.base)
             )
         return item
 
@@ -45,22 +46,22 @@ def prompt(name: str) -> str:
 
 
 def path_of(owner: str, item_id: int, name: str) -> str:
-    """Nobody guesses it: what is in a kitchen is nobody else's business.
+    """Return an unguessable path, because pictures are in a public bucket.
 
-    `owner` is its tag: a family's pictures stay when somebody goes.
+    `owner` is the tag of the pantry's owner, so that a family's pictures outlive its members.
     """
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_SLUG] or "item"
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:MAX_SLUG_CHARACTERS] or "item"
     return f"{owner}/{item_id}/{slug}-{secrets.token_urlsafe(12)}.jpg"
 
 
 def path_in(url: str, bucket: str) -> str | None:
-    """Of a picture that is kept here; None of one that is elsewhere."""
-    _, found, path = url.partition(f"/files/{bucket}/")
-    return unquote(path) if found else None
+    """Return the path of a picture in this bucket, or None for a picture elsewhere."""
+    _, separator, path = url.partition(f"/files/{bucket}/")
+    return unquote(path) if separator else None
 
 
 def item_of(path: str) -> int:
-    """No item's, for what is not of ours."""
+    """Return the id of the item, or UNKNOWN_ITEM if the path is not one of ours."""
     _, _, rest = path.partition("/")
     item_id = rest.partition("/")[0]
-    return int(item_id) if item_id.isdecimal() else 0
+    return int(item_id) if item_id.isdecimal() else UNKNOWN_ITEM

@@ -1,4 +1,4 @@
-"""Where bought food goes: to a lot of the same food that it may be added to."""
+"""Adds bought food to a lot of the same food, if their units allow it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,31 +21,34 @@ from freshly.domains.pantry.models import PantryItem
 
 @dataclass(frozen=True)
 class Bought:
-    """`amount` is comparable, None where nobody knows it; quantity and unit are as displayed."""
+    """Bought food. `amount` is comparable, or None if unknown; the others are as displayed."""
 
     ingredient: Ingredient
     amount: Measured | None
     quantity: Decimal | None
     unit: str | None
-    on: date
+    on: date  # the day of the purchase
 
 
 def good_first(items: Iterable[PantryItem], today: date) -> list[PantryItem]:
-    """What has not expired; what keeps for ever first. Fresh food is never added to spoilt food."""
+    """Return the lots that have not expired. Those without an expiry date come first."""
     good = [item for item in items if item.is_good_on(today)]
     return sorted(good, key=lambda item: (item.expires_at is not None, item.id))
 
 
 def add_to(item: PantryItem, bought: Measured | None, food: FoodFacts) -> bool:
-    """Whether it could be added, which takes a way from its unit into the item's."""
+    """Add the amount to the lot. Return False if their units cannot be converted.
+
+    Raise QuantityTooLarge if the column cannot store the sum.
+    """
     if bought is None:
-        return True  # there is some, and some more
+        return True  # unknown amounts cannot be added, but the lot stands for both
     if item.quantity is None and item.canonical_quantity is None:
         return False
-    there = _measured(item, food)
-    if there.unit != bought.unit:
+    stocked = _measured(item, food)
+    if stocked.unit != bought.unit:
         return False
-    total = Measured(there.quantity + bought.quantity, bought.unit)
+    total = Measured(stocked.quantity + bought.quantity, bought.unit)
     if not fits(total.quantity):
         raise QuantityTooLarge(
             quantity=f"{total.quantity:f}", unit=total.unit, canonical=total.unit

@@ -15,32 +15,32 @@ from freshly.domains.pantry.errors import NotYourPantry, PantryItemNotFound
 from freshly.domains.pantry.models import PantryItem
 from freshly.domains.pantry.schemas import PantryItemRead
 
-stocked, ingredients = PantryItem.__table__.c, Ingredient.__table__.c
+pantry_items, ingredients = PantryItem.__table__.c, Ingredient.__table__.c
 ROWS = select(
     *columns_for(
         PantryItemRead,
         PantryItem.__table__,
         ingredients.name.label("ingredient_name"),
-        case((stocked.family_id.is_(None), "personal"), else_="family").label("scope"),
+        case((pantry_items.family_id.is_(None), "personal"), else_="family").label("scope"),
     )
 ).outerjoin_from(
-    PantryItem.__table__, Ingredient.__table__, ingredients.id == stocked.ingredient_id
+    PantryItem.__table__, Ingredient.__table__, ingredients.id == pantry_items.ingredient_id
 )
-SHELVED = struct_for(PantryItemRead)
-FAMILYS = KeysetQuery(ROWS.where(stocked.family_id == bindparam("owner")), stocked.id)
-OWN = KeysetQuery(ROWS.where(stocked.owner_user_id == bindparam("owner")), stocked.id)
+ITEM = struct_for(PantryItemRead)
+OF_FAMILY = KeysetQuery(ROWS.where(pantry_items.family_id == bindparam("owner")), pantry_items.id)
+OF_USER = KeysetQuery(ROWS.where(pantry_items.owner_user_id == bindparam("owner")), pantry_items.id)
 
 
 @dataclass
 class PantryListReader:
-    """Records with the fields of PantryItemRead."""
+    """Reads the items of an owner as structs with the fields of PantryItemRead."""
 
     db: CurrentDatabase
 
     async def page(self, owner: Owner, query: ListQuery) -> PageRows[Any]:
-        listing = OWN if owner.family_id is None else FAMILYS
-        found, more = await listing.page(self.db, query, owner=owner.id)
-        return PageRows(found.as_structs(SHELVED), more)
+        items = OF_USER if owner.family_id is None else OF_FAMILY
+        rows, next_cursor = await items.page(self.db, query, owner=owner.id)
+        return PageRows(rows.as_structs(ITEM), next_cursor)
 
 
 class PantryRepository(OwnedRepository[PantryItem]):
@@ -54,10 +54,10 @@ class PantryRepository(OwnedRepository[PantryItem]):
     async def stock(
         self, owner: Owner, foods: Iterable[int], *, lock: bool = False
     ) -> Sequence[PantryItem]:
-        """Every lot of these foods under whatever name, the soonest to expire first."""
-        wanted = list(set(foods))
+        """Return all lots of these foods under any name, the soonest to expire first."""
+        food_ids = list(set(foods))
         names = select(Ingredient.id).where(
-            or_(Ingredient.id.in_(wanted), Ingredient.food_id.in_(wanted))
+            or_(Ingredient.id.in_(food_ids), Ingredient.food_id.in_(food_ids))
         )
         lots = (
             self.owned_by(owner)
@@ -69,21 +69,21 @@ class PantryRepository(OwnedRepository[PantryItem]):
         return (await self.session.scalars(lots)).all()
 
     @staticmethod
-    def point(item: PantryItem, ingredient: Ingredient) -> None:
-        """At what it is some of, which is then loaded with it."""
+    def set_ingredient(item: PantryItem, ingredient: Ingredient) -> None:
+        """Point the item at another ingredient and set the loaded relationship."""
         item.ingredient_id = ingredient.id
         set_committed_value(item, "ingredient", ingredient)
 
 
 @dataclass
 class PictureRepository:
-    """For the worker, which draws them; no Access, because items may be anybody's."""
+    """Pictures of items. Not scoped by Access, because the worker draws for all users."""
 
     session: Session
 
-    async def wanted(self, item_id: int, person_id: int) -> str | None:
-        """The name of an item without a picture that the person still sees."""
-        access = await Access.of(person_id, self.session)
+    async def name_to_draw(self, item_id: int, user_id: int) -> str | None:
+        """Return the name of an item, or None if it has a picture or the user cannot see it."""
+        access = await Access.of(user_id, self.session)
         name: str | None = await self.session.scalar(
             select(Ingredient.name)
             .join(PantryItem, PantryItem.ingredient_id == Ingredient.id)
@@ -95,8 +95,8 @@ class PictureRepository:
         )
         return name
 
-    async def show(self, item_id: int, url: str) -> bool:
-        """Whether the item is there still, and has no picture."""
+    async def set_picture(self, item_id: int, url: str) -> bool:
+        """Set the picture. Return False if the item is deleted or has a picture."""
         item = await self.session.get(PantryItem, item_id, with_for_update=True)
         if item is None or item.image_url is not None:
             return False
@@ -104,6 +104,6 @@ class PictureRepository:
         await self.session.flush()
         return True
 
-    async def there(self, item_ids: Iterable[int]) -> set[int]:
-        found = select(PantryItem.id).where(PantryItem.id.in_(list(item_ids)))
-        return set(await self.session.scalars(found))
+    async def existing(self, item_ids: Iterable[int]) -> set[int]:
+        existing = select(PantryItem.id).where(PantryItem.id.in_(list(item_ids)))
+        return set(await self.session.scalars(existing))

@@ -22,7 +22,7 @@ from freshly.domains.pantry.schemas import PantryItemCreate, PantryItemUpdate
 
 @dataclass
 class PantryListing:
-    """What is in a kitchen, as its people look at it all day."""
+    """Pages of a pantry, cached: the app reads them on most screens."""
 
     access: CurrentAccess
     db: CurrentDatabase
@@ -57,7 +57,7 @@ class PantryService:
             owner_user_id=owner.user_id,
             ingredient_id=ingredient.id,
         )
-        self.items.point(item, ingredient)
+        self.items.set_ingredient(item, ingredient)
         await self._measure(item)
         await self.items.save(item)
         await self._publish_change(item)
@@ -75,10 +75,12 @@ class PantryService:
         values.pop("ingredient_name", None)
         assign(item, values)
         if update.ingredient_name is not None:
-            self.items.point(item, await self.ingredients.get_or_create(update.ingredient_name))
+            self.items.set_ingredient(
+                item, await self.ingredients.get_or_create(update.ingredient_name)
+            )
             if item.ingredient_id != former_ingredient and item.image_url is not None:
                 await self.jobs.enqueue(RemovePicture(url=item.image_url))
-                item.image_url = None  # it shows something else
+                item.image_url = None  # the picture shows the former ingredient
         await self._measure(item)
         await self.items.save(item)
         if item.stock() != stock:
@@ -95,11 +97,11 @@ class PantryService:
     async def stock(
         self, family_id: int | None, foods: Iterable[int], *, lock: bool = False
     ) -> Sequence[PantryItem]:
-        """Every lot of these foods in a family's kitchen, or one's own."""
+        """Return all lots of these foods in the pantry of the family or the caller."""
         return await self.items.stock(self.access.owner(family_id), foods, lock=lock)
 
     async def put_away(self, family_id: int | None, bought: Bought) -> None:
-        """Add what was bought to stock of the same food; beside it, where it cannot be added."""
+        """Add bought food to a lot of the same food, or as a new lot if the units differ."""
         owner = self.access.owner(family_id)
         stock = await self.items.stock(owner, [bought.ingredient.base_food_id], lock=True)
         facts = await self.ingredients.facts(
@@ -129,12 +131,13 @@ class PantryService:
         await self.events.publish(StockChanged(item.family_id, item.owner_user_id, ids))
 
     async def _ingredient(self, new: PantryItemCreate) -> Ingredient:
-        """By id where one is given, else by name."""
+        """Return the ingredient by id if there is one, else by name."""
         if new.ingredient_id is not None:
             return await self.ingredients.get(new.ingredient_id)
         return await self.ingredients.get_or_create(new.ingredient_name or "")
 
     async def _measure(self, item: PantryItem) -> None:
+        """Set the canonical amount of the item."""
         measured = await self.ingredients.canonical(item.ingredient, item.quantity, item.unit)
         item.canonical_quantity = measured.quantity if measured else None
         item.canonical_unit = measured.unit if measured else None
