@@ -16,18 +16,18 @@ class RecipeRepository(GuardedRepository[Recipe]):
     not_found = RecipeNotFound
 
     async def page(self, query: RecipeQuery, family: Owner | None) -> Sequence[Recipe]:
-        found = self.visible().order_by(Recipe.title, Recipe.id)
+        recipes = self.visible().order_by(Recipe.title, Recipe.id)
         if family is not None:
-            found = found.where(Recipe.family_id == family.family_id)
+            recipes = recipes.where(Recipe.family_id == family.family_id)
         if query.q:
             title = unicode_lower(Recipe.title)
-            found = found.where(title.contains(query.q.lower(), autoescape=True))
-        return (await self.session.scalars(found.offset(query.offset).limit(query.limit))).all()
+            recipes = recipes.where(title.contains(query.q.lower(), autoescape=True))
+        return (await self.session.scalars(recipes.offset(query.offset).limit(query.limit))).all()
 
 
 @dataclass
 class DietTagRepository:
-    """The same for everybody."""
+    """Diet tags. Not scoped by Access, because all users share them."""
 
     session: DbSession
 

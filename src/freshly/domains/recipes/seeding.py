@@ -1,4 +1,4 @@
-"""Diet tags, which start with these; a household's own are left alone."""
+"""Inserts the diet tags that ship with Freshly, and leaves all others alone."""
 
 from freshly.chassis.data.transactions import Session
 from freshly.domains.recipes.models import DietTag

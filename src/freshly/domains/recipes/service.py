@@ -29,18 +29,21 @@ class RecipeService:
         )
 
     async def update(self, id: int, update: RecipeUpdate) -> Recipe:
-        recipe = await self._kept(id)
+        recipe = await self._lock_for_change(id)
         assign(recipe, changes(update))
         return await self.recipes.save(recipe)
 
     async def delete(self, id: int) -> None:
-        await self.recipes.delete(await self._kept(id))
+        await self.recipes.delete(await self._lock_for_change(id))
 
-    async def _kept(self, id: int) -> Recipe:
-        """For whoever wrote it down, and for those who manage the family."""
+    async def _lock_for_change(self, id: int) -> Recipe:
+        """Lock a recipe that the caller wrote, or of a family that the caller manages.
+
+        Raise NotRecipesKeeper for other recipes that the caller sees.
+        """
         recipe = await self.recipes.get(id, lock=True)
-        own = recipe.created_by_user_id == self.access.user_id
-        if not own and not self.access.manages(recipe.family_id):
+        is_author = recipe.created_by_user_id == self.access.user_id
+        if not is_author and not self.access.manages(recipe.family_id):
             raise NotRecipesKeeper
         return recipe
 
