@@ -5,6 +5,6 @@ from freshly.chassis.data.events import Event
 
 @dataclass(frozen=True)
 class MealChanged(Event):
-    """It takes other things, or is about to be dropped."""
+    """A meal's ingredients or servings changed, or it is about to be deleted."""
 
     meal_id: int

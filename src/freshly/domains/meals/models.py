@@ -32,7 +32,7 @@ class Difficulty(StrEnum):
 
 
 class Meal(Created, Updated, Guarded):
-    """A dish that a person keeps, shown to a family when it has one."""
+    """A dish of a user. The members of its family see it, too, if it has one."""
 
     __tablename__ = "meals"
 
@@ -73,17 +73,21 @@ class Meal(Created, Updated, Guarded):
         return or_(cls.created_by_user_id == access.user_id, cls.family_id.in_(list(access.roles)))
 
     def copied_for(self, user_id: int) -> "Meal":
+        """Return a new meal of the user, without a family and not a favorite."""
         own = {"id", "created_by_user_id", "family_id", "is_favorite", "created_at", "updated_at"}
-        copied = {column.key: getattr(self, column.key) for column in self.__table__.columns}
-        kept = {name: deepcopy(value) for name, value in copied.items() if name not in own}
-        return Meal(created_by_user_id=user_id, **kept)
+        names = [column.key for column in self.__table__.columns if column.key not in own]
+        copied = {name: deepcopy(getattr(self, name)) for name in names}
+        return Meal(created_by_user_id=user_id, **copied)
 
     def shopping(self) -> Sequence[Any]:
         """Return the values that shopping lists depend on, to compare before and after a change."""
         return [getattr(self, name) for name in SHOPPING_COLUMNS]
 
     def servings_factor(self, wanted: int | None) -> Decimal:
-        """How many times the dish is cooked to serve so many; once where either is unknown."""
+        """Return by how much to multiply the amounts to serve so many people.
+
+        Return 1 if either number of servings is unknown.
+        """
         if not wanted or not self.servings or self.servings < 0:
             return Decimal(1)
         return Decimal(wanted) / Decimal(self.servings)

@@ -15,19 +15,19 @@ from freshly.domains.meals.models import Meal
 from freshly.domains.meals.schemas import SNAKE, MealBoth
 
 meals = Meal.__table__.c
-# JSON as its text, most of which goes on as it is.
+# JSON columns as text, because most of them are copied to the response unchanged.
 AS_STORED = [
     cast(column, Text).label(column.key) if isinstance(column.type, JSON) else column
     for column in meals
 ]
-OWN = KeysetQuery(
+OF_USER = KeysetQuery(
     select(*AS_STORED).where(meals.created_by_user_id == bindparam("owner")), meals.id
 )
-LIST_PARAMETERS = struct_for(MealBoth)
-COLUMNS = [SNAKE.get(name, name) for name in LIST_PARAMETERS.__struct_fields__]
-TEXTS = ("tags", "diet_compatibility", "goal_fit", "instructions", "cooking_tools")
-NOTHING = (None, "null")  # of what is in adopted rows
-NO_TEXTS = Raw(b"[]")
+MEAL = struct_for(MealBoth)
+COLUMNS = [SNAKE.get(name, name) for name in MEAL.__struct_fields__]
+TEXT_LISTS = ("tags", "diet_compatibility", "goal_fit", "instructions", "cooking_tools")
+NULLS = (None, "null")  # both are in adopted rows
+EMPTY_LIST = Raw(b"[]")
 
 
 class _Macros(Struct, gc=False):
@@ -37,7 +37,7 @@ class _Macros(Struct, gc=False):
 
 
 class _Ingredient(Struct, gc=False):
-    """Stored in one spelling, shown in both."""
+    """An ingredient as it is stored, with both spellings of its flag for the response."""
 
     name: Any
     amount: Any
@@ -45,56 +45,58 @@ class _Ingredient(Struct, gc=False):
     in_pantry: Any = False
 
 
-_macros = Decoder(list[_Macros | None]).decode
-_ingredients = Decoder(list[list[_Ingredient] | None]).decode
+_decode_macros = Decoder(list[_Macros | None]).decode
+_decode_ingredients = Decoder(list[list[_Ingredient] | None]).decode
 
 
 @dataclass
 class MealListReader:
-    """What a person has created, as records with the fields of MealBoth."""
+    """Reads the meals of a user as structs with the fields of MealBoth."""
 
     db: CurrentDatabase
 
-    async def page(self, me: Owner, query: ListQuery) -> PageRows[Any]:
-        found, more = await OWN.page(self.db, query, owner=me.user_id)
-        return PageRows(_listed(found), more)
+    async def page(self, owner: Owner, query: ListQuery) -> PageRows[Any]:
+        rows, next_cursor = await OF_USER.page(self.db, query, owner=owner.user_id)
+        return PageRows(_as_structs(rows), next_cursor)
 
 
-def _listed(found: Found) -> list[Struct]:
-    columns = dict(found.columns)
-    for name in TEXTS:
-        columns[name] = _as_they_are(columns[name])
-    columns["macros"] = _numbers(_in_one(columns["macros"]))
-    columns["ingredients"] = _in_both_spellings(_in_one(columns["ingredients"]))
-    return list(map(LIST_PARAMETERS, *[columns[name] for name in COLUMNS]))
+def _as_structs(rows: Found) -> list[Struct]:
+    columns = dict(rows.columns)
+    for name in TEXT_LISTS:
+        columns[name] = _as_raw_lists(columns[name])
+    columns["macros"] = _parse_macros(_join(columns["macros"]))
+    columns["ingredients"] = _parse_ingredients(_join(columns["ingredients"]))
+    return list(map(MEAL, *[columns[name] for name in COLUMNS]))
 
 
-def _as_they_are(texts: Sequence[Any]) -> list[Raw]:
-    if any(nothing in texts for nothing in NOTHING):
-        return [NO_TEXTS if text in NOTHING else Raw(text) for text in texts]
+def _as_raw_lists(texts: Sequence[Any]) -> list[Raw]:
+    if any(null in texts for null in NULLS):
+        return [EMPTY_LIST if text in NULLS else Raw(text) for text in texts]
     return list(map(Raw, texts))
 
 
-def _in_one(texts: Sequence[str | None]) -> str:
-    """To read one long JSON list takes three quarters of what many short ones take."""
+def _join(texts: Sequence[str | None]) -> str:
+    """Join JSON texts to a list. Parsing it takes 3/4 of the time of parsing each text."""
     return f"[{','.join([text or 'null' for text in texts])}]"
 
 
-def _numbers(texts: str) -> list[_Macros]:
-    found = [kept or _Macros() for kept in _macros(texts)]
-    for one in found:
-        if not (one.protein and one.fats and one.carbs):
-            one.protein, one.fats, one.carbs = one.protein or 0, one.fats or 0, one.carbs or 0
-    return found
+def _parse_macros(texts: str) -> list[_Macros]:
+    rows = [macros or _Macros() for macros in _decode_macros(texts)]
+    for macros in rows:
+        if not (macros.protein and macros.fats and macros.carbs):
+            macros.protein = macros.protein or 0
+            macros.fats = macros.fats or 0
+            macros.carbs = macros.carbs or 0
+    return rows
 
 
-def _in_both_spellings(texts: str) -> list[list[_Ingredient]]:
-    found = [of_a_meal or [] for of_a_meal in _ingredients(texts)]
-    for of_a_meal in found:
-        for one in of_a_meal:
-            if one.in_pantry is not False or one.inPantry is not False:
-                one.inPantry = one.in_pantry = bool(one.in_pantry)
-    return found
+def _parse_ingredients(texts: str) -> list[list[_Ingredient]]:
+    rows = [ingredients or [] for ingredients in _decode_ingredients(texts)]
+    for ingredients in rows:
+        for ingredient in ingredients:
+            if ingredient.in_pantry is not False or ingredient.inPantry is not False:
+                ingredient.inPantry = ingredient.in_pantry = bool(ingredient.in_pantry)
+    return rows
 
 
 class MealRepository(GuardedRepository[Meal]):
@@ -102,11 +104,11 @@ class MealRepository(GuardedRepository[Meal]):
     not_found = MealNotFound
 
     async def own(self, query: ListQuery) -> PageRows[Meal]:
-        """What the person of this access has created."""
+        """Return the meals that the user of this access has created."""
         own = self.visible().where(Meal.created_by_user_id == self.access.user_id)
         return await paginate(self.session, own, (Meal.id,), query)
 
     async def of_ids(self, ids: Iterable[int]) -> dict[int, Meal]:
-        """Meals by id, not asking who may see them: for a plan that the caller may read."""
-        found = await self.session.scalars(select(Meal).where(Meal.id.in_(set(ids))))
-        return {meal.id: meal for meal in found}
+        """Return meals by id, visible or not, for a plan that the caller may see."""
+        meals = await self.session.scalars(select(Meal).where(Meal.id.in_(set(ids))))
+        return {meal.id: meal for meal in meals}

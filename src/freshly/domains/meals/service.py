@@ -22,7 +22,7 @@ from freshly.domains.meals.models import MEALS, Meal
 from freshly.domains.meals.repository import MealListReader, MealRepository
 from freshly.domains.meals.schemas import MealCreate, MealUpdate
 
-# Sent as null these stay as they are; only what the table lets be null can be cleared.
+# Null leaves these fields unchanged. The other columns are nullable, so null clears them.
 NEVER_NULL = {
     "name", "calories", "meal_type", "ingredients", "instructions", "is_favorite", "macros",
     "tags", "diet_compatibility", "goal_fit", "cooking_tools",
@@ -53,10 +53,10 @@ class MealService:
     events: Injected[EventBus]
 
     async def of_member(self, family_id: int, user_id: int, query: ListQuery) -> PageRows[Meal]:
-        """What a member of a family that the caller owns has created."""
+        """Return the meals of a member of a family that the caller owns."""
         member = await self.families.member_of_owned_family(family_id, user_id)
-        theirs = await Access.of(member.user_id, self.session)
-        return await MealRepository(self.session, theirs).own(query)
+        access = await Access.of(member.user_id, self.session)
+        return await MealRepository(self.session, access).own(query)
 
     async def get(self, id: int) -> Meal:
         return await self.meals.get(id)
@@ -71,26 +71,26 @@ class MealService:
         )
 
     async def update_own(self, id: int, update: MealUpdate) -> Meal:
-        return await self._change(await self._own(id), update)
+        return await self._change(await self._lock_own(id), update)
 
     async def update(self, id: int, update: MealUpdate) -> Meal:
-        return await self._change(await self._seen_and_own(id), update)
+        return await self._change(await self._lock_visible_own(id), update)
 
     async def remove_own(self, id: int) -> None:
-        await self._remove(await self._own(id))
+        await self._remove(await self._lock_own(id))
 
     async def remove(self, id: int) -> None:
-        await self._remove(await self._seen_and_own(id))
+        await self._remove(await self._lock_visible_own(id))
 
     async def own(self, id: int) -> Meal:
-        """A meal of the caller's, locked. Raises NotMealsOwner for a foreign one, seen or not."""
+        """Lock a meal of the caller. Raise NotMealsOwner for a meal of another user."""
         try:
-            return await self._seen_and_own(id)
+            return await self._lock_visible_own(id)
         except MealNotFound as error:
             raise (NotMealsOwner if await self.meals.row_exists(id) else MealNotFound) from error
 
     async def keep_copy(self, original: Meal) -> Meal:
-        """One's own copy of a meal that was offered, of no family, and no favourite yet."""
+        """Insert a copy of a meal for the caller."""
         return await self.meals.save(original.copied_for(self.access.user_id))
 
     async def attach(self, id: int, family_id: int) -> Meal:
@@ -116,15 +116,15 @@ class MealService:
         return meal
 
     async def _remove(self, meal: Meal) -> None:
-        await self.events.publish(MealChanged(meal.id))  # while it is known who plans it
+        await self.events.publish(MealChanged(meal.id))  # before the plans lose the meal
         await self.meals.delete(meal)
 
     def _check_family(self, family_id: int | None) -> None:
         if family_id is not None and not self.access.belongs_to(family_id):
             raise NotInMealsFamily
 
-    async def _own(self, id: int) -> Meal:
-        """A foreign meal is as good as none here."""
+    async def _lock_own(self, id: int) -> Meal:
+        """Lock a meal of the caller. A meal of another user is treated like a missing one."""
         try:
             meal = await self.meals.get(id, lock=True)
         except MealNotFound as error:
@@ -133,7 +133,7 @@ class MealService:
             raise MealNotFoundOrForeign
         return meal
 
-    async def _seen_and_own(self, id: int) -> Meal:
+    async def _lock_visible_own(self, id: int) -> Meal:
         meal = await self.meals.get(id, lock=True)
         if meal.created_by_user_id != self.access.user_id:
             raise NotMealsOwner
