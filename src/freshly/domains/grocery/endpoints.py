@@ -106,8 +106,8 @@ async def create_list(lists: Lists, new: GroceryListCreate) -> GroceryListRead:
     responses=problems(MealToAddNotFound, NotAFamilyMember, *LIST_ERRORS),
     summary="Put the ingredients of a meal on a list",
 )
-async def add_from_meal(from_meal: Injected[FromMealService], wanted: AddFromMeal) -> AddedFromMeal:
-    return await from_meal.add(wanted)
+async def add_from_meal(from_meal: Injected[FromMealService], new: AddFromMeal) -> AddedFromMeal:
+    return await from_meal.add(new)
 
 
 @router.post(

@@ -6,14 +6,14 @@ from freshly.domains.grocery.service import RebuildService
 
 
 async def recompute(job: Recompute, run: JobContext) -> None:
-    """Each list in a unit of work of its own: nobody at the shelf waits for all of them."""
-    day = today_in(run.resources.settings)
+    """Recompute each list in its own transaction, so that a client waits for one list at most."""
+    today = today_in(run.resources.settings)
     async with run.read() as session:
         lists = PlannedListRepository(session)
-        plan_ids = await lists.plans(day, family_id=job.family_id, person_id=job.person_id)
+        plan_ids = await lists.plan_ids(today, family_id=job.family_id, person_id=job.person_id)
         person_id = job.person_id
         if job.family_id is not None:
-            person_id = await lists.member(job.family_id)
+            person_id = await lists.first_member(job.family_id)
     for plan_id in plan_ids:
         async with run.write() as session:
             service = await run.service(RebuildService, session, user_id=person_id)

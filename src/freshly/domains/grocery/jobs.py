@@ -4,7 +4,7 @@ from freshly.chassis.jobs import Job
 
 
 class Recompute(Job):
-    """The lists of meal plans of a family, or of a person."""
+    """Recompute the lists for the meal plans of a family or a user. One of the ids is given."""
 
     kind: ClassVar[str] = "grocery.recompute"
     family_id: int | None = None

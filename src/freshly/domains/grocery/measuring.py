@@ -1,4 +1,4 @@
-"""From rows to values that netting can compare."""
+"""Converts rows to the values that netting compares."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from freshly.domains.ingredients.measures import FoodFacts, Measured, comparable
 from freshly.domains.pantry.models import PantryItem
 
 UNKNOWN = FoodFacts()
-JOINED = ", "  # how amounts of several dishes stand in one note
+NOTE_SEPARATOR = ", "  # between the amounts of several meals in one note
 
 
 def reservation_row(
     grocery_list: GroceryList, key: Key, reserved: Reservation
 ) -> GroceryReservation:
-    """What is remembered of stock that was counted on."""
+    """Return the row that records how much of a pantry item the list reserves."""
     return GroceryReservation(
         grocery_list_id=grocery_list.id,
         ingredient_id=key.food,
@@ -30,7 +30,7 @@ def reservation_row(
 
 @dataclass(frozen=True)
 class Foods:
-    """What is known of the ingredients at hand, by id."""
+    """Facts about ingredients, by ingredient id, to measure their amounts."""
 
     facts: Mapping[int, FoodFacts]
 
@@ -38,7 +38,7 @@ class Foods:
         return self.facts.get(ingredient_id or 0, UNKNOWN)
 
     def lots(self, items: Iterable[PantryItem]) -> list[Lot]:
-        """Of rows with their ingredient loaded; what has no amount covers nothing."""
+        """Return the lots of pantry items. Skip items without amount. Needs `ingredient` loaded."""
         lots = []
         for item in items:
             measured = self._in_pantry(item)
@@ -48,7 +48,10 @@ class Foods:
         return lots
 
     def _in_pantry(self, item: PantryItem) -> Measured | None:
-        """Canonical where that is known (adopted rows may have nothing else), else as displayed."""
+        """Measure the canonical amount if there is one, else the displayed one.
+
+        Rows of the existing app may have only the canonical amount.
+        """
         facts = self.of(item.ingredient_id)
         if item.canonical_quantity is not None and item.canonical_unit:
             return comparable(item.canonical_quantity, item.canonical_unit, facts)
@@ -57,27 +60,31 @@ class Foods:
         return comparable(item.quantity, item.unit, facts)
 
     def needed(self, item: GroceryListItem) -> Measured | None:
-        """What a line stands for: what it was made for, else what it shows, else what it notes."""
+        """Return the amount that a line needs in all: the stored need, else the amount to buy."""
         if item.needed_quantity is not None and item.needed_unit:
             return Measured(item.needed_quantity, item.needed_unit)
         return self.to_buy(item)
 
     def to_buy(self, item: GroceryListItem) -> Measured | None:
+        """Return the canonical amount of a line, else the displayed one, else that of its note."""
         facts = self.of(item.ingredient_id)
         if item.canonical_quantity_needed and item.canonical_unit:
             return comparable(item.canonical_quantity_needed, item.canonical_unit, facts)
         if item.quantity is not None and item.unit_code:
             return comparable(item.quantity, item.unit_code, facts)
-        if noted := self.noted(item.note, item.ingredient_name, facts):
-            return noted
+        if from_note := self.amount_in_note(item.note, item.ingredient_name, facts):
+            return from_note
         if item.quantity is not None:
             return comparable(item.quantity, None, facts)
         return None
 
     @staticmethod
-    def noted(note: str | None, name: str, facts: FoodFacts) -> Measured | None:
-        """The amount of a note; of "2 cups, 100 g" the sum, if they add up."""
-        parts = [part for part in (note or "").split(JOINED) if part.strip()]
+    def amount_in_note(note: str | None, name: str, facts: FoodFacts) -> Measured | None:
+        """Return the amount in a note: of "2 cups, 100 g" the sum.
+
+        Return None if a part cannot be read or the parts cannot be added up.
+        """
+        parts = [part for part in (note or "").split(NOTE_SEPARATOR) if part.strip()]
         amounts = [parse_amount(part, name) for part in parts]
         if amounts and amounts[0] and not any(c.isdigit() for p in parts[1:] for c in p):
             amounts = amounts[:1]  # "400 g, drained"

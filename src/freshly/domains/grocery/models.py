@@ -49,8 +49,8 @@ class GroceryList(Owned, Created, Updated, Guarded):
         return covers(access, cls.family_id, cls.owner_user_id)
 
 
-class OnAList(Guarded):
-    """What hangs on a list is seen by whoever sees the list."""
+class ListChild(Guarded):
+    """Base of rows that belong to a list. Users who see the list see them."""
 
     __abstract__ = True
 
@@ -64,11 +64,11 @@ class OnAList(Guarded):
         return cls.grocery_list_id.in_(lists)
 
 
-class GroceryListItem(OnAList):
+class GroceryListItem(ListChild):
     """A line of a list.
 
-    `quantity`, `unit_id` and the canonical columns say what is to be bought. What is needed in all
-    is remembered beside it, and the line is worked out from that, never from itself.
+    `quantity`, `unit_id` and the canonical columns hold the amount to buy. `needed_quantity` and
+    `needed_unit` hold the amount needed in all, from which the amount to buy is computed again.
     """
 
     __tablename__ = "grocery_list_items"
@@ -102,8 +102,8 @@ class GroceryListItem(OnAList):
         return self.unit.code if self.unit else None
 
 
-class GroceryNeed(OnAList):
-    """Why something is on a list: a meal of a day of the plan needs so much of it."""
+class GroceryNeed(ListChild):
+    """The reason for a line: the amount of an ingredient that a planned meal needs on a day."""
 
     __tablename__ = "grocery_needs"
 
@@ -116,14 +116,14 @@ class GroceryNeed(OnAList):
     )
     meal_name: Mapped[str] = mapped_column(Text)
     needed_on: Mapped[date] = mapped_column()
-    # Without a quantity only the text is known.
+    # Null if the amount in `text` could not be read.
     quantity: Mapped[Decimal | None] = mapped_column(Quantity(), default=None)
     unit: Mapped[str | None] = mapped_column(String(64), default=None)
     text: Mapped[str | None] = mapped_column(Text, default=None)
 
 
-class GroceryReservation(OnAList):
-    """What of the pantry was counted on when the list was worked out."""
+class GroceryReservation(ListChild):
+    """The amount of a pantry item that the list reserved when it was computed."""
 
     __tablename__ = "grocery_reservations"
 

@@ -1,7 +1,7 @@
-"""What is needed, minus what is in the kitchen and still good on the day it is needed.
+"""Computes the amounts to buy: the needs minus the stock that is still good on the day of need.
 
-Plain arithmetic on values; where they come from and go to is the services' affair. Needs are met
-day by day, each from the stock that expires first, and no gram is reserved twice.
+Pure functions on values; the services read and write the rows. Needs are met in the order of their
+days, each from the lots that expire first. No amount is reserved twice.
 """
 
 from collections.abc import Iterable
@@ -14,14 +14,16 @@ NOTHING = Decimal(0)
 
 @dataclass(frozen=True)
 class Key:
-    """Amounts of one food in one unit add up; others do not compare."""
+    """A food and a unit. Amounts with the same key add up; others cannot be compared."""
 
-    food: int
+    food: int  # ingredient id
     unit: str
 
 
 @dataclass(frozen=True)
 class Need:
+    """An amount of a food that is needed on a day."""
+
     key: Key
     on: date
     quantity: Decimal
@@ -29,6 +31,8 @@ class Need:
 
 @dataclass(frozen=True)
 class Lot:
+    """A pantry item with its amount."""
+
     id: int
     key: Key
     quantity: Decimal
@@ -37,17 +41,19 @@ class Lot:
 
 @dataclass(frozen=True)
 class Reservation:
+    """The part of a lot that covers a need."""
+
     lot: Lot
     quantity: Decimal
 
 
 @dataclass
 class Line:
-    """needed = reserved + to_buy, exactly."""
+    """The result for a key. `needed` is exactly the sum of `reserved` plus `to_buy`."""
 
     key: Key
     needed: Decimal = NOTHING
-    reserved: dict[int, Reservation] = field(default_factory=dict)  # by lot
+    reserved: dict[int, Reservation] = field(default_factory=dict)  # by lot id
 
     @property
     def to_buy(self) -> Decimal:
@@ -55,7 +61,7 @@ class Line:
 
 
 class Stock:
-    """The kitchen while needs are met from it."""
+    """Lots, and how much of each is not reserved yet."""
 
     def __init__(self, lots: Iterable[Lot]) -> None:
         self._lots: dict[Key, list[Lot]] = {}
@@ -65,7 +71,7 @@ class Stock:
             self._left[lot.id] = max(lot.quantity, NOTHING)
 
     def reserve(self, need: Need) -> list[Reservation]:
-        """As much of the need as there is, of what is good on that day."""
+        """Reserve as much of the need as possible from the lots that are good on its day."""
         missing, reserved = need.quantity, []
         for lot in self._lots.get(need.key, ()):
             if lot.expires_at is not None and lot.expires_at < need.on:
@@ -79,7 +85,7 @@ class Stock:
 
 
 def net(needs: Iterable[Need], lots: Iterable[Lot]) -> dict[Key, Line]:
-    """One line for each food and unit, in the order in which they are first needed."""
+    """Return a line for each food and unit, in the order in which they are first needed."""
     stock, lines = Stock(lots), dict[Key, Line]()
     for need in sorted(needs, key=lambda need: need.on):
         line = lines.setdefault(need.key, Line(need.key))

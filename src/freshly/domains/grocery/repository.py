@@ -37,7 +37,7 @@ ITEM_COLUMNS = (
     *(items.checked, items.note, items.is_purchased, items.is_manual),
     *(as_text(items.canonical_quantity_needed), items.canonical_unit),
 )
-# Of the list's family: the owner with the lowest membership id.
+# The family's owner with the lowest membership id.
 LOWEST_OWNER = (
     select(memberships.user_id)
     .where(memberships.family_id == lists.family_id, memberships.role == Role.OWNER)
@@ -51,39 +51,44 @@ OWNER = case(
     else_=LOWEST_OWNER,
 ).label("owner_user_id")
 SCOPE = case((lists.family_id.is_(None), "personal"), else_="family").label("scope")
-LIST_PARAMETERS, LINE = struct_for(GroceryListRead), struct_for(ItemSummary)
-HEAD = LIST_PARAMETERS.__struct_fields__[:-1]  # all but the items
-OF_LINE = ("item_id", *LINE.__struct_fields__[1:])
-KNOWN = {column.key: column for column in (*lists, OWNER, SCOPE)}
+LIST_STRUCT, ITEM_STRUCT = struct_for(GroceryListRead), struct_for(ItemSummary)
+LIST_FIELDS = LIST_STRUCT.__struct_fields__[:-1]  # all but the items
+ITEM_FIELDS = ("item_id", *ITEM_STRUCT.__struct_fields__[1:])
+LIST_COLUMNS = {column.key: column for column in (*lists, OWNER, SCOPE)}
 
 
 def _with_items(page: Select[Any]) -> Select[Any]:
-    """One statement for the lists of a page and all that is on them."""
-    head = page.subquery()
+    """Return a statement for the lists of a page and their items: a row for each item."""
+    page_lists = page.subquery()
     return (
-        select(*head.c, *ITEM_COLUMNS)
-        .outerjoin_from(head, GroceryListItem.__table__, items.grocery_list_id == head.c.id)
+        select(*page_lists.c, *ITEM_COLUMNS)
+        .outerjoin_from(
+            page_lists, GroceryListItem.__table__, items.grocery_list_id == page_lists.c.id
+        )
         .outerjoin(Ingredient.__table__, Ingredient.__table__.c.id == items.ingredient_id)
         .outerjoin(UnitRow.__table__, UnitRow.__table__.c.id == items.unit_id)
-        .order_by(head.c.created_at, head.c.id, items.id)
+        .order_by(page_lists.c.created_at, page_lists.c.id, items.id)
     )
 
 
 def _lists(*where: ColumnElement[bool]) -> KeysetQuery:
-    rows = select(*(KNOWN[name] for name in HEAD)).where(*where)
+    rows = select(*(LIST_COLUMNS[name] for name in LIST_FIELDS)).where(*where)
     return KeysetQuery(rows, lists.created_at, lists.id, with_children=_with_items)
 
 
 OF_FAMILY = lists.family_id == bindparam("owner")
-OF_PERSON = lists.owner_user_id == bindparam("owner")
+OF_USER = lists.owner_user_id == bindparam("owner")
 OF_STATUS = lists.status == bindparam("status")
-FAMILYS, FAMILYS_OF_STATUS = _lists(OF_FAMILY), _lists(OF_FAMILY, OF_STATUS)
-OWN, OWN_OF_STATUS = _lists(OF_PERSON), _lists(OF_PERSON, OF_STATUS)
+FAMILY_LISTS, FAMILY_LISTS_BY_STATUS = _lists(OF_FAMILY), _lists(OF_FAMILY, OF_STATUS)
+PERSONAL_LISTS, PERSONAL_LISTS_BY_STATUS = _lists(OF_USER), _lists(OF_USER, OF_STATUS)
 
 
 @dataclass
 class GroceryListReader:
-    """Records with the fields of GroceryListRead, as `reader` sees them."""
+    """Reads pages of lists as structs with the fields of GroceryListRead.
+
+    `owner_user_id` of a family's list depends on the user who reads it (`reader`).
+    """
 
     db: CurrentDatabase
 
@@ -91,35 +96,37 @@ class GroceryListReader:
         self, owner: Owner, reader: int | None, status: str | None, query: ListQuery
     ) -> PageRows[Any]:
         if owner.family_id is None:
-            listing = OWN if status is None else OWN_OF_STATUS
+            query_lists = PERSONAL_LISTS if status is None else PERSONAL_LISTS_BY_STATUS
         else:
-            listing = FAMILYS if status is None else FAMILYS_OF_STATUS
-        asked = {} if status is None else {"status": status}
-        found, more = await listing.page(self.db, query, owner=owner.id, reader=reader, **asked)
-        return PageRows(_told(found), more)
-
-
-def _told(found: Found) -> list[Struct]:
-    """The lists with their lines, of rows that are one for each line."""
-    columns = found.columns
-    heads = [columns[name] for name in HEAD]
-    lines = list(map(LINE, *[columns[name] for name in OF_LINE]))
-    around = pairwise((None, *columns["id"]))
-    starts = [place for place, (one, other) in enumerate(around) if one != other]
-    return [
-        LIST_PARAMETERS(
-            *[column[start] for column in heads],
-            lines[start:end] if columns["item_id"][start] is not None else [],
+            query_lists = FAMILY_LISTS if status is None else FAMILY_LISTS_BY_STATUS
+        params = {} if status is None else {"status": status}
+        rows, next_cursor = await query_lists.page(
+            self.db, query, owner=owner.id, reader=reader, **params
         )
-        for start, end in pairwise((*starts, len(found)))
+        return PageRows(_grouped_by_list(rows), next_cursor)
+
+
+def _grouped_by_list(rows: Found) -> list[Struct]:
+    """Group rows, which hold one item each, into lists with their items."""
+    columns = rows.columns
+    list_columns = [columns[name] for name in LIST_FIELDS]
+    item_structs = list(map(ITEM_STRUCT, *[columns[name] for name in ITEM_FIELDS]))
+    ids = pairwise((None, *columns["id"]))
+    starts = [row for row, (previous_id, list_id) in enumerate(ids) if previous_id != list_id]
+    return [
+        LIST_STRUCT(
+            *[column[start] for column in list_columns],
+            item_structs[start:end] if columns["item_id"][start] is not None else [],
+        )
+        for start, end in pairwise((*starts, len(rows)))
     ]
 
 
-REMADE = (
+REBUILT_COLUMNS = (
     *("quantity", "unit_id", "canonical_quantity_needed", "note"),
     *("needed_quantity", "needed_unit"),
 )
-ITEM_PARTS = (joinedload(GroceryListItem.ingredient), joinedload(GroceryListItem.unit))
+ITEM_RELATIONSHIPS = (joinedload(GroceryListItem.ingredient), joinedload(GroceryListItem.unit))
 
 
 class ListRepository(OwnedRepository[GroceryList]):
@@ -128,45 +135,51 @@ class ListRepository(OwnedRepository[GroceryList]):
     forbidden = ListAccessDenied
 
     def visible(self) -> Select[Any]:
-        return super().visible().options(selectinload(GroceryList.items).options(*ITEM_PARTS))
+        return (
+            super().visible().options(selectinload(GroceryList.items).options(*ITEM_RELATIONSHIPS))
+        )
 
     async def locked_with(self, item_id: int) -> GroceryList | None:
-        """The list that an item is on, its items not loaded: whoever changes one waits here."""
-        its_list = select(GroceryListItem.grocery_list_id).where(GroceryListItem.id == item_id)
-        found: GroceryList | None = await self.session.scalar(
+        """Lock and return the list of an item, without its items. Return None if not visible.
+
+        All changes of items take this lock.
+        """
+        list_id = select(GroceryListItem.grocery_list_id).where(GroceryListItem.id == item_id)
+        row: GroceryList | None = await self.session.scalar(
             super()
             .visible()
-            .where(GroceryList.id == its_list.scalar_subquery())
+            .where(GroceryList.id == list_id.scalar_subquery())
             .with_for_update(of=GroceryList)
             .execution_options(populate_existing=True)
         )
-        return found
+        return row
 
     async def refreshed(self, id: int) -> GroceryList:
-        """As it is now in the database, items included."""
-        found: GroceryList | None = await self.session.scalar(
+        """Read the list and its items again from the database."""
+        row: GroceryList | None = await self.session.scalar(
             self.visible().where(GroceryList.id == id).execution_options(populate_existing=True)
         )
-        if found is None:
+        if row is None:
             raise ListNotFound
-        return found
+        return row
 
     async def of_plan(self, plan_id: int, owner: Owner) -> GroceryList | None:
-        found: GroceryList | None = await self.session.scalar(
+        """Return the owner's oldest list for a meal plan."""
+        row: GroceryList | None = await self.session.scalar(
             self.owned_by(owner)
             .where(GroceryList.meal_plan_id == plan_id)
             .order_by(GroceryList.id)
             .limit(1)
             .execution_options(populate_existing=True)
         )
-        return found
+        return row
 
     async def touch(self, grocery_list: GroceryList) -> None:
         grocery_list.updated_at = (await self.session.execute(select(now()))).scalar_one()
         await self.session.flush()
 
 
-def _same(item: GroceryListItem) -> tuple[int, str | None]:
+def _line_key(item: GroceryListItem) -> tuple[int, str | None]:
     return item.ingredient_id, item.canonical_unit
 
 
@@ -176,52 +189,54 @@ class ItemRepository(GuardedRepository[GroceryListItem]):
     forbidden = ListAccessDenied
 
     def visible(self) -> Select[Any]:
-        return super().visible().options(*ITEM_PARTS)
+        return super().visible().options(*ITEM_RELATIONSHIPS)
 
     async def refreshed(self, id: int) -> GroceryListItem:
-        found: GroceryListItem | None = await self.session.scalar(
+        row: GroceryListItem | None = await self.session.scalar(
             self.visible().where(GroceryListItem.id == id).execution_options(populate_existing=True)
         )
-        if found is None:
+        if row is None:
             raise ItemNotFound
-        return found
+        return row
 
     async def add_all(self, items: Iterable[GroceryListItem]) -> None:
         self.session.add_all(items)
         await self.session.flush()
 
     async def replace(
-        self, former: Sequence[GroceryListItem], made: Iterable[GroceryListItem]
+        self, old_items: Sequence[GroceryListItem], new_items: Iterable[GroceryListItem]
     ) -> bool:
-        """Whether anything is another now.
+        """Replace the old items by the new ones. Return True if any row changed.
 
-        A line of the same food and unit stays the row that it is, as somebody may be in the shop
-        with it; and ticked off, as long as no more of it is needed.
+        A line of the same food and unit keeps its row, because a client in the shop may hold its
+        id. It stays checked unless more of it is needed now.
         """
-        gone = {item.id: item for item in former}
-        same = {_same(item): item.id for item in former}
+        unmatched = {item.id: item for item in old_items}
+        ids_by_key = {_line_key(item): item.id for item in old_items}
         added, changed = [], False
-        for new in made:
-            old = gone.pop(same.get(_same(new), 0), None)
+        for new in new_items:
+            old = unmatched.pop(ids_by_key.get(_line_key(new), 0), None)
             if old is None:
                 added.append(new)
                 continue
-            less = (old.canonical_quantity_needed or 0) < (new.canonical_quantity_needed or 0)
-            old.checked = old.checked and not less
-            for column in REMADE:
+            more_needed = (new.canonical_quantity_needed or 0) > (
+                old.canonical_quantity_needed or 0
+            )
+            old.checked = old.checked and not more_needed
+            for column in REBUILT_COLUMNS:
                 setattr(old, column, getattr(new, column))
             changed = changed or self.session.is_modified(old)
-        await self.remove(gone.values())
+        await self.remove(unmatched.values())
         await self.add_all(added)
-        return bool(gone or added or changed)
+        return bool(unmatched or added or changed)
 
     async def remove(self, items: Iterable[GroceryListItem]) -> int:
-        gone = [item.id for item in items]
-        await self.session.execute(delete(GroceryListItem).where(GroceryListItem.id.in_(gone)))
-        return len(gone)
+        ids = [item.id for item in items]
+        await self.session.execute(delete(GroceryListItem).where(GroceryListItem.id.in_(ids)))
+        return len(ids)
 
     async def remove_checked(self, grocery_list: GroceryList) -> int:
-        gone = await self.session.scalars(
+        deleted = await self.session.scalars(
             delete(GroceryListItem)
             .where(
                 GroceryListItem.grocery_list_id == grocery_list.id,
@@ -229,25 +244,25 @@ class ItemRepository(GuardedRepository[GroceryListItem]):
             )
             .returning(GroceryListItem.id)
         )
-        return len(gone.all())
+        return len(deleted.all())
 
 
 class ReasonRepository(GuardedRepository[GroceryNeed]):
-    """Why a list is as it is: what is needed, and what of the pantry was counted on."""
+    """The reasons for the lines of a list: needs, and reservations of pantry items."""
 
     model = GroceryNeed
     not_found = ListNotFound
 
     async def needs(self, grocery_list: GroceryList) -> Sequence[GroceryNeed]:
-        found = await self.session.scalars(
+        rows = await self.session.scalars(
             self.visible()
             .where(GroceryNeed.grocery_list_id == grocery_list.id)
             .order_by(GroceryNeed.needed_on, GroceryNeed.id)
         )
-        return found.all()
+        return rows.all()
 
     async def reservations(self, grocery_list: GroceryList) -> Sequence[GroceryReservation]:
-        found = await self.session.scalars(
+        rows = await self.session.scalars(
             select(GroceryReservation)
             .where(
                 GroceryReservation.grocery_list_id == grocery_list.id,
@@ -255,7 +270,7 @@ class ReasonRepository(GuardedRepository[GroceryNeed]):
             )
             .order_by(GroceryReservation.id)
         )
-        return found.all()
+        return rows.all()
 
     async def replace_needs(self, grocery_list: GroceryList, needs: Iterable[GroceryNeed]) -> None:
         await self.session.execute(
@@ -276,14 +291,14 @@ class ReasonRepository(GuardedRepository[GroceryNeed]):
 
 @dataclass
 class PlannedListRepository:
-    """Lists of meal plans that follow what is in the kitchen and what is planned.
+    """Lists of current meal plans, which are recomputed when stock or plans change.
 
-    No Access: it is asked for whoever owns them, whatever person has changed something.
+    Not scoped by Access: listeners and jobs read the lists of any owner.
     """
 
     session: Session
 
-    async def need(
+    async def any_needs(
         self,
         ingredient_ids: Iterable[int],
         day: date,
@@ -291,6 +306,7 @@ class PlannedListRepository:
         family_id: int | None,
         person_id: int | None,
     ) -> bool:
+        """Return True if a current list of the family or user needs one of these ingredients."""
         foods = select(func.coalesce(Ingredient.food_id, Ingredient.id)).where(
             Ingredient.id.in_(list(ingredient_ids))
         )
@@ -302,11 +318,13 @@ class PlannedListRepository:
         return bool(await self.session.scalar(select(needs.exists())))
 
     async def owners(self, plan_id: int, day: date) -> Sequence[tuple[int | None, int | None]]:
-        """Of the list of a plan, if there is one: a family or a person."""
+        """Return the owners of the lists for a plan: (family id, None) or (None, user id)."""
         return await self._owners(day, MealPlan.id == plan_id)
 
-    async def planners(self, meal_id: int, day: date) -> Sequence[tuple[int | None, int | None]]:
-        """The same, of the lists of all plans with that meal."""
+    async def owners_planning(
+        self, meal_id: int, day: date
+    ) -> Sequence[tuple[int | None, int | None]]:
+        """Return the owners of the lists for all plans that contain the meal."""
         plans = (
             select(MealSlot.meal_plan_id)
             .join(SlotMeal, SlotMeal.meal_slot_id == MealSlot.id)
@@ -317,34 +335,39 @@ class PlannedListRepository:
     async def _owners(
         self, day: date, of_plans: ColumnElement[bool]
     ) -> Sequence[tuple[int | None, int | None]]:
-        found = await self.session.execute(
+        rows = await self.session.execute(
             self._current(day)
             .with_only_columns(GroceryList.family_id, GroceryList.owner_user_id)
             .where(of_plans)
             .distinct()
         )
-        return [(row[0], row[1]) for row in found]
+        return [(row[0], row[1]) for row in rows]
 
-    async def plans(
+    async def plan_ids(
         self, day: date, *, family_id: int | None, person_id: int | None
     ) -> Sequence[int]:
-        found = await self.session.scalars(
+        rows = await self.session.scalars(
             self._current(day).where(_owned(family_id, person_id)).distinct().order_by(MealPlan.id)
         )
-        return found.all()
+        return rows.all()
 
-    async def member(self, family_id: int) -> int | None:
-        found: int | None = await self.session.scalar(
+    async def first_member(self, family_id: int) -> int | None:
+        """Return the user id of the member who joined first, in whose name a job may work."""
+        user_id: int | None = await self.session.scalar(
             select(Membership.user_id)
             .where(Membership.family_id == family_id)
             .order_by(Membership.id)
             .limit(1)
         )
-        return found
+        return user_id
 
     def _current(self, day: date) -> Select[Any]:
-        """Not yet shopped, for a week that is not over, and owned by who owns the plan."""
-        of_a_person = and_(
+        """Select ids of plans with a list to recompute.
+
+        The list is not purchased, the plan's week is not over on `day`, and both have the same
+        owner.
+        """
+        same_user = and_(
             MealPlan.family_id.is_(None), MealPlan.created_by_user_id == GroceryList.owner_user_id
         )
         return (
@@ -352,7 +375,7 @@ class PlannedListRepository:
             .join(GroceryList, GroceryList.meal_plan_id == MealPlan.id)
             .where(
                 GroceryList.status != ListStatus.PURCHASED,
-                or_(MealPlan.family_id == GroceryList.family_id, of_a_person),
+                or_(MealPlan.family_id == GroceryList.family_id, same_user),
                 or_(MealPlan.week_start > day - timedelta(days=7), MealPlan.week_end >= day),
             )
         )

@@ -1,4 +1,4 @@
-"""What the domain does, by use case."""
+"""The services of the domain, a module for each use case."""
 
 from freshly.domains.grocery.service.explaining import ExplanationService
 from freshly.domains.grocery.service.from_meal import FromMealService

@@ -18,7 +18,7 @@ from freshly.domains.ingredients.service import IngredientService
 
 @dataclass
 class ExplanationService:
-    """Why a list is as it is: from what was remembered when it was worked out."""
+    """Explains the lines of a list, from the needs and reservations stored when it was computed."""
 
     lists: Injected[ListRepository]
     reasons: Injected[ReasonRepository]
@@ -35,13 +35,13 @@ class ExplanationService:
             self._line(key, items.get(key), rows[key.food].name, needs, reservations)
             for key in needed
         ]
-        others = [
+        lines_without_needs = [
             self._line(key, item, item.ingredient_name, (), reservations)
             for key, item in items.items()
             if key not in needed
         ]
         return Explanation(
-            lines=lines + others,
+            lines=lines + lines_without_needs,
             unquantified=[
                 Unquantified(
                     item_id=item.id, ingredient_name=item.ingredient_name, text=item.note or ""

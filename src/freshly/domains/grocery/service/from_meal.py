@@ -5,7 +5,7 @@ from typing import Any
 
 from freshly.chassis.dependencies import Injected
 from freshly.domains.grocery.errors import MealToAddNotFound
-from freshly.domains.grocery.measuring import JOINED
+from freshly.domains.grocery.measuring import NOTE_SEPARATOR
 from freshly.domains.grocery.models import GroceryList, GroceryListItem
 from freshly.domains.grocery.repository import ItemRepository
 from freshly.domains.grocery.schemas import AddedFromMeal, AddFromMeal, MissingIngredient
@@ -16,7 +16,7 @@ from freshly.domains.meals.errors import MealNotFound
 from freshly.domains.meals.models import Meal
 from freshly.domains.meals.service import MealService
 
-LONGEST_NOTE = 20_000
+MAX_NOTE_LENGTH = 20_000  # characters
 
 
 @dataclass
@@ -26,21 +26,24 @@ class FromMealService:
     meals: Injected[MealService]
     ingredients: Injected[IngredientService]
 
-    async def add(self, wanted: AddFromMeal) -> AddedFromMeal:
-        """Puts the ingredients of a meal on a list, their amounts as notes; asks no pantry."""
-        meal = await self._meal(wanted.meal_id)
-        grocery_list = await self._list(wanted, meal)
-        factor = wanted.servings_multiplier or Decimal(1)
+    async def add(self, request: AddFromMeal) -> AddedFromMeal:
+        """Add the ingredients of a meal to a list, with their amounts as notes.
+
+        The pantry is not read. Raise MealToAddNotFound if the caller cannot see the meal.
+        """
+        meal = await self._meal(request.meal_id)
+        grocery_list = await self._list(request, meal)
+        factor = request.servings_multiplier or Decimal(1)
         missing = [i for i in meal.ingredients if not i.get("in_pantry") and _name(i)]
         rows = await self.ingredients.match_or_create(_name(i) for i in missing)
-        there = {item.ingredient.base_food_id: item for item in grocery_list.items}
+        on_list = {item.ingredient.base_food_id: item for item in grocery_list.items}
         added: dict[int, GroceryListItem] = {}
         for ingredient in missing:
             row = rows[_name(ingredient)]
             note = scaled(str(ingredient.get("amount") or ""), factor, row.name).strip()
-            known = there.get(row.base_food_id) or added.get(row.base_food_id)
-            if known is not None:
-                _append(known, note)
+            item = on_list.get(row.base_food_id) or added.get(row.base_food_id)
+            if item is not None:
+                _append(item, note)
             else:
                 added[row.base_food_id] = GroceryListItem(
                     grocery_list_id=grocery_list.id, ingredient_id=row.id, note=note or None
@@ -62,11 +65,11 @@ class FromMealService:
         except MealNotFound as error:
             raise MealToAddNotFound(id=id) from error
 
-    async def _list(self, wanted: AddFromMeal, meal: Meal) -> GroceryList:
-        if wanted.list_id is not None:
-            return await self.lists.get(wanted.list_id, lock=True)
-        made = await self.lists.make(wanted.family_id, title=wanted.title or meal.name)
-        return await self.lists.lists.refreshed(made.id)
+    async def _list(self, request: AddFromMeal, meal: Meal) -> GroceryList:
+        if request.list_id is not None:
+            return await self.lists.get(request.list_id, lock=True)
+        created = await self.lists.make(request.family_id, title=request.title or meal.name)
+        return await self.lists.lists.refreshed(created.id)
 
 
 def _name(ingredient: Mapping[str, Any]) -> str:
@@ -74,7 +77,7 @@ def _name(ingredient: Mapping[str, Any]) -> str:
 
 
 def _append(item: GroceryListItem, note: str) -> None:
-    """A line that gets more to stand for is worked out anew from its note."""
+    """Append an amount to the note of a line, unless the note contains it already."""
     if not note or note in (item.note or ""):
         return
-    item.note = JOINED.join(part for part in (item.note, note) if part)[:LONGEST_NOTE]
+    item.note = NOTE_SEPARATOR.join(part for part in (item.note, note) if part)[:MAX_NOTE_LENGTH]

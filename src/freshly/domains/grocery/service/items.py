@@ -46,7 +46,7 @@ class ItemService:
             await self.ingredients.unit(update.unit_id)
         assign(item, values)
         if values.keys() & {"quantity", "unit_id", "note"}:
-            # What was worked out from the old amount is void, and it is the person's line now.
+            # The computed amounts are obsolete, and a rebuild must not overwrite the user's change.
             item.is_manual = True
             item.needed_quantity = item.needed_unit = None
             item.canonical_quantity_needed = item.canonical_unit = None
@@ -70,7 +70,10 @@ class ItemService:
         return Cleared(items_removed=removed, message=f"Removed {removed} checked items")
 
     async def mark_purchased(self, id: int) -> Purchased:
-        """The first time, what was bought goes to the pantry of the list; then nothing changes."""
+        """Check the line and add its amount to the pantry of the list's owner.
+
+        Change nothing if the line is already purchased.
+        """
         item, grocery_list = await self._locked(id)
         if item.is_purchased:
             return self._purchased(item, None, "Item was already purchased")
@@ -101,9 +104,9 @@ class ItemService:
         )
 
     async def _locked(self, id: int) -> tuple[GroceryListItem, GroceryList]:
-        """An item, with its list locked: changes of one list take turns."""
+        """Lock the list of an item, and return both. Changes of a list run one after another."""
         grocery_list = await self.lists.locked_with(id)
         if grocery_list is None:
-            await self.items.get(id)  # raises what is right: foreign or missing
+            await self.items.get(id)  # raises ItemNotFound or ListAccessDenied
             raise ItemNotFound
         return await self.items.refreshed(id), grocery_list

@@ -22,7 +22,7 @@ from freshly.domains.meal_plans.service import MealPlanService
 
 @dataclass
 class GroceryListing:
-    """Lists with all that is on them, as one looks at them in the shop."""
+    """Reads lists with their items, from the cache where possible."""
 
     access: CurrentAccess
     db: CurrentDatabase
@@ -52,11 +52,11 @@ class ListService:
         return await self.lists.get(id, lock=lock)
 
     async def read(self, id: int) -> GroceryListRead:
-        return await self._told(await self.lists.get(id))
+        return await self._with_owner(await self.lists.get(id))
 
     async def reread(self, id: int) -> GroceryListRead:
-        """After a change."""
-        return await self._told(await self.lists.refreshed(id))
+        """Read a list again after a change."""
+        return await self._with_owner(await self.lists.refreshed(id))
 
     async def create(self, new: GroceryListCreate) -> GroceryListRead:
         if new.meal_plan_id is not None:
@@ -90,17 +90,17 @@ class ListService:
     async def remove(self, id: int) -> None:
         await self.lists.delete(await self.lists.get(id, lock=True))
 
-    async def _told(self, row: GroceryList) -> GroceryListRead:
+    async def _with_owner(self, row: GroceryList) -> GroceryListRead:
         owners = await self.families.lowest_owner([row.family_id] if row.family_id else [])
         return self._read(row, owners)
 
     def _read(self, row: GroceryList, owners: dict[int, int]) -> GroceryListRead:
-        mine = row.created_by_user_id == self.access.user_id
-        familys = self.access.user_id if mine else owners.get(row.family_id or 0)
+        created_by_caller = row.created_by_user_id == self.access.user_id
+        family_owner = self.access.user_id if created_by_caller else owners.get(row.family_id or 0)
         return GroceryListRead(
             id=row.id,
             family_id=row.family_id,
-            owner_user_id=row.owner_user_id if row.family_id is None else familys,
+            owner_user_id=row.owner_user_id if row.family_id is None else family_owner,
             created_by_user_id=row.created_by_user_id,
             scope="personal" if row.family_id is None else "family",
             meal_plan_id=row.meal_plan_id,

@@ -1,4 +1,4 @@
-"""What somebody wrote on a list, made into a food, an amount and a category by the model."""
+"""Lets the language model read a line of a list: the food, the amount and the category."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from freshly.chassis.ports.llm import GenerationOptions, LlmMessage, parsed
 from freshly.domains.grocery.schemas import NormalizedIngredient
 from freshly.domains.usage.service import Assistant
 
-MANNER = GenerationOptions(max_tokens=300, temperature=0.1, as_json=True)
+OPTIONS = GenerationOptions(max_tokens=300, temperature=0.1, as_json=True)
 PROMPT = """\
 You read one line of a shopping list. Answer with one JSON object: {"normalized_name": "the food, \
 singular, without amount and preparation", "category": "such as Produce, Dairy, Meat, Bakery, \
@@ -23,11 +23,11 @@ class NormalizeService:
     assistant: Injected[Assistant]
 
     async def normalize(self, raw_text: str) -> NormalizedIngredient:
-        said = [LlmMessage("system", PROMPT), LlmMessage("user", raw_text)]
-        answer = await self.assistant.answer(said, MANNER)
+        messages = [LlmMessage("system", PROMPT), LlmMessage("user", raw_text)]
+        answer = await self.assistant.answer(messages, OPTIONS)
         try:
             return NormalizedIngredient.model_validate(_with_defaults(parsed(answer)))
-        except ValueError:  # pydantic's is one too
+        except ValueError:  # or a ValidationError, which is a ValueError
             return NormalizedIngredient(
                 normalized_name=raw_text.strip(),
                 category="Other",
@@ -38,7 +38,7 @@ class NormalizeService:
             )
 
 
-def _with_defaults(given: Any) -> dict[str, Any]:
-    if not isinstance(given, dict):
-        raise ValueError("not an object")  # noqa: TRY004 - what the answer is, not what we passed
-    return {"category": "Other", "quantity": None, "unit": None, "notes": None, **given}
+def _with_defaults(answer: Any) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - the model's answer, not our argument
+    return {"category": "Other", "quantity": None, "unit": None, "notes": None, **answer}

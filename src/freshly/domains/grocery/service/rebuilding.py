@@ -8,7 +8,7 @@ from freshly.chassis.dependencies import Injected
 from freshly.chassis.web.clock import Today
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.grocery.errors import ListHasNoPlan, PlanToShopNotFound
-from freshly.domains.grocery.measuring import JOINED, Foods, reservation_row
+from freshly.domains.grocery.measuring import NOTE_SEPARATOR, Foods, reservation_row
 from freshly.domains.grocery.models import (
     GroceryList,
     GroceryListItem,
@@ -32,19 +32,19 @@ UNTITLED = "Meal Plan"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """One ingredient of one meal on one day."""
+class PlannedIngredient:
+    """An ingredient of a meal that is planned on a day."""
 
     slot_meal: SlotMeal
     on: date
-    factor: Decimal  # how many times the meal's amounts
+    factor: Decimal  # by which the meal's amounts are multiplied
     name: str
     amount: str
 
 
 @dataclass
-class OnList:
-    """What is on the list already, apart from what is rebuilt."""
+class ItemsOnList:
+    """Summary of the items that a rebuild does not touch. Foods are ingredient ids."""
 
     amounts: dict[Key, Decimal] = field(default_factory=dict)
     without_amount: set[int] = field(default_factory=set)
@@ -53,7 +53,7 @@ class OnList:
 
 @dataclass
 class RebuildService:
-    """What a planned week needs and the kitchen does not have, as a list."""
+    """Builds the list of what a meal plan needs and the pantry does not have."""
 
     access: CurrentAccess
     plans: Injected[MealPlanService]
@@ -66,6 +66,10 @@ class RebuildService:
     today: Today
 
     async def rebuild(self, plan_id: int) -> Rebuilt:
+        """Rebuild the list of a plan, or create it. Lock the plan and the list.
+
+        Raise PlanToShopNotFound if the caller cannot see the plan.
+        """
         try:
             plan = await self.plans.get(plan_id, lock=True)
         except MealPlanNotFound as error:
@@ -78,26 +82,29 @@ class RebuildService:
         )
 
     async def recompute(self, plan_id: int) -> None:
-        """Where there is a list of the plan; one that somebody has removed stays away."""
+        """Rebuild the list of a plan after a change, unless it is deleted or purchased.
+
+        Called by a job: lines that users removed stay removed.
+        """
         plan = await self.plans.get(plan_id, lock=True)
-        found = await self.rows.of_plan(plan.id, self.access.owner(plan.family_id))
-        if found is not None and found.status != ListStatus.PURCHASED:
-            await self._rebuild(plan, found, unasked=True)
+        grocery_list = await self.rows.of_plan(plan.id, self.access.owner(plan.family_id))
+        if grocery_list is not None and grocery_list.status != ListStatus.PURCHASED:
+            await self._rebuild(plan, grocery_list, keep_removed=True)
 
     async def _rebuild(
-        self, plan: MealPlan, found: GroceryList, *, unasked: bool = False
+        self, plan: MealPlan, list_of_plan: GroceryList, *, keep_removed: bool = False
     ) -> tuple[GroceryList, int]:
-        """The list, and how many lines the plan has on it.
+        """Lock and rebuild the list. Return it, and the number of lines made from the plan.
 
-        `unasked` leaves out what somebody has taken off the list.
+        With `keep_removed`, do not add foods again that users removed from the list.
         """
-        locked = await self.rows.get(found.id, lock=True)
+        locked = await self.rows.get(list_of_plan.id, lock=True)
         grocery_list = await self.rows.refreshed(locked.id)
-        off = await self._taken_off(grocery_list) if unasked else set()
-        wanted = _wanted(plan, await self.plans.planned(plan))
-        foods = await self.ingredients.match_or_create(w.name for w in wanted)
-        needs = await self._needs(grocery_list, wanted, foods)
-        kept, former = _parted(grocery_list.items, plan)
+        removed = await self._foods_removed_by_users(grocery_list) if keep_removed else set()
+        planned = _planned_ingredients(plan, await self.plans.planned(plan))
+        foods = await self.ingredients.match_or_create(ingredient.name for ingredient in planned)
+        needs = await self._needs(grocery_list, planned, foods)
+        user_items, old_items = _split_by_origin(grocery_list.items, plan)
         lines = await self._net(plan, needs)
         await self.reasons.replace_needs(grocery_list, needs)
         await self.reasons.replace_reservations(
@@ -108,58 +115,61 @@ class RebuildService:
                 for reserved in line.reserved.values()
             ],
         )
-        made = await self._make_items(grocery_list, plan, lines, needs, kept)
-        made = [item for item in made if item.ingredient_id not in off]
-        if await self.items.replace(former, made):
+        new_items = await self._new_items(grocery_list, plan, lines, needs, user_items)
+        new_items = [item for item in new_items if item.ingredient_id not in removed]
+        if await self.items.replace(old_items, new_items):
             await self.rows.touch(grocery_list)
-        return grocery_list, len(made)
+        return grocery_list, len(new_items)
 
-    async def _taken_off(self, grocery_list: GroceryList) -> set[int]:
-        """Foods that the last rebuild put on the list, and of which there is no line any more."""
-        left: defaultdict[tuple[int, str | None], Decimal] = defaultdict(Decimal)
+    async def _foods_removed_by_users(self, grocery_list: GroceryList) -> set[int]:
+        """Return foods that the last rebuild put on the list and that have no line now."""
+        to_buy: defaultdict[tuple[int, str | None], Decimal] = defaultdict(Decimal)
         for need in await self.reasons.needs(grocery_list):
-            left[need.ingredient_id, need.unit] += 1 if need.quantity is None else need.quantity
-        for taken in await self.reasons.reservations(grocery_list):
-            left[taken.ingredient_id, taken.unit] -= taken.quantity
-        there = {item.ingredient.base_food_id for item in grocery_list.items}
-        return {food for (food, _), amount in left.items() if amount > 0} - there
+            to_buy[need.ingredient_id, need.unit] += 1 if need.quantity is None else need.quantity
+        for reserved in await self.reasons.reservations(grocery_list):
+            to_buy[reserved.ingredient_id, reserved.unit] -= reserved.quantity
+        on_list = {item.ingredient.base_food_id for item in grocery_list.items}
+        return {food for (food, _), amount in to_buy.items() if amount > 0} - on_list
 
     async def rebuild_list(self, list_id: int, plan_id: int | None) -> Rebuilt:
-        """By the list, as some code of the existing app calls it."""
-        wanted = plan_id or (await self.lists.get(list_id)).meal_plan_id
-        if wanted is None:
+        """Rebuild the plan of a list. Some clients of the existing app call it by the list.
+
+        Raise ListHasNoPlan if neither the request nor the list names a plan.
+        """
+        chosen_plan_id = plan_id or (await self.lists.get(list_id)).meal_plan_id
+        if chosen_plan_id is None:
             raise ListHasNoPlan
-        return await self.rebuild(wanted)
+        return await self.rebuild(chosen_plan_id)
 
     async def _list(self, plan: MealPlan) -> GroceryList:
         owner = self.access.owner(plan.family_id)
-        found = await self.rows.of_plan(plan.id, owner)
-        return found or await self.lists.make(
+        existing = await self.rows.of_plan(plan.id, owner)
+        return existing or await self.lists.make(
             plan.family_id, title=plan.title or UNTITLED, meal_plan_id=plan.id
         )
 
     async def _needs(
         self,
         grocery_list: GroceryList,
-        wanted: Sequence[Wanted],
+        planned: Sequence[PlannedIngredient],
         foods: Mapping[str, Ingredient],
     ) -> list[GroceryNeed]:
         facts = Foods(await self.ingredients.facts(row.base_food_id for row in foods.values()))
         needs = []
-        for one in wanted:
-            food_id = foods[one.name].base_food_id
+        for ingredient in planned:
+            food_id = foods[ingredient.name].base_food_id
             need = GroceryNeed(
                 grocery_list_id=grocery_list.id,
                 ingredient_id=food_id,
-                meal_id=one.slot_meal.meal_id,
-                meal_name=one.slot_meal.meal.name,
-                needed_on=one.on,
-                text=one.amount,
+                meal_id=ingredient.slot_meal.meal_id,
+                meal_name=ingredient.slot_meal.meal.name,
+                needed_on=ingredient.on,
+                text=ingredient.amount,
             )
-            amount = parse_amount(one.amount, one.name)
+            amount = parse_amount(ingredient.amount, ingredient.name)
             if amount is not None:
                 measured = comparable(
-                    amount.quantity * one.factor, amount.unit, facts.of(food_id)
+                    amount.quantity * ingredient.factor, amount.unit, facts.of(food_id)
                 ).rounded()
                 if fits(measured.quantity):
                     need.quantity, need.unit = measured.quantity, measured.unit
@@ -179,83 +189,86 @@ class RebuildService:
             facts.lots(lots),
         )
 
-    async def _make_items(
+    async def _new_items(
         self,
         grocery_list: GroceryList,
         plan: MealPlan,
         lines: Mapping[Key, Line],
         needs: Sequence[GroceryNeed],
-        kept: Sequence[GroceryListItem],
+        user_items: Sequence[GroceryListItem],
     ) -> list[GroceryListItem]:
-        on_list = await self._on_list(kept)
-        made = []
+        on_list = await self._summary_of(user_items)
+        new_items = []
         for key, line in lines.items():
-            there = on_list.amounts.get(key, NOTHING)
-            left = line.to_buy - there
-            if left <= 0 or key.food in on_list.without_amount:
+            already_on_list = on_list.amounts.get(key, NOTHING)
+            to_buy = line.to_buy - already_on_list
+            if to_buy <= 0 or key.food in on_list.without_amount:
                 continue
-            display = for_display(left, key.unit)
-            unit = await self.ingredients.unit_by_code(display.unit)
-            made.append(
+            display = shown(to_buy, key.unit)
+            unit = await self.ingredients.unit_coded(display.unit)
+            new_items.append(
                 GroceryListItem(
                     grocery_list_id=grocery_list.id,
                     ingredient_id=key.food,
                     quantity=display.quantity,
                     unit_id=unit.id if unit else None,
-                    canonical_quantity_needed=left,
+                    canonical_quantity_needed=to_buy,
                     canonical_unit=key.unit,
                     source_meal_plan_id=plan.id,
-                    needed_quantity=line.needed - there,
+                    needed_quantity=line.needed - already_on_list,
                     needed_unit=key.unit,
                 )
             )
-        made += [
+        new_items += [
             GroceryListItem(
                 grocery_list_id=grocery_list.id,
                 ingredient_id=food_id,
                 note=text or None,
                 source_meal_plan_id=plan.id,
             )
-            for food_id, text in _texts(needs).items()
+            for food_id, text in _unreadable_amounts(needs).items()
             if food_id not in on_list.foods
         ]
-        rows = await self.ingredients.by_id(item.ingredient_id for item in made)
-        return sorted(made, key=lambda item: _aisle(rows[item.ingredient_id]))
+        rows = await self.ingredients.by_id(item.ingredient_id for item in new_items)
+        return sorted(new_items, key=lambda item: _shop_order(rows[item.ingredient_id]))
 
-    async def _on_list(self, kept: Sequence[GroceryListItem]) -> OnList:
-        """What people put on the list themselves is bought once. What is purchased is stock now."""
-        found = OnList()
-        foods = Foods(await self.ingredients.facts(item.ingredient_id for item in kept))
-        for item in kept:
+    async def _summary_of(self, user_items: Sequence[GroceryListItem]) -> ItemsOnList:
+        """Sum up the items of users, so that their amounts are not added a second time.
+
+        Amounts of purchased items do not count: they are in the pantry now.
+        """
+        summary = ItemsOnList()
+        foods = Foods(await self.ingredients.facts(item.ingredient_id for item in user_items))
+        for item in user_items:
             food = item.ingredient.base_food_id
-            found.foods.add(food)
+            summary.foods.add(food)
             if item.is_purchased:
                 continue
             amount = foods.to_buy(item)
             if amount is None:
-                found.without_amount.add(food)
+                summary.without_amount.add(food)
             else:
                 key = Key(food, amount.unit)
-                found.amounts[key] = found.amounts.get(key, NOTHING) + amount.quantity
-        return found
+                summary.amounts[key] = summary.amounts.get(key, NOTHING) + amount.quantity
+        return summary
 
 
-def _parted(
+def _split_by_origin(
     items: Sequence[GroceryListItem], plan: MealPlan
 ) -> tuple[list[GroceryListItem], list[GroceryListItem]]:
-    """What people did on the list, which stays; and what the last rebuild made."""
-    kept: list[GroceryListItem] = []
-    former: list[GroceryListItem] = []
+    """Separate the items that users added, changed or purchased from those of the last rebuild."""
+    user_items: list[GroceryListItem] = []
+    old_items: list[GroceryListItem] = []
     for item in items:
-        made_here = item.source_meal_plan_id == plan.id
-        stays = not made_here or item.is_manual or item.is_purchased
-        (kept if stays else former).append(item)
-    return kept, former
+        from_plan = item.source_meal_plan_id == plan.id
+        by_user = not from_plan or item.is_manual or item.is_purchased
+        (user_items if by_user else old_items).append(item)
+    return user_items, old_items
 
 
-def _wanted(plan: MealPlan, slots: Sequence[MealSlot]) -> list[Wanted]:
+def _planned_ingredients(plan: MealPlan, slots: Sequence[MealSlot]) -> list[PlannedIngredient]:
     return [
-        Wanted(
+        PlannedIngredient(
             slot_meal=slot_meal,
             on=slot.date_in(plan),
             factor=slot_meal.meal.servings_factor(slot.servings) * (slot_meal.portions or 1),
@@ -269,17 +282,17 @@ def _wanted(plan: MealPlan, slots: Sequence[MealSlot]) -> list[Wanted]:
     ]
 
 
-def _texts(needs: Sequence[GroceryNeed]) -> dict[int, str]:
-    """Per food what stands in recipes without an amount that could be read, each text once."""
+def _unreadable_amounts(needs: Sequence[GroceryNeed]) -> dict[int, str]:
+    """Return, by food, the amounts in recipes that could not be read, without repetition."""
     texts: dict[int, list[str]] = {}
     for need in needs:
         if need.quantity is None:
-            known = texts.setdefault(need.ingredient_id, [])
-            if need.text and need.text not in known:
-                known.append(need.text)
-    return {food_id: JOINED.join(found) for food_id, found in texts.items()}
+            food_texts = texts.setdefault(need.ingredient_id, [])
+            if need.text and need.text not in food_texts:
+                food_texts.append(need.text)
+    return {food_id: NOTE_SEPARATOR.join(food_texts) for food_id, food_texts in texts.items()}
 
 
-def _aisle(row: Ingredient) -> tuple[bool, str, str]:
-    """As one walks through the shop."""
+def _shop_order(row: Ingredient) -> tuple[bool, str, str]:
+    """Sort by category, as goods are arranged in a shop, then by name; no category comes last."""
     return row.category is None, row.category or "", row.name

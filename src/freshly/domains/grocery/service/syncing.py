@@ -24,7 +24,7 @@ from freshly.domains.pantry.service import PantryService
 
 @dataclass
 class SyncService:
-    """Takes off a list what the kitchen has. Repeating it changes nothing."""
+    """Subtracts the pantry's stock from a list. Running it again changes nothing."""
 
     access: CurrentAccess
     lists: Injected[ListRepository]
@@ -35,6 +35,10 @@ class SyncService:
     today: Today
 
     async def sync(self, list_id: int) -> Synced:
+        """Remove lines that stock covers, and reduce others. Lock the list.
+
+        Raise OnlyCreatorSyncs if the caller neither owns nor created the list.
+        """
         grocery_list = await self.lists.get(list_id, lock=True)
         if self.access.user_id not in (
             grocery_list.owner_user_id,
@@ -43,39 +47,39 @@ class SyncService:
             raise OnlyCreatorSyncs
         open_items = [item for item in grocery_list.items if not item.checked]
         stock, foods = await self._stock(grocery_list, open_items)
-        dated = _dated(await self.reasons.needs(grocery_list))
-        gone: list[GroceryListItem] = []
+        needs_by_key = _needs_by_key(await self.reasons.needs(grocery_list))
+        covered: list[GroceryListItem] = []
         changed = 0
-        counted: list[GroceryReservation] = []
+        reservations: list[GroceryReservation] = []
         for item in open_items:
             needed = foods.needed(item)
             if needed is None:
                 continue
             key = Key(item.ingredient.base_food_id, needed.unit)
-            reserved = self._reserve(key, item, needed, dated, stock)
-            left = needed.quantity - sum((r.quantity for r in reserved), Decimal(0))
-            counted += [reservation_row(grocery_list, key, r) for r in reserved]
-            if left <= 0:
-                gone.append(item)
-            elif await self._write(item, needed, left, has_stock=bool(reserved)):
+            reserved = self._reserve(key, item, needed, needs_by_key, stock)
+            to_buy = needed.quantity - sum((r.quantity for r in reserved), Decimal(0))
+            reservations += [reservation_row(grocery_list, key, r) for r in reserved]
+            if to_buy <= 0:
+                covered.append(item)
+            elif await self._set_amount(item, needed, to_buy, has_stock=bool(reserved)):
                 changed += 1
-        await self.items.remove(gone)
-        await self.reasons.replace_reservations(grocery_list, counted)
-        if gone or changed:
+        await self.items.remove(covered)
+        await self.reasons.replace_reservations(grocery_list, reservations)
+        if covered or changed:
             await self.lists.touch(grocery_list)
         refreshed = await self.lists.refreshed(list_id)
         remaining = [_remaining(item) for item in refreshed.items if not item.checked]
         return Synced(
-            items_removed=len(gone),
+            items_removed=len(covered),
             items_updated=changed,
             remaining_items=remaining,
-            message=f"{len(gone)} removed, {changed} updated, {len(remaining)} still to buy",
+            message=f"{len(covered)} removed, {changed} updated, {len(remaining)} still to buy",
         )
 
     async def _stock(
         self, grocery_list: GroceryList, items: Sequence[GroceryListItem]
     ) -> tuple[Stock, Foods]:
-        # Of a personal list: the pantry of the person's first family, if there is one.
+        # For a personal list, use the pantry of the user's first family, if any.
         family_id = grocery_list.family_id or self.access.first_family
         lots = await self.pantry.stock(family_id, {i.ingredient.base_food_id for i in items})
         ids = {lot.ingredient_id for lot in lots if lot.ingredient_id}
@@ -87,11 +91,11 @@ class SyncService:
         key: Key,
         item: GroceryListItem,
         needed: Measured,
-        dated: dict[Key, list[tuple[date, Decimal]]],
+        needs_by_key: dict[Key, list[tuple[date, Decimal]]],
         stock: Stock,
     ) -> list[Reservation]:
-        """A line of a plan day by day, as the plan needs it; any other line today."""
-        days = dated.get(key, []) if item.source_meal_plan_id else []
+        """Reserve stock for a line: on the days of the plan's needs, or today for other lines."""
+        days = needs_by_key.get(key, []) if item.source_meal_plan_id else []
         if sum((quantity for _, quantity in days), Decimal(0)) != needed.quantity:
             days = [(self.today, needed.quantity)]
         return [
@@ -100,34 +104,37 @@ class SyncService:
             for reservation in stock.reserve(Need(key, max(on, self.today), quantity))
         ]
 
-    async def _write(
-        self, item: GroceryListItem, needed: Measured, left: Decimal, *, has_stock: bool
+    async def _set_amount(
+        self, item: GroceryListItem, needed: Measured, to_buy: Decimal, *, has_stock: bool
     ) -> bool:
-        """Whether the line changed. One that the pantry never touched keeps what it shows."""
+        """Store the amounts of a line. Return True if stock changed the amount to buy.
+
+        A line that stock never reduced keeps its displayed amount.
+        """
         before = (item.quantity, item.unit_id, item.canonical_quantity_needed)
         reduced_before = (
             item.needed_quantity is not None
             and item.canonical_quantity_needed != item.needed_quantity
         )
         item.needed_quantity, item.needed_unit = needed.quantity, needed.unit
-        item.canonical_quantity_needed = left
+        item.canonical_quantity_needed = to_buy
         item.canonical_unit = needed.unit
         if has_stock or reduced_before or item.quantity is None:
-            display = for_display(left, needed.unit)
-            unit = await self.ingredients.unit_by_code(display.unit)
+            display = shown(to_buy, needed.unit)
+            unit = await self.ingredients.unit_coded(display.unit)
             item.quantity, item.unit_id = display.quantity, unit.id if unit else None
         await self.items.save(item)
         after = (item.quantity, item.unit_id, item.canonical_quantity_needed)
         return (has_stock or reduced_before) and before != after
 
 
-def _dated(needs: Sequence[GroceryNeed]) -> dict[Key, list[tuple[date, Decimal]]]:
-    dated: dict[Key, list[tuple[date, Decimal]]] = {}
+def _needs_by_key(needs: Sequence[GroceryNeed]) -> dict[Key, list[tuple[date, Decimal]]]:
+    needs_by_key: dict[Key, list[tuple[date, Decimal]]] = {}
     for need in needs:
         if need.quantity is not None and need.unit:
             key = Key(need.ingredient_id, need.unit)
-            dated.setdefault(key, []).append((need.needed_on, need.quantity))
-    return dated
+            needs_by_key.setdefault(key, []).append((need.needed_on, need.quantity))
+    return needs_by_key
 
 
 def _remaining(item: GroceryListItem) -> RemainingItem:
