@@ -17,7 +17,7 @@ from freshly.chassis.data.engine import create_engine
 from freshly.chassis.data.transactions import Database
 from freshly.chassis.security.signed_urls import SignedUrls, UrlSigner
 from freshly.chassis.web.preconditions import Route
-from freshly.domains.chat.service import PICTURES_LIVE
+from freshly.domains.chat.service import PICTURE_LINK_LIFETIME
 from freshly.domains.meals.service import MealService
 from tests.conftest import client_of, running, settings_for
 from tests.support.api import MEAL
@@ -246,7 +246,9 @@ async def test_a_browser_may_read_what_a_client_needs(client):
 
 
 def test_a_link_stays_the_same_within_an_hour():
-    link, _ = SignedUrls("", UrlSigner("secret")).signed("chat-images", "a.jpg", PICTURES_LIVE)
+    link, _ = SignedUrls("", UrlSigner("secret")).signed(
+        "chat-images", "a.jpg", PICTURE_LINK_LIFETIME
+    )
 
     expires = int(parse_qs(urlsplit(link).query)["expires"][0])
     assert expires % 3600 == 0

@@ -1,4 +1,7 @@
-"""One turn of a conversation: read, ask the model holding nothing, then keep what was said."""
+"""Runs a turn of a conversation in three steps: read rows, call the model, store the messages.
+
+No database connection is held during the call of the model.
+"""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,21 +29,24 @@ from freshly.domains.chat.service import picture_link
 from freshly.domains.families.access import Access, CurrentAccess
 from freshly.domains.usage.service import Assistant
 
-REMEMBERED = 6  # of the person, and as many of the assistant
-LONGEST_TITLE = 60  # characters of the first text
+EARLIER_MESSAGES_PER_ROLE = 6  # the latest messages of the user, and as many of the assistant
+MAX_TITLE_LENGTH = 60  # characters of the first message
 
 
 @dataclass
 class Turn:
-    """`said` is what the model is sent, `pieces` its answer, `reply` what is read of it so far."""
+    """A turn of a conversation.
 
-    asked: ChatRequest
+    `messages` go to the model, `pieces` come from it, and `reply` is the text streamed so far.
+    """
+
+    request: ChatRequest
     system: str
-    said: list[LlmMessage]
-    picture: str | None = None  # its path
+    messages: list[LlmMessage]
+    picture_path: str | None = None
     pieces: AsyncGenerator[str, None] = field(init=False)
     reply: str = ""
-    is_over: bool = False  # it is kept, or nothing of it is
+    is_finished: bool = False  # the messages are stored, or nothing is to be stored
 
 
 @dataclass
@@ -53,22 +59,24 @@ class AskService:
     links: CurrentSignedUrls
     today: Today
 
-    async def answer(self, asked: ChatRequest) -> ChatReply:
-        async with self.begun(asked) as turn:
+    async def answer(self, request: ChatRequest) -> ChatReply:
+        async with self.begin(request) as turn:
             splitter = Splitter()
             answer = "".join([piece async for piece in turn.pieces])
             reply = splitter.feed(answer) + splitter.finish()
-            conversation_id, message_id = await self._keep(turn, reply, interrupted=False)
+            conversation_id, message_id = await self._store(turn, reply, interrupted=False)
             return ChatReply(
                 reply=reply,
                 conversation_id=conversation_id,
                 message_id=message_id,
-                image_url=picture_link(self.links, self.settings.chat_images_bucket, turn.picture),
+                image_url=picture_link(
+                    self.links, self.settings.chat_images_bucket, turn.picture_path
+                ),
                 meal=splitter.meal,
             )
 
     async def stream(self, turn: Turn) -> AsyncGenerator[Delta | ProposedMeal | Done, None]:
-        """The answer as it comes. Whoever leaves early has the part so far kept, by `begun`."""
+        """Yield the answer in parts. If the client disconnects, `begin` stores the text so far."""
         splitter = Splitter()
         async for piece in turn.pieces:
             if text := splitter.feed(piece):
@@ -78,109 +86,117 @@ class AskService:
             turn.reply += text
             yield Delta(text=text)
         with anyio.CancelScope(shield=True):
-            conversation_id, message_id = await self._keep(turn, turn.reply, interrupted=False)
+            conversation_id, message_id = await self._store(turn, turn.reply, interrupted=False)
         if splitter.meal:
             yield splitter.meal
         yield Done(conversation_id=conversation_id, message_id=message_id, interrupted=False)
 
     @asynccontextmanager
-    async def begun(self, asked: ChatRequest) -> AsyncIterator[Turn]:
-        """Everything that can be refused is refused here, before the model is asked."""
-        turn = await self._prepared(asked)
+    async def begin(self, request: ChatRequest) -> AsyncIterator[Turn]:
+        """Check the request, then start the answer of the model. Finish the turn at the end.
+
+        Raise every error that is known before the model is called.
+        """
+        turn = await self._prepare(request)
         try:
-            async with self.assistant.stream(turn.said, GenerationOptions()) as turn.pieces:
+            async with self.assistant.asked(turn.messages, GenerationOptions()) as turn.pieces:
                 yield turn
         finally:
             await self.end(turn)
 
-    async def _prepared(self, asked: ChatRequest) -> Turn:
-        self.assistant.check("vision" if asked.image else "text")
-        if asked.image and not policy.mentions_food(asked.text):
+    async def _prepare(self, request: ChatRequest) -> Turn:
+        self.assistant.check("vision" if request.image else "text")
+        if request.image and not policy.mentions_food(request.text):
             raise NotAFoodPicture
-        picture = await pictures.from_text(asked.image, self.settings) if asked.image else None
+        picture = await pictures.from_text(request.image, self.settings) if request.image else None
         async with self.db.read() as session:
-            turn = await self._read(asked, session)
+            turn = await self._read(request, session)
         if picture:
-            folder = f"{self.access.user_id}/{asked.conversation_id or 'new'}"
-            turn.picture = f"{folder}/{uuid4().hex}.{picture.extension}"
+            folder = f"{self.access.user_id}/{request.conversation_id or 'new'}"
+            turn.picture_path = f"{folder}/{uuid4().hex}.{picture.extension}"
             bucket = self.settings.chat_images_bucket
-            await self.objects.put(bucket, turn.picture, picture.content)
-            turn.said.append(LlmMessage("system", policy.ABOUT_PICTURES))
-        turn.said.append(LlmMessage("user", asked.text, picture.data_url() if picture else None))
+            await self.objects.put(bucket, turn.picture_path, picture.content)
+            turn.messages.append(LlmMessage("system", policy.ABOUT_PICTURES))
+        turn.messages.append(
+            LlmMessage("user", request.text, picture.data_url() if picture else None)
+        )
         return turn
 
-    async def _read(self, asked: ChatRequest, session: Session) -> Turn:
+    async def _read(self, request: ChatRequest, session: Session) -> Turn:
         conversations = ConversationRepository(session, self.access)
-        system = (asked.system or "").strip() or policy.DEFAULT_SYSTEM
+        system = (request.system or "").strip() or policy.DEFAULT_SYSTEM
         earlier: list[ChatMessage] = []
-        if asked.conversation_id is not None:
-            await conversations.get(asked.conversation_id)
-            locked = await conversations.system(asked.conversation_id)
-            system = locked.content if locked else system
-            earlier = await conversations.latest(asked.conversation_id, REMEMBERED)
-        household = await household_of(self.access, session, self.today)
-        said = [
+        if request.conversation_id is not None:
+            await conversations.get(request.conversation_id)
+            stored_system = await conversations.system(request.conversation_id)
+            system = stored_system.content if stored_system else system
+            earlier = await conversations.latest(request.conversation_id, EARLIER_MESSAGES_PER_ROLE)
+        household = await household_json(self.access, session, self.today)
+        messages = [
             LlmMessage("system", _system(system, household)),
-            LlmMessage("system", policy.note_for(policy.mode_of(asked.text))),
+            LlmMessage("system", policy.note_for(policy.mode_of(request.text))),
             *(
                 LlmMessage("user" if message.role == "user" else "assistant", message.content)
                 for message in earlier
             ),
         ]
-        return Turn(asked, system, said)
+        return Turn(request, system, messages)
 
-    async def _keep(self, turn: Turn, reply: str, *, interrupted: bool) -> tuple[int, int]:
-        """Both sides of the turn, together: neither is kept without the other."""
-        asked = turn.asked
+    async def _store(self, turn: Turn, reply: str, *, interrupted: bool) -> tuple[int, int]:
+        """Store both messages of the turn in one transaction.
+
+        Return the ids of the conversation and of the answer.
+        """
+        request = turn.request
         async with self.db.write() as session:
             conversations = ConversationRepository(session, self.access)
-            if asked.conversation_id is None:
+            if request.conversation_id is None:
                 conversation = await conversations.save(
                     ChatConversation(
-                        user_id=self.access.user_id, title=asked.text[:LONGEST_TITLE].strip()
+                        user_id=self.access.user_id, title=request.text[:MAX_TITLE_LENGTH].strip()
                     )
                 )
             else:
-                conversation = await conversations.get(asked.conversation_id, lock=True)
+                conversation = await conversations.get(request.conversation_id, lock=True)
             if await conversations.system(conversation.id) is None:
                 await conversations.add(_message(conversation.id, "system", turn.system))
-            mode = policy.note_for(policy.mode_of(asked.text))
+            mode = policy.note_for(policy.mode_of(request.text))
             if note := await conversations.note(conversation.id):
                 note.content = mode
             else:
                 await conversations.add(_message(conversation.id, "system", mode, is_internal=1))
             await conversations.add(
-                _message(conversation.id, "user", asked.text, image_url=turn.picture)
+                _message(conversation.id, "user", request.text, image_url=turn.picture_path)
             )
             answer = await conversations.add(
                 _message(conversation.id, "assistant", reply, interrupted=interrupted)
             )
             await conversations.touch(conversation.id)
-        turn.is_over = True
+        turn.is_finished = True
         return conversation.id, answer.id
 
     async def end(self, turn: Turn) -> None:
-        """Keeps what was streamed, if the turn was not kept; nothing else is left of it."""
-        if turn.is_over:
+        """Store an unfinished turn as interrupted. Delete its picture if no text was streamed."""
+        if turn.is_finished:
             return
         with anyio.CancelScope(shield=True):
             if turn.reply:
                 try:
-                    await self._keep(turn, turn.reply, interrupted=True)
-                except ConversationNotFound:  # deleted meanwhile, and its pictures with it
-                    await self._drop_picture(turn)
+                    await self._store(turn, turn.reply, interrupted=True)
+                except ConversationNotFound:  # deleted meanwhile, with its pictures
+                    await self._delete_picture(turn)
             else:
-                await self._drop_picture(turn)
-        turn.is_over = True
+                await self._delete_picture(turn)
+        turn.is_finished = True
 
-    async def _drop_picture(self, turn: Turn) -> None:
-        if turn.picture is None:
+    async def _delete_picture(self, turn: Turn) -> None:
+        if turn.picture_path is None:
             return
-        await pictures.remove(self.objects, self.settings.chat_images_bucket, [turn.picture])
+        await pictures.remove(self.objects, self.settings.chat_images_bucket, [turn.picture_path])
 
 
-def _message(conversation_id: int, role: str, content: str, **more: Any) -> ChatMessage:
-    return ChatMessage(conversation_id=conversation_id, role=role, content=content, **more)
+def _message(conversation_id: int, role: str, content: str, **columns: Any) -> ChatMessage:
+    return ChatMessage(conversation_id=conversation_id, role=role, content=content, **columns)
 
 
 def _system(system: str, household: str) -> str:
@@ -188,8 +204,8 @@ def _system(system: str, household: str) -> str:
     return "\n\n".join((*parts, f"<household>{household}</household>"))
 
 
-async def household_of(access: Access, session: Session, today: date) -> str:
-    """What the assistant is told of this person's kitchen, as JSON."""
+async def household_json(access: Access, session: Session, today: date) -> str:
+    """Return the JSON that tells the assistant about the user's preferences and stock."""
     kitchen = KitchenReader(session, access)
     facts: dict[str, Any] = {"today": today.isoformat()}
     if preference := await kitchen.preference():
@@ -198,7 +214,7 @@ async def household_of(access: Access, session: Session, today: date) -> str:
         facts |= {
             "allergies": [
                 *preference.food_allergies,
-                *(names[one] for one in avoided if one in names),
+                *(names[ingredient_id] for ingredient_id in avoided if ingredient_id in names),
             ],
             "diet": preference.diet_type,
             "diet_rules": preference.diet_codes,
@@ -210,7 +226,9 @@ async def household_of(access: Access, session: Session, today: date) -> str:
             "carb_grams": preference.carb_grams,
             "fat_grams": preference.fat_grams,
             "training": preference.training_level,
-            "dislikes": [names[one] for one in disliked if one in names],
+            "dislikes": [
+                names[ingredient_id] for ingredient_id in disliked if ingredient_id in names
+            ],
         }
     stock = [
         Stocked(name, _amount(quantity, unit), expires)

@@ -14,12 +14,12 @@ from freshly.chassis.security.image_sanitizer import (
 )
 from freshly.chassis.security.signed_urls import CurrentSignedUrls
 from freshly.domains.chat import policy
-from freshly.domains.chat.pictures import LARGEST_SIDE
+from freshly.domains.chat.pictures import MAX_SIDE
 from freshly.domains.chat.schemas import ImageReply, ImageRequest, LegacyReply, LegacyRequest
-from freshly.domains.chat.service import PICTURES_LIVE
+from freshly.domains.chat.service import PICTURE_LINK_LIFETIME
 from freshly.domains.usage.service import Assistant
 
-LEGACY = GenerationOptions(max_tokens=750, temperature=0.2)
+LEGACY_OPTIONS = GenerationOptions(max_tokens=750, temperature=0.2)
 
 
 @dataclass
@@ -30,36 +30,36 @@ class DrawService:
     settings: CurrentSettings
     links: CurrentSignedUrls
 
-    async def draw(self, wanted: ImageRequest) -> ImageReply:
-        """Servers answer with an address, or with the picture, which is then kept here."""
-        drawn = await self.assistant.generate_image(
-            wanted.prompt, size=wanted.size, quality=wanted.quality, style=wanted.style
+    async def draw(self, request: ImageRequest) -> ImageReply:
+        """Generate a picture. Store it if the model's server sends the content instead of a URL."""
+        generated = await self.assistant.generate_image(
+            request.prompt, size=request.size, quality=request.quality, style=request.style
         )
-        if drawn.url is not None:
-            return ImageReply(image_url=drawn.url, prompt=wanted.prompt)
+        if generated.url is not None:
+            return ImageReply(image_url=generated.url, prompt=request.prompt)
         bucket = self.settings.chat_images_bucket
-        picture = await _picture(drawn.content or b"")
+        picture = await _picture(generated.content or b"")
         path = f"{self.caller.user_id}/drawn/{uuid4().hex}.{picture.extension}"
         await self.objects.put(bucket, path, picture.content)
-        link, _ = self.links.signed(bucket, path, PICTURES_LIVE)
-        return ImageReply(image_url=link, prompt=wanted.prompt)
+        link, _ = self.links.signed(bucket, path, PICTURE_LINK_LIFETIME)
+        return ImageReply(image_url=link, prompt=request.prompt)
 
 
 @dataclass
 class LegacyService:
-    """One question, one answer, nothing kept."""
+    """Answers a single prompt and stores nothing."""
 
     assistant: Injected[Assistant]
 
-    async def answer(self, asked: LegacyRequest) -> LegacyReply:
-        system = (asked.system or "").strip() or policy.LEGACY_SYSTEM
-        said = [LlmMessage("system", system), LlmMessage("user", asked.prompt)]
-        return LegacyReply(reply=await self.assistant.answer(said, LEGACY))
+    async def answer(self, request: LegacyRequest) -> LegacyReply:
+        system = (request.system or "").strip() or policy.LEGACY_SYSTEM
+        messages = [LlmMessage("system", system), LlmMessage("user", request.prompt)]
+        return LegacyReply(reply=await self.assistant.answer(messages, LEGACY_OPTIONS))
 
 
 async def _picture(content: bytes) -> Picture:
-    """What is served from here is a picture, whatever the model's server called one."""
+    """Re-encode the content. Raise ModelAnswerUnusable if it is not a picture."""
     try:
-        return await rewritten(content, set(TYPES.values()), largest_side=LARGEST_SIDE)
+        return await rewritten(content, set(TYPES.values()), largest_side=MAX_SIDE)
     except (NotAPicture, TooManyPixels) as error:
         raise ModelAnswerUnusable from error

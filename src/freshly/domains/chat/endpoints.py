@@ -63,15 +63,15 @@ EVENTS = {Delta: "delta", ProposedMeal: "meal", Done: "done"}
 
 
 @router.post("", responses=problems(*ASK_ERRORS), summary="Say something to the assistant")
-async def chat(request: Request, asking: Injected[AskService], asked: ChatRequest) -> ChatReply:
-    return await cancel_on_disconnect(request, asking.answer(asked))
+async def chat(request: Request, asking: Injected[AskService], new: ChatRequest) -> ChatReply:
+    return await cancel_on_disconnect(request, asking.answer(new))
 
 
-async def _begun(
-    asking: Injected[AskService], asked: ChatRequest
+async def _begin_turn(
+    asking: Injected[AskService], new: ChatRequest
 ) -> AsyncIterator[tuple[AskService, Turn]]:
-    """What is refused is refused with its own status, before the stream begins."""
-    async with asking.begun(asked) as turn:
+    """Begin the turn before the stream, so that errors are responses with their own status."""
+    async with asking.begin(new) as turn:
         yield asking, turn
 
 
@@ -82,15 +82,15 @@ async def _begun(
     summary="Say something to the assistant; the answer comes as server-sent events",
 )
 async def stream_chat(
-    begun: Annotated[tuple[AskService, Turn], Depends(_begun)],
+    begun_turn: Annotated[tuple[AskService, Turn], Depends(_begin_turn)],
     stopping: Annotated[GracefulShutdown, resource(Resources.shutdown)],
 ) -> AsyncIterator[ServerSentEvent]:
-    asking, turn = begun
+    asking, turn = begun_turn
     try:
         async for part in stopping.until_deadline(asking.stream(turn)):
             yield ServerSentEvent(event=EVENTS[type(part)], data=part)
     except AppError as error:
-        await asking.end(turn)  # what was said is kept before anybody is told that this was all
+        await asking.end(turn)  # store the text before the client learns that no more comes
         yield ServerSentEvent(event="error", data=StreamProblem(problem=described(error)))
 
 
@@ -173,9 +173,9 @@ async def rename_conversation(
     "/legacy", responses=problems(*CALL_ERRORS), summary="One question, one answer, nothing kept"
 )
 async def ask_once(
-    request: Request, legacy: Injected[LegacyService], asked: LegacyRequest
+    request: Request, legacy: Injected[LegacyService], new: LegacyRequest
 ) -> LegacyReply:
-    return await cancel_on_disconnect(request, legacy.answer(asked))
+    return await cancel_on_disconnect(request, legacy.answer(new))
 
 
 @router.post(
@@ -184,9 +184,9 @@ async def ask_once(
     summary="Have a picture drawn",
 )
 async def generate_image(
-    request: Request, drawing: Injected[DrawService], wanted: ImageRequest
+    request: Request, drawing: Injected[DrawService], new: ImageRequest
 ) -> ImageReply:
-    return await cancel_on_disconnect(request, drawing.draw(wanted))
+    return await cancel_on_disconnect(request, drawing.draw(new))
 
 
 @router.post(

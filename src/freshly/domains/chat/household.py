@@ -1,4 +1,4 @@
-"""What the assistant is told of the kitchen: data, the most important first, within a budget."""
+"""Builds the JSON about the household for the assistant, within a budget of tokens."""
 
 import json
 from collections.abc import Sequence
@@ -9,11 +9,15 @@ from typing import Any
 from freshly.chassis.ports.llm import tokens_in
 
 BUDGET = 1500  # tokens
-WIDEST_VALUE = 120  # characters of any one text
+STOCK_KEY = "pantry_soonest_to_expire_first"
+LEFT_OUT_KEY = "left_out_for_brevity"
+MAX_VALUE_LENGTH = 120  # characters of a text
 
 
 @dataclass(frozen=True)
 class Stocked:
+    """A food in the pantry."""
+
     name: str
     amount: str
     expires_on: date | None
@@ -21,47 +25,52 @@ class Stocked:
 
 @dataclass(frozen=True)
 class Household:
-    """`facts` are in the order of their importance; stock is the soonest to expire first."""
+    """The data to send. `facts` are sorted by importance, `stock` by expiry."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     stock: Sequence[Stocked] = ()
 
 
 def described(household: Household, budget: int = BUDGET) -> str:
-    """JSON that takes at most so many tokens; what did not fit is counted."""
-    told: dict[str, Any] = {}
+    """Return JSON of at most `budget` tokens, with the number of values that did not fit."""
+    included: dict[str, Any] = {}
     left_out = 0
     for name, value in household.facts.items():
         if value in (None, [], ""):
             continue
-        kept, cut = _fitting(told, name, _trimmed(value), budget)
-        left_out += cut
-        if kept is not None:
-            told[name] = kept
+        fitting, omitted = _fitting(included, name, _trimmed(value), budget)
+        left_out += omitted
+        if fitting is not None:
+            included[name] = fitting
     stock = [
-        {"food": one.name[:WIDEST_VALUE], "amount": one.amount}
-        | ({"expires": one.expires_on.isoformat()} if one.expires_on else {})
-        for one in household.stock
+        {"food": item.name[:MAX_VALUE_LENGTH], "amount": item.amount}
+        | ({"expires": item.expires_on.isoformat()} if item.expires_on else {})
+        for item in household.stock
     ]
-    kept, cut = _fitting(told, "pantry_soonest_to_expire_first", stock, budget)
-    if kept:
-        told["pantry_soonest_to_expire_first"] = kept
-    if left_out + cut:
-        told["left_out_for_brevity"] = left_out + cut
-    return _written(told)
+    fitting, omitted = _fitting(included, STOCK_KEY, stock, budget)
+    if fitting:
+        included[STOCK_KEY] = fitting
+    if left_out + omitted:
+        included[LEFT_OUT_KEY] = left_out + omitted
+    return _json(included)
 
 
-def _fitting(told: dict[str, Any], name: str, value: Any, budget: int) -> tuple[Any | None, int]:
-    """As much of a list as fits, by halving; all of anything else, or nothing."""
-    room = {"left_out_for_brevity": 10**9}
-    if tokens_in(_written({**told, name: value, **room})) <= budget:
+def _fitting(
+    included: dict[str, Any], name: str, value: Any, budget: int
+) -> tuple[Any | None, int]:
+    """Return the value if it fits, with the number of values left out.
+
+    Of a list, return as many elements as fit, found by binary search.
+    """
+    room = {LEFT_OUT_KEY: 10**9}  # space for the count of omitted values
+    if tokens_in(_json({**included, name: value, **room})) <= budget:
         return value, 0
     if not isinstance(value, list):
         return None, 1
     fits, too_many = 0, len(value)
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
-        if tokens_in(_written({**told, name: value[:middle], **room})) <= budget:
+        if tokens_in(_json({**included, name: value[:middle], **room})) <= budget:
             fits = middle
         else:
             too_many = middle
@@ -70,11 +79,11 @@ def _fitting(told: dict[str, Any], name: str, value: Any, budget: int) -> tuple[
 
 def _trimmed(value: Any) -> Any:
     if isinstance(value, str):
-        return value[:WIDEST_VALUE]
+        return value[:MAX_VALUE_LENGTH]
     return [_trimmed(part) for part in value] if isinstance(value, list) else value
 
 
-def _written(told: dict[str, Any]) -> str:
-    """No `<` inside, so that no data can end the block that it stands in."""
-    text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+def _json(data: dict[str, Any]) -> str:
+    """Return JSON without `<`, so that no data can end the prompt's <household> block."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")

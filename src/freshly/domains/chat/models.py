@@ -29,7 +29,7 @@ class ChatMessage(Created, Base):
     role: Mapped[str] = mapped_column(String(20))
     content: Mapped[str] = mapped_column(Text)
     is_internal: Mapped[int] = mapped_column(default=0)
-    # A path in the bucket of chat pictures; rows of the existing app have a whole address.
+    # A path in the bucket of chat pictures. Rows of the existing app hold a whole URL.
     image_url: Mapped[str | None] = mapped_column(Text, default=None)
     interrupted: Mapped[bool] = mapped_column(server_default=false(), default=False)
 

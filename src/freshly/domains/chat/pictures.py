@@ -1,4 +1,4 @@
-"""Pictures that people send to the assistant: checked and written anew before they go anywhere."""
+"""Checks and re-encodes pictures that users send to the assistant."""
 
 from collections.abc import Sequence
 
@@ -18,13 +18,13 @@ from freshly.settings import Settings
 
 logger = get_logger(__name__)
 
-LARGEST = 5 * 2**20  # bytes
-LARGEST_SIDE = 2048  # pixels; a model sees no more
+MAX_BYTES = 5 * 2**20
+MAX_SIDE = 2048  # pixels; models use no more
 ALIASES = {"image/jpg": "image/jpeg"}
 
 
 async def remove(objects: ObjectStore, bucket: str, paths: Sequence[str]) -> None:
-    """What nobody can see any more; a store that is away leaves them behind."""
+    """Delete pictures. If the store is unavailable, log their paths and leave them."""
     try:
         await objects.delete(bucket, paths)
     except StorageUnavailable:
@@ -32,25 +32,29 @@ async def remove(objects: ObjectStore, bucket: str, paths: Sequence[str]) -> Non
 
 
 async def from_text(text: str, settings: Settings) -> Picture:
-    """A picture in base64 or a data URL."""
+    """Decode and check a picture in base64 or a data URL.
+
+    Raise InvalidBase64, UnsupportedPicture or PictureTooLarge.
+    """
     try:
-        content, named = decoded(text)
+        content, media_type = decoded(text)
     except NotBase64 as error:
         raise InvalidBase64 from error
-    if named is not None and ALIASES.get(named, named) not in allowed(settings):
+    if media_type is not None and ALIASES.get(media_type, media_type) not in allowed(settings):
         raise UnsupportedPicture
     return await checked(content, settings)
 
 
-async def checked(content: bytes, settings: Settings, largest: int = LARGEST) -> Picture:
-    limit = min(largest, settings.max_file_size)
+async def checked(content: bytes, settings: Settings, max_bytes: int = MAX_BYTES) -> Picture:
+    """Re-encode a picture without metadata. Raise UnsupportedPicture or PictureTooLarge."""
+    limit = min(max_bytes, settings.max_file_size)
     if len(content) > limit:
         raise PictureTooLarge(limit=f"{limit / 2**20:.0f}")
     try:
-        return await rewritten(content, allowed(settings), largest_side=LARGEST_SIDE)
+        return await rewritten(content, allowed(settings), largest_side=MAX_SIDE)
     except (NotAPicture, TooManyPixels) as error:
         raise UnsupportedPicture from error
 
 
 def allowed(settings: Settings) -> set[str]:
-    return {ALIASES.get(one, one) for one in settings.allowed_file_types} & set(TYPES.values())
+    return {ALIASES.get(name, name) for name in settings.allowed_file_types} & set(TYPES.values())

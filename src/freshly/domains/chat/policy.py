@@ -1,4 +1,4 @@
-"""What the assistant is told about itself, and the words that steer it."""
+"""The system prompts of the assistant, and the words that choose its mode."""
 
 DEFAULT_SYSTEM = """\
 You are the kitchen assistant of Freshly, an app for families who plan their meals. Be friendly \
@@ -50,9 +50,10 @@ FOOD_WORDS = (
 
 
 def mode_of(text: str) -> str:
-    said = text.lower()
+    """Return the first mode of which the text contains a word, else CONVERSATION."""
+    lower_text = text.lower()
     for mode, words in MODES.items():
-        if any(word in said for word in words):
+        if any(word in lower_text for word in words):
             return mode
     return CONVERSATION
 
@@ -62,5 +63,5 @@ def note_for(mode: str) -> str:
 
 
 def mentions_food(text: str) -> bool:
-    said = text.lower()
-    return any(word in said for word in FOOD_WORDS)
+    lower_text = text.lower()
+    return any(word in lower_text for word in FOOD_WORDS)

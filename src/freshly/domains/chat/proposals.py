@@ -1,4 +1,4 @@
-"""The dish in an answer: taken out of the text, also while the text is still coming."""
+"""Takes the proposed meal out of an answer of the model, also while the answer is streamed."""
 
 import json
 from typing import Any
@@ -33,83 +33,89 @@ DEFAULTS: dict[str, Any] = {
 
 
 class Splitter:
-    """Fed with pieces of an answer, it gives back the text that people read.
+    """Separates the text of an answer from the block with the meal, piece by piece.
 
-    What may be the beginning of a block is held back until it is clear; white space is held back
-    too, so that none is left in front of a block or at the end.
+    Text that may begin a block is held back until the next piece decides it. White space is held
+    back, too, so that none remains before a block or at the end.
     """
 
     def __init__(self) -> None:
-        self._waiting = ""
+        self._pending = ""
         self._block: str | None = None
         self.meal: ProposedMeal | None = None
-        self._said_something = False
+        self._has_text = False
 
     def feed(self, piece: str) -> str:
-        self._waiting += piece
-        said = ""
-        while self._waiting:
+        """Return the text that a further piece completes. Set `meal` after its block."""
+        self._pending += piece
+        text = ""
+        while self._pending:
             if self._block is None:
-                said += self._text()
+                text += self._text_before_block()
                 if self._block is None:
                     break
             elif not self._rest_of_block():
                 break
-        return self._noted(said)
+        return self._cleaned_start(text)
 
     def finish(self) -> str:
-        """What was held back after all. A block that was never closed is a dish if it reads."""
+        """Return the text that was held back. Parse a block that was never closed.
+
+        If the answer contains only a meal, return a sentence that names it.
+        """
         rest = ""
         if self._block is not None:
-            self._keep(self._block + self._waiting)
+            self._parse_block(self._block + self._pending)
         else:
-            rest = self._waiting.rstrip()
-        self._waiting, self._block = "", None
-        if not rest and not self._said_something and self.meal:
+            rest = self._pending.rstrip()
+        self._pending, self._block = "", None
+        if not rest and not self._has_text and self.meal:
             rest = f"How about {self.meal.name}?"
-        return self._noted(rest)
+        return self._cleaned_start(rest)
 
-    def _text(self) -> str:
-        before, found, after = self._waiting.partition(OPENING)
+    def _text_before_block(self) -> str:
+        before, found, after = self._pending.partition(OPENING)
         if found:
-            self._block, self._waiting = "", after
+            self._block, self._pending = "", after
             return before.rstrip()
-        keep = next((n for n in range(len(OPENING) - 1, 0, -1) if before.endswith(OPENING[:n])), 0)
-        clear = before[: len(before) - keep].rstrip()
-        self._waiting = before[len(clear) :]
-        return clear
+        held_back = next(
+            (n for n in range(len(OPENING) - 1, 0, -1) if before.endswith(OPENING[:n])), 0
+        )
+        text = before[: len(before) - held_back].rstrip()
+        self._pending = before[len(text) :]
+        return text
 
     def _rest_of_block(self) -> bool:
-        block, found, after = ((self._block or "") + self._waiting).partition(CLOSING)
+        block, found, after = ((self._block or "") + self._pending).partition(CLOSING)
         if not found:
-            self._block, self._waiting = block, ""
+            self._block, self._pending = block, ""
             return False
-        self._keep(block)
-        self._block, self._waiting = None, after
+        self._parse_block(block)
+        self._block, self._pending = None, after
         return True
 
-    def _keep(self, block: str) -> None:
+    def _parse_block(self, block: str) -> None:
         if self.meal is None:
-            self.meal = proposed(block)
+            self.meal = parse_meal(block)
 
-    def _noted(self, said: str) -> str:
-        if not self._said_something:
-            said = said.lstrip()
-        self._said_something = self._said_something or bool(said)
-        return said
+    def _cleaned_start(self, text: str) -> str:
+        if not self._has_text:
+            text = text.lstrip()
+        self._has_text = self._has_text or bool(text)
+        return text
 
 
-def proposed(block: str) -> ProposedMeal | None:
-    """The dish, with what was left out filled in; None where it cannot be read."""
+def parse_meal(block: str) -> ProposedMeal | None:
+    """Return the meal, with defaults for missing fields, or None if the block cannot be read."""
     try:
-        given = json.loads(block)
-        if not isinstance(given, dict):
+        fields = json.loads(block)
+        if not isinstance(fields, dict):
             return None
-        told = {name: value for name, value in given.items() if value is not None}
-        dish = MealCreate.model_validate({**DEFAULTS, **told, "familyId": None})
+        given = {name: value for name, value in fields.items() if value is not None}
+        meal = MealCreate.model_validate({**DEFAULTS, **given, "familyId": None})
     except (ValueError, ValidationError, RecursionError) as error:
         logger.info("proposed dish unreadable", reason=str(error)[:300])
         return None
-    if not dish.name.strip():
+    if not meal.name.strip():
         return None
-    return ProposedMeal.model_validate(dish.model_dump())
+    return ProposedMeal.model_validate(meal.model_dump())

@@ -15,7 +15,7 @@ from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.pantry.models import PantryItem
 from freshly.domains.preferences.models import UserPreference
 
-MOST_STOCK = 400  # lots that are looked at; the budget keeps fewer
+MAX_STOCK_ROWS = 400  # read at most; the token budget allows fewer
 
 
 class ConversationRepository(GuardedRepository[ChatConversation]):
@@ -23,7 +23,10 @@ class ConversationRepository(GuardedRepository[ChatConversation]):
     not_found = ConversationNotFound
 
     async def page(self, skip: int, limit: int) -> Sequence[Row[Any]]:
-        """Newest activity first, each with how many messages it has, internal ones included."""
+        """Return conversations with their number of messages, internal ones included.
+
+        The conversation with the latest activity comes first.
+        """
         count = (
             select(func.count())
             .select_from(ChatMessage)
@@ -44,26 +47,26 @@ class ConversationRepository(GuardedRepository[ChatConversation]):
         return rows.all()
 
     async def messages(self, conversation_id: int, skip: int, limit: int) -> Sequence[ChatMessage]:
-        """What people see of a conversation that the caller may see, oldest first."""
-        found = await self.session.scalars(
-            _seen(conversation_id)
+        """Return messages that users see, oldest first. Check access to the conversation before."""
+        messages = await self.session.scalars(
+            _visible_messages(conversation_id)
             .order_by(ChatMessage.created_at, ChatMessage.id)
             .offset(skip)
             .limit(limit)
         )
-        return found.all()
+        return messages.all()
 
     async def last_messages(self, conversation_id: int) -> Sequence[ChatMessage]:
-        """The same, of its end: as many as a list may have, oldest first."""
-        found = await self.session.scalars(
-            _seen(conversation_id)
+        """Return the last messages that users see, up to LONGEST_LIST, oldest first."""
+        messages = await self.session.scalars(
+            _visible_messages(conversation_id)
             .order_by(ChatMessage.created_at.desc(), ChatMessage.id.desc())
             .limit(LONGEST_LIST)
         )
-        return found.all()[::-1]
+        return messages.all()[::-1]
 
     async def system(self, conversation_id: int) -> ChatMessage | None:
-        """The first word, which was locked when it was said."""
+        """Return the system prompt, which the first turn stored for the whole conversation."""
         return await self.session.scalar(
             select(ChatMessage)
             .where(
@@ -76,6 +79,7 @@ class ConversationRepository(GuardedRepository[ChatConversation]):
         )
 
     async def note(self, conversation_id: int) -> ChatMessage | None:
+        """Return the internal message with the mode of the latest turn."""
         return await self.session.scalar(
             select(ChatMessage)
             .where(ChatMessage.conversation_id == conversation_id, ChatMessage.is_internal == 1)
@@ -84,10 +88,10 @@ class ConversationRepository(GuardedRepository[ChatConversation]):
         )
 
     async def latest(self, conversation_id: int, of_each: int) -> list[ChatMessage]:
-        """The last so many of the person and of the assistant, in the order they were said."""
-        found: list[ChatMessage] = []
+        """Return the last `of_each` messages of the user and of the assistant, oldest first."""
+        messages: list[ChatMessage] = []
         for role in ("user", "assistant"):
-            found += await self.session.scalars(
+            messages += await self.session.scalars(
                 select(ChatMessage)
                 .where(
                     ChatMessage.conversation_id == conversation_id,
@@ -97,16 +101,16 @@ class ConversationRepository(GuardedRepository[ChatConversation]):
                 .order_by(ChatMessage.created_at.desc(), ChatMessage.id.desc())
                 .limit(of_each)
             )
-        return sorted(found, key=lambda message: (message.created_at, message.id))
+        return sorted(messages, key=lambda message: (message.created_at, message.id))
 
     async def pictures(self, conversation_id: int) -> list[str]:
-        """Paths of the pictures in it; those of the existing app are elsewhere."""
-        found = await self.session.scalars(
+        """Return the paths of its pictures. Skip URLs of the existing app."""
+        paths = await self.session.scalars(
             select(ChatMessage.image_url).where(
                 ChatMessage.conversation_id == conversation_id, ChatMessage.image_url.is_not(None)
             )
         )
-        return [path for path in found if path and "://" not in path]
+        return [path for path in paths if path and "://" not in path]
 
     async def add(self, message: ChatMessage) -> ChatMessage:
         self.session.add(message)
@@ -121,14 +125,14 @@ class ConversationRepository(GuardedRepository[ChatConversation]):
         )
 
 
-def _seen(conversation_id: int) -> Select[ChatMessage]:
+def _visible_messages(conversation_id: int) -> Select[ChatMessage]:
     return select(ChatMessage).where(
         ChatMessage.conversation_id == conversation_id, ChatMessage.is_internal == 0
     )
 
 
 class KitchenReader:
-    """What the assistant may know: the person's own preferences, the stock they can see."""
+    """Reads the data for the assistant: the user's preferences, and stock that the user can see."""
 
     def __init__(self, session: AsyncSession, access: Access) -> None:
         self.session = session
@@ -148,7 +152,10 @@ class KitchenReader:
     async def stock(
         self, today: date
     ) -> Sequence[tuple[str, Decimal | None, str | None, date | None]]:
-        """Name, quantity, unit and date of what is there and good, the soonest to expire first."""
+        """Return name, quantity, unit and expiry of stock that is not used up or expired.
+
+        Stock that expires first comes first.
+        """
         item = PantryItem
         rows = await self.session.execute(
             select(Ingredient.name, item.quantity, item.unit, item.expires_at)
@@ -159,6 +166,6 @@ class KitchenReader:
                 or_(item.expires_at.is_(None), item.expires_at >= today),
             )
             .order_by(item.expires_at.asc().nulls_last(), item.id)
-            .limit(MOST_STOCK)
+            .limit(MAX_STOCK_ROWS)
         )
         return [(row.name, row.quantity, row.unit, row.expires_at) for row in rows]

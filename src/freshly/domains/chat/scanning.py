@@ -1,4 +1,4 @@
-"""Reading groceries or a receipt off a picture."""
+"""Lists the groceries, or the goods of a receipt, on a picture."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from freshly.domains.chat.schemas import ScannedItem, ScanReply, ScanType
 from freshly.domains.usage.service import Assistant
 from freshly.settings import LARGEST_SCAN
 
-MANNER = GenerationOptions(max_tokens=1500, temperature=0.1, as_json=True)
+OPTIONS = GenerationOptions(max_tokens=1500, temperature=0.1, as_json=True)
 CATEGORIES = (
     *("fruits", "vegetables", "dairy", "meat", "snacks", "beverages", "pantry", "frozen"),
     *("bakery", "other"),
 )
 UNREADABLE = "The picture could not be read. Try again with more light, or from closer."
-MOST_ITEMS = 200
+MAX_ITEMS = 200
 
 GROCERIES = f"""\
 You look at a picture of groceries and list each kind of food or household item in it once. Answer \
@@ -45,7 +45,7 @@ Amount = Annotated[float, Field(gt=-1e7, lt=1e7, allow_inf_nan=False)]
 
 
 class _Answer(BaseModel):
-    """What both kinds of answer have; items are looked at one by one."""
+    """The fields of both kinds of answer. Items are validated one at a time."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
@@ -97,15 +97,15 @@ class _Line(BaseModel):
 
 
 @dataclass(frozen=True)
-class Kind:
+class ScanKind:
     prompt: str
     answer: type[_Answer]
     line: type[_Grocery | _Line]
 
 
-KINDS: dict[ScanType, Kind] = {
-    "groceries": Kind(GROCERIES, _Answer, _Grocery),
-    "receipt": Kind(RECEIPT, _Receipt, _Line),
+KINDS: dict[ScanType, ScanKind] = {
+    "groceries": ScanKind(GROCERIES, _Answer, _Grocery),
+    "receipt": ScanKind(RECEIPT, _Receipt, _Line),
 }
 
 
@@ -130,52 +130,52 @@ class ScanService:
 
     async def _scan(self, picture: Picture, scan_type: ScanType) -> ScanReply:
         kind = KINDS[scan_type]
-        said = [
+        messages = [
             LlmMessage("system", kind.prompt),
             LlmMessage("user", f"What is on this picture of {scan_type}?", picture.data_url()),
         ]
-        answer = await validated(self.assistant, said, kind.answer.model_validate)
+        answer = await checked_answer(self.assistant, messages, kind.answer.model_validate)
         if answer is None:
             return ScanReply(items=[], total_items=0, analysis_notes=UNREADABLE)
-        items = [item for one in answer.items[:MOST_ITEMS] if (item := _item(one, kind))]
+        items = [item for given in answer.items[:MAX_ITEMS] if (item := _item(given, kind))]
         facts = answer.model_dump(exclude={"items"})
         return ScanReply(items=items, total_items=len(items), **facts)
 
 
-async def validated(
+async def checked_answer(
     assistant: Assistant,
-    said: list[LlmMessage],
+    messages: list[LlmMessage],
     check: Callable[[Any], _Answer],
-    manner: GenerationOptions = MANNER,
+    options: GenerationOptions = OPTIONS,
 ) -> _Answer | None:
-    """The answer as JSON that passes the check; asked once more where it does not, then None."""
-    answer = await assistant.answer(said, manner)
+    """Return the model's JSON answer. If it fails the check, ask once more, then return None."""
+    answer = await assistant.answer(messages, options)
     try:
         return check(parsed(answer))
-    except ValueError as error:  # pydantic's is one, and so is json's
-        fault = _fault(error)
-    again = [
-        *said,
+    except ValueError as error:  # errors of json and pydantic included
+        problem = _problem_of(error)
+    retry = [
+        *messages,
         LlmMessage("assistant", answer[:4000]),
         LlmMessage(
-            "user", f"That was not the JSON object I asked for ({fault}). Answer with it alone."
+            "user", f"That was not the JSON object I asked for ({problem}). Answer with it alone."
         ),
     ]
     try:
-        return check(parsed(await assistant.answer(again, manner)))
+        return check(parsed(await assistant.answer(retry, options)))
     except ValueError:
         return None
 
 
-def _fault(error: ValueError) -> str:
+def _problem_of(error: ValueError) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_input=False, include_url=False)[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     return str(error)[:200]
 
 
-def _item(given: Any, kind: Kind) -> ScannedItem | None:
-    """None for a line that lacks something, or is sure of itself beyond measure."""
+def _item(given: Any, kind: ScanKind) -> ScannedItem | None:
+    """Return None if a field is missing or out of range, such as a confidence above 1."""
     try:
         item = kind.line.model_validate(given).item()
     except ValidationError:

@@ -7,7 +7,7 @@ from freshly.chassis.errors import Problem
 from freshly.chassis.web.schemas import AnyText, Id, Line, LongText, ReadSchema, Schema
 from freshly.domains.meals.schemas import MealRead
 
-LONGEST_PICTURE_TEXT = 7_500_000  # characters; 5 MB in base64, with a little around it
+LONGEST_PICTURE_TEXT = 7_500_000  # characters; 5 MB in base64, and a margin
 
 PictureText = Annotated[AnyText, Field(max_length=LONGEST_PICTURE_TEXT)]
 Prompt = Annotated[AnyText, Field(max_length=4000)]
@@ -15,7 +15,10 @@ ScanType = Literal["groceries", "receipt"]
 
 
 class ChatRequest(Schema):
-    """`message` wins over `prompt`. `system` counts in the first turn only."""
+    """A message to the assistant.
+
+    `message` takes precedence over `prompt`. `system` is used in the first turn only.
+    """
 
     prompt: LongText | None = Field(default=None, examples=["What can I cook tonight?"])
     message: LongText | None = None
@@ -35,11 +38,11 @@ class ChatRequest(Schema):
 
 
 class ProposedMeal(MealRead):
-    """A dish as it can be kept by `POST /meals/me`."""
+    """A meal that the assistant proposes, in the form that `POST /meals/me` accepts."""
 
-    model_config = ConfigDict(serialize_by_alias=True)  # in events too
+    model_config = ConfigDict(serialize_by_alias=True)  # for events, too
 
-    id: Annotated[int | None, Field(exclude=True)] = None  # type: ignore[assignment]  # not yet
+    id: Annotated[int | None, Field(exclude=True)] = None  # type: ignore[assignment]  # not stored yet
     created_by_user_id: Annotated[int | None, Field(exclude=True)] = None  # type: ignore[assignment]
 
 
@@ -120,7 +123,7 @@ class ScannedItem(BaseModel):
 
 
 class ScanReply(BaseModel):
-    """The last three are of receipts only."""
+    """The items on a picture. The last three fields are for receipts only."""
 
     items: list[ScannedItem]
     total_items: int

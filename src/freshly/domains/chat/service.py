@@ -17,7 +17,7 @@ from freshly.domains.chat.schemas import (
 )
 from freshly.domains.families.access import CurrentAccess
 
-PICTURES_LIVE = timedelta(hours=24)
+PICTURE_LINK_LIFETIME = timedelta(hours=24)
 
 
 @dataclass
@@ -33,7 +33,7 @@ class ConversationService:
         return [ConversationSummary.model_validate(row) for row in rows]
 
     async def create(self, new: ConversationCreate) -> ConversationRead:
-        """Its first word, the policy, is said with the first turn."""
+        """Create an empty conversation. Its first turn stores the system prompt."""
         conversation = await self.conversations.save(
             ChatConversation(**new.model_dump(), user_id=self.access.user_id)
         )
@@ -45,8 +45,8 @@ class ConversationService:
 
     async def messages(self, id: int, skip: int, limit: int) -> list[MessageRead]:
         await self.conversations.get(id)
-        found = await self.conversations.messages(id, skip, limit)
-        return [self._message(message) for message in found]
+        messages = await self.conversations.messages(id, skip, limit)
+        return [self._message(message) for message in messages]
 
     async def rename(self, id: int, title: str) -> None:
         conversation = await self.conversations.get(id, lock=True)
@@ -54,7 +54,7 @@ class ConversationService:
         await self.conversations.save(conversation)
 
     async def delete(self, id: int) -> list[str]:
-        """The paths of its pictures, which are to be removed when this is done."""
+        """Delete a conversation. Return the paths of its pictures, to delete after the commit."""
         conversation = await self.conversations.get(id, lock=True)
         pictures = await self.conversations.pictures(id)
         await self.conversations.delete(conversation)
@@ -67,7 +67,7 @@ class ConversationService:
             name: getattr(conversation, name)
             for name in ("id", "user_id", "title", "created_at", "updated_at")
         }
-        return ConversationRead(**facts, messages=[self._message(one) for one in messages])
+        return ConversationRead(**facts, messages=[self._message(message) for message in messages])
 
     def _message(self, message: ChatMessage) -> MessageRead:
         read = MessageRead.model_validate(message)
@@ -77,7 +77,7 @@ class ConversationService:
 
 
 def picture_link(links: SignedUrls, bucket: str, stored: str | None) -> str | None:
-    """A signed link to a picture of ours; addresses of the existing app stay as they are."""
+    """Return a signed link to a stored picture. Return URLs of the existing app unchanged."""
     if stored is None or "://" in stored:
         return stored
-    return links.signed(bucket, stored, PICTURES_LIVE)[0]
+    return links.signed(bucket, stored, PICTURE_LINK_LIFETIME)[0]
