@@ -1,37 +1,41 @@
-"""Which of the database's rows are a person's: decided for each table, column and foreign key.
+"""Decides for each table, column and foreign key which rows belong to a user and are exported.
 
-tests/domains/account/test_data_ownership.py holds this against the schema, so that whoever adds a
-table, a column or a reference to a person decides here whether it is exported.
+tests/domains/account/test_data_ownership.py compares this with the schema, so that each new table,
+column or reference to a user needs a decision here.
 
-Of what a family has in common, the person's is what they made: meals, plans, lists, recipes. What
-nobody in particular put there, such as the family's shelves, stays the family's.
+Of a family's rows, those that the user created belong to the user: meals, plans, lists and recipes.
+Rows without a creator, such as the family's pantry items, belong to the family.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-SOMEBODY_ELSE = "tells of somebody else's doing, whose row it is"
-ANOTHERS_PLAN = "says that somebody planned the meal, on a plan that may not be the person's"
-ANOTHERS_NEED = "says why something is on a list, which may not be the person's"
+OTHER_USERS_ROW = "the row belongs to another user and describes what that user did"
+PLAN_OF_OTHERS = "the plan with the meal may belong to another user"
+NEED_OF_OTHERS = "the list with the line may belong to another user"
 SECRET = "a secret"  # noqa: S105 - a reason
-MACHINERY = "says how the work is done, and nothing of the person"
-CATALOGUE = "the catalogue's, the same for everybody"
+INTERNAL = "internal state, without data about the user"
+CATALOGUE = "the catalogue, which is the same for all users"
 
 
 @dataclass(frozen=True)
 class TableOwnership:
-    """A table of which some rows are a person's."""
+    """The rule that decides which rows of a table belong to a user."""
 
-    name: str  # of the file in the export
-    columns: str
-    owner_columns: tuple[str, ...] = ()  # columns that name the person whose row it is
-    cascades_from: tuple[str, ...] = ()  # foreign keys to rows which take it along
-    # The rows that rows of the person's refer to: by which column, of which table.
+    name: str  # the file in the export, without ".json"
+    columns: str  # exported columns, separated by spaces
+    owner_columns: tuple[str, ...] = ()  # columns that hold the id of the owner
+    cascades_from: tuple[str, ...] = ()  # foreign keys to rows with the same owner
+    # The (table, column) whose rows of the user refer to rows of this table.
     referenced_by: tuple[str, str] | None = None
-    # A family's rows are for its members only: who made one and left has it no more.
+    # True if a user who created a row and left the family no longer owns it.
     members_only: bool = False
-    other_keys: Mapping[str, str] = field(default_factory=dict)  # why they make it nobody's
-    excluded: Mapping[str, str] = field(default_factory=dict)  # columns, and why
+    other_keys: Mapping[str, str] = field(
+        default_factory=dict
+    )  # foreign keys that do not decide, and why
+    excluded: Mapping[str, str] = field(
+        default_factory=dict
+    )  # columns that are not exported, and why
 
     @property
     def exported(self) -> list[str]:
@@ -53,7 +57,7 @@ BELONGINGS: Mapping[str, TableOwnership] = {
                     "password_reset_attempts",
                     "verification_expires_at",
                 ),
-                "of a code, which is a secret",
+                "belongs to a code, which is a secret",
             ),
         },
     ),
@@ -80,20 +84,20 @@ BELONGINGS: Mapping[str, TableOwnership] = {
         "id user_id kind outcome other_user_id family_id detail address user_agent session_id"
         " correlation_id created_at",
         owner_columns=("user_id",),
-        other_keys={"other_user_id": SOMEBODY_ELSE},
+        other_keys={"other_user_id": OTHER_USERS_ROW},
     ),
     "jobs": TableOwnership(
         "jobs",
         "id user_id kind state progress error created_at updated_at finished_at",
         owner_columns=("user_id",),
         excluded={
-            "result_url": "opens the file to anybody who has it",
+            "result_url": "anyone who has it can download the file",
             **dict.fromkeys(
                 (
                     *("payload", "priority", "dedup_key", "correlation_id", "again", "attempts"),
                     *("taken", "deaths", "worker_id", "run_after"),
                 ),
-                MACHINERY,
+                INTERNAL,
             ),
         },
     ),
@@ -104,7 +108,7 @@ BELONGINGS: Mapping[str, TableOwnership] = {
         "families",
         "id display_name created_at",
         referenced_by=("family_memberships", "family_id"),
-        excluded={"invite_code": "lets anybody in who has it"},
+        excluded={"invite_code": "anyone who has it can join the family"},
     ),
     "ingredients": TableOwnership(
         "ingredients_i_added",
@@ -118,7 +122,7 @@ BELONGINGS: Mapping[str, TableOwnership] = {
         "id family_id owner_user_id ingredient_id quantity unit expires_at category image_url"
         " canonical_quantity canonical_unit created_at updated_at",
         owner_columns=("owner_user_id",),
-        other_keys={"ingredient_id": "some of a food that the person may have named"},
+        other_keys={"ingredient_id": "the row contains an ingredient that the user may have added"},
     ),
     "recipes": TableOwnership(
         "recipes_i_wrote",
@@ -130,7 +134,7 @@ BELONGINGS: Mapping[str, TableOwnership] = {
         "recipe_ingredients",
         "id recipe_id ingredient_id quantity unit_id canonical_quantity canonical_unit",
         cascades_from=("recipe_id",),
-        other_keys={"ingredient_id": "some of a food that the person may have named"},
+        other_keys={"ingredient_id": "the row contains an ingredient that the user may have added"},
     ),
     "recipe_diet_tags": TableOwnership(
         "recipe_diet_tags", "recipe_id diet_tag_id", cascades_from=("recipe_id",)
@@ -157,7 +161,7 @@ BELONGINGS: Mapping[str, TableOwnership] = {
         "meal_plan_meals",
         "id meal_slot_id meal_id portions",
         cascades_from=("meal_slot_id",),
-        other_keys={"meal_id": ANOTHERS_PLAN},
+        other_keys={"meal_id": PLAN_OF_OTHERS},
     ),
     "grocery_lists": TableOwnership(
         "grocery_lists",
@@ -165,26 +169,26 @@ BELONGINGS: Mapping[str, TableOwnership] = {
         " updated_at",
         owner_columns=("owner_user_id", "created_by_user_id"),
         members_only=True,
-        other_keys={"meal_plan_id": "somebody's list for a plan of the person's"},
+        other_keys={"meal_plan_id": "the list for the user's plan may belong to another user"},
     ),
     "grocery_list_items": TableOwnership(
         "grocery_list_items",
         "id grocery_list_id ingredient_id quantity unit_id checked note canonical_quantity_needed"
         " canonical_unit is_purchased is_manual source_meal_plan_id needed_quantity needed_unit",
         cascades_from=("grocery_list_id",),
-        other_keys={"ingredient_id": ANOTHERS_NEED, "source_meal_plan_id": ANOTHERS_NEED},
+        other_keys={"ingredient_id": NEED_OF_OTHERS, "source_meal_plan_id": NEED_OF_OTHERS},
     ),
     "grocery_needs": TableOwnership(
         "grocery_reasons",
         "id grocery_list_id ingredient_id meal_id meal_name needed_on quantity unit text",
         cascades_from=("grocery_list_id",),
-        other_keys={"ingredient_id": ANOTHERS_NEED, "meal_id": ANOTHERS_NEED},
+        other_keys={"ingredient_id": NEED_OF_OTHERS, "meal_id": NEED_OF_OTHERS},
     ),
     "grocery_reservations": TableOwnership(
         "grocery_taken_from_pantry",
         "id grocery_list_id ingredient_id pantry_item_id quantity unit expires_at",
         cascades_from=("grocery_list_id",),
-        other_keys={"ingredient_id": ANOTHERS_NEED, "pantry_item_id": ANOTHERS_NEED},
+        other_keys={"ingredient_id": NEED_OF_OTHERS, "pantry_item_id": NEED_OF_OTHERS},
     ),
     "notifications": TableOwnership(
         "notifications",
@@ -192,7 +196,7 @@ BELONGINGS: Mapping[str, TableOwnership] = {
         " related_share_request_id is_read read_at created_at",
         owner_columns=("user_id",),
         other_keys=dict.fromkeys(
-            ("related_user_id", "related_meal_id", "related_share_request_id"), SOMEBODY_ELSE
+            ("related_user_id", "related_meal_id", "related_share_request_id"), OTHER_USERS_ROW
         ),
     ),
     "notice_choices": TableOwnership(
@@ -204,7 +208,7 @@ BELONGINGS: Mapping[str, TableOwnership] = {
         " responded_at created_at updated_at",
         owner_columns=("sender_user_id", "recipient_user_id"),
         other_keys=dict.fromkeys(
-            ("meal_id", "accepted_meal_id"), "its sender and its recipient are named"
+            ("meal_id", "accepted_meal_id"), "the columns for sender and recipient decide"
         ),
     ),
     "chat_conversations": TableOwnership(
@@ -222,7 +226,7 @@ BELONGINGS: Mapping[str, TableOwnership] = {
     ),
 }
 
-# Tables of which nothing is exported, and why.
+# Tables that are not exported, and why.
 NOT_EXPORTED: Mapping[str, str] = {
     "refresh_tokens": SECRET,
     "email_codes": SECRET,
@@ -230,7 +234,7 @@ NOT_EXPORTED: Mapping[str, str] = {
     "diet_tags": CATALOGUE,
     "foods": CATALOGUE,
     "ingredient_measures": CATALOGUE,
-    "idempotency_keys": "answers that the person was given, kept sealed for a day",
-    "job_workers": MACHINERY,
-    "job_schedules": MACHINERY,
+    "idempotency_keys": "encrypted copies of responses, deleted after a day",
+    "job_workers": INTERNAL,
+    "job_schedules": INTERNAL,
 }

@@ -1,4 +1,4 @@
-"""Everything of a person in one zip, written to a file a piece at a time."""
+"""Writes all data of a user to a zip file, piece by piece."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,48 +12,50 @@ from pydantic_core import to_json
 
 from freshly.domains.account.data_ownership import BELONGINGS, NOT_EXPORTED, SECRET
 from freshly.domains.account.files import PersonalFiles
-from freshly.domains.account.repository import BelongingsRepository
+from freshly.domains.account.repository import PersonalRowReader
 
 README = """\
-Everything that Freshly keeps of you.
+All data that Freshly stores about you.
 
-  data/      one file for each kind of thing, as JSON: a list of rows
-  files/     your picture, and pictures from conversations
+  data/      a JSON file for each kind of data: a list of rows
+  files/     your avatar, and your pictures from conversations and the pantry
 
-What is in data/:
+The files in data/ and their columns:
 
 {tables}
 
-Of what your families have in common, this is what you made: meals, plans, lists and recipes, of the
-families that you are in. Shelves of a family belong to all of it, and nobody in particular.
-Times are in UTC. Not in here are secrets: {secrets}.
+From your families, this contains what you created: meals, plans, lists and recipes of the families
+that you belong to. A family's pantry belongs to the whole family and is not included.
+Times are in UTC. Secrets are not included: {secrets}.
 """
 
 
 @dataclass(frozen=True)
 class Exporter:
-    rows: BelongingsRepository
+    rows: PersonalRowReader
     files: PersonalFiles
 
     async def write(self, user_id: int, target: Path) -> None:
-        """Holds a hundred rows, or a piece of a picture, at a time."""
+        """Write the zip. At most 100 rows or a piece of a picture are in memory at a time."""
         with ZipFile(target, "w", ZIP_DEFLATED) as archive:
             archive.writestr("README.txt", _readme())
-            for table, belonging in BELONGINGS.items():
-                await _pour(archive, f"data/{belonging.name}.json", self._json(table, user_id))
+            for table, ownership in BELONGINGS.items():
+                await _write_entry(
+                    archive, f"data/{ownership.name}.json", self._json(table, user_id)
+                )
             async for name, pieces in self.files.pictures(user_id):
-                await _pour(archive, f"files/{name}", pieces, ZIP_STORED)
+                await _write_entry(archive, f"files/{name}", pieces, ZIP_STORED)
 
     async def _json(self, table: str, user_id: int) -> AsyncIterator[bytes]:
-        before = b"[\n"
+        separator = b"[\n"
         async for rows in self.rows.rows(table, user_id):
             if rows:
-                yield before + b",\n".join(map(to_json, rows))
-                before = b",\n"
-        yield b"[]\n" if before == b"[\n" else b"\n]\n"
+                yield separator + b",\n".join(map(to_json, rows))
+                separator = b",\n"
+        yield b"[]\n" if separator == b"[\n" else b"\n]\n"
 
 
-async def _pour(
+async def _write_entry(
     archive: ZipFile, name: str, pieces: AsyncIterator[bytes], compression: int = ZIP_DEFLATED
 ) -> None:
     info = ZipInfo(name, gmtime()[:6])
@@ -61,17 +63,24 @@ async def _pour(
     info.external_attr = 0o600 << 16
     with archive.open(info, "w") as entry:
         async for piece in pieces:
-            await to_thread.run_sync(_write, entry, piece)
+            await to_thread.run_sync(_write_piece, entry, piece)
 
 
-def _write(entry: IO[bytes], piece: bytes) -> None:
+def _write_piece(entry: IO[bytes], piece: bytes) -> None:
     entry.write(piece)
 
 
 def _readme() -> str:
     tables = "\n".join(
-        f"  {one.name}.json: {', '.join(one.exported)}" for one in BELONGINGS.values()
+        f"  {ownership.name}.json: {', '.join(ownership.exported)}"
+        for ownership in BELONGINGS.values()
     )
-    excluded = [f"{one.name}.{column}" for one in BELONGINGS.values() for column in one.excluded]
-    secrets = ", ".join([*excluded, *(t for t, why in NOT_EXPORTED.items() if why == SECRET)])
+    excluded = [
+        f"{ownership.name}.{column}"
+        for ownership in BELONGINGS.values()
+        for column in ownership.excluded
+    ]
+    secrets = ", ".join(
+        [*excluded, *(table for table, reason in NOT_EXPORTED.items() if reason == SECRET)]
+    )
     return README.format(tables=tables, secrets=secrets)

@@ -1,4 +1,4 @@
-"""A person's files: whatever lies in their folder of a bucket."""
+"""The files of a user: all files in the user's folder of each bucket."""
 
 import secrets
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 from freshly.chassis.resources import CurrentObjectStore, CurrentSettings
 
 EXPORTS_LIVE = timedelta(days=7)
-LINKS_END_WITHIN = timedelta(hours=1)  # of that: with a full hour
+LINK_EXPIRY_ROUNDING = timedelta(hours=1)  # expiry is rounded up to the next full hour
 
 
 @dataclass(frozen=True)
@@ -20,48 +20,48 @@ class PersonalFiles:
     settings: CurrentSettings
 
     def _pictures(self, user_id: int) -> dict[str, tuple[str, str]]:
-        """Bucket and folder, by what is in them."""
-        known = self.settings
+        """Return bucket and folder by the kind of picture."""
+        settings = self.settings
         return {
-            "avatar": (known.avatars_bucket, f"{user_id}/"),
-            "chat_pictures": (known.chat_images_bucket, f"{user_id}/"),
-            "pantry_pictures": (known.pantry_images_bucket, f"p{user_id}/"),
+            "avatar": (settings.avatars_bucket, f"{user_id}/"),
+            "chat_pictures": (settings.chat_images_bucket, f"{user_id}/"),
+            "pantry_pictures": (settings.pantry_images_bucket, f"p{user_id}/"),
         }
 
     async def pictures(self, user_id: int) -> AsyncIterator[tuple[str, AsyncIterator[bytes]]]:
-        """By a name that says what they are: `chat_pictures/12/3f2a.jpg`."""
+        """Yield each picture with its path in the export, such as `chat_pictures/12/3f2a.jpg`."""
         for name, (bucket, folder) in self._pictures(user_id).items():
             for path in await self.objects.paths(bucket, folder):
                 content = await self.objects.pieces(bucket, path)
-                if content is not None:  # else it was removed meanwhile
+                if content is not None:  # None: deleted meanwhile
                     yield f"{name}/{path.partition('/')[2]}", content
 
     async def keep_export(self, user_id: int, file: Path) -> str:
-        """Its path, in which stands when it may be dropped."""
-        until = int(time.time() + (EXPORTS_LIVE + LINKS_END_WITHIN).total_seconds())
-        path = f"{user_id}/{until}-{secrets.token_urlsafe(16)}.zip"
+        """Store an export. Return its path, which contains the time after which it is deleted."""
+        delete_after = int(time.time() + (EXPORTS_LIVE + LINK_EXPIRY_ROUNDING).total_seconds())
+        path = f"{user_id}/{delete_after}-{secrets.token_urlsafe(16)}.zip"
         await self.objects.put(self.settings.exports_bucket, path, file)
         return path
 
-    async def drop(self, export: str) -> None:
+    async def delete_export(self, export: str) -> None:
         await self.objects.delete(self.settings.exports_bucket, [export])
 
     async def drop_exports(self, at: float) -> int:
-        """Those whose links have expired; how many that were."""
+        """Delete exports whose links expired before `at` (Unix time). Return their number."""
         bucket = self.settings.exports_bucket
-        found = await self.objects.paths(bucket, "")
-        old = [path for path in found if _until(path) < at]
-        await self.objects.delete(bucket, old)
-        return len(old)
+        paths = await self.objects.paths(bucket, "")
+        expired = [path for path in paths if _delete_after(path) < at]
+        await self.objects.delete(bucket, expired)
+        return len(expired)
 
     async def remove_all(self, user_id: int) -> None:
-        """For somebody who is gone. It can be done again."""
+        """Delete all files of a deleted user. Safe to repeat."""
         exports = (self.settings.exports_bucket, f"{user_id}/")
         for bucket, folder in (*self._pictures(user_id).values(), exports):
             await self.objects.delete(bucket, await self.objects.paths(bucket, folder))
 
 
-def _until(path: str) -> int:
-    """Forever, for what is not of ours."""
-    until = path.rpartition("/")[2].partition("-")[0]
-    return int(until) if until.isdecimal() else sys.maxsize
+def _delete_after(path: str) -> int:
+    """Return the Unix time in the path. Return sys.maxsize if the path is not one of ours."""
+    timestamp = path.rpartition("/")[2].partition("-")[0]
+    return int(timestamp) if timestamp.isdecimal() else sys.maxsize

@@ -7,7 +7,7 @@ from freshly.chassis.security.signed_urls import SignedUrls, UrlSigner
 from freshly.domains.account.exporting import Exporter
 from freshly.domains.account.files import EXPORTS_LIVE, PersonalFiles
 from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles
-from freshly.domains.account.repository import BelongingsRepository
+from freshly.domains.account.repository import PersonalRowReader
 from freshly.domains.users.activity import ActivityLog, purge
 from freshly.domains.users.models import ActivityKind
 from freshly.settings import Settings
@@ -18,7 +18,7 @@ async def export(_job: Export, run: JobContext) -> None:
     files = _files(run)
     with TemporaryDirectory(prefix="freshly-export-") as folder:
         zipped = Path(folder) / "export.zip"
-        await Exporter(BelongingsRepository(run.db), files).write(run.user_id, zipped)
+        await Exporter(PersonalRowReader(run.db), files).write(run.user_id, zipped)
         await run.ensure_lease()
         path = await files.keep_export(run.user_id, zipped)
     try:
@@ -26,9 +26,9 @@ async def export(_job: Export, run: JobContext) -> None:
             log = await run.service(ActivityLog, session)
             await log.record(ActivityKind.EXPORT, run.user_id)
     except LeaseLost:
-        # Nobody was told where it is. After any other error somebody may have been: a commit whose
-        # answer was lost. What nobody knows of is dropped when its time is over.
-        await files.drop(path)
+        # The link was not stored. After any other error it may be: the commit may have succeeded
+        # although its result was lost. Then the purge deletes the file after its lifetime.
+        await files.delete_export(path)
         raise
 
 
@@ -38,10 +38,10 @@ async def remove_files(job: RemoveFiles, run: JobContext) -> None:
 
 async def purge_accounts(_job: PurgeAccounts, run: JobContext) -> None:
     await _files(run).drop_exports(time.time())
-    more = True
-    while more:
+    more_to_purge = True
+    while more_to_purge:
         async with run.write() as session:
-            more = await purge(session)
+            more_to_purge = await purge(session)
 
 
 def _files(run: JobContext) -> PersonalFiles:
@@ -49,7 +49,7 @@ def _files(run: JobContext) -> PersonalFiles:
 
 
 def _link(run: JobContext, path: str) -> str:
-    """Where nobody says how this server is reached from outside, it begins with a slash."""
+    """Return the signed link to an export. It is relative if `public_url` is not set."""
     settings: Settings = run.resources.settings
     signer: UrlSigner = run.resources.url_signer
     links = SignedUrls((settings.public_url or "").rstrip("/"), signer)

@@ -1,4 +1,4 @@
-"""Work that an account asks for later."""
+"""Jobs of account."""
 
 from datetime import timedelta
 from typing import ClassVar
@@ -7,25 +7,24 @@ from freshly.chassis.jobs import Job, Priority
 
 
 class Export(Job):
-    """Everything of the person who asked for it, in a zip."""
+    """Collect all data of the user who enqueued the job in a zip."""
 
     kind: ClassVar[str] = "account.export"
     time_limit: ClassVar[timedelta] = timedelta(minutes=15)
 
 
 class RemoveFiles(Job):
-    """The files of somebody who is gone. The one trace of them, until it is done."""
+    """Delete the files of a deleted user, of whom only the id in the payload remains."""
 
     kind: ClassVar[str] = "account.remove_files"
-    max_attempts: ClassVar[int] = (
-        20  # up to an hour between two: an object store may be away for long
-    )
+    # The backoff grows to an hour, because an object store may be unavailable for long.
+    max_attempts: ClassVar[int] = 20
 
     user_id: int
 
 
 class PurgeAccounts(Job):
-    """Exports whose links have expired, and activities that are a year old."""
+    """Delete exports whose links have expired, and activities older than a year."""
 
     kind: ClassVar[str] = "account.purge"
     priority: ClassVar[Priority] = Priority.LOW
@@ -33,7 +32,7 @@ class PurgeAccounts(Job):
 
 
 class WarmUp(Job):
-    """What people who were here lately will ask for next, before they ask."""
+    """Fill the cache with the lists that recently active users will probably read next."""
 
     kind: ClassVar[str] = "account.warm_up"
     priority: ClassVar[Priority] = Priority.LOW

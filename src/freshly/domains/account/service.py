@@ -4,7 +4,7 @@ from datetime import timedelta
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.jobs import JobQueue, JobRead
 from freshly.domains.account.jobs import Export, RemoveFiles
-from freshly.domains.account.repository import Remains
+from freshly.domains.account.repository import PersonalPlanRepository
 from freshly.domains.auth.codes import CodeService
 from freshly.domains.auth.jobs import SendNotice
 from freshly.domains.families.service import FamilyService
@@ -14,9 +14,9 @@ from freshly.domains.users.models import ActivityKind, Outcome
 from freshly.domains.users.schemas import normalized
 from freshly.domains.users.service import UserService
 
-# A link to upload by holds for ten minutes, and a picture that is being drawn arrives when it is
-# done: what comes after the person is gone is removed too.
-LAST_UPLOADS = timedelta(hours=1)
+# Upload links are valid for ten minutes, and a generated picture may be stored even later. A second
+# job deletes files that arrive after the account is deleted.
+LATE_UPLOADS_DELAY = timedelta(hours=1)
 
 
 @dataclass
@@ -24,33 +24,34 @@ class AccountService:
     families: Injected[FamilyService]
     users: Injected[UserService]
     codes: Injected[CodeService]
-    remains: Injected[Remains]
+    personal_plans: Injected[PersonalPlanRepository]
     ingredients: Injected[AddedIngredients]
     log: Injected[ActivityLog]
     jobs: Injected[JobQueue]
 
     async def export(self) -> JobRead:
-        """Has everything of the caller collected; asked for twice, it is done once."""
+        """Enqueue an export of the caller's data. If one is waiting already, return its job."""
         user_id = self.users.caller.user_id
         await self.log.record(ActivityKind.EXPORT, user_id, outcome=Outcome.ASKED)
         job = await self.jobs.enqueue(Export(), user_id=user_id, key=f"export:{user_id}")
         return JobRead.model_validate(job)
 
     async def delete(self) -> None:
-        """The person and every row of theirs; families stay owned.
+        """Delete the caller's account and all rows of the caller. Lock the user.
 
-        The foreign keys take most along; files go once this is committed.
+        Each family keeps an owner. Foreign keys delete most rows; jobs delete the files after the
+        commit.
         """
         await self.families.leave_all()
         user = await self.users.locked_me()
-        await self.families.leave_all()  # one that was founded or joined meanwhile
+        await self.families.leave_all()  # again: families created or joined before the lock
         added = await self.ingredients.ids_of(user.id)
-        await self.remains.drop_personal_plans(user.id)
+        await self.personal_plans.delete_of(user.id)
         await self.codes.forget(normalized(user.email))
         await self.users.delete_me()
         await self.ingredients.delete_unused(added, user.id)
         await self.log.record_deletion()
         if user.is_verified:
             await self.jobs.enqueue(SendNotice(address=user.email, about="account_deleted"))
-        for delay in (None, LAST_UPLOADS):
+        for delay in (None, LATE_UPLOADS_DELAY):
             await self.jobs.enqueue(RemoveFiles(user_id=user.id), delay=delay)

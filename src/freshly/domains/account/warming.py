@@ -1,5 +1,6 @@
-"""The lists that the app shows first, read into the cache for whoever was here lately."""
+"""Reads the lists that the app shows first into the cache, for recently active users."""
 
+from datetime import timedelta
 from time import monotonic
 
 from freshly.chassis.cache.versions import DisabledVersions
@@ -7,7 +8,7 @@ from freshly.chassis.data.pagination import ListQuery
 from freshly.chassis.data.transactions import Database
 from freshly.chassis.jobs import JobContext
 from freshly.domains.account.jobs import WarmUp
-from freshly.domains.account.repository import lately_here
+from freshly.domains.account.repository import recently_active_users
 from freshly.domains.families.access import Access
 from freshly.domains.families.service import FamilyListing
 from freshly.domains.grocery.schemas import GroceryListQuery
@@ -16,26 +17,26 @@ from freshly.domains.meal_plans.service import PlanLists
 from freshly.domains.meals.service import MealListing
 from freshly.domains.pantry.service import PantryListing
 
-MOST_PEOPLE = 200
-LONGEST = 10.0  # seconds; it is a courtesy, and others want the database too
+MAX_USERS = 200
+MAX_DURATION = timedelta(seconds=10)  # warming must not compete with requests for long
 
 
 async def warm_up(_job: WarmUp, run: JobContext) -> None:
-    """Into Redis, from wherever it runs; into the memory of a server that is alone."""
+    """Fill the cache: Redis from any process, or the memory of the only process."""
     if isinstance(run.db.cache.versions, DisabledVersions):
         return
-    until = monotonic() + LONGEST
+    deadline = monotonic() + MAX_DURATION.total_seconds()
     async with run.read() as session:
-        people = await lately_here(session, MOST_PEOPLE)
-    for user_id in people:
-        if monotonic() > until:
+        user_ids = await recently_active_users(session, MAX_USERS)
+    for user_id in user_ids:
+        if monotonic() > deadline:
             return
         async with run.read() as session:
             access = await Access.of(user_id, session)
-        await _read_what_is_shown_first(access, run.db)
+        await _read_first_lists(access, run.db)
 
 
-async def _read_what_is_shown_first(access: Access, db: Database) -> None:
+async def _read_first_lists(access: Access, db: Database) -> None:
     await FamilyListing(access, db).page()
     await MealListing(access, db).page(ListQuery())
     for family_id in (None, *access.roles):
