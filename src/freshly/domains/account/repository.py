@@ -26,7 +26,7 @@ class PersonalRowReader:
     db: Database
 
     async def rows(self, table: str, user_id: int) -> AsyncIterator[Sequence[dict[str, Any]]]:
-        """Yield pages of the user's rows with their exported columns, each in its own transaction."""
+        """Yield pages of the user's exported rows, each read in its own transaction."""
         source = Base.metadata.tables[table]
         columns = [source.c[name] for name in BELONGINGS[table].exported]
         statement = select(*columns).where(belongs_to(source, user_id))

@@ -99,7 +99,7 @@ class AskService:
         """
         turn = await self._prepare(request)
         try:
-            async with self.assistant.asked(turn.messages, GenerationOptions()) as turn.pieces:
+            async with self.assistant.stream(turn.messages, GenerationOptions()) as turn.pieces:
                 yield turn
         finally:
             await self.end(turn)

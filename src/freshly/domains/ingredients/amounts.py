@@ -1,7 +1,6 @@
-"""Parses amounts as users write them: "1 1/2 cups", "2 x 400 g", "½ TL", "juice of 1 lemon".
+"""Reads amounts in recipes: "1 1/2 cups", "2 x 400 g", "½ TL", "a pinch", "juice of 1 lemon".
 
-Text that cannot be parsed gives None, never a guess and never an exception; the caller keeps the
-text.
+An unreadable text gives None, never a guess or an exception. The caller keeps the text.
 """
 
 import re
@@ -11,9 +10,9 @@ from decimal import Decimal, InvalidOperation
 
 from freshly.domains.ingredients.measures import fits
 from freshly.domains.ingredients.names import singular_words
-from freshly.domains.ingredients.units import BASE, MAX_NAME_WORDS, Unit, unit_named
+from freshly.domains.ingredients.units import BASE, MOST_WORDS, Unit, find_unit
 
-MAX_TEXT_LENGTH = 500  # characters; longer texts are not parsed
+MAX_CHARACTERS = 500
 
 FRACTIONS = {
     "½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅖": "2/5",
@@ -50,20 +49,20 @@ NUMBER_WORDS = {
     }.items()
     for word in words.split()
 }
-RANGE_WORDS = {"-", "to", "bis", "à", "a", "or", "oder", "ou", "o"}
-EACH_WORDS = {"each", "je", "jeweils", "chacun", "chacune"}
-ABOUT_WORDS = {
+RANGE = {"-", "to", "bis", "à", "a", "or", "oder", "ou", "o"}
+EACH = {"each", "je", "jeweils", "chacun", "chacune"}
+ABOUT = {
     "about", "approx", "approximately", "around", "roughly", "ca", "circa", "etwa", "ungefähr",
     "environ", "unos", "unas", "aprox", "scant", "up", "to", "~", "good", "generous", "another",
 }  # fmt: skip
-SIZE_WORDS = {
+SIZES = {
     "large", "medium", "small", "big", "extra", "jumbo", "heaped", "heaping", "level", "rounded",
     "scant", "generous", "good", "full", "whole", "fresh", "ripe", "thin", "thick", "große",
     "großer", "großes", "kleine", "kleiner", "kleines", "mittlere", "mittelgroße", "gestrichene",
     "gehäufte", "gestrichener", "gehäufter", "grande", "grandes", "gros", "grosse", "petit",
     "petite", "pequeño", "pequeña", "mediano", "mediana", "of", "de", "d", "von",
 }  # fmt: skip
-PREPARATION_WORDS = {
+PREPARED = {
     "chopped", "diced", "sliced", "minced", "grated", "shredded", "peeled", "crushed", "cubed",
     "halved", "quartered", "beaten", "melted", "softened", "cooked", "drained", "rinsed", "packed",
     "sifted", "toasted", "finely", "coarsely", "roughly", "thinly", "freshly", "ground", "and",
@@ -97,7 +96,7 @@ TOKEN = re.compile(
 @dataclass(frozen=True)
 class Amount:
     quantity: Decimal
-    unit: str  # a code of units.UNITS
+    unit: str  # a code in units.py
 
 
 @dataclass(frozen=True)
@@ -111,12 +110,12 @@ class _Token:
 
 
 def parse_amount(text: str, food: str = "") -> Amount | None:
-    """Return the amount that the text names, or None.
+    """Return the amount in the text, or None.
 
-    `food` is the ingredient's name: for "onion", the text "2 onions" is a count. A range gives its
-    larger number. "2 x 400 g" and "2 cans (400 g)" give 800 g.
+    `food` is the name of the ingredient: "2 onions" is a count of 2 for the food "onion". A range
+    gives its larger number. "2 x 400 g" and "2 cans (400 g)" are 800 g.
     """
-    if len(text) > MAX_TEXT_LENGTH:
+    if len(text) > MAX_CHARACTERS:
         return None
     part = PART_OF.match(text.strip())
     if part:
@@ -129,7 +128,10 @@ def parse_amount(text: str, food: str = "") -> Amount | None:
 
 
 def scaled(text: str, factor: Decimal, food: str = "") -> str:
-    """Return the text multiplied by `factor`: "2 cups" twice is "4 cup"; "to taste" stays."""
+    """Return the text for `factor` times the amount: "2 cups" twice is "4 cup".
+
+    A text without an amount, such as "to taste", is returned unchanged.
+    """
     amount = parse_amount(text, food)
     if factor == 1 or amount is None:
         return text
@@ -138,12 +140,12 @@ def scaled(text: str, factor: Decimal, food: str = "") -> str:
 
 
 def _tokens(text: str) -> list[_Token]:
-    for sign, fraction in FRACTIONS.items():
-        text = text.replace(sign, f" {fraction} ")
+    for sign, plain in FRACTIONS.items():
+        text = text.replace(sign, f" {plain} ")
     for sign, plain in SIGNS.items():
         text = text.replace(sign, plain)
     text = re.sub(r"\s*/\s*", "/", text)
-    # Insert the missing spaces in "400g" and "2x400 g".
+    # Separate "400g" and "2x400 g", which have no space between number and word.
     text = re.sub(r"(?<=\d)(?=[^\W\d_])|(?<=[^\W\d_])(?=\d)", " ", text)
     return [
         _Token(match.group(), _number(match.group()) if match.lastgroup == "number" else None)
@@ -154,33 +156,33 @@ def _tokens(text: str) -> list[_Token]:
 def _number(text: str) -> Decimal:
     whole, _, fraction = text.rpartition(" ") if "/" in text else (text, "", "")
     if fraction:
-        numerator, denominator = fraction.split("/")
-        return Decimal(whole.strip() or 0) + Decimal(numerator) / Decimal(denominator)
+        above, below = fraction.split("/")
+        return Decimal(whole.strip() or 0) + Decimal(above) / Decimal(below)
     if re.fullmatch(r"[1-9]\d{0,2}(,\d{3})+(\.\d+)?", text):
         return Decimal(text.replace(",", ""))
     return Decimal(text.replace(",", "."))
 
 
 class _Reader:
-    """A parser that reads tokens from left to right. Each method consumes what it understands."""
+    """A parser that reads tokens from left to right. Each method consumes the tokens it knows."""
 
     def __init__(self, tokens: list[_Token], food: str, *, any_food: bool) -> None:
         self.tokens = tokens
         self.food_words = set(singular_words(food))
         self.any_food = any_food
         self.at = 0
-        self.size_of_each = False  # True after brackets with "each": "2 steaks (200 g each)"
+        self.size_of_each = False  # the text in brackets has the word "each"
 
     def read(self) -> Amount | None:
-        self._skip(ABOUT_WORDS)
+        self._skip(ABOUT)
         total = self._term()
         while total and self._another_term_follows():
             self._take("+")
             self._take("plus")
-            addend = self._term()
-            if addend is None:
+            more = self._term()
+            if more is None:
                 break
-            total = self._sum(total, addend) or total
+            total = self._sum(total, more) or total
         return total if total and self._rest_is_harmless(total) else None
 
     def _term(self) -> Amount | None:
@@ -196,7 +198,7 @@ class _Reader:
         return Amount(quantity, unit.code)
 
     def _counted(self, quantity: Decimal) -> Amount | None:
-        """Read what follows a number without unit: nothing, or the size of each piece."""
+        """Read what follows a number without a unit: the size of each thing, or nothing."""
         if self._take("x"):
             size = self._term()
             return Amount(size.quantity * quantity, size.unit) if size else None
@@ -210,16 +212,16 @@ class _Reader:
         return Amount(quantity, "count")
 
     def _quantity(self) -> Decimal | None:
-        first = self._read_number()
+        first = self._one_number()
         if first is None:
             return None
         start = self.at
-        if self._skip_one(RANGE_WORDS) and (last := self._read_number()) is not None:
+        if self._skip_one(RANGE) and (last := self._one_number()) is not None:
             return max(first, last)
         self.at = start
         return first
 
-    def _read_number(self) -> Decimal | None:
+    def _one_number(self) -> Decimal | None:
         token = self._peek()
         if token is None:
             return None
@@ -231,22 +233,23 @@ class _Reader:
         self.at += 1
         value = NUMBER_WORDS[token.word]
         if token.word in {"half", "a", "ein", "eine", "un", "une", "una"}:
-            value = self._times_next_word(value)
+            value = self._half_a_or_a_half(value)
         self._skip({"of"})
         return value
 
-    def _times_next_word(self, value: Decimal) -> Decimal:
-        """Multiply by a second number word: "half a lemon", "a half", "a couple"."""
+    def _half_a_or_a_half(self, value: Decimal) -> Decimal:
+        """Multiply with a second number word: "half a lemon", "a half", "a couple"."""
         token = self._peek()
         if token is not None and token.number is None and token.word in NUMBER_WORDS:
             self.at += 1
-            return value * NUMBER_WORDS[token.word]
+            other = NUMBER_WORDS[token.word]
+            return value * other
         return value
 
     def _unit(self) -> Unit | None:
         start = self.at
         while True:
-            for length in range(min(MAX_NAME_WORDS, len(self.tokens) - self.at), 0, -1):
+            for length in range(min(MOST_WORDS, len(self.tokens) - self.at), 0, -1):
                 words = self.tokens[self.at : self.at + length]
                 if any(word.number is not None for word in words):
                     continue
@@ -254,20 +257,20 @@ class _Reader:
                 if unit:
                     self.at += length
                     return unit
-            if not self._skip_one(SIZE_WORDS):
+            if not self._skip_one(SIZES):
                 self.at = start
                 return None
 
     def _size_in_brackets(self) -> Amount | None:
         start = self.at
         if self._take("("):
-            self._skip(ABOUT_WORDS)
+            self._skip(ABOUT)
             quantity = self._quantity()
             self._take("-")
             unit = self._unit() if quantity is not None else None
             if quantity is not None and unit and unit.kind in BASE:
                 while (token := self._peek()) and token.text != ")":
-                    self.size_of_each = self.size_of_each or token.word in EACH_WORDS
+                    self.size_of_each = self.size_of_each or token.word in EACH
                     self.at += 1
                 self._take(")")
                 return Amount(quantity, unit.code)
@@ -275,7 +278,7 @@ class _Reader:
         return None
 
     def _another_term_follows(self) -> bool:
-        """Return True if another amount is to be added: "1 cup + 2 tbsp", "1 lb 4 oz"."""
+        """Return True before the second amount of "1 cup + 2 tbsp" or "1 lb 4 oz"."""
         token = self._peek()
         if token is None:
             return False
@@ -285,26 +288,22 @@ class _Reader:
         return token.number is not None
 
     @staticmethod
-    def _sum(total: Amount, addend: Amount) -> Amount | None:
-        unit, other_unit = unit_named(total.unit), unit_named(addend.unit)
-        if unit is None or other_unit is None or unit.kind is not other_unit.kind:
+    def _sum(total: Amount, more: Amount) -> Amount | None:
+        one, other = find_unit(total.unit), find_unit(more.unit)
+        if one is None or other is None or one.kind is not other.kind:
             return None
-        if unit.kind not in BASE and unit is not other_unit:
+        if one.kind not in BASE and one is not other:
             return None
-        added = addend.quantity * other_unit.factor / unit.factor
-        return Amount(total.quantity + added, unit.code)
+        return Amount(total.quantity + more.quantity * other.factor / one.factor, one.code)
 
     def _rest_is_harmless(self, amount: Amount) -> bool:
-        """Return True if the remaining text does not change the amount.
-
-        After a unit any text may follow; after a number without unit only the food's name.
-        """
+        """Check the rest of the text: after a bare number, only the food itself may follow."""
         rest = [token for token in self.tokens[self.at :] if token.text.isalpha()]
         unknown = [token for token in rest if not self._is_the_food(token)]
         return amount.unit != "count" or self.any_food or not unknown
 
     def _is_the_food(self, token: _Token) -> bool:
-        if token.word in PREPARATION_WORDS or token.word in SIZE_WORDS:
+        if token.word in PREPARED or token.word in SIZES:
             return True
         return bool(self.food_words.intersection(singular_words(token.word)))
 

@@ -1,21 +1,20 @@
-"""Converts amounts to units in which they can be added up, and back to units for display."""
+"""Converts amounts to units that can be added up, and back to units for display."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 
 from freshly.chassis.data.types import LARGEST_QUANTITY, THOUSANDTH
-from freshly.domains.ingredients.units import BASE, DISPLAY_CODES, Kind, Unit, unit_key, unit_named
+from freshly.domains.ingredients.units import BASE, DISPLAY_CODES, Kind, Unit, find_unit, folded
 
-KILO_DISPLAY_THRESHOLD = 1000  # g or ml; from here on amounts are displayed in kg or L
+KILO = 1000  # g or ml; from here on amounts are displayed in kg or L
 
 
 @dataclass(frozen=True)
 class FoodFacts:
-    """The facts that convert amounts of a food.
+    """The known weights of a food. The density is in g/ml, the piece weight in g.
 
-    `piece_weight` is in g, `density` in g/ml. `measures` are the grams of one household unit:
-    `{"clove": 3, "head": 40}`.
+    `measures` are the grams of household units: `{"clove": 3, "head": 40}`.
     """
 
     kind: Kind | None = None
@@ -27,7 +26,7 @@ class FoodFacts:
     @property
     def canonical(self) -> Unit | None:
         """Return the unit in which amounts of this food are added up, or None if there is none."""
-        given = unit_named(self.unit)
+        given = find_unit(self.unit)
         if self.kind is None:
             return given if given and given.kind in BASE else None
         if given and given.kind is self.kind:
@@ -37,7 +36,7 @@ class FoodFacts:
 
 @dataclass(frozen=True)
 class Measured:
-    """A quantity that can be compared with others in the same unit."""
+    """A quantity that can be compared with others of the same unit."""
 
     quantity: Decimal
     unit: str
@@ -51,20 +50,20 @@ def to_thousandths(quantity: Decimal) -> Decimal:
 
 
 def fits(quantity: Decimal) -> bool:
-    """Return True if a column of type Quantity can store it."""
+    """Return True if a Quantity column can store the number."""
     return quantity.is_finite() and 0 <= quantity <= LARGEST_QUANTITY
 
 
 def is_household_measure(unit: str) -> bool:
-    """Return True for units such as clove and can, whose weight depends on the food."""
-    known_unit = unit_named(unit)
-    return known_unit is not None and known_unit.kind is Kind.HOUSEHOLD
+    """Return True for a unit whose weight depends on the food, such as a clove or a can."""
+    known = find_unit(unit)
+    return known is not None and known.kind is Kind.HOUSEHOLD
 
 
 def normalize(quantity: Decimal, unit: str, food: FoodFacts) -> Measured | None:
-    """Convert to the food's canonical unit, if it has one.
+    """Convert to the food's canonical unit. Return None if the conversion factor is unknown.
 
-    Return None if the unit is unknown or the food lacks the fact that the conversion needs.
+    An amount of a food without a canonical unit is returned unchanged.
     """
     canonical = food.canonical
     if canonical is None:
@@ -77,39 +76,40 @@ def normalize(quantity: Decimal, unit: str, food: FoodFacts) -> Measured | None:
 
 
 def comparable(quantity: Decimal, unit: str | None, food: FoodFacts) -> Measured:
-    """Convert like `normalize`, or to the base unit of the same kind if that is not possible.
+    """Convert to a unit in which amounts of the food can be compared.
 
-    So "1 kg" and "500 g" can be compared for a food that is measured in ml and has no density.
+    This is the canonical unit, or else the base unit of the given one, or else its folded text.
+    So "1 kg" and "500 g" of a food that is measured in ml and has no density still compare.
     """
-    code = unit_key(unit)
-    known_unit = unit_named(code)
+    code = folded(unit)
+    known = find_unit(code)
     if food.canonical is None:
-        # The existing app converts nothing here. Only metric units convert without facts.
-        if known_unit is None or not known_unit.is_metric or known_unit.kind not in BASE:
+        # The existing app leaves these amounts unchanged. Metric units are the same for each food.
+        if known is None or not known.is_metric or known.kind not in BASE:
             return Measured(quantity, code)
-        return Measured(quantity * known_unit.factor, BASE[known_unit.kind]).rounded()
+        return Measured(quantity * known.factor, BASE[known.kind]).rounded()
     if measured := normalize(quantity, code, food):
         return measured.rounded()
-    if known_unit is None or known_unit.kind not in BASE:
+    if known is None or known.kind not in BASE:
         return Measured(quantity, code)
-    return Measured(quantity * known_unit.factor, BASE[known_unit.kind]).rounded()
+    return Measured(quantity * known.factor, BASE[known.kind]).rounded()
 
 
 def convert(quantity: Decimal, unit: str, to: str, food: FoodFacts) -> Decimal | None:
-    """Convert a quantity of a food to another unit. Return None if a needed fact is unknown."""
-    if unit_key(unit) == unit_key(to):
+    """Convert a quantity of a food. Return None if the conversion factor is unknown."""
+    if folded(unit) == folded(to):
         return quantity
-    given, target = unit_named(unit), unit_named(to)
-    if given is None or target is None:
+    given, wanted = find_unit(unit), find_unit(to)
+    if given is None or wanted is None:
         return None
-    base = _convert(quantity * given.factor, given, target.kind, food, target)
-    return None if base is None else base / target.factor
+    base = _convert(quantity * given.factor, given, wanted.kind, food, wanted)
+    return None if base is None else base / wanted.factor
 
 
 def _convert(
-    base: Decimal, given: Unit, kind: Kind, food: FoodFacts, target: Unit | None = None
+    base: Decimal, given: Unit, kind: Kind, food: FoodFacts, wanted: Unit | None = None
 ) -> Decimal | None:
-    """Convert `base` (in g, ml, pieces or household units) to the base unit of `kind`."""
+    """Convert `base` g, ml, pieces or household units of the food to the base unit of `kind`."""
     if given.kind is kind and kind in BASE:
         return base
     grams = _grams(base, given, food)
@@ -120,7 +120,7 @@ def _convert(
     per_unit = {
         Kind.VOLUME: food.density,
         Kind.COUNT: food.piece_weight,
-        Kind.HOUSEHOLD: food.measures.get(target.code) if target else None,
+        Kind.HOUSEHOLD: food.measures.get(wanted.code) if wanted else None,
     }[kind]
     return grams / per_unit if per_unit else None
 
@@ -135,40 +135,39 @@ def _grams(base: Decimal, given: Unit, food: FoodFacts) -> Decimal | None:
     return base * per_unit if per_unit else None
 
 
-def shown(quantity: Decimal, unit: str) -> Measured:
-    """Return the amount for display: 1250 g become 1.25 kg, 1.2 pieces become 2 pcs.
+def for_display(quantity: Decimal, unit: str) -> Measured:
+    """Choose a readable unit and round: 1250 g are 1.25 kg, and 1.2 pieces are 2 pcs.
 
-    An amount above zero is never displayed as 0.
+    A positive amount is never rounded to 0.
     """
-    known_unit = unit_named(unit)
-    if known_unit is None or known_unit.kind not in BASE:
-        return _at_least(quantity, "0.01", unit_key(unit))
-    if known_unit.kind is not Kind.COUNT and known_unit.factor >= 1 and known_unit.is_metric:
-        return _metric_for_display(quantity * known_unit.factor, known_unit.kind)
-    if known_unit.kind is Kind.COUNT:
-        pieces = (quantity * known_unit.factor).quantize(Decimal(1), ROUND_CEILING)
-        return Measured(pieces, DISPLAY_CODES["count"])
-    return _at_least(quantity, "0.01", known_unit.code)
+    known = find_unit(unit)
+    if known is None or known.kind not in BASE:
+        return _at_least(quantity, "0.01", folded(unit))
+    if known.kind is not Kind.COUNT and known.factor >= 1 and known.is_metric:
+        return _metric_for_display(quantity * known.factor, known.kind)
+    if known.kind is Kind.COUNT:
+        return Measured((quantity * known.factor).quantize(Decimal(1), ROUND_CEILING), "pcs")
+    return _at_least(quantity, "0.01", known.code)
 
 
 def _metric_for_display(base: Decimal, kind: Kind) -> Measured:
     code = BASE[kind]
-    if base >= KILO_DISPLAY_THRESHOLD:
+    if base >= KILO:
         large = "kg" if kind is Kind.WEIGHT else DISPLAY_CODES["l"]
-        return _at_least(base / KILO_DISPLAY_THRESHOLD, "0.01", large)
+        return _at_least(base / KILO, "0.01", large)
     return _at_least(base, "0.1", code)
 
 
 def _at_least(quantity: Decimal, step: str, unit: str) -> Measured:
-    """Round to a multiple of `step`. Round an amount above zero to one step at least."""
+    """Round to a multiple of `step`, but a positive quantity at least to one step."""
     smallest = Decimal(step)
     rounded = quantity.quantize(smallest, ROUND_HALF_UP)
     if not rounded and quantity:
         rounded = smallest
-    return Measured(_without_trailing_zeros(rounded), unit)
+    return Measured(_trimmed(rounded), unit)
 
 
-def _without_trailing_zeros(quantity: Decimal) -> Decimal:
-    """Return 1250 for 1250.00 and 1.5 for 1.50, never 1.25E+3."""
+def _trimmed(quantity: Decimal) -> Decimal:
+    """Drop trailing zeros: 1250.00 is 1250 and 1.50 is 1.5, without an exponent."""
     whole = quantity == quantity.to_integral_value()
     return quantity.quantize(Decimal(1)) if whole else quantity.normalize()

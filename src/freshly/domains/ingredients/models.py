@@ -16,7 +16,7 @@ CanonicalType = Enum(
 
 
 class UnitRow(Base):
-    """A unit of units.UNITS, as a row to which other rows refer."""
+    """A unit of units.py as a row, so that other rows can refer to it."""
 
     __tablename__ = "units"
 
@@ -27,13 +27,13 @@ class UnitRow(Base):
 
 
 class Ingredient(Created, Base):
-    """A name under which users stock and buy food.
+    """A name of a food, for the pantry and for shopping.
 
     If `food_id` is set, this is another name of that ingredient, and amounts of both add up.
     """
 
     __tablename__ = "ingredients"
-    __cached_with_referrers__ = True  # pantry items and grocery lists show its name
+    __cached_with_referrers__ = True  # cached pantries and lists contain its name
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     name: Mapped[str] = mapped_column(Text, unique=True)
@@ -56,11 +56,11 @@ class Ingredient(Created, Base):
 
     @property
     def base_food_id(self) -> int:
-        """Return the id of the ingredient under which amounts are added up."""
+        """Return the id of the ingredient to whose amounts the amounts of this one are added."""
         return self.food_id or self.id
 
     def facts(self) -> FoodFacts:
-        """Return the facts for conversions. Needs `measures` loaded."""
+        """Return all facts. `measures` must be loaded."""
         measures = {measure.unit_code: measure.grams for measure in self.measures}
         return replace(self.facts_without_measures(), measures=measures)
 
@@ -77,12 +77,12 @@ Index("ix_ingredients_name_lower", func.lower(Ingredient.name))
 
 
 def _decimal(number: float | None) -> Decimal | None:
-    """Return the shortest decimal: 0.53, not 0.53000000000000002665."""
+    """Convert exactly as written: to 0.53, not to 0.53000000000000002665."""
     return Decimal(str(number)) if number else None
 
 
 class IngredientMeasure(Base):
-    """The weight of a household unit of an ingredient: a clove of garlic, a can of tomatoes."""
+    """The weight of one household unit: of a clove of garlic, or of a can of tomatoes."""
 
     __tablename__ = "ingredient_measures"
 
@@ -97,7 +97,7 @@ class IngredientMeasure(Base):
 
 
 class Food(Base):
-    """Facts of the catalogue about an ingredient: aliases, nutrition, shelf life and allergens."""
+    """The catalogue's further facts about an ingredient."""
 
     __tablename__ = "foods"
 
@@ -110,5 +110,5 @@ class Food(Base):
     pantry_days: Mapped[int | None] = mapped_column(default=None)
     fridge_days: Mapped[int | None] = mapped_column(default=None)
     freezer_days: Mapped[int | None] = mapped_column(default=None)
-    # Null means "unknown"; an empty list means "no allergens".
+    # Null means unknown. No allergens is an empty list.
     allergens: Mapped[list[str] | None] = mapped_column(TextList(), default=None)

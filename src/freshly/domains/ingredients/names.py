@@ -1,12 +1,12 @@
-"""Finds the food of the catalogue that a text names.
+"""Finds the catalogue's food for a name as users write it.
 
-The index tries in this order:
-1. a name or an alias, in singular or plural;
-2. the same after removing amounts and descriptions ("2 large diced onions" is "onion");
-3. a name at the end of the text ("boneless chicken breast"), unless the words before it make
-   another food of it (hemp milk is not milk);
-4. a name with a typing mistake.
-It never matches a substring of a word.
+The steps, in this order:
+1. the same name or alias, in singular or plural;
+2. the same after a clean-up: "2 large diced onions" is "onion";
+3. a name at the end of the text: "boneless chicken breast", unless the words before it name
+   another food (hemp milk is not milk);
+4. a spelling mistake.
+A substring is never enough.
 """
 
 import re
@@ -25,9 +25,9 @@ IRREGULAR = {
     "cactuses": "cactus", "octopuses": "octopus", "molasses": "molasses", "hummus": "hummus",
     "oats": "oat", "grits": "grits",
 }  # fmt: skip
-SINGULAR_ENDINGS = ("ss", "us", "is")
-ES_PLURAL_ENDINGS = ("oes", "ches", "shes", "xes", "sses", "zes")
-DESCRIBING_WORDS = {
+NO_PLURAL = ("ss", "us", "is")
+PLURAL_IN_ES = ("oes", "ches", "shes", "xes", "sses", "zes")
+DESCRIPTIONS = {
     "diced", "chopped", "sliced", "minced", "grated", "shredded", "cooked", "raw", "fresh",
     "frozen", "canned", "tinned", "dried", "halved", "quartered", "whole", "ground", "crushed",
     "thinly", "finely", "roughly", "coarsely", "crumbled", "freshly", "large", "medium", "small",
@@ -39,22 +39,22 @@ DESCRIBING_WORDS = {
     "reduced", "full", "virgin", "pure", "natural", "homemade", "leftover", "thick", "thin",
     "cut", "fine", "coarse",
 }  # fmt: skip
-# With one of these words before its name, a food becomes another food.
+# Words that make another food of the food that follows.
 CHANGING_WORDS = {
     "mock", "imitation", "vegan", "vegetarian", "plant", "based", "substitute", "alternative",
     "free", "flavored", "flavoured", "non", "dairy", "gluten", "sweetened", "condensed",
     "evaporated", "powdered", "pickled", "smoked", "candied", "cream", "ice", "hot", "sour",
 }  # fmt: skip
-# These foods have so many kinds that any unknown word before the name makes another food: hemp milk
-# is not milk, but a roma tomato is a tomato.
-FOODS_OF_MANY_KINDS = {
+# Foods of many kinds. An unknown word before one of them means a kind of its own: hemp milk is
+# not milk, but a roma tomato is a tomato.
+OF_MANY_KINDS = {
     "milk", "butter", "cream", "cheese", "yogurt", "oil", "vinegar", "flour", "sugar", "salt",
     "bread", "pasta", "egg", "rice", "bean", "lentil", "pea", "pepper", "juice", "water", "wine",
     "sauce", "paste", "stock", "broth", "powder", "chocolate", "sausage", "ham", "tea", "coffee",
     "seed", "nut", "berry", "jam", "mustard", "honey", "lettuce", "cabbage", "chip", "cracker",
 }  # fmt: skip
-MIN_SIMILARITY = 90  # of 100, rapidfuzz's ratio
-MIN_TYPO_LENGTH = 5  # characters; shorter words are too similar: "mint", "mince"
+MIN_SIMILARITY = 90  # of 100, by rapidfuzz's ratio
+MIN_TYPO_LENGTH = 5  # characters; "mint" is too close to "mince"
 
 
 def plain(text: str) -> str:
@@ -66,14 +66,13 @@ def plain(text: str) -> str:
 
 @lru_cache(maxsize=10_000)
 def singular(word: str) -> str:
-    """Return the singular of an English word. Rules cover regular plurals; IRREGULAR the rest."""
     if word in IRREGULAR:
         return IRREGULAR[word]
-    if len(word) <= 3 or word.endswith(SINGULAR_ENDINGS):  # noqa: PLR2004 - "gas" is not a plural
+    if len(word) <= 3 or word.endswith(NO_PLURAL):  # noqa: PLR2004 - "gas" is not a plural
         return word
     if word.endswith("ies"):
         return word.removesuffix("ies") + "y"
-    if word.endswith(ES_PLURAL_ENDINGS):
+    if word.endswith(PLURAL_IN_ES):
         return word.removesuffix("es")
     return word.removesuffix("s")
 
@@ -83,26 +82,26 @@ def singular_words(text: str) -> list[str]:
 
 
 def name_key(text: str) -> str:
-    """Return a key that ignores case, accents, hyphens, and singular or plural."""
+    """Return a key that is equal for all spellings: case, accents, hyphens, plural."""
     return " ".join(singular_words(text))
 
 
 def cleaned(text: str) -> str:
-    """Return the name without numbers, brackets, text after a comma, and describing words."""
+    """Drop numbers, brackets, the text after a comma, and words for size and preparation."""
     bare = re.sub(r"\([^)]*\)", " ", text)
-    parts = (_without_descriptions(part) for part in bare.split(","))
+    parts = (_undescribed(part) for part in bare.split(","))
     # "boneless, skinless chicken breasts" names the food only after its comma.
     return next((part for part in parts if part), "")
 
 
-def _without_descriptions(text: str) -> str:
+def _undescribed(text: str) -> str:
     words = [word for word in singular_words(text) if not any(c.isdigit() for c in word)]
-    return " ".join(word for word in words if word not in DESCRIBING_WORDS)
+    return " ".join(word for word in words if word not in DESCRIPTIONS)
 
 
 @dataclass(frozen=True)
 class NameIndex:
-    """Maps the keys of the catalogue's names and aliases to the names of foods."""
+    """An index from the keys of names and aliases to the name of the food."""
 
     by_key: Mapping[str, str]
     by_cleaned: Mapping[str, str]
@@ -110,13 +109,10 @@ class NameIndex:
 
     @classmethod
     def of(cls, foods: Iterable[tuple[str, Iterable[str]]]) -> "NameIndex":
-        """Build the index from names with their aliases.
-
-        If a key occurs twice, names win over aliases, and earlier foods over later ones.
-        """
-        names = [(name, list(aliases)) for name, aliases in foods]
-        spellings = [(name, name) for name, _ in names]
-        spellings += [(alias, name) for name, aliases in names for alias in aliases]
+        """Build the index. Names win over aliases, and earlier foods over later ones."""
+        entries = [(name, list(aliases)) for name, aliases in foods]
+        spellings = [(name, name) for name, _ in entries]
+        spellings += [(alias, name) for name, aliases in entries for alias in aliases]
         by_key: dict[str, str] = {}
         by_cleaned: dict[str, str] = {}
         for spelling, name in spellings:
@@ -128,37 +124,35 @@ class NameIndex:
         return cls(by_key, by_cleaned, words)
 
     def same(self, text: str) -> str | None:
-        """Return the food with this name or alias, or None."""
+        """Return the food with this name or alias, in any spelling."""
         return self.by_key.get(name_key(text))
 
     def find(self, text: str) -> str | None:
-        """Return the food that the text names, by the steps in the module's docstring, or None."""
-        if food := self.same(text):
-            return food
+        """Return the food for a text by the steps in this module's docstring, or None."""
+        if name := self.same(text):
+            return name
         key = cleaned(text)
         if not key:
             return None
         return (
             self.by_key.get(key)
             or self.by_cleaned.get(key)
-            or self._ending(key)
-            or self._misspelled(key)
+            or self._by_ending(key)
+            or self._by_similarity(key)
         )
 
     def _by_ending(self, key: str) -> str | None:
         words = key.split()
         for start in range(1, len(words)):
-            food = self.by_key.get(" ".join(words[start:]))
-            if food is None:
+            name = self.by_key.get(" ".join(words[start:]))
+            if name is None:
                 continue
             before = set(words[:start])
-            other_food = (
-                before & (self.words | CHANGING_WORDS) or words[start:][0] in FOODS_OF_MANY_KINDS
-            )
-            return None if other_food else food
+            other_food = before & (self.words | CHANGING_WORDS) or words[start:][0] in OF_MANY_KINDS
+            return None if other_food else name
         return None
 
-    def _misspelled(self, key: str) -> str | None:
+    def _by_similarity(self, key: str) -> str | None:
         if len(key) < MIN_TYPO_LENGTH:
             return None
         best = process.extractOne(

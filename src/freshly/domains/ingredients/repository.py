@@ -36,7 +36,7 @@ class IngredientRepository:
             raise IngredientNotFound
         return row
 
-    async def get_detailed(self, id: int) -> Ingredient:
+    async def get_with_food(self, id: int) -> Ingredient:
         row = await self.session.scalar(
             select(Ingredient)
             .where(Ingredient.id == id)
@@ -48,18 +48,18 @@ class IngredientRepository:
         return row
 
     async def with_measures(self, ids: Iterable[int]) -> Sequence[Ingredient]:
-        """Return these ingredients, and the foods that they are other names of."""
-        wanted_ids = set(ids)
-        foods = select(Ingredient.food_id).where(Ingredient.id.in_(wanted_ids))
+        """Return the ingredients, and the foods of which they are other names."""
+        wanted = set(ids)
+        foods = select(Ingredient.food_id).where(Ingredient.id.in_(wanted))
         rows = await self.session.scalars(
             select(Ingredient)
-            .where(or_(Ingredient.id.in_(wanted_ids), Ingredient.id.in_(foods)))
+            .where(or_(Ingredient.id.in_(wanted), Ingredient.id.in_(foods)))
             .options(joinedload(Ingredient.measures))
         )
         return rows.unique().all()
 
-    async def named(self, name: str) -> Ingredient | None:
-        """Find an ingredient by name, ignoring case. Prefer the exact spelling."""
+    async def by_name(self, name: str) -> Ingredient | None:
+        """Return the ingredient with this name in any case. The exact spelling wins."""
         lower = func.lower if name.isascii() else unicode_lower
         return await self.session.scalar(
             select(Ingredient)
@@ -68,13 +68,13 @@ class IngredientRepository:
             .limit(1)
         )
 
-    async def all_by_names(self, names: Iterable[str]) -> dict[str, Ingredient]:
-        """Find ingredients by name, ignoring case, in one query. Keys are lower-case names."""
-        lower_names = {name.lower() for name in names}
-        lower = func.lower if all(name.isascii() for name in lower_names) else unicode_lower
+    async def by_names(self, names: Iterable[str]) -> dict[str, Ingredient]:
+        """Return ingredients by lower-case name, in one statement."""
+        wanted = {name.lower() for name in names}
+        lower = func.lower if all(name.isascii() for name in wanted) else unicode_lower
         rows = await self.session.scalars(
             select(Ingredient)
-            .where(lower(Ingredient.name).in_(lower_names))
+            .where(lower(Ingredient.name).in_(wanted))
             .order_by(Ingredient.id.desc())
         )
         return {row.name.lower(): row for row in rows}
@@ -83,7 +83,7 @@ class IngredientRepository:
         rows = await self.session.scalars(select(Ingredient).order_by(Ingredient.id.desc()))
         return {row.name.lower(): row for row in rows}
 
-    async def ids_with_food_row(self) -> set[int]:
+    async def ids_with_food(self) -> set[int]:
         return set(await self.session.scalars(select(Food.ingredient_id)))
 
     async def save(self, row: Ingredient) -> Ingredient:
@@ -98,8 +98,8 @@ class IngredientRepository:
         return row
 
     def add(self, *rows: Sequence[Base]) -> None:
-        for group in rows:
-            self.session.add_all(group)
+        for batch in rows:
+            self.session.add_all(batch)
 
     async def flush(self) -> None:
         await self.session.flush()
@@ -112,10 +112,10 @@ class IngredientRepository:
         return (await self.session.scalars(select(UnitRow).order_by(UnitRow.id))).all()
 
     async def unit(self, id: int) -> UnitRow:
-        row = await self.session.get(UnitRow, id)
-        if row is None:
+        unit = await self.session.get(UnitRow, id)
+        if unit is None:
             raise UnitNotFound
-        return row
+        return unit
 
     async def unit_by_code(self, code: str) -> UnitRow | None:
         return await self.session.scalar(select(UnitRow).where(UnitRow.code == code))
@@ -123,17 +123,17 @@ class IngredientRepository:
 
 @dataclass
 class IngredientUsage:
-    """Finds references to an ingredient. All users share it, so a change may affect others."""
+    """Finds references of other users to an ingredient, because all users share the catalogue."""
 
     session: DbSession
     access: CurrentAccess
     preferences: Injected[PreferenceService]
 
-    async def used_by_others(self, ingredient_id: int) -> bool:
-        """Return True if a row that the caller may not see refers to it, in any domain.
+    async def by_others(self, ingredient_id: int) -> bool:
+        """Return True if a row of any domain refers to it that the caller may not see.
 
-        This domain does not import the domains above it. It finds their tables by the foreign keys
-        to ingredients, and the rows of other users by `visible_to`.
+        This domain does not know the domains above it. Their models show by a foreign key that
+        they refer to ingredients, and by `visible_to` who may see their rows.
         """
         rows = [
             exists().where(column == ingredient_id, not_(model.visible_to(self.access)))
@@ -185,7 +185,6 @@ class AddedIngredientRepository:
 
 
 def _referring() -> list[tuple[type[Guarded], Any]]:
-    """Return each model of an owned row with its column that refers to ingredients."""
     return [
         (mapper.class_, column)
         for mapper in Guarded.registry.mappers

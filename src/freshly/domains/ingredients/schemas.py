@@ -46,7 +46,7 @@ class IngredientRead(ReadSchema):
 
 
 class ShelfLife(BaseModel):
-    """The days that a food usually keeps. Null if it should not be kept there."""
+    """Days that it usually keeps; null where one would not keep it."""
 
     pantry: int | None
     fridge: int | None
@@ -54,7 +54,7 @@ class ShelfLife(BaseModel):
 
 
 class FoodRead(IngredientRead):
-    """An ingredient with the facts of the catalogue, null for ingredients that users added."""
+    """An ingredient with what the catalogue knows of it; nulls for what people added."""
 
     measures: Annotated[
         dict[str, float], Field(description="Grams of one household unit, such as a clove.")

@@ -1,7 +1,7 @@
-"""Inserts the units and the catalogue of foods into the database.
+"""Writes the units and the catalogue of foods into the database.
 
-Each `freshly migrate` runs it. It only adds missing rows and fills in missing facts, so changes by
-users stay.
+It runs with each `migrate` and changes nothing if the catalogue is the same. It only fills in
+missing facts and never overwrites changes of users.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from freshly.domains.ingredients.units import DISPLAY_CODES, UNITS
 
 
 async def seed(session: Session) -> int:
-    """Return the number of foods that were added to the catalogue."""
+    """Insert units and foods. Return the number of foods that were added."""
     repository = IngredientRepository(session)
     await _seed_units(repository)
     rows = await repository.all_by_lower_name()
-    with_food_row = await repository.ids_with_food_row()
+    described = await repository.ids_with_food()
     added = 0
     for food in foods():
         row = rows.get(food.name.lower())
@@ -26,25 +26,25 @@ async def seed(session: Session) -> int:
             row = await repository.save(Ingredient(name=food.name, category=food.aisle))
             rows[food.name.lower()] = row
             added += 1
-        if row.id not in with_food_row:
+        if row.id not in described:
             _fill(row, food)
-            repository.add(_measures(row.id, food), _food_rows(row.id, food))
+            repository.add(_measures(row.id, food), _described(row.id, food))
     _link_other_names(rows)
     await repository.flush()
     return added
 
 
 async def _seed_units(repository: IngredientRepository) -> None:
-    known_codes = {unit.code for unit in await repository.units()}
-    units = [
+    known = {unit.code for unit in await repository.units()}
+    wanted = [
         UnitRow(code=u.code, display_name=u.display_name, is_metric=u.is_metric) for u in UNITS
     ]
-    units += [
+    wanted += [
         UnitRow(code=DISPLAY_CODES[u.code], display_name=u.display_name, is_metric=u.is_metric)
         for u in UNITS
         if u.code in DISPLAY_CODES
     ]
-    repository.add([unit for unit in units if unit.code not in known_codes])
+    repository.add([unit for unit in wanted if unit.code not in known])
 
 
 def _fill(row: Ingredient, food: CatalogueFood) -> None:
@@ -64,7 +64,7 @@ def _measures(id: int, food: CatalogueFood) -> list[IngredientMeasure]:
     ]
 
 
-def _food_rows(id: int, food: CatalogueFood) -> list[Food]:
+def _described(id: int, food: CatalogueFood) -> list[Food]:
     row = Food(
         ingredient_id=id,
         aliases=dict(food.aliases),
@@ -79,7 +79,7 @@ def _food_rows(id: int, food: CatalogueFood) -> list[Food]:
 
 
 def _link_other_names(rows: Mapping[str, Ingredient]) -> None:
-    """Link rows of an existing database to the foods they name: "Tomatoes" to "tomato"."""
+    """Link other names to their food: "Tomatoes" of an adopted database to "tomato"."""
     for lower_name, row in rows.items():
         food_name = name_index().same(lower_name)
         if food_name is None or food_name == lower_name or row.food_id is not None:
@@ -90,7 +90,7 @@ def _link_other_names(rows: Mapping[str, Ingredient]) -> None:
 
 
 def copy_facts(row: Ingredient, food: Ingredient) -> None:
-    """Make a row another name of the food, and copy the facts that the row lacks."""
+    """Make the row another name of the food, and copy the facts that the row lacks."""
     row.food_id = food.id
     row.category = row.category or food.category
     if row.canonical_unit_type is None and row.canonical_unit is None:

@@ -35,7 +35,7 @@ from freshly.domains.ingredients.schemas import (
 from freshly.domains.ingredients.seeding import copy_facts
 from freshly.domains.preferences.service import PreferenceService
 
-MAX_UNIT_LENGTH = 16  # characters; the size of the column
+LONGEST_CANONICAL_UNIT = 16  # characters
 
 
 @dataclass
@@ -51,7 +51,7 @@ class IngredientService:
         return await self.ingredients.get(id)
 
     async def read(self, id: int) -> FoodRead:
-        return _food_read(await self.ingredients.get_detailed(id))
+        return _food_read(await self.ingredients.get_with_food(id))
 
     async def create(self, new: IngredientCreate) -> Ingredient:
         if await self.ingredients.by_name(new.name.strip()):
@@ -61,11 +61,11 @@ class IngredientService:
         )
 
     async def update(self, id: int, update: IngredientUpdate) -> Ingredient:
-        row = await self._own(id)
+        row = await self._lock_own(id)
         values = changes(update)
         if "name" in values:
             values["name"] = values["name"].strip()
-            other = await self.ingredients.named(values["name"])
+            other = await self.ingredients.by_name(values["name"])
             if other is not None and other.id != id:
                 raise IngredientExists
         assign(row, values)
@@ -74,44 +74,47 @@ class IngredientService:
     async def remove(self, id: int) -> None:
         await self.ingredients.delete(await self._lock_own(id))
 
-    async def named(self, name: str) -> Ingredient:
-        """Return the ingredient with that name, ignoring case, or add it with that spelling.
+    async def get_or_create(self, name: str) -> Ingredient:
+        """Return the ingredient with this name in any case, or insert it as spelled.
 
         A new name of a food in the catalogue ("Tomatoes") is linked to the food.
         """
         name = name.strip()
-        row = await self.ingredients.named(name)
+        row = await self.ingredients.by_name(name)
         if row is not None:
             return row
         try:
             return await self._add(Ingredient(name=name))
-        except IngredientExists:  # another request added it at the same time
-            row = await self.ingredients.named(name)
+        except IngredientExists:  # a concurrent request inserted it
+            row = await self.ingredients.by_name(name)
             if row is None:
                 raise
             return row
 
-    async def find_or_create(self, names: Iterable[str]) -> dict[str, Ingredient]:
-        """Return the ingredient that each text of a recipe names. Add new ones in lower case."""
+    async def match_or_create(self, names: Iterable[str]) -> dict[str, Ingredient]:
+        """Return the best match for each ingredient text of a recipe.
+
+        A text without a match becomes a new ingredient in lower case.
+        """
         texts = {name: name.strip() for name in names}
-        same_name = await self.ingredients.all_by_names(texts.values())
+        same = await self.ingredients.by_names(texts.values())
         food_names = {
             name: food
             for name, text in texts.items()
-            if text.lower() not in same_name and (food := name_index().find(text))
+            if text.lower() not in same and (food := name_index().find(text))
         }
-        foods = await self.ingredients.all_by_names(food_names.values())
-        rows: dict[str, Ingredient] = {}
+        foods = await self.ingredients.by_names(food_names.values())
+        matches: dict[str, Ingredient] = {}
         for name, text in texts.items():
-            row = same_name.get(text.lower()) or foods.get(food_names.get(name, "").lower())
-            rows[name] = row or await self.named(text.lower())
-        return rows
+            row = same.get(text.lower()) or foods.get(food_names.get(name, "").lower())
+            matches[name] = row or await self.get_or_create(text.lower())
+        return matches
 
     async def by_id(self, ids: Iterable[int]) -> dict[int, Ingredient]:
         return {row.id: row for row in await self.ingredients.with_measures(ids)}
 
     async def facts(self, ids: Iterable[int]) -> Mapping[int, FoodFacts]:
-        """Return the facts of each ingredient. Another name of a food has its measures, too."""
+        """Return facts by id. Another name of a food has the measures of the food, too."""
         rows = await self.ingredients.with_measures(ids)
         measures = {row.id: row.facts().measures for row in rows}
         return {
@@ -128,9 +131,9 @@ class IngredientService:
     async def canonical(
         self, ingredient: Ingredient | None, quantity: Decimal | None, unit: str | None
     ) -> Measured | None:
-        """Convert to the ingredient's canonical unit, for the columns of a row.
+        """Convert to the ingredient's canonical unit. Return None if that is not possible.
 
-        Return None if that is not possible. Raise QuantityTooLarge if the column cannot store it.
+        Raise QuantityTooLarge if the column cannot store the result.
         """
         if ingredient is None or quantity is None or not unit:
             return None
@@ -138,7 +141,7 @@ class IngredientService:
         if is_household_measure(unit):
             facts = (await self.facts([ingredient.id]))[ingredient.id]
         measured = normalize(quantity, unit, facts)
-        if measured is None or len(measured.unit) > MAX_UNIT_LENGTH:
+        if measured is None or len(measured.unit) > LONGEST_CANONICAL_UNIT:
             return None
         measured = measured.rounded()
         if not fits(measured.quantity):
@@ -157,16 +160,16 @@ class IngredientService:
     async def _add(self, row: Ingredient) -> Ingredient:
         row.created_by_user_id = self.access.user_id
         food_name = name_index().same(row.name)
-        food = await self.ingredients.named(food_name) if food_name else None
+        food = await self.ingredients.by_name(food_name) if food_name else None
         if food is not None:
             copy_facts(row, food)
         return await self.ingredients.save(row)
 
-    async def _own(self, id: int) -> Ingredient:
-        """Lock an ingredient that the caller added. Raise NotYourIngredient if others use it."""
+    async def _lock_own(self, id: int) -> Ingredient:
+        """Lock an ingredient that only the caller uses. Raise NotYourIngredient."""
         row = await self.ingredients.get(id, lock=True)
-        added_by_caller = row.created_by_user_id == self.access.user_id
-        if not added_by_caller or await self.usage.used_by_others(id):
+        is_own = row.created_by_user_id == self.access.user_id
+        if not is_own or await self.usage.by_others(id):
             raise NotYourIngredient
         return row
 

@@ -1,9 +1,10 @@
 """The closed table of kitchen units.
 
-Metric factors are exact; customary ones are those of the existing app (lb, oz) and of the US
-nutrition label (21 CFR 101.9(b)(5)(viii): cup 240 ml, fluid ounce 30 ml, tablespoon 15 ml,
-teaspoon 5 ml), so that 8 fl oz are a cup and 4 cups are a quart. Text from users is looked up only
-here, because a general unit library reads "c" as the speed of light and "EL" as exalitres.
+Metric factors are exact. Pound and ounce are those of the existing app. The other customary units
+are those of the US nutrition label (21 CFR 101.9(b)(5)(viii): cup 240 ml, fluid ounce 30 ml,
+tablespoon 15 ml, teaspoon 5 ml), so that 8 fl oz are a cup and 4 cups are a quart. Text of users
+is only looked up in this table: a general unit library reads "c" as the speed of light and "EL"
+as exalitres.
 """
 
 import unicodedata
@@ -16,7 +17,7 @@ class Kind(StrEnum):
     WEIGHT = "weight"
     VOLUME = "volume"
     COUNT = "count"
-    # A clove, a can, a bunch: only the measures of a food convert them to grams.
+    # The weight depends on the food: a clove, a can, a bunch.
     HOUSEHOLD = "household"
 
 
@@ -34,7 +35,7 @@ class Unit:
 
     @property
     def is_container(self) -> bool:
-        """Return True if a size in brackets is that of each one: "2 cans (400 g)"."""
+        """Return True if a size in brackets is the size of each, as in "2 cans (400 g)"."""
         return self.code in {"can", "jar", "package", "bottle"}
 
 
@@ -116,14 +117,13 @@ UNITS = (
     _unit("cube", H, "1", "cube", "cubes, würfel, cubo, cubos"),
 )  # fmt: skip
 
-# Units that are displayed by another text than their code.
+# Units that are displayed with another text than their code.
 DISPLAY_CODES = {"l": "L", "count": "pcs"}
-# Abbreviations whose meaning depends on upper and lower case.
-CASE_MATTERS = {"T": "tbsp", "t": "tsp", "C": "cup"}
+# Abbreviations of cooks that depend on upper and lower case.
+CASE_SENSITIVE = {"T": "tbsp", "t": "tsp", "C": "cup"}
 
 
-def _fold(text: str) -> str:
-    """Return the text in lower case, without accents, full stops and repeated spaces."""
+def _folded(text: str) -> str:
     decomposed = unicodedata.normalize("NFKD", text.strip().replace(".", " ").casefold())
     bare = "".join(c for c in decomposed if not unicodedata.combining(c))
     return " ".join(bare.split())
@@ -131,26 +131,23 @@ def _fold(text: str) -> str:
 
 _BY_CODE = {unit.code: unit for unit in UNITS}
 _BY_NAME = {
-    _fold(name): unit for unit in UNITS for name in (unit.code, unit.display_name, *unit.aliases)
+    _folded(name): unit for unit in UNITS for name in (unit.code, unit.display_name, *unit.aliases)
 }
-MAX_NAME_WORDS = max(len(name.split()) for name in _BY_NAME)
+MOST_WORDS = max(len(name.split()) for name in _BY_NAME)
 
 
-def unit_named(text: str | None) -> Unit | None:
-    """Return the unit with this code, name or alias, or None if there is none.
-
-    Case, accents, full stops and repeated spaces are ignored, except in CASE_MATTERS.
-    """
+def find_unit(text: str | None) -> Unit | None:
+    """Return the unit for a text in any known spelling or language, or None."""
     if text is None:
         return None
     if code := CASE_SENSITIVE.get(text.strip()):
         return _BY_CODE[code]
-    return _BY_NAME.get(_fold(text))
+    return _BY_NAME.get(_folded(text))
 
 
-def unit_key(text: str | None) -> str:
-    """Return the unit's code, or the folded text of an unknown unit. No unit means "count"."""
+def folded(text: str | None) -> str:
+    """Return the unit's code, or an unknown text in lower case, or "count" without a text."""
     if text is None or not text.strip():
         return "count"
-    unit = unit_named(text)
-    return unit.code if unit else _fold(text)
+    unit = find_unit(text)
+    return unit.code if unit else _folded(text)

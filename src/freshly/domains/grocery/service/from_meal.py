@@ -35,7 +35,7 @@ class FromMealService:
         grocery_list = await self._list(request, meal)
         factor = request.servings_multiplier or Decimal(1)
         missing = [i for i in meal.ingredients if not i.get("in_pantry") and _name(i)]
-        rows = await self.ingredients.find_or_create(_name(i) for i in missing)
+        rows = await self.ingredients.match_or_create(_name(i) for i in missing)
         on_list = {item.ingredient.base_food_id: item for item in grocery_list.items}
         added: dict[int, GroceryListItem] = {}
         for ingredient in missing:

@@ -102,7 +102,7 @@ class RebuildService:
         grocery_list = await self.rows.refreshed(locked.id)
         removed = await self._foods_removed_by_users(grocery_list) if keep_removed else set()
         planned = _planned_ingredients(plan, await self.plans.planned(plan))
-        foods = await self.ingredients.find_or_create(ingredient.name for ingredient in planned)
+        foods = await self.ingredients.match_or_create(ingredient.name for ingredient in planned)
         needs = await self._needs(grocery_list, planned, foods)
         user_items, old_items = _split_by_origin(grocery_list.items, plan)
         lines = await self._net(plan, needs)
@@ -204,7 +204,7 @@ class RebuildService:
             to_buy = line.to_buy - already_on_list
             if to_buy <= 0 or key.food in on_list.without_amount:
                 continue
-            display = shown(to_buy, key.unit)
+            display = for_display(to_buy, key.unit)
             unit = await self.ingredients.unit_by_code(display.unit)
             new_items.append(
                 GroceryListItem(

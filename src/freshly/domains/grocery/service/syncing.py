@@ -120,7 +120,7 @@ class SyncService:
         item.canonical_quantity_needed = to_buy
         item.canonical_unit = needed.unit
         if has_stock or reduced_before or item.quantity is None:
-            display = shown(to_buy, needed.unit)
+            display = for_display(to_buy, needed.unit)
             unit = await self.ingredients.unit_by_code(display.unit)
             item.quantity, item.unit_id = display.quantity, unit.id if unit else None
         await self.items.save(item)
