@@ -1,4 +1,4 @@
-"""Somebody with one of everything, whose id is found nowhere by chance."""
+"""A user with rows of every kind, whose id appears nowhere by chance."""
 
 import pytest
 from sqlalchemy import text
@@ -8,19 +8,19 @@ from tests.support.api import PASSWORD, Kitchen
 from tests.support.fake_services import model_server
 from tests.support.pictures import in_base64, picture
 
-UNMISTAKABLE = 7_654_321
+UNMISTAKABLE_ID = 7_654_321
 
 
-async def unmistakable(db):
-    """The next person has this id."""
+async def reserve_unmistakable_id(db):
+    """Give the next user this id."""
     async with db.write() as session:
         insert = (
             "INSERT INTO users (id, email, hashed_password, password_reset_attempts)"
             " VALUES (:id, 'nobody@example.com', 'x', 0)"
         )
-        await session.execute(text(insert), {"id": UNMISTAKABLE - 1})
+        await session.execute(text(insert), {"id": UNMISTAKABLE_ID - 1})
         if session.get_bind().dialect.name == "postgresql":
-            await session.execute(text(f"SELECT setval('users_id_seq', {UNMISTAKABLE - 1})"))
+            await session.execute(text(f"SELECT setval('users_id_seq', {UNMISTAKABLE_ID - 1})"))
 
 
 async def drop_placeholder(db):
@@ -36,52 +36,54 @@ async def settings(database_url, tmp_path):
 
 @pytest.fixture
 async def home(kitchen: Kitchen, db, client):
-    """Zora, who has everything that one can have, and Bob, who shares a family with her."""
+    """Zora, who has rows of every kind, and Bob, who shares a family with her."""
     bob = await kitchen.person("Bob")
-    await unmistakable(db)
+    await reserve_unmistakable_id(db)
     zora = await kitchen.person(
         "Zoraida", email="zoraida.unmistakable@example.com", phone_number="+49 555 0199"
     )
     await drop_placeholder(db)
-    assert zora.id == UNMISTAKABLE
+    assert zora.id == UNMISTAKABLE_ID
 
     class Home:
         pass
 
     Home.bob, Home.zora = bob, zora
-    Home.theirs = await kitchen.family(bob, zora, name="Bob's")
-    Home.hers = await kitchen.family(zora, name="Zora's own")
-    await furnish(kitchen, zora, bob, Home)
+    Home.bobs_family = await kitchen.family(bob, zora, name="Bob's")
+    Home.zoras_family = await kitchen.family(zora, name="Zora's own")
+    await create_rows_of_zora(kitchen, zora, bob, Home)
     await client.post("/auth/login", json={"email": zora.user["email"], "password": f"{PASSWORD}!"})
     return Home
 
 
-async def furnish(kitchen, zora, bob, home):
-    theirs = home.theirs["id"]
+async def create_rows_of_zora(kitchen, zora, bob, home):
+    bobs_family_id = home.bobs_family["id"]
     await kitchen.stock(zora, "egg", 1, "pcs")
     await kitchen.ingredient(zora, "Zoraida's jam")
-    meal = await kitchen.meal(zora, [("egg", "2")], name="Her soup", familyId=theirs)
-    for family in (home.hers, home.theirs, None):
+    meal = await kitchen.meal(zora, [("egg", "2")], name="Her soup", familyId=bobs_family_id)
+    for family in (home.zoras_family, home.bobs_family, None):
         plan = await kitchen.plan(zora, family, title="Her week")
         await kitchen.planned(zora, plan, 0, "dinner", meal, notes="as always")
         await zora.post_ok(f"/grocery-lists/rebuild-from-meal-plan/{plan['id']}", status=200)
-    shelf = {"family_id": theirs}
+    in_bobs_family = {"family_id": bobs_family_id}
     await kitchen.stock(zora, "Her own rice", 1, "kg")
-    await kitchen.stock(zora, "Common rice", 1, "kg", **shelf)
-    await zora.post_ok("/recipes", {"family_id": theirs, "title": "Her pie"})
-    offered = await kitchen.meal(bob, name="Bob's pasta")
+    await kitchen.stock(zora, "Common rice", 1, "kg", **in_bobs_family)
+    await zora.post_ok("/recipes", {**in_bobs_family, "title": "Her pie"})
+    bobs_meal = await kitchen.meal(bob, name="Bob's pasta")
     for meal_id, sender, recipient in (
         (meal["id"], zora, bob),
-        (offered["id"], bob, zora),
+        (bobs_meal["id"], bob, zora),
     ):
         offer = {"mealId": meal_id, "recipientUserId": recipient.id, "message": "Try this"}
-        made = await sender.post_ok("/meal-share-requests", offer)
-        answer = {"action": "accept"}
-        await recipient.post_ok(f"/meal-share-requests/{made['id']}/respond", answer, status=200)
+        request = await sender.post_ok("/meal-share-requests", offer)
+        consent = {"action": "accept"}
+        await recipient.post_ok(
+            f"/meal-share-requests/{request['id']}/respond", consent, status=200
+        )
     await zora.patch("/preferences/me", {"calorie_target": 2222})
     await zora.patch("/notifications/choices", {"digest": "none"})
     avatar = {"files": {"file": ("me.png", picture())}}
     assert (await zora.post("/storage/avatar/proxy", **avatar)).status_code == 201
-    asked = {"message": "What can I cook with this food?", "image": in_base64(picture())}
-    await zora.post_ok("/chat", asked, status=200)
+    question = {"message": "What can I cook with this food?", "image": in_base64(picture())}
+    await zora.post_ok("/chat", question, status=200)
     await kitchen.client.post("/auth/send-code", json={"email": zora.user["email"]})

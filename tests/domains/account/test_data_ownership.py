@@ -1,4 +1,4 @@
-"""For each table, column and reference to a person it is decided whether it is exported."""
+"""Every table, column and reference to a user is listed as exported or as not exported."""
 
 import pytest
 
@@ -9,7 +9,7 @@ TABLES = all_tables().tables
 
 
 def keys_of(table):
-    """Column and the table that it refers to."""
+    """Return each foreign key of a table: its column and the table it refers to."""
     return {
         (column.name, key.column.table.name)
         for column in TABLES[table].columns
@@ -17,60 +17,61 @@ def keys_of(table):
     }
 
 
-def test_every_table_is_decided_on():
+def test_every_table_is_listed_as_exported_or_as_not_exported():
     assert set(BELONGINGS) | set(NOT_EXPORTED) == set(TABLES)
     assert set(BELONGINGS) & set(NOT_EXPORTED) == set()
     assert all(NOT_EXPORTED.values())
 
 
 @pytest.mark.parametrize("table", sorted(BELONGINGS))
-def test_every_column_is_exported_or_left_out_for_a_reason(table):
-    belonging = BELONGINGS[table]
+def test_every_column_is_exported_or_excluded_with_a_reason(table):
+    ownership = BELONGINGS[table]
 
-    assert len(belonging.exported) == len(set(belonging.exported))
-    assert set(belonging.exported).isdisjoint(belonging.excluded)
-    assert {*belonging.exported, *belonging.excluded} == set(TABLES[table].columns.keys())
-    assert all(belonging.excluded.values())
+    assert len(ownership.exported) == len(set(ownership.exported))
+    assert set(ownership.exported).isdisjoint(ownership.excluded)
+    assert {*ownership.exported, *ownership.excluded} == set(TABLES[table].columns.keys())
+    assert all(ownership.excluded.values())
 
 
 @pytest.mark.parametrize("table", sorted(BELONGINGS))
-def test_every_way_from_a_row_to_a_person_is_decided_on(table):
-    """By a column that names somebody, or by a row that is somebody's."""
-    belonging = BELONGINGS[table]
-    of_everybody = {*NOT_EXPORTED, "families"}
-    ways = {column for column, target in keys_of(table) if target not in of_everybody}
+def test_every_foreign_key_that_leads_from_a_row_to_a_user_is_listed(table):
+    """A row leads to a user by a column that names one, or by another row that belongs to one."""
+    ownership = BELONGINGS[table]
+    without_owner = {*NOT_EXPORTED, "families"}
+    foreign_keys = {column for column, target in keys_of(table) if target not in without_owner}
 
-    decided = {*belonging.owner_columns, *belonging.cascades_from, *belonging.other_keys} - {"id"}
-    assert ways == decided
-    assert all(belonging.other_keys.values())
-    assert belonging.owner_columns or belonging.cascades_from or belonging.referenced_by
+    listed = {*ownership.owner_columns, *ownership.cascades_from, *ownership.other_keys} - {"id"}
+    assert foreign_keys == listed
+    assert all(ownership.other_keys.values())
+    assert ownership.owner_columns or ownership.cascades_from or ownership.referenced_by
 
 
 @pytest.mark.parametrize("table", sorted(BELONGINGS))
 def test_a_familys_rows_are_exported_to_its_members_only(table):
-    """Except meals, which their maker keeps, and what is the person's alone."""
-    belonging = BELONGINGS[table]
-    made = any("created_by" in column for column in belonging.owner_columns)
-    of_families = any(target == "families" for _, target in keys_of(table))
+    """Meals are an exception, because their creator keeps them. So are rows without a family."""
+    ownership = BELONGINGS[table]
+    has_creator = any("created_by" in column for column in ownership.owner_columns)
+    has_family = any(target == "families" for _, target in keys_of(table))
 
-    assert belonging.members_only is (made and of_families and table != "meals")
+    assert ownership.members_only is (has_creator and has_family and table != "meals")
 
 
-def test_no_secret_is_among_the_exported_columns():
-    secret = ("password", "hash", "code", "token", "secret")
+def test_no_exported_column_holds_a_secret():
+    secret_words = ("password", "hash", "code", "token", "secret")
 
-    telling = {
+    suspicious = {
         f"{table}.{column}"
-        for table, belonging in BELONGINGS.items()
-        for column in belonging.exported
-        if any(word in column for word in secret)
+        for table, ownership in BELONGINGS.items()
+        for column in ownership.exported
+        if any(word in column for word in secret_words)
     }
 
-    assert telling == {"user_preferences.diet_codes", "model_usage.tokens"}  # vegan; how many
+    # The first holds words such as "vegan", the second a number.
+    assert suspicious == {"user_preferences.diet_codes", "model_usage.tokens"}
 
 
-def test_files_have_plain_names_of_their_own():
-    names = [belonging.name for belonging in BELONGINGS.values()]
+def test_exported_files_have_plain_and_unique_names():
+    names = [ownership.name for ownership in BELONGINGS.values()]
 
     assert len(names) == len(set(names))
     assert all(name.replace("_", "").isalpha() for name in names)
