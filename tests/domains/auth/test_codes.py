@@ -1,4 +1,4 @@
-"""Six digits by mail."""
+"""Codes of six digits that are sent by email."""
 
 import asyncio
 import re
@@ -19,14 +19,14 @@ NEW_PASSWORD = "another good password"
 
 
 @pytest.fixture
-async def mailed(database_url, tmp_path):
-    """A client of an app that sends its mail to a real server, and that server."""
-    with letterbox() as box:
+async def client_and_inbox(database_url, tmp_path):
+    """A client of an app that sends email to a real mail server, and that server's inbox."""
+    with letterbox() as inbox:
         settings = settings_for(
             database_url,
             tmp_path,
             mail_server="127.0.0.1",
-            mail_port=box.port,
+            mail_port=inbox.port,
             mail_starttls=False,
             mail_from="kitchen@example.com",
             app_env="production",
@@ -35,61 +35,61 @@ async def mailed(database_url, tmp_path):
         )
         async with running(settings) as app, client_of(app) as client:
             client.app = app
-            yield client, box
+            yield client, inbox
 
 
 def code_in(email):
     return re.search(r"\b\d{6}\b", email.get_content())[0]
 
 
-async def ask(client, box, path, email):
+async def request_code(client, inbox, path, email):
     response = await client.post(path, json={"email": email})
     assert response.status_code == 200, response.text
-    return code_in(await box.email())
+    return code_in(await inbox.email())
 
 
-async def expire(client):
+async def expire_codes(client):
     async with client.app.resources.db.write() as session:
         past = (await session.execute(select(now()))).scalar_one() - timedelta(minutes=1)
         await session.execute(update(EmailCode).values(expires_at=past))
 
 
-async def all_is_done(client):
-    async def is_over():
+async def wait_for_email_jobs(client):
+    async def are_done():
         return {row.state for row in await Jobs(client.app).rows("auth.send_code")} == {"done"}
 
-    await until(is_over)
+    await until(are_done)
 
 
-async def test_an_address_is_confirmed_by_the_code_that_came_by_mail(mailed):
-    client, box = mailed
+async def test_the_code_from_an_email_confirms_the_address(client_and_inbox):
+    client, inbox = client_and_inbox
     alice = await Kitchen(client).person("Alice")
 
     sent = await client.post("/auth/send-code", json={"email": alice.user["email"].upper()})
-    email = await box.email()
-    given = {"email": alice.user["email"], "code": code_in(email)}
-    verified = await client.post("/auth/verify-code", json=given)
+    email = await inbox.email()
+    body = {"email": alice.user["email"], "code": code_in(email)}
+    verified = await client.post("/auth/verify-code", json=body)
 
     assert email["To"] == alice.user["email"]
     assert "kitchen@example.com" in email["From"]
-    assert 100_000 <= int(given["code"]) <= 999_999
-    assert given["code"] not in sent.text
+    assert 100_000 <= int(body["code"]) <= 999_999
+    assert body["code"] not in sent.text
     assert verified.status_code == 200
     assert verified.json()["is_verified"] is True
     async with client.app.resources.db.read() as session:
         assert await session.scalar(select(User.is_verified)) is True
-    again = await client.post("/auth/verify-code", json=given)
-    assert (again.status_code, again.json()["detail"]) == (400, "No active verification code.")
+    second = await client.post("/auth/verify-code", json=body)
+    assert (second.status_code, second.json()["detail"]) == (400, "No active verification code.")
 
 
-async def test_a_code_is_asked_for_by_query_too(mailed):
-    client, box = mailed
+async def test_a_code_can_be_requested_with_a_query_parameter(client_and_inbox):
+    client, inbox = client_and_inbox
     alice = await Kitchen(client).person("Alice")
 
     sent = await client.post("/auth/send-code", params={"email": alice.user["email"]})
 
     assert sent.status_code == 200
-    assert code_in(await box.email())
+    assert code_in(await inbox.email())
     assert (await client.post("/auth/send-code")).status_code == 422
 
 
@@ -100,96 +100,104 @@ async def test_a_code_is_asked_for_by_query_too(mailed):
         ("/auth/forgot-password", "/auth/forgot-password/verify"),
     ],
 )
-async def test_known_and_unknown_addresses_get_the_same_answers(mailed, ask_at, use_at):
-    client, box = mailed
+async def test_known_and_unknown_addresses_get_the_same_responses(client_and_inbox, ask_at, use_at):
+    client, inbox = client_and_inbox
     alice = await Kitchen(client).person("Alice")
-    told = {}
+    outcomes = {}
     for email in (alice.user["email"], "nobody@example.com"):
-        answers = [await client.post(use_at, json={"email": email, "code": "000000"})]
-        answers.append(await client.post(ask_at, json={"email": email}))
-        if not told:
-            await box.email()  # before the code is expired below
-        answers += [
+        responses = [await client.post(use_at, json={"email": email, "code": "000000"})]
+        responses.append(await client.post(ask_at, json={"email": email}))
+        if not outcomes:
+            await inbox.email()  # wait for the email before its code expires
+        responses += [
             await client.post(use_at, json={"email": email, "code": "000000"}) for _ in range(6)
         ]
-        await expire(client)
-        answers.append(await client.post(use_at, json={"email": email, "code": "000000"}))
-        told[email] = [(a.status_code, a.json().get("detail", a.json())) for a in answers]
+        await expire_codes(client)
+        responses.append(await client.post(use_at, json={"email": email, "code": "000000"}))
+        outcomes[email] = [
+            (response.status_code, response.json().get("detail", response.json()))
+            for response in responses
+        ]
 
-    first, second = told.values()
+    first, second = outcomes.values()
     assert first == second
     assert [status for status, _ in first] == [400, 200, 400, 400, 400, 400, 400, 429, 400]
-    await all_is_done(client)
-    assert box.emails == []
+    await wait_for_email_jobs(client)
+    assert inbox.emails == []
 
 
-async def test_within_its_time_a_code_stays_and_five_wrong_tries_end_it(mailed):
-    client, box = mailed
+async def test_a_repeated_request_sends_the_same_code_until_five_wrong_attempts(client_and_inbox):
+    client, inbox = client_and_inbox
     email = (await Kitchen(client).person("Alice")).user["email"]
 
-    code = await ask(client, box, "/auth/forgot-password", email)
-    assert await ask(client, box, "/auth/forgot-password", email) == code
+    code = await request_code(client, inbox, "/auth/forgot-password", email)
+    assert await request_code(client, inbox, "/auth/forgot-password", email) == code
     for _ in range(5):
         wrong = await client.post(
             "/auth/forgot-password/verify", json={"email": email, "code": "000000"}
         )
         assert (wrong.status_code, wrong.json()["detail"]) == (400, "Invalid code.")
-    given = {"email": email, "code": code}
-    late = await client.post("/auth/forgot-password/verify", json=given)
-    assert (late.status_code, late.json()["detail"]) == (
+    body = {"email": email, "code": code}
+    sixth = await client.post("/auth/forgot-password/verify", json=body)
+    assert (sixth.status_code, sixth.json()["detail"]) == (
         429,
         "Too many attempts. Request a new code.",
     )
 
-    fresh = await ask(client, box, "/auth/forgot-password", email)
+    fresh = await request_code(client, inbox, "/auth/forgot-password", email)
     allowed = await client.post(
         "/auth/forgot-password/verify", json={"email": email, "code": fresh}
     )
     assert allowed.status_code == 200
 
 
-async def test_tries_at_once_are_all_counted(mailed):
-    client, box = mailed
+async def test_simultaneous_attempts_are_all_counted(client_and_inbox):
+    client, inbox = client_and_inbox
     email = (await Kitchen(client).person("Alice")).user["email"]
-    await ask(client, box, "/auth/send-code", email)
+    await request_code(client, inbox, "/auth/send-code", email)
 
-    given = {"email": email, "code": "000000"}
-    answers = await asyncio.gather(
-        *(client.post("/auth/verify-code", json=given) for _ in range(12))
+    body = {"email": email, "code": "000000"}
+    responses = await asyncio.gather(
+        *(client.post("/auth/verify-code", json=body) for _ in range(12))
     )
 
-    assert sorted(a.status_code for a in answers) == [400] * 5 + [429] * 7
+    assert sorted(response.status_code for response in responses) == [400] * 5 + [429] * 7
 
 
-async def test_a_code_of_other_letters_is_a_wrong_one(mailed):
-    client, box = mailed
+async def test_a_code_in_arabic_digits_is_wrong(client_and_inbox):
+    client, inbox = client_and_inbox
     email = (await Kitchen(client).person("Alice")).user["email"]
-    await ask(client, box, "/auth/send-code", email)
+    await request_code(client, inbox, "/auth/send-code", email)
 
-    answer = await client.post("/auth/verify-code", json={"email": email, "code": "١٢٣٤٥٦"})
+    response = await client.post("/auth/verify-code", json={"email": email, "code": "١٢٣٤٥٦"})
 
-    assert (answer.status_code, answer.json()["detail"]) == (400, "Invalid verification code.")
+    assert (response.status_code, response.json()["detail"]) == (400, "Invalid verification code.")
 
 
-async def test_an_expired_code_says_so(mailed):
-    client, box = mailed
+async def test_an_expired_code_is_refused_as_expired(client_and_inbox):
+    client, inbox = client_and_inbox
     email = (await Kitchen(client).person("Alice")).user["email"]
-    code = await ask(client, box, "/auth/forgot-password", email)
-    await expire(client)
+    code = await request_code(client, inbox, "/auth/forgot-password", email)
+    await expire_codes(client)
 
-    late = await client.post("/auth/forgot-password/verify", json={"email": email, "code": code})
+    response = await client.post(
+        "/auth/forgot-password/verify", json={"email": email, "code": code}
+    )
 
-    assert (late.status_code, late.json()["detail"]) == (400, "Code expired. Request a new one.")
+    assert (response.status_code, response.json()["detail"]) == (
+        400,
+        "Code expired. Request a new one.",
+    )
 
 
-async def test_a_new_password_ends_every_sign_in_and_its_token_works_once(mailed):
-    client, box = mailed
+async def test_a_password_reset_ends_all_sessions_and_its_token_works_once(client_and_inbox):
+    client, inbox = client_and_inbox
     kitchen = Kitchen(client)
     alice = await kitchen.person("Alice")
     email = alice.user["email"]
-    code = await ask(client, box, "/auth/forgot-password", email)
-    given = {"email": email, "code": code}
-    token = (await client.post("/auth/forgot-password/verify", json=given)).json()["reset_token"]
+    code = await request_code(client, inbox, "/auth/forgot-password", email)
+    body = {"email": email, "code": code}
+    token = (await client.post("/auth/forgot-password/verify", json=body)).json()["reset_token"]
 
     short = {"reset_token": token, "new_password": "short"}
     refused = await client.post("/auth/reset-password", json=short)
@@ -200,26 +208,28 @@ async def test_a_new_password_ends_every_sign_in_and_its_token_works_once(mailed
     change = {"reset_token": token, "new_password": NEW_PASSWORD}
     assert (await client.post("/auth/reset-password", json=change)).status_code == 200
 
-    again = await client.post("/auth/reset-password", json=change)
-    assert (again.status_code, again.json()["detail"]) == (400, "Invalid or expired token.")
+    second = await client.post("/auth/reset-password", json=change)
+    assert (second.status_code, second.json()["detail"]) == (400, "Invalid or expired token.")
     assert (await alice.get("/users/me")).status_code == 401
     refresh = {"refresh_token": alice.tokens["refresh_token"]}
     assert (await client.post("/auth/refresh", json=refresh)).status_code == 401
-    old = await client.post("/auth/login", json={"email": email, "password": PASSWORD})
-    assert old.status_code == 401
+    old_password = await client.post("/auth/login", json={"email": email, "password": PASSWORD})
+    assert old_password.status_code == 401
     tokens = await kitchen.sign_in(email, NEW_PASSWORD)
     headers = {"Authorization": f"Bearer {tokens['access_token']}"}
-    told = (await client.get("/users/me/activity", headers=headers)).json()["items"]
-    kinds = [(one["kind"], one["outcome"]) for one in told[:3]]
+    activities = (await client.get("/users/me/activity", headers=headers)).json()["items"]
+    kinds = [(activity["kind"], activity["outcome"]) for activity in activities[:3]]
     assert kinds == [("sign_in", "done"), ("sign_in", "refused"), ("password_reset", "done")]
 
 
-async def test_no_other_token_resets_a_password_and_a_reset_token_opens_nothing(mailed):
-    client, box = mailed
+async def test_only_a_reset_token_resets_a_password_and_it_is_good_for_nothing_else(
+    client_and_inbox,
+):
+    client, inbox = client_and_inbox
     alice = await Kitchen(client).person("Alice")
-    code = await ask(client, box, "/auth/forgot-password", alice.user["email"])
-    given = {"email": alice.user["email"], "code": code}
-    token = (await client.post("/auth/forgot-password/verify", json=given)).json()["reset_token"]
+    code = await request_code(client, inbox, "/auth/forgot-password", alice.user["email"])
+    body = {"email": alice.user["email"], "code": code}
+    token = (await client.post("/auth/forgot-password/verify", json=body)).json()["reset_token"]
 
     for other in alice.tokens["access_token"], alice.tokens["refresh_token"]:
         change = {"reset_token": other, "new_password": NEW_PASSWORD}
@@ -236,7 +246,7 @@ async def test_no_other_token_resets_a_password_and_a_reset_token_opens_nothing(
     assert (await client.post("/auth/reset-password", json=change)).status_code == 404
 
 
-async def test_without_a_mail_server_a_newcomer_finds_the_code_in_the_outbox(
+async def test_without_a_mail_server_the_code_is_in_the_outbox_folder_and_in_the_log(
     client, kitchen, jobs, tmp_path, capsys
 ):
     alice = await kitchen.person("Alice")
@@ -247,12 +257,12 @@ async def test_without_a_mail_server_a_newcomer_finds_the_code_in_the_outbox(
     (email,) = (tmp_path / "outbox").glob("*.eml")
     code = re.search(r"\b\d{6}\b", email.read_text())[0]
     assert code in capsys.readouterr().err
-    given = {"email": alice.user["email"], "code": code}
-    assert (await client.post("/auth/verify-code", json=given)).status_code == 200
+    body = {"email": alice.user["email"], "code": code}
+    assert (await client.post("/auth/verify-code", json=body)).status_code == 200
 
 
 @pytest.mark.parametrize("server", [None, "127.0.0.1"])
-async def test_in_production_no_code_is_logged_and_refused_mail_is_tried_again(
+async def test_in_production_no_code_is_logged_and_a_failed_email_is_retried(
     database_url, tmp_path, server, capsys
 ):
     settings = settings_for(
@@ -267,15 +277,15 @@ async def test_in_production_no_code_is_logged_and_refused_mail_is_tried_again(
     )
     async with running(settings) as app, client_of(app) as client:
         alice = await Kitchen(client).person("Alice")
-        answer = await client.post("/auth/send-code", json={"email": alice.user["email"]})
+        response = await client.post("/auth/send-code", json={"email": alice.user["email"]})
         await Jobs(app).run_due()
-        (email,) = await Jobs(app).rows("auth.send_code")
+        (job,) = await Jobs(app).rows("auth.send_code")
         async with app.resources.db.read() as session:
             code = await session.scalar(select(EmailCode.code))
 
-    said = capsys.readouterr().err
-    assert answer.status_code == 200
-    assert "MailFailed" in said
-    assert (email.state, email.attempts) == ("queued", 1)
-    assert code not in said + str(email.payload)
+    log = capsys.readouterr().err
+    assert response.status_code == 200
+    assert "MailFailed" in log
+    assert (job.state, job.attempts) == ("queued", 1)
+    assert code not in log + str(job.payload)
     assert not (tmp_path / "outbox").exists()

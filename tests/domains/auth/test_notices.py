@@ -1,4 +1,4 @@
-"""Letters about what happened to an account."""
+"""Emails about changes of an account."""
 
 import re
 
@@ -9,7 +9,7 @@ from freshly.domains.users.models import User
 from tests.support.api import PASSWORD
 
 
-async def reset(client, jobs, emails, email):
+async def reset_password(client, jobs, emails, email):
     await client.post("/auth/forgot-password", json={"email": email})
     await jobs.run_due()
     code = re.search(r"\d{6}", emails[-1].text)[0]
@@ -18,10 +18,10 @@ async def reset(client, jobs, emails, email):
     return await client.post("/auth/reset-password", json=body)
 
 
-async def test_a_changed_password_is_told_to_its_owner(client, kitchen, jobs, emails):
+async def test_a_user_gets_an_email_about_a_changed_password(client, kitchen, jobs, emails):
     alice = await kitchen.person("Alice")
-    done = await reset(client, jobs, emails, alice.user["email"])
-    assert done.status_code == 200, done.text
+    response = await reset_password(client, jobs, emails, alice.user["email"])
+    assert response.status_code == 200, response.text
     emails.clear()
     await jobs.run_due()
 
@@ -29,13 +29,13 @@ async def test_a_changed_password_is_told_to_its_owner(client, kitchen, jobs, em
     assert (email.to, email.subject) == (
         alice.user["email"], "Your Freshly password was changed")  # fmt: skip
     assert PASSWORD not in email.text
-    (row,) = await jobs.rows("auth.send_notice")
-    assert (row.payload, row.user_id) == ({}, None)
+    (job,) = await jobs.rows("auth.send_notice")
+    assert (job.payload, job.user_id) == ({}, None)
 
 
-@pytest.mark.parametrize(("verified", "told"), [(True, 1), (False, 0)])
-async def test_the_last_letter_goes_to_a_confirmed_address_only(
-    kitchen, jobs, emails, db, verified, told
+@pytest.mark.parametrize(("verified", "expected"), [(True, 1), (False, 0)])
+async def test_the_email_about_a_deleted_account_goes_only_to_a_confirmed_address(
+    kitchen, jobs, emails, db, verified, expected
 ):
     alice = await kitchen.person("Alice")
     async with db.write() as session:
@@ -45,5 +45,5 @@ async def test_the_last_letter_goes_to_a_confirmed_address_only(
     assert (await alice.delete("/users/me")).status_code == 204
     await jobs.run_due()
 
-    gone = [one for one in emails if one.subject == "Your Freshly account is deleted"]
-    assert [one.to for one in gone] == [alice.user["email"]] * told
+    notices = [email for email in emails if email.subject == "Your Freshly account is deleted"]
+    assert [email.to for email in notices] == [alice.user["email"]] * expected

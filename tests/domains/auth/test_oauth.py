@@ -1,4 +1,4 @@
-"""Sign-up and sign-in by Supabase's tokens."""
+"""Sign-up and sign-in with Supabase's tokens."""
 
 import json
 import time
@@ -16,7 +16,7 @@ SECRET = "the shared secret of the sign-in service, long enough"
 
 
 class Supabase:
-    """Signs as the sign-in service does."""
+    """Signs tokens as Supabase does."""
 
     def __init__(self, url):
         self.url = url
@@ -47,10 +47,10 @@ class Supabase:
 @pytest.fixture
 async def oauth(database_url, tmp_path):
     keys = {}
-    async with key_server(keys) as (url, asked):
+    async with key_server(keys) as (url, key_requests):
         supabase = Supabase(url)
         keys.update(supabase.jwks())
-        supabase.asked, supabase.keys = asked, keys
+        supabase.key_requests, supabase.keys = key_requests, keys
         settings = settings_for(
             database_url, tmp_path, supabase_url=url, supabase_jwt_secret=SecretStr(SECRET)
         )
@@ -63,13 +63,13 @@ async def post(client, path, token):
     return await client.post(f"/auth/{path}/oauth", headers=headers)
 
 
-async def said(client, path, token):
-    answer = await post(client, path, token)
-    return answer.status_code, answer.json().get("detail")
+async def status_and_detail(client, path, token):
+    response = await post(client, path, token)
+    return response.status_code, response.json().get("detail")
 
 
-@pytest.mark.parametrize("by_key", [False, "k1"])
-async def test_somebody_signs_up_and_signs_in_with_a_vouched_for_account(oauth, by_key):
+@pytest.mark.parametrize("by_key", [False, "k1"], ids=["shared secret", "public key"])
+async def test_a_user_signs_up_and_in_with_a_token_of_supabase(oauth, by_key):
     supabase, client = oauth
     token = supabase.token(by_key=by_key)
 
@@ -100,48 +100,48 @@ async def test_the_keys_are_fetched_once(oauth):
         token = supabase.token(f"s{n}", f"p{n}@example.com", by_key="k1")
         assert (await post(client, "signup", token)).status_code == 200
 
-    assert len(supabase.asked) == 1
+    assert len(supabase.key_requests) == 1
 
 
-async def test_a_username_falls_back_to_the_address(oauth):
+async def test_a_username_defaults_to_the_name_in_the_email_address(oauth):
     supabase, client = oauth
 
-    answer = await post(client, "signup", supabase.token(user_metadata=None))
+    response = await post(client, "signup", supabase.token(user_metadata=None))
 
-    assert answer.json()["user"]["username"] == "alice"
+    assert response.json()["user"]["username"] == "alice"
 
 
 @pytest.mark.parametrize("path", ["signup", "login"])
-async def test_tokens_that_prove_nothing_are_refused(oauth, path):
+async def test_invalid_and_expired_tokens_are_refused(oauth, path):
     supabase, client = oauth
-    other = Supabase(supabase.url)
-    bad = [
+    other_issuer = Supabase(supabase.url)
+    invalid = [
         "garbage",
         "null",
         supabase.token(aud="someone else"),
         supabase.token(iss="https://elsewhere.example.com/auth/v1"),
         supabase.token(aud=None),
         supabase.token(sub=None),
-        other.token(by_key="k1"),
+        other_issuer.token(by_key="k1"),
         supabase.token(by_key="k2"),
         jwt.encode({"sub": "abc"}, "x" * 40, "HS256"),
         jwt.encode({"sub": "abc"}, None, "none"),
     ]
 
-    for token in bad:
-        assert await said(client, path, token) == (401, "Invalid token"), token
-    late = supabase.token(exp=int(time.time()) - 10)
-    assert await said(client, path, late) == (401, "Token expired")
-    assert await said(client, path, None) == (401, "Invalid or expired token")
+    for token in invalid:
+        assert await status_and_detail(client, path, token) == (401, "Invalid token"), token
+    expired = supabase.token(exp=int(time.time()) - 10)
+    assert await status_and_detail(client, path, expired) == (401, "Token expired")
+    assert await status_and_detail(client, path, None) == (401, "Invalid or expired token")
 
 
-async def test_refusals_of_sign_up_name_the_reason(oauth):
+async def test_a_refused_sign_up_names_the_reason(oauth):
     supabase, client = oauth
     await Kitchen(client).person("Bob", email="bob@example.com")
     assert (await post(client, "signup", supabase.token())).status_code == 200
 
     async def refusal(*facts, **changes):
-        return await said(client, "signup", supabase.token(*facts, **changes))
+        return await status_and_detail(client, "signup", supabase.token(*facts, **changes))
 
     assert await refusal("new", None) == (400, "OAuth profile missing email")
     assert await refusal("new", "new@example.com", "github") == (
@@ -156,49 +156,56 @@ async def test_refusals_of_sign_up_name_the_reason(oauth):
     )
 
 
-async def test_a_person_is_told_of_sign_ins_by_the_wrong_provider(oauth):
+async def test_a_sign_in_with_the_wrong_provider_is_shown_to_the_user(oauth):
     supabase, client = oauth
     signed_up = (await post(client, "signup", supabase.token())).json()
 
     assert (await post(client, "login", supabase.token(provider="apple"))).status_code == 400
 
     headers = {"Authorization": f"Bearer {signed_up['access_token']}"}
-    told = (await client.get("/users/me/activity", headers=headers)).json()["items"]
-    assert [(one["kind"], one["outcome"], one["detail"]) for one in told] == [
+    activities = (await client.get("/users/me/activity", headers=headers)).json()["items"]
+    assert [
+        (activity["kind"], activity["outcome"], activity["detail"]) for activity in activities
+    ] == [
         ("sign_in", "refused", "apple"),
         ("sign_in", "done", "google"),
     ]
 
 
-async def test_an_address_alone_opens_nobodys_account(oauth):
+async def test_an_email_address_alone_gives_no_access_to_an_account(oauth):
     supabase, client = oauth
     await Kitchen(client).person("Bob", email="bob@example.com")
     assert (await post(client, "signup", supabase.token())).status_code == 200
     unknown = (404, "User not registered. Please sign up first.")
     mismatch = (400, "Authentication provider mismatch.")
 
-    assert await said(client, "login", supabase.token("other")) == unknown
-    assert await said(client, "login", supabase.token("b", "bob@example.com")) == unknown
-    assert await said(client, "login", supabase.token(provider="apple")) == mismatch
-    assert await said(client, "login", supabase.token("other", provider="apple")) == mismatch
-    assert await said(client, "login", supabase.token(provider="github")) == (
+    assert await status_and_detail(client, "login", supabase.token("other")) == unknown
+    assert (
+        await status_and_detail(client, "login", supabase.token("b", "bob@example.com")) == unknown
+    )
+    assert await status_and_detail(client, "login", supabase.token(provider="apple")) == mismatch
+    assert (
+        await status_and_detail(client, "login", supabase.token("other", provider="apple"))
+        == mismatch
+    )
+    assert await status_and_detail(client, "login", supabase.token(provider="github")) == (
         400,
         "Unsupported OAuth provider",
     )
-    assert await said(client, "login", supabase.token(email=None)) == (
+    assert await status_and_detail(client, "login", supabase.token(email=None)) == (
         401,
         "Invalid or expired token",
     )
-    # The address may have changed since; the id is what counts.
+    # The id at the provider counts. The address may have changed.
     moved = await post(client, "login", supabase.token(email="moved@example.com"))
     assert moved.status_code == 200
 
 
-async def test_keys_that_cannot_be_fetched_are_503(oauth):
+async def test_a_sign_in_is_503_when_the_keys_cannot_be_fetched(oauth):
     supabase, client = oauth
     supabase.keys.clear()
 
-    status, detail = await said(client, "login", supabase.token(by_key="k1"))
+    status, detail = await status_and_detail(client, "login", supabase.token(by_key="k1"))
 
     assert (status, detail) == (
         503,
@@ -206,8 +213,8 @@ async def test_keys_that_cannot_be_fetched_are_503(oauth):
     )
 
 
-async def test_without_settings_the_answer_names_the_setting(client):
-    answer = await post(client, "login", "x.y.z")
+async def test_without_configuration_the_response_names_the_missing_setting(client):
+    response = await post(client, "login", "x.y.z")
 
-    assert answer.status_code == 503
-    assert "SUPABASE_URL" in answer.json()["detail"]
+    assert response.status_code == 503
+    assert "SUPABASE_URL" in response.json()["detail"]

@@ -1,4 +1,4 @@
-"""Where a person is signed in, and how they sign a device out."""
+"""Users list their sessions and sign devices out."""
 
 import pytest
 from pydantic import SecretStr
@@ -17,18 +17,18 @@ async def alice(kitchen):
 
 
 async def sign_in(person, **headers):
-    """The same person on another device."""
-    given = {"email": person.user["email"], "password": PASSWORD}
-    answer = await person.client.post("/auth/login", json=given, headers=headers)
-    assert answer.status_code == 200
-    return Person(person.client, person.user, answer.json())
+    """Sign the same user in on another device."""
+    credentials = {"email": person.user["email"], "password": PASSWORD}
+    response = await person.client.post("/auth/login", json=credentials, headers=headers)
+    assert response.status_code == 200
+    return Person(person.client, person.user, response.json())
 
 
 async def sessions_of(person):
     return (await person.read("/auth/sessions"))["items"]
 
 
-async def test_a_person_sees_each_device_the_latest_first(alice):
+async def test_a_user_sees_their_sessions_newest_first(alice):
     phone = await sign_in(alice, **PHONE)
 
     latest, first = await sessions_of(phone)
@@ -37,10 +37,10 @@ async def test_a_person_sees_each_device_the_latest_first(alice):
     assert latest["user_agent"] == PHONE["User-Agent"]
     assert latest["address"] == "127.0.0.1"
     assert latest["created_at"] <= latest["last_used_at"] < latest["expires_at"]
-    assert [one["current"] for one in await sessions_of(alice)] == [False, True]
+    assert [session["current"] for session in await sessions_of(alice)] == [False, True]
 
 
-async def test_a_device_that_renews_its_tokens_is_the_one_that_is_used(alice, client):
+async def test_refreshing_the_tokens_updates_when_a_session_was_last_used(alice, client):
     [before] = await sessions_of(alice)
 
     token = {"refresh_token": alice.tokens["refresh_token"]}
@@ -51,84 +51,90 @@ async def test_a_device_that_renews_its_tokens_is_the_one_that_is_used(alice, cl
     assert after["created_at"] == before["created_at"]
 
 
-async def test_a_device_that_is_signed_out_is_out_at_its_next_request(alice, client):
+async def test_a_revoked_session_is_refused_at_its_next_request(alice, client):
     phone = await sign_in(alice)
     assert (await phone.get("/users/me")).status_code == 200
-    [there] = [one for one in await sessions_of(alice) if not one["current"]]
+    [session_of_phone] = [session for session in await sessions_of(alice) if not session["current"]]
 
-    revoked = await alice.delete(f"/auth/sessions/{there['id']}")
+    revoked = await alice.delete(f"/auth/sessions/{session_of_phone['id']}")
 
     assert (revoked.status_code, revoked.content) == (204, b"")
     assert (await phone.get("/users/me")).json()["code"] == "token_revoked"
     token = {"refresh_token": phone.tokens["refresh_token"]}
     assert (await client.post("/auth/refresh", json=token)).status_code == 401
-    assert [one["current"] for one in await sessions_of(alice)] == [True]
+    assert [session["current"] for session in await sessions_of(alice)] == [True]
 
 
-async def test_what_is_out_is_out_in_every_process(settings, redis_url):
+async def test_a_revoked_session_is_refused_in_every_process(settings, redis_url):
     shared = settings.model_copy(update={"cache": "auto", "redis_url": SecretStr(redis_url)})
     async with (
-        running(shared) as one,
-        running(shared) as other,
-        client_of(one) as here,
-        client_of(other) as there,
+        running(shared) as first_app,
+        running(shared) as second_app,
+        client_of(first_app) as first_client,
+        client_of(second_app) as second_client,
     ):
         account = {"email": "alice@example.com", "password": PASSWORD}
-        user = (await here.post("/auth/register", json=account)).json()
-        alice = Person(here, user, (await here.post("/auth/login", json=account)).json())
-        phone = Person(there, user, (await there.post("/auth/login", json=account)).json())
-        for _ in range(2):  # the second answer is a kept one
+        user = (await first_client.post("/auth/register", json=account)).json()
+        alice = Person(
+            first_client, user, (await first_client.post("/auth/login", json=account)).json()
+        )
+        phone = Person(
+            second_client, user, (await second_client.post("/auth/login", json=account)).json()
+        )
+        for _ in range(2):  # the second response comes from the cache
             assert (await phone.get("/users/me")).status_code == 200
 
-        [found] = [one for one in await sessions_of(alice) if not one["current"]]
-        await alice.delete(f"/auth/sessions/{found['id']}")
+        [session_of_phone] = [
+            session for session in await sessions_of(alice) if not session["current"]
+        ]
+        await alice.delete(f"/auth/sessions/{session_of_phone['id']}")
 
         assert (await phone.get("/users/me")).status_code == 401
 
 
-async def test_one_may_sign_out_the_device_in_ones_hand(alice):
-    [own] = await sessions_of(alice)
+async def test_a_user_may_revoke_the_current_session(alice):
+    [current] = await sessions_of(alice)
 
-    assert (await alice.delete(f"/auth/sessions/{own['id']}")).status_code == 204
+    assert (await alice.delete(f"/auth/sessions/{current['id']}")).status_code == 204
 
     assert (await alice.get("/auth/me")).status_code == 401
 
 
-async def test_anothers_session_and_none_at_all_answer_alike(alice, kitchen):
+async def test_another_users_session_and_an_unknown_session_get_the_same_response(alice, kitchen):
     bob = await kitchen.person("Bob")
-    [foreign] = await sessions_of(bob)
+    [session_of_bob] = await sessions_of(bob)
 
-    answers = [
-        await alice.delete(f"/auth/sessions/{given}")
-        for given in (foreign["id"], "0" * 32, "no-such-session", "%00", "x" * 200)
+    responses = [
+        await alice.delete(f"/auth/sessions/{session_id}")
+        for session_id in (session_of_bob["id"], "0" * 32, "no-such-session", "%00", "x" * 200)
     ]
 
-    assert {answer.status_code for answer in answers} == {404}
+    assert {response.status_code for response in responses} == {404}
     assert (await bob.get("/auth/me")).status_code == 200
-    known, unknown = (answer.json() for answer in answers[:2])
+    known, unknown = (response.json() for response in responses[:2])
     known.pop("correlation_id"), unknown.pop("correlation_id")
     assert known == unknown
 
 
 async def test_a_session_that_has_ended_is_neither_listed_nor_revoked_again(alice, db):
     phone = await sign_in(alice)
-    [gone] = [one["id"] for one in await sessions_of(alice) if not one["current"]]
+    [signed_out_id] = [listed["id"] for listed in await sessions_of(alice) if not listed["current"]]
     await phone.post("/auth/logout")
-    old = await sign_in(alice)
-    [expired] = [one["id"] for one in await sessions_of(old) if one["current"]]
+    expiring = await sign_in(alice)
+    [expired_id] = [listed["id"] for listed in await sessions_of(expiring) if listed["current"]]
     async with db.write() as session:
         await session.execute(
             update(AuthSession)
-            .where(AuthSession.id == expired)
+            .where(AuthSession.id == expired_id)
             .values(expires_at=AuthSession.created_at)
         )
 
-    assert [one["current"] for one in await sessions_of(alice)] == [True]
-    for given in (gone, expired):
-        assert (await alice.delete(f"/auth/sessions/{given}")).status_code == 404
+    assert [listed["current"] for listed in await sessions_of(alice)] == [True]
+    for session_id in (signed_out_id, expired_id):
+        assert (await alice.delete(f"/auth/sessions/{session_id}")).status_code == 404
 
 
-async def test_many_sessions_come_in_pages(alice):
+async def test_sessions_are_listed_in_pages(alice):
     for _ in range(4):
         await sign_in(alice)
     whole = await sessions_of(alice)

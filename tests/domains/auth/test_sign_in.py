@@ -39,29 +39,29 @@ async def alice(kitchen):
 
 
 @pytest.fixture
-def later(db):
-    """Lets time pass for the refresh tokens that were used."""
+def age_used_tokens(db):
+    """Return a function that makes used refresh tokens older."""
 
-    async def pass_time(seconds):
+    async def age(seconds):
         async with db.write() as session:
             for row in await session.scalars(select(RefreshToken)):
                 if row.used_at:
                     row.used_at -= timedelta(seconds=seconds)
 
-    return pass_time
+    return age
 
 
-async def test_signs_up_and_in_whatever_the_case_of_the_address(kitchen, client):
+async def test_sign_up_and_sign_in_ignore_the_case_of_the_address(kitchen, client):
     alice = await kitchen.person("Alice", email="Alice@Example.com")
 
-    again = await kitchen.sign_in("aLICE@example.COM")
+    tokens = await kitchen.sign_in("aLICE@example.COM")
 
     assert alice.user["email"] == "alice@example.com"
-    me = await client.get("/auth/me", headers={"Authorization": f"Bearer {again['access_token']}"})
+    me = await client.get("/auth/me", headers={"Authorization": f"Bearer {tokens['access_token']}"})
     assert me.json() == alice.user
 
 
-async def test_an_address_is_taken_whatever_its_case(alice, client):
+async def test_a_registered_address_is_taken_in_every_case(alice, client):
     taken = {"email": alice.user["email"].upper(), "password": PASSWORD}
 
     refused = await client.post("/auth/register", json=taken)
@@ -70,12 +70,14 @@ async def test_an_address_is_taken_whatever_its_case(alice, client):
     assert refused.json()["detail"] == "Email already registered"
 
 
-async def test_many_sign_ups_with_one_address_make_one_account(client, db):
+async def test_simultaneous_sign_ups_with_one_address_create_one_account(client, db):
     account = {"email": "twice@example.com", "password": PASSWORD}
 
-    answers = await asyncio.gather(*(client.post("/auth/register", json=account) for _ in range(5)))
+    responses = await asyncio.gather(
+        *(client.post("/auth/register", json=account) for _ in range(5))
+    )
 
-    assert sorted(answer.status_code for answer in answers) == [200, 400, 400, 400, 400]
+    assert sorted(response.status_code for response in responses) == [200, 400, 400, 400, 400]
     async with db.read() as session:
         assert (await session.scalar(select(func.count()).select_from(User))) == 1
 
@@ -87,7 +89,7 @@ async def test_a_bad_password_is_refused_at_sign_up(client, password):
     assert (await client.post("/auth/register", json=account)).status_code == 422
 
 
-async def test_everybody_begins_with_preferences(kitchen, db):
+async def test_a_new_user_has_preferences(kitchen, db):
     athlete = {"is_athlete": True, "training_level": "light", "target_calories": 2500}
     alice = await kitchen.person("Alice")
     bob = await kitchen.person("Bob", preference={**athlete, "goal": "leaner", "age": 30})
@@ -101,7 +103,9 @@ async def test_everybody_begins_with_preferences(kitchen, db):
 
 
 @pytest.mark.parametrize("password", ["wrong password", "", "x" * 500])
-async def test_a_wrong_password_and_an_unknown_address_answer_alike(alice, client, password):
+async def test_a_wrong_password_and_an_unknown_address_get_the_same_response(
+    alice, client, password
+):
     known = await client.post(
         "/auth/login", json={"email": alice.user["email"], "password": password}
     )
@@ -113,9 +117,9 @@ async def test_a_wrong_password_and_an_unknown_address_answer_alike(alice, clien
     assert known.json()["detail"] == unknown.json()["detail"] == "Invalid credentials"
 
 
-async def test_a_password_of_the_old_app_still_works_and_is_hashed_anew(kitchen, db):
+async def test_a_password_hash_of_the_existing_app_works_and_is_replaced_at_sign_in(kitchen, db):
     await kitchen.person("Alice")
-    # The old backend cut passwords at 72 characters, and bcrypt at 72 bytes.
+    # The existing app cuts passwords at 72 characters, and bcrypt cuts them at 72 bytes.
     password = "é" * 40 + "and the rest is cut off"
     old = bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(4)).decode()
     async with db.write() as session:
@@ -128,7 +132,7 @@ async def test_a_password_of_the_old_app_still_works_and_is_hashed_anew(kitchen,
     await kitchen.sign_in("old@example.com", password)
 
 
-async def test_a_password_is_hashed_as_is_recommended_and_anew_when_that_changes(
+async def test_a_password_hash_with_outdated_parameters_is_replaced_at_sign_in(
     alice, app, kitchen, monkeypatch, db
 ):
     async def stored():
@@ -147,7 +151,7 @@ async def test_a_password_is_hashed_as_is_recommended_and_anew_when_that_changes
     await kitchen.sign_in(alice.user["email"])
 
 
-async def test_tokens_say_what_they_are(alice):
+async def test_tokens_have_the_documented_claims(alice):
     access = claims_of(alice.tokens["access_token"])
     refresh_ = claims_of(alice.tokens["refresh_token"])
 
@@ -159,7 +163,7 @@ async def test_tokens_say_what_they_are(alice):
     assert refresh_["exp"] - refresh_["iat"] == 7 * 24 * 3600
 
 
-async def test_a_refresh_token_is_no_access_token_and_the_other_way_round(alice, client):
+async def test_access_and_refresh_tokens_cannot_be_used_for_each_other(alice, client):
     assert await status_of(client, alice.tokens["refresh_token"]) == 401
 
     refused = await refresh(client, alice.tokens["access_token"])
@@ -181,22 +185,22 @@ async def test_a_refresh_token_is_no_access_token_and_the_other_way_round(alice,
     ],
     ids=str,
 )
-async def test_a_token_with_another_claim_is_refused(alice, client, change):
+async def test_a_token_with_a_wrong_or_missing_claim_is_refused(alice, client, change):
     claims = {**claims_of(alice.tokens["access_token"]), **change}
     forged = jwt.encode(
         {k: v for k, v in claims.items() if v is not None}, SECRET.get_secret_value()
     )
 
-    answer = await client.get("/auth/me", headers={"Authorization": f"Bearer {forged}"})
+    response = await client.get("/auth/me", headers={"Authorization": f"Bearer {forged}"})
 
-    assert answer.status_code == 401
-    assert answer.headers["www-authenticate"] == "Bearer"
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
     expired = "exp" in change
-    assert answer.json()["detail"] == ("Token expired" if expired else "Invalid token")
-    assert answer.headers.get("x-token-status") == ("expired" if expired else None)
+    assert response.json()["detail"] == ("Token expired" if expired else "Invalid token")
+    assert response.headers.get("x-token-status") == ("expired" if expired else None)
 
 
-async def test_a_token_signed_by_somebody_else_is_refused(alice, client):
+async def test_a_token_with_a_wrong_or_missing_signature_is_refused(alice, client):
     forged = jwt.encode(claims_of(alice.tokens["access_token"]), "another secret " * 4)
     unsigned = jwt.encode(claims_of(alice.tokens["access_token"]), None, algorithm="none")
 
@@ -204,45 +208,47 @@ async def test_a_token_signed_by_somebody_else_is_refused(alice, client):
 
 
 @pytest.mark.parametrize("header", [None, "Bearer null", "Bearer ", "Basic abc", "nonsense"])
-async def test_without_a_token_nobody_gets_in(client, header):
-    answer = await client.get("/auth/me", headers={"Authorization": header} if header else {})
+async def test_a_request_without_a_valid_token_is_401(client, header):
+    response = await client.get("/auth/me", headers={"Authorization": header} if header else {})
 
-    assert answer.status_code == 401
-    assert answer.json()["detail"] in ("Not authenticated", "Invalid token")
+    assert response.status_code == 401
+    assert response.json()["detail"] in ("Not authenticated", "Invalid token")
 
 
 @pytest.mark.parametrize("token", REFUSED, ids=lambda token: str(token)[:10])
-async def test_a_refresh_without_a_real_token_is_401(client, token):
+async def test_a_refresh_without_a_valid_token_is_401(client, token):
     assert (await refresh(client, token)).status_code == 401
     assert (await client.post("/auth/refresh", json={})).status_code == 401
 
 
-async def test_a_refresh_gives_a_new_pair_that_works(alice, client):
+async def test_a_refresh_returns_a_new_pair_of_working_tokens(alice, client):
     first = await refresh(client, alice.tokens["refresh_token"])
 
     second = await refresh(client, first.json()["refresh_token"])
 
     assert first.status_code == second.status_code == 200
     assert await status_of(client, second.json()["access_token"]) == 200
-    # At once after the sign-in, in the same second, it is another token already.
+    # The refresh happens in the second of the sign-in, and still returns another token.
     assert first.json()["refresh_token"] != alice.tokens["refresh_token"]
 
 
-async def test_a_refresh_sent_again_at_once_gives_the_same_successor(alice, client, db):
-    answers = await asyncio.gather(
+async def test_simultaneous_refreshes_return_the_same_new_token(alice, client, db):
+    responses = await asyncio.gather(
         *(refresh(client, alice.tokens["refresh_token"]) for _ in range(5))
     )
 
-    assert {answer.status_code for answer in answers} == {200}
-    assert len({answer.json()["refresh_token"] for answer in answers}) == 1
+    assert {response.status_code for response in responses} == {200}
+    assert len({response.json()["refresh_token"] for response in responses}) == 1
     async with db.read() as session:
         unused = select(func.count()).where(RefreshToken.used_at.is_(None))
         assert await session.scalar(unused) == 1
 
 
-async def test_a_late_replay_ends_the_sign_in_for_everybody(alice, client, later):
+async def test_a_refresh_token_replayed_after_the_grace_period_ends_the_session(
+    alice, client, age_used_tokens
+):
     thief = (await refresh(client, alice.tokens["refresh_token"])).json()
-    await later(seconds=11)
+    await age_used_tokens(seconds=11)
 
     replayed = await refresh(client, alice.tokens["refresh_token"])
 
@@ -253,7 +259,7 @@ async def test_a_late_replay_ends_the_sign_in_for_everybody(alice, client, later
     assert await status_of(client, alice.tokens["access_token"]) == 401
 
 
-async def test_a_retry_within_the_grace_follows_to_the_live_token(alice, client):
+async def test_a_retry_within_the_grace_period_returns_the_current_refresh_token(alice, client):
     second = (await refresh(client, alice.tokens["refresh_token"])).json()
     third = (await refresh(client, second["refresh_token"])).json()
 
@@ -262,7 +268,7 @@ async def test_a_retry_within_the_grace_follows_to_the_live_token(alice, client)
     assert retried["refresh_token"] == third["refresh_token"]
 
 
-async def test_logout_ends_this_sign_in_and_no_other(alice, kitchen, client):
+async def test_logout_ends_only_the_current_session(alice, kitchen, client):
     elsewhere = await kitchen.sign_in(alice.user["email"])
 
     assert (await alice.post("/auth/logout")).json() == {"message": "Successfully logged out"}
@@ -276,8 +282,8 @@ async def test_logout_ends_this_sign_in_and_no_other(alice, kitchen, client):
 async def test_tokens_are_stored_as_hashes_only(alice, db):
     async with db.read() as session:
         row = (await session.scalars(select(RefreshToken))).one()
-        sign_in = (await session.scalars(select(AuthSession))).one()
+        auth_session = (await session.scalars(select(AuthSession))).one()
 
     assert alice.tokens["refresh_token"] not in (row.token_hash, row.id)
     assert len(row.token_hash) == 64
-    assert sign_in.expires_at > datetime.now(UTC) + timedelta(days=6)
+    assert auth_session.expires_at > datetime.now(UTC) + timedelta(days=6)
