@@ -1,4 +1,4 @@
-"""What a person is told of what happened to their account, and that it stays as it was."""
+"""Users read the activities of their account. No stored activity can be changed."""
 
 import json
 from base64 import urlsafe_b64encode
@@ -26,21 +26,21 @@ async def activity_of(person, **query):
 
 
 async def kinds_of(person):
-    """Kind and outcome, the oldest first, after the first sign-in."""
-    found = [(one["kind"], one["outcome"]) for one in await activity_of(person)]
-    assert found.pop() == ("sign_in", "done")
-    return found[::-1]
+    """Return kind and outcome of each activity after the first sign-in, oldest first."""
+    kinds = [(activity["kind"], activity["outcome"]) for activity in await activity_of(person)]
+    assert kinds.pop() == ("sign_in", "done")
+    return kinds[::-1]
 
 
-async def rows(db):
+async def activity_count(db):
     async with db.read() as session:
         return await session.scalar(select(func.count()).select_from(Activity))
 
 
-async def test_a_sign_in_says_when_and_from_where(alice, client):
+async def test_a_sign_in_is_recorded_with_its_time_address_and_device(alice, client):
     headers = {"User-Agent": "Freshly/2.0\t(phone)", "X-Correlation-ID": "of-this-call"}
-    given = {"email": alice.user["email"], "password": PASSWORD}
-    await client.post("/auth/login", json=given, headers=headers)
+    credentials = {"email": alice.user["email"], "password": PASSWORD}
+    await client.post("/auth/login", json=credentials, headers=headers)
 
     latest = (await activity_of(alice))[0]
 
@@ -60,47 +60,49 @@ async def test_a_sign_in_says_when_and_from_where(alice, client):
     }
 
 
-async def test_a_refused_sign_in_is_kept_although_the_call_failed(alice, client):
-    given = {"email": alice.user["email"], "password": WRONG}
-    refused = await client.post("/auth/login", json=given)
+async def test_a_refused_sign_in_is_recorded_although_its_request_fails(alice, client):
+    credentials = {"email": alice.user["email"], "password": WRONG}
+    refused = await client.post("/auth/login", json=credentials)
 
     assert refused.status_code == 401
-    told = (await activity_of(alice))[0]
-    assert (told["kind"], told["outcome"]) == ("sign_in", "refused")
-    assert told["correlation_id"] == refused.headers["X-Correlation-ID"]
-    assert told["session_id"] is None
+    latest = (await activity_of(alice))[0]
+    assert (latest["kind"], latest["outcome"]) == ("sign_in", "refused")
+    assert latest["correlation_id"] == refused.headers["X-Correlation-ID"]
+    assert latest["session_id"] is None
 
 
-async def test_nothing_is_kept_of_addresses_that_nobody_has(alice, client, db):
-    before = await rows(db)
+async def test_a_sign_in_with_an_unknown_address_is_not_recorded(alice, client, db):
+    before = await activity_count(db)
 
     for number in range(5):
-        given = {"email": f"nobody{number}@example.com", "password": WRONG}
-        assert (await client.post("/auth/login", json=given)).status_code == 401
+        credentials = {"email": f"nobody{number}@example.com", "password": WRONG}
+        assert (await client.post("/auth/login", json=credentials)).status_code == 401
 
-    assert await rows(db) == before
+    assert await activity_count(db) == before
     assert await kinds_of(alice) == []
 
 
-async def test_a_known_and_an_unknown_address_take_the_same_statements(alice, client, app):
-    seen = []
+async def test_a_failed_sign_in_runs_the_same_statements_for_known_and_unknown_addresses(
+    alice, client, app
+):
+    statements = []
 
     @event.listens_for(app.resources.db.engine.sync_engine, "before_cursor_execute")
-    def _note(_connection, _cursor, statement, *_rest):
-        seen.append(statement.partition(" ")[0])
+    def _record(_connection, _cursor, statement, *_rest):
+        statements.append(statement.partition(" ")[0])
 
-    said = []
+    recorded = []
     for address in (alice.user["email"], "nobody@example.com"):
-        seen.clear()
+        statements.clear()
         await client.post("/auth/login", json={"email": address, "password": WRONG})
-        said.append(list(seen))
+        recorded.append(list(statements))
 
-    known, unknown = said
+    known, unknown = recorded
     assert known == [*known[: known.index("SAVEPOINT")], "SAVEPOINT", "INSERT", "RELEASE"]
     assert unknown == [*known[:-1], "ROLLBACK"]
 
 
-async def test_a_replayed_token_is_told(alice, client, db):
+async def test_a_replayed_refresh_token_is_recorded(alice, client, db):
     token = {"refresh_token": alice.tokens["refresh_token"]}
     assert (await client.post("/auth/refresh", json=token)).status_code == 200
     async with db.write() as session:
@@ -110,23 +112,27 @@ async def test_a_replayed_token_is_told(alice, client, db):
 
     assert (await client.post("/auth/refresh", json=token)).status_code == 401
 
-    given = {"email": alice.user["email"], "password": PASSWORD}
-    again = (await client.post("/auth/login", json=given)).json()
-    alice.headers = {"Authorization": f"Bearer {again['access_token']}"}
+    credentials = {"email": alice.user["email"], "password": PASSWORD}
+    tokens = (await client.post("/auth/login", json=credentials)).json()
+    alice.headers = {"Authorization": f"Bearer {tokens['access_token']}"}
     assert await kinds_of(alice) == [("refresh", "refused"), ("sign_in", "done")]
 
 
-async def test_signing_out_a_new_password_and_a_new_address_are_told(alice, client, kitchen):
-    elsewhere = (await kitchen.sign_in(alice.user["email"]))["access_token"]
-    await client.post("/auth/logout", headers={"Authorization": f"Bearer {elsewhere}"})
+async def test_sign_outs_revoked_sessions_and_new_addresses_are_recorded(alice, client, kitchen):
+    other_token = (await kitchen.sign_in(alice.user["email"]))["access_token"]
+    await client.post("/auth/logout", headers={"Authorization": f"Bearer {other_token}"})
     await kitchen.sign_in(alice.user["email"])
-    there = next(one for one in (await alice.read("/auth/sessions"))["items"] if not one["current"])
-    await alice.delete(f"/auth/sessions/{there['id']}")
-    revoked = (await activity_of(alice))[0]
+    revoked_session = next(
+        session
+        for session in (await alice.read("/auth/sessions"))["items"]
+        if not session["current"]
+    )
+    await alice.delete(f"/auth/sessions/{revoked_session['id']}")
+    latest = (await activity_of(alice))[0]
     await alice.patch("/users/me", {"email": "new@example.com"})
     await alice.patch("/users/me", {"email": "new@example.com", "name": "Al"})  # no change
 
-    assert revoked["detail"] == there["id"]
+    assert latest["detail"] == revoked_session["id"]
     assert await kinds_of(alice) == [
         ("sign_in", "done"),
         ("sign_out", "done"),
@@ -136,56 +142,60 @@ async def test_signing_out_a_new_password_and_a_new_address_are_told(alice, clie
     ]
 
 
-async def test_changes_of_a_family_are_told_to_both_sides(alice, kitchen):
+async def test_a_change_in_a_family_is_recorded_for_both_users(alice, kitchen):
     bob, carol = await kitchen.person("Bob"), await kitchen.person("Carol")
     family = await kitchen.family(alice, bob, carol)
     path = f"/families/{family['id']}"
     await alice.patch(f"{path}/members/{bob.id}/role", {"role": "admin"})
-    await alice.patch(f"{path}/members/{bob.id}/role", {"role": "admin"})  # as it was
+    await alice.patch(f"{path}/members/{bob.id}/role", {"role": "admin"})  # no change
     await bob.delete(f"{path}/members/{carol.id}")
     await bob.post(f"{path}/invite/regenerate")
     await bob.delete(f"{path}/members/{bob.id}")
     await alice.delete(path)
 
-    assert [one for one, _ in await kinds_of(alice)] == ["role_changed", "family_deleted"]
-    assert [one for one, _ in await kinds_of(bob)] == [
+    assert [kind for kind, _ in await kinds_of(alice)] == ["role_changed", "family_deleted"]
+    assert [kind for kind, _ in await kinds_of(bob)] == [
         *("family_joined", "role_given", "member_removed"),
         *("invite_regenerated", "family_left"),
     ]
-    assert [one for one, _ in await kinds_of(carol)] == ["family_joined", "removed_from_family"]
+    assert [kind for kind, _ in await kinds_of(carol)] == ["family_joined", "removed_from_family"]
     removed, *_ = await activity_of(carol)
     assert (removed["other_user_id"], removed["family_id"]) == (bob.id, family["id"])
-    # Where the other one was is not hers to know.
+    # Carol must not see Bob's address, device and session.
     assert {removed["address"], removed["user_agent"], removed["session_id"]} == {None}
-    changed = next(one for one in await activity_of(alice) if one["kind"] == "role_changed")
+    changed = next(
+        activity for activity in await activity_of(alice) if activity["kind"] == "role_changed"
+    )
     assert (changed["other_user_id"], changed["detail"]) == (bob.id, "admin")
     assert changed["address"] == "127.0.0.1"
 
 
-async def test_a_refused_change_of_a_family_leaves_no_trace(alice, kitchen, db):
+async def test_a_refused_change_in_a_family_is_not_recorded(alice, kitchen, db):
     bob = await kitchen.person("Bob")
     family = await kitchen.family(alice, bob)
-    before = await rows(db)
+    before = await activity_count(db)
 
     path = f"/families/{family['id']}/members/{alice.id}"
     assert (await bob.patch(f"{path}/role", {"role": "member"})).status_code == 403
     assert (await bob.delete(path)).status_code == 403
 
-    assert await rows(db) == before
+    assert await activity_count(db) == before
 
 
-async def test_the_list_comes_in_pages_the_newest_first(alice, client):
+async def test_activities_are_listed_newest_first_in_pages(alice, client):
     for _ in range(4):
-        given = {"email": alice.user["email"], "password": WRONG}
-        await client.post("/auth/login", json=given)
+        credentials = {"email": alice.user["email"], "password": WRONG}
+        await client.post("/auth/login", json=credentials)
     whole = await activity_of(alice)
 
     first = await alice.read("/users/me/activity", limit=3)
-    given = {"email": alice.user["email"], "password": WRONG}
-    await client.post("/auth/login", json=given)  # moves nothing on the next page
+    credentials = {"email": alice.user["email"], "password": WRONG}
+    await client.post("/auth/login", json=credentials)  # does not shift the next page
     second = await alice.read("/users/me/activity", limit=3, cursor=first["next_cursor"])
 
-    assert [one["id"] for one in whole] == sorted((one["id"] for one in whole), reverse=True)
+    assert [activity["id"] for activity in whole] == sorted(
+        (activity["id"] for activity in whole), reverse=True
+    )
     assert first["items"] + second["items"] == whole
     assert second["next_cursor"] is None
     assert (await alice.get("/users/me/activity", params={"kind": "x"})).status_code == 422
@@ -196,7 +206,7 @@ BAD_TEXTS = ["\0", "\ud800"]
 
 
 @pytest.mark.parametrize("cursor", FORGED, ids=str)
-async def test_a_cursor_that_the_list_did_not_give_out_is_refused(alice, cursor):
+async def test_a_forged_cursor_is_refused(alice, cursor):
     forged = urlsafe_b64encode(json.dumps(cursor).encode()).decode()
 
     for path in ("/users/me/activity", "/auth/sessions"):
@@ -205,7 +215,7 @@ async def test_a_cursor_that_the_list_did_not_give_out_is_refused(alice, cursor)
 
 
 @pytest.mark.parametrize("text", BAD_TEXTS, ids=repr)
-async def test_nor_is_a_text_that_no_row_has(alice, text):
+async def test_a_cursor_with_text_that_no_row_can_have_is_refused(alice, text):
     for path, cursor in (("/ingredients", [text, 1]), ("/auth/sessions", [text])):
         forged = urlsafe_b64encode(json.dumps(cursor).encode()).decode()
         refused = await alice.get(path, params={"cursor": forged})
@@ -223,7 +233,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
-async def test_the_database_itself_refuses_to_change_or_lose_a_row(alice, kitchen, db, change):
+async def test_the_database_refuses_to_change_or_delete_an_activity(alice, kitchen, db, change):
     bob = await kitchen.person("Bob")
     family = await kitchen.family(alice, bob)
     await alice.patch(f"/families/{family['id']}/members/{bob.id}/role", {"role": "admin"})
@@ -236,7 +246,7 @@ async def test_the_database_itself_refuses_to_change_or_lose_a_row(alice, kitche
     assert await activity_of(alice) == before
 
 
-async def test_what_is_older_than_a_year_is_dropped(alice, db):
+async def test_activities_older_than_a_year_are_deleted(alice, db):
     async with db.write() as session:
         for days in (KEPT_FOR.days - 1, KEPT_FOR.days + 1):
             facts = {"user_id": alice.id, "kind": "sign_out", "outcome": "done"}
@@ -247,18 +257,18 @@ async def test_what_is_older_than_a_year_is_dropped(alice, db):
     async with db.write() as session:
         assert not await purge(session)
 
-    kept = [one["correlation_id"] for one in await activity_of(alice)]
+    kept = [activity["correlation_id"] for activity in await activity_of(alice)]
     assert f"{KEPT_FOR.days - 1} days" in kept
     assert len(kept) == 2
 
 
-async def test_who_guesses_codes_for_a_new_password_is_seen(alice, client, db):
+async def test_a_wrong_code_for_a_password_reset_is_recorded(alice, client, db):
     for address in (alice.user["email"], "nobody@example.com"):
         await client.post("/auth/forgot-password", json={"email": address})
-        before = await rows(db)
+        before = await activity_count(db)
         guess = {"email": address, "code": "000000"}
-        guessed = await client.post("/auth/forgot-password/verify", json=guess)
-        assert guessed.status_code == 400
-        assert await rows(db) - before == (1 if address == alice.user["email"] else 0)
+        response = await client.post("/auth/forgot-password/verify", json=guess)
+        assert response.status_code == 400
+        assert await activity_count(db) - before == (1 if address == alice.user["email"] else 0)
 
     assert await kinds_of(alice) == [("password_reset", "refused")]

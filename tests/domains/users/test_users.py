@@ -1,7 +1,7 @@
 import pytest
 
 
-async def test_a_profile_changes_only_what_is_sent(kitchen):
+async def test_a_profile_update_changes_only_the_sent_fields(kitchen):
     alice = await kitchen.person("Alice")
 
     changed = (
@@ -15,7 +15,7 @@ async def test_a_profile_changes_only_what_is_sent(kitchen):
     assert await alice.read("/users/me") == await alice.read("/auth/me") == changed
 
 
-async def test_nobody_promotes_himself(kitchen):
+async def test_a_user_cannot_change_their_own_tier_or_status(kitchen):
     alice = await kitchen.person("Alice")
 
     changed = (await alice.patch("/users/me", {"tier": "pro", "status": "staff"})).json()
@@ -23,7 +23,7 @@ async def test_nobody_promotes_himself(kitchen):
     assert (changed["tier"], changed["status"]) == ("free", "active")
 
 
-async def test_an_address_can_change_but_not_to_somebody_elses(kitchen):
+async def test_a_user_can_change_the_email_address_but_not_to_another_users(kitchen):
     alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
 
     taken = await alice.patch("/users/me", {"email": bob.user["email"].upper()})
@@ -49,12 +49,12 @@ async def test_an_address_can_change_but_not_to_somebody_elses(kitchen):
     ],
     ids=str,
 )
-async def test_what_does_not_fit_is_refused_and_nothing_changes(kitchen, change):
+async def test_an_invalid_profile_update_is_refused_and_changes_nothing(kitchen, change):
     alice = await kitchen.person("Alice")
 
     refused = await alice.patch("/users/me", change)
 
-    if change == {"tier": ""}:  # empty is "no change"
+    if change == {"tier": ""}:  # an empty tier means "no change"
         assert refused.status_code == 200
     else:
         assert refused.status_code == 422
