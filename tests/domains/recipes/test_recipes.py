@@ -6,11 +6,11 @@ import pytest
 @pytest.fixture
 async def home(kitchen):
     names = ("Olga", "Adam", "Wanda", "Mia", "Mallory")
-    people = [await kitchen.person(name) for name in names]
-    household = await kitchen.family(*people[:4])
+    users = [await kitchen.person(name) for name in names]
+    household = await kitchen.family(*users[:4])
 
     class Home:
-        owner, admin, writer, member, mallory = people
+        owner, admin, writer, member, mallory = users
         family = household
 
         @classmethod
@@ -24,7 +24,7 @@ async def home(kitchen):
     return Home
 
 
-async def test_a_member_writes_a_recipe_down_and_the_family_reads_it(home):
+async def test_a_recipe_of_a_member_is_visible_to_the_family(home):
     recipe = await home.recipe(description="Green", instructions="Boil.", servings=4)
 
     assert set(recipe) == {
@@ -36,7 +36,7 @@ async def test_a_member_writes_a_recipe_down_and_the_family_reads_it(home):
     assert await home.member.read("/recipes") == [recipe]
 
 
-async def test_recipes_are_listed_by_title_and_found_by_a_part_of_it(home):
+async def test_recipes_are_sorted_by_title_and_found_by_a_part_of_it(home):
     for title in ("Soup of leeks", "Äpple pie", "100% rye bread", "Pea soup"):
         await home.recipe(title)
 
@@ -53,11 +53,11 @@ async def test_recipes_are_listed_by_title_and_found_by_a_part_of_it(home):
     assert await titles(q="_") == []
     assert await titles(q="soup", limit=1, offset=1) == ["Soup of leeks"]
     assert len(await titles(family_id=home.family["id"])) == 4
-    for wrong in ({"limit": 0}, {"limit": 201}, {"offset": -1}, {"q": "\0"}):
-        assert (await home.member.get("/recipes", params=wrong)).status_code == 422
+    for invalid in ({"limit": 0}, {"limit": 201}, {"offset": -1}, {"q": "\0"}):
+        assert (await home.member.get("/recipes", params=invalid)).status_code == 422
 
 
-async def test_a_stranger_and_an_ex_member_see_nothing(home):
+async def test_strangers_and_former_members_cannot_see_or_change_recipes(home):
     path = f"/recipes/{(await home.recipe())['id']}"
     family = home.family["id"]
     await home.member.delete(f"/families/{family}/members/{home.member.id}")
@@ -65,17 +65,17 @@ async def test_a_stranger_and_an_ex_member_see_nothing(home):
     for person in (home.mallory, home.member):
         assert await person.read("/recipes") == []
         assert (await person.get("/recipes", params={"family_id": family})).status_code == 403
-        answers = [
+        responses = [
             await person.get(path),
             await person.patch(path, {"title": "Mine"}),
             await person.delete(path),
         ]
-        assert [answer.status_code for answer in answers] == [404] * 3
+        assert [response.status_code for response in responses] == [404] * 3
         body = {"family_id": family, "title": "Mine"}
         assert (await person.post("/recipes", body)).status_code == 403
 
 
-async def test_the_writer_and_who_manages_the_family_change_a_recipe(home):
+async def test_only_the_author_and_the_familys_owner_and_admins_change_a_recipe(home):
     path = f"/recipes/{(await home.recipe(servings=2))['id']}"
 
     assert (await home.member.patch(path, {"title": "Mine"})).status_code == 403
@@ -87,18 +87,18 @@ async def test_the_writer_and_who_manages_the_family_change_a_recipe(home):
     assert (await home.owner.get(path)).status_code == 404
 
 
-async def test_a_recipe_that_makes_no_sense_is_refused(home):
-    for wrong in (
+async def test_an_invalid_recipe_is_refused(home):
+    for invalid in (
         {"title": "x"},
         {"title": "x" * 201},
         {"servings": 0},
         {"description": "x" * 501},
     ):
-        body = {"family_id": home.family["id"], "title": "Soup", **wrong}
+        body = {"family_id": home.family["id"], "title": "Soup", **invalid}
         assert (await home.writer.post("/recipes", body)).status_code == 422
 
 
-async def test_diet_tags_are_there_to_read(home, client):
+async def test_signed_in_users_can_read_the_diet_tags(home, client):
     tags = await home.mallory.read("/diet-tags")
 
     assert {"id": tags[0]["id"], "code": "vegetarian", "display_name": "Vegetarian"} in tags
