@@ -21,7 +21,7 @@ async def alice(kitchen):
     return await kitchen.person("Alice")
 
 
-async def test_a_meal_is_taken_in_both_spellings_and_given_in_camel_case(alice):
+async def test_a_meal_is_accepted_in_snake_case_and_returned_in_camel_case(alice):
     snake = {
         "name": "Soup", "image": "", "calories": 1, "prep_time": 1, "cook_time": 2,
         "total_time": 3, "meal_type": "Lunch", "cuisine": "", "tags": ["a"],
@@ -36,12 +36,12 @@ async def test_a_meal_is_taken_in_both_spellings_and_given_in_camel_case(alice):
         ],
     }  # fmt: skip
 
-    made = await alice.post_ok("/meals/me", snake)
+    meal = await alice.post_ok("/meals/me", snake)
 
-    assert made.keys() == CAMEL
-    assert (made["prepTime"], made["mealType"], made["isFavorite"]) == (1, "Lunch", True)
-    assert (made["notes"], made["familyId"], made["createdByUserId"]) == ("", None, alice.id)
-    assert made["ingredients"] == [
+    assert meal.keys() == CAMEL
+    assert (meal["prepTime"], meal["mealType"], meal["isFavorite"]) == (1, "Lunch", True)
+    assert (meal["notes"], meal["familyId"], meal["createdByUserId"]) == ("", None, alice.id)
+    assert meal["ingredients"] == [
         {"name": "leek", "amount": "2 pcs", "inPantry": True},
         {"name": "oil", "amount": "1.5", "inPantry": False},
         {"name": "salt", "amount": "to taste", "inPantry": False},
@@ -49,34 +49,34 @@ async def test_a_meal_is_taken_in_both_spellings_and_given_in_camel_case(alice):
     ]
 
 
-async def test_the_list_has_both_spellings_and_nobodys_secrets(alice, kitchen):
-    made = await kitchen.meal(alice, [("rice", "1 cup")])
+async def test_the_list_of_meals_has_both_spellings_and_no_passwords(alice, kitchen):
+    created = await kitchen.meal(alice, [("rice", "1 cup")])
 
     listed = await alice.get("/meals/me")
 
     (meal,) = listed.json()
     assert meal.keys() == CAMEL | SNAKE | {"createdAt", "updatedAt"}
     assert {key: meal[key] for key in CAMEL - {"ingredients"}} == {
-        key: made[key] for key in CAMEL - {"ingredients"}
+        key: created[key] for key in CAMEL - {"ingredients"}
     }
     assert meal["ingredients"] == [
         {"name": "rice", "amount": "1 cup", "inPantry": False, "in_pantry": False}
     ]
     assert meal["meal_type"] == meal["mealType"] == "Dinner"
-    assert (await alice.get(f"/meals/{made['id']}")).json() == meal
+    assert (await alice.get(f"/meals/{created['id']}")).json() == meal
     assert "password" not in listed.text
 
 
 RICE = {"name": "rice", "amount": "1 cup"}
-NOTHING = dict.fromkeys(
+NULLS = dict.fromkeys(
     ("tags", "macros", "diet_compatibility", "goal_fit", "cooking_tools")
-)  # what may be null
+)  # the columns that may be null
 
 
 @pytest.mark.parametrize(
     ("stored", "shown"),
     [
-        (NOTHING, {"tags": [], "macros": {"protein": 0, "fats": 0, "carbs": 0}, "goalFit": []}),
+        (NULLS, {"tags": [], "macros": {"protein": 0, "fats": 0, "carbs": 0}, "goalFit": []}),
         (
             {"macros": {"protein": 3, "carbs": 1}},
             {"macros": {"protein": 3, "fats": 0, "carbs": 1}},
@@ -86,29 +86,40 @@ NOTHING = dict.fromkeys(
             {"ingredients": [{**RICE, "in_pantry": True}]},
             {"ingredients": [{**RICE, "inPantry": True}]},
         ),
-        (  # only the one spelling is stored; whatever else is there is not looked at
+        (  # only `in_pantry` is read; other keys are ignored
             {"ingredients": [{**RICE, "inPantry": True, "unit": "cup"}]},
             {"ingredients": [{**RICE, "inPantry": False}]},
         ),
         ({"ingredients": []}, {"ingredients": []}),
         ({"tags": ['"quoted", "in_pantry": true', "\n\u2028 \\ é 🥕"]}, {}),
     ],
+    ids=[
+        "nulls",
+        "macros without fats",
+        "ingredient without in_pantry",
+        "ingredient in the pantry",
+        "ingredient with other keys",
+        "no ingredients",
+        "special characters",
+    ],
 )
-async def test_the_list_shows_what_was_stored_as_one_meal_does(alice, kitchen, db, stored, shown):
+async def test_the_list_and_a_single_meal_show_stored_values_alike(
+    alice, kitchen, db, stored, shown
+):
     other, meal = await kitchen.meal(alice), await kitchen.meal(alice)
     async with db.write() as session:
         await session.execute(update(Meal).where(Meal.id == meal["id"]).values(**stored))
 
-    one = await alice.read(f"/meals/{meal['id']}")
+    single = await alice.read(f"/meals/{meal['id']}")
     listed = await alice.read("/meals/me")
 
-    assert listed == [await alice.read(f"/meals/{other['id']}"), one]
-    for ingredient in one["ingredients"]:
+    assert listed == [await alice.read(f"/meals/{other['id']}"), single]
+    for ingredient in single["ingredients"]:
         assert ingredient.pop("in_pantry") is ingredient["inPantry"]
-    assert {name: one[name] for name in shown} == shown
+    assert {name: single[name] for name in shown} == shown
 
 
-async def test_an_unchanged_list_costs_no_body(alice, kitchen):
+async def test_an_unchanged_list_is_304_without_a_body(alice, kitchen):
     await kitchen.meal(alice)
     first = await alice.get("/meals/me")
     tag = first.headers["etag"]
@@ -126,53 +137,57 @@ async def test_an_unchanged_list_costs_no_body(alice, kitchen):
 
 
 @pytest.mark.parametrize(("method", "path"), [("PATCH", "/meals/me/{}"), ("PUT", "/meals/{}")])
-async def test_a_change_keeps_what_is_not_sent(alice, kitchen, method, path):
+async def test_a_meal_update_keeps_the_fields_that_are_not_sent(alice, kitchen, method, path):
     family = await kitchen.family(alice)
-    made = await kitchen.meal(alice, [("rice", "1 cup")], familyId=family["id"])
+    meal = await kitchen.meal(alice, [("rice", "1 cup")], familyId=family["id"])
 
-    changed = await alice.request(method, path.format(made["id"]), json={"prep_time": 99})
+    changed = await alice.request(method, path.format(meal["id"]), json={"prep_time": 99})
 
     assert changed.status_code == 200
     assert {key: changed.json()[key] for key in CAMEL - {"ingredients"}} == {
-        **{key: made[key] for key in CAMEL - {"ingredients"}}, "prepTime": 99
+        **{key: meal[key] for key in CAMEL - {"ingredients"}}, "prepTime": 99
     }  # fmt: skip
     whole = {**MEAL, "name": "Whole"}
-    replaced = (await alice.request(method, path.format(made["id"]), json=whole)).json()
+    replaced = (await alice.request(method, path.format(meal["id"]), json=whole)).json()
     assert (replaced["name"], replaced["familyId"], replaced["ingredients"]) == (
         "Whole",
         family["id"],
         [],
     )
-    detached = await alice.request(method, path.format(made["id"]), json={"familyId": None})
+    detached = await alice.request(method, path.format(meal["id"]), json={"familyId": None})
     assert detached.json()["familyId"] is None
 
 
-async def test_only_ones_own_meals_are_ones_to_change(alice, kitchen):
+async def test_only_its_creator_changes_or_deletes_a_meal(alice, kitchen):
     bob, mallory = await kitchen.person("Bob"), await kitchen.person("Mallory")
     family = await kitchen.family(alice, bob)
-    made = await kitchen.meal(alice, familyId=family["id"])
-    mine, any_ = f"/meals/me/{made['id']}", f"/meals/{made['id']}"
+    meal = await kitchen.meal(alice, familyId=family["id"])
+    own_path, path = f"/meals/me/{meal['id']}", f"/meals/{meal['id']}"
 
-    async def status(person, method, path):
-        return (await person.request(method, path, json={"name": "x"})).status_code
+    async def status(person, method, route):
+        return (await person.request(method, route, json={"name": "x"})).status_code
 
-    assert await status(bob, "GET", any_) == 200
-    assert await status(bob, "PUT", any_) == await status(bob, "DELETE", any_) == 403
-    assert await status(mallory, "GET", any_) == 404
-    assert await status(mallory, "PUT", any_) == await status(mallory, "DELETE", any_) == 404
+    assert await status(bob, "GET", path) == 200
+    assert await status(bob, "PUT", path) == await status(bob, "DELETE", path) == 403
+    assert await status(mallory, "GET", path) == 404
+    assert await status(mallory, "PUT", path) == await status(mallory, "DELETE", path) == 404
     for person in (bob, mallory):
-        assert await status(person, "PATCH", mine) == await status(person, "DELETE", mine) == 404
-    refused = await bob.patch(mine, {"name": "x"})
+        assert (
+            await status(person, "PATCH", own_path)
+            == await status(person, "DELETE", own_path)
+            == 404
+        )
+    refused = await bob.patch(own_path, {"name": "x"})
     assert refused.json()["detail"] == "Meal not found or unauthorized"
-    assert await status(alice, "DELETE", mine) == 204
-    assert await status(alice, "GET", any_) == 404
+    assert await status(alice, "DELETE", own_path) == 204
+    assert await status(alice, "GET", path) == 404
 
 
-async def test_a_meal_is_shown_only_to_families_one_belongs_to(alice, kitchen):
+async def test_a_user_can_attach_a_meal_only_to_their_own_family(alice, kitchen):
     mallory = await kitchen.person("Mallory")
     family, foreign = await kitchen.family(alice), await kitchen.family(mallory)
-    made = await kitchen.meal(alice)
-    path = f"/meals/{made['id']}/attach-family"
+    meal = await kitchen.meal(alice)
+    path = f"/meals/{meal['id']}/attach-family"
 
     attached = await alice.post(path, {"familyId": family["id"]})
     assert (attached.status_code, attached.json()["familyId"]) == (200, family["id"])
@@ -189,7 +204,7 @@ async def test_a_meal_is_shown_only_to_families_one_belongs_to(alice, kitchen):
     ):
         assert (refused.status_code, refused.json().get("code")) == (status, code)
         assert refused.json()["error"] == {"error": refused.json()["detail"]}
-    patched = await alice.patch(f"/meals/me/{made['id']}", {"familyId": foreign["id"]})
+    patched = await alice.patch(f"/meals/me/{meal['id']}", {"familyId": foreign["id"]})
     assert patched.status_code == 403
 
 
@@ -213,27 +228,27 @@ async def test_a_meal_is_shown_only_to_families_one_belongs_to(alice, kitchen):
     ],
     ids=lambda change: str(change)[:40],
 )
-async def test_what_cannot_be_a_meal_is_refused(alice, kitchen, change):
+async def test_an_invalid_meal_is_refused(alice, kitchen, change):
     assert (await alice.post("/meals/me", {**MEAL, **change})).status_code == 422
     assert await alice.read("/meals/me") == []
     if change != {"image": None}:
-        made = await kitchen.meal(alice)
-        assert (await alice.patch(f"/meals/me/{made['id']}", change)).status_code == 422
+        meal = await kitchen.meal(alice)
+        assert (await alice.patch(f"/meals/me/{meal['id']}", change)).status_code == 422
 
 
-async def test_a_partial_meal_is_no_new_meal(alice):
+async def test_a_new_meal_without_required_fields_is_refused(alice):
     refused = await alice.post("/meals/me", {"name": "Soup"})
 
     assert refused.status_code == 422
     assert refused.json()["detail"].endswith(" is required. There are 13 more errors.")
 
 
-async def test_many_meals_come_in_pages_if_asked(alice, kitchen):
-    made = [(await kitchen.meal(alice))["id"] for _ in range(3)]
+async def test_meals_are_listed_in_pages_if_the_client_asks_for_a_limit(alice, kitchen):
+    ids = [(await kitchen.meal(alice))["id"] for _ in range(3)]
 
     page = await alice.get("/meals/me?limit=2")
     rest = await alice.get(page.links["next"]["url"])
 
-    assert [meal["id"] for meal in page.json() + rest.json()] == made
+    assert [meal["id"] for meal in page.json() + rest.json()] == ids
     assert "next" not in rest.links
     assert (await alice.get("/meals/me?limit=0")).status_code == 422
