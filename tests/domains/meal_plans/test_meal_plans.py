@@ -14,41 +14,43 @@ KEYS = {
 
 
 @pytest.fixture
-async def people(kitchen):
-    class People:
+async def users(kitchen):
+    class Users:
         pass
 
     for name in ("owner", "member", "stranger"):
-        setattr(People, name, await kitchen.person(name))
-    People.family = await kitchen.family(People.owner, People.member)
-    return People
+        setattr(Users, name, await kitchen.person(name))
+    Users.family = await kitchen.family(Users.owner, Users.member)
+    return Users
 
 
-async def test_a_familys_plan_is_read_by_all_and_changed_by_who_manages(people, kitchen):
-    plan = await kitchen.plan(people.member, people.family, title="Ours", week_end="2030-01-13")
+async def test_all_members_read_a_familys_plan_but_only_its_owner_and_creator_change_it(
+    users, kitchen
+):
+    plan = await kitchen.plan(users.member, users.family, title="Ours", week_end="2030-01-13")
     path = f"/meal-plans/{plan['id']}"
 
     assert plan.keys() == KEYS
-    assert await people.owner.read(path) == plan
-    assert await people.owner.read(f"/meal-plans/family/{people.family['id']}") == [plan]
-    assert await people.member.read("/meal-plans/me") == [plan]
-    refused = await people.member.patch(path, {"title": "Mine"})
+    assert await users.owner.read(path) == plan
+    assert await users.owner.read(f"/meal-plans/family/{users.family['id']}") == [plan]
+    assert await users.member.read("/meal-plans/me") == [plan]
+    refused = await users.member.patch(path, {"title": "Mine"})
     assert (refused.status_code, refused.json()["detail"]) == (403, "Insufficient permissions")
-    changed = (await people.owner.patch(path, {"title": "Yours"})).json()
+    changed = (await users.owner.patch(path, {"title": "Yours"})).json()
     assert changed == {**plan, "title": "Yours"}
-    own = await people.member.patch(f"/meal-plans/me/{plan['id']}", {"title": "Mine"})
+    own = await users.member.patch(f"/meal-plans/me/{plan['id']}", {"title": "Mine"})
     assert own.json()["title"] == "Mine"
-    assert (await people.member.delete(path)).status_code == 403
-    assert (await people.owner.delete(path)).status_code == 204
-    assert (await people.owner.get(path)).json()["detail"] == "Meal plan not found"
+    assert (await users.member.delete(path)).status_code == 403
+    assert (await users.owner.delete(path)).status_code == 204
+    assert (await users.owner.get(path)).json()["detail"] == "Meal plan not found"
 
 
-async def test_a_personal_plan_is_nobody_elses(people):
-    body = {"week_start": "2030-01-07", "family_id": people.family["id"]}
-    plan = await people.member.post_ok("/meal-plans/me", body)
+async def test_a_personal_plan_is_hidden_from_other_users(users):
+    body = {"week_start": "2030-01-07", "family_id": users.family["id"]}
+    plan = await users.member.post_ok("/meal-plans/me", body)
 
-    assert (plan["family_id"], plan["created_by_user_id"]) == (None, people.member.id)
-    for person in (people.owner, people.stranger):
+    assert (plan["family_id"], plan["created_by_user_id"]) == (None, users.member.id)
+    for person in (users.owner, users.stranger):
         for method, path in (
             ("GET", f"/meal-plans/{plan['id']}"),
             ("GET", f"/meal-plans/{plan['id']}/slots"),
@@ -59,31 +61,31 @@ async def test_a_personal_plan_is_nobody_elses(people):
         ):
             json = {} if method == "PATCH" else None
             assert (await person.request(method, path, json=json)).status_code == 404
-    missing = await people.owner.patch(f"/meal-plans/me/{plan['id']}", {})
+    missing = await users.owner.patch(f"/meal-plans/me/{plan['id']}", {})
     assert missing.json()["detail"] == "Meal not found or unauthorized"
-    assert (await people.member.patch(f"/meal-plans/{plan['id']}", {"title": "x"})).is_success
-    assert (await people.member.delete(f"/meal-plans/me/{plan['id']}")).status_code == 204
+    assert (await users.member.patch(f"/meal-plans/{plan['id']}", {"title": "x"})).is_success
+    assert (await users.member.delete(f"/meal-plans/me/{plan['id']}")).status_code == 204
 
 
-async def test_outsiders_neither_see_nor_make_a_familys_plans(people, kitchen):
-    plan = await kitchen.plan(people.owner, people.family)
-    new = {"family_id": people.family["id"], "week_start": "2030-01-07"}
+async def test_outsiders_neither_see_nor_create_plans_of_a_family(users, kitchen):
+    plan = await kitchen.plan(users.owner, users.family)
+    new = {"family_id": users.family["id"], "week_start": "2030-01-07"}
 
-    refused = await people.stranger.post("/meal-plans", new)
+    refused = await users.stranger.post("/meal-plans", new)
 
     assert (refused.status_code, refused.json()["detail"]) == (403, "Not a member of this family")
-    family_path = f"/meal-plans/family/{people.family['id']}"
-    assert (await people.stranger.get(family_path)).status_code == 403
-    assert (await people.stranger.get(f"/meal-plans/{plan['id']}")).status_code == 404
+    family_path = f"/meal-plans/family/{users.family['id']}"
+    assert (await users.stranger.get(family_path)).status_code == 403
+    assert (await users.stranger.get(f"/meal-plans/{plan['id']}")).status_code == 404
     rebuild = f"/grocery-lists/rebuild-from-meal-plan/{plan['id']}"
-    assert (await people.stranger.post(rebuild)).status_code == 404
+    assert (await users.stranger.post(rebuild)).status_code == 404
 
 
-async def test_an_unchanged_list_costs_no_body(people, kitchen):
-    await kitchen.plan(people.owner)
-    first = await people.owner.get("/meal-plans/me")
+async def test_an_unchanged_list_is_304_without_a_body(users, kitchen):
+    await kitchen.plan(users.owner)
+    first = await users.owner.get("/meal-plans/me")
 
-    again = await people.owner.get(
+    again = await users.owner.get(
         "/meal-plans/me", headers={"If-None-Match": first.headers["etag"]}
     )
 
@@ -102,28 +104,28 @@ async def test_an_unchanged_list_costs_no_body(people, kitchen):
     ],
     ids=str,
 )
-async def test_a_week_that_cannot_be_is_refused(people, kitchen, change):
-    new = {"family_id": people.family["id"], "week_start": "2030-01-07", **change}
-    assert (await people.owner.post("/meal-plans", new)).status_code == 422
-    assert (await people.owner.post("/meal-plans/me", new)).status_code == 422
-    assert await people.owner.read("/meal-plans/me") == []
+async def test_an_invalid_week_is_refused(users, kitchen, change):
+    new = {"family_id": users.family["id"], "week_start": "2030-01-07", **change}
+    assert (await users.owner.post("/meal-plans", new)).status_code == 422
+    assert (await users.owner.post("/meal-plans/me", new)).status_code == 422
+    assert await users.owner.read("/meal-plans/me") == []
 
-    plan = await kitchen.plan(people.owner, people.family)
+    plan = await kitchen.plan(users.owner, users.family)
 
-    assert (await people.owner.patch(f"/meal-plans/{plan['id']}", change)).status_code == 422
-    assert await people.owner.read(f"/meal-plans/{plan['id']}") == plan
+    assert (await users.owner.patch(f"/meal-plans/{plan['id']}", change)).status_code == 422
+    assert await users.owner.read(f"/meal-plans/{plan['id']}") == plan
 
 
-async def test_meals_are_planned_replaced_and_cleared(people, kitchen):
-    plan = await kitchen.plan(people.owner, people.family)
-    soup = await kitchen.meal(people.member, name="Soup", familyId=people.family["id"])
-    cake = await kitchen.meal(people.owner, name="Cake")
+async def test_meals_of_a_slot_are_planned_replaced_and_cleared(users, kitchen):
+    plan = await kitchen.plan(users.owner, users.family)
+    soup = await kitchen.meal(users.member, name="Soup", familyId=users.family["id"])
+    cake = await kitchen.meal(users.owner, name="Cake")
     path = f"/meal-plans/{plan['id']}/slots"
 
-    await kitchen.planned(people.member, plan, 6, "snack", soup)
+    await kitchen.planned(users.member, plan, 6, "snack", soup)
     body = {"servings": 4, "notes": "guests", "meals": [{"meal_id": cake["id"], "portions": 2}]}
-    dinner = (await people.owner.put(f"{path}/0/dinner", body)).json()
-    await kitchen.planned(people.member, plan, 0, "breakfast", soup)
+    dinner = (await users.owner.put(f"{path}/0/dinner", body)).json()
+    await kitchen.planned(users.member, plan, 0, "breakfast", soup)
 
     assert dinner == {
         "day": 0,
@@ -132,19 +134,19 @@ async def test_meals_are_planned_replaced_and_cleared(people, kitchen):
         "notes": "guests",
         "meals": [{"meal_id": cake["id"], "name": "Cake", "portions": 2}],
     }
-    listed = await people.member.read(path)
+    listed = await users.member.read(path)
     assert [(slot["day"], slot["slot"]) for slot in listed] == [
         (0, "breakfast"),
         (0, "dinner"),
         (6, "snack"),
     ]
-    # Cake is the owner's alone, but it is in that slot already.
-    kept = {"meals": [{"meal_id": cake["id"]}, {"meal_id": soup["id"]}]}
-    assert (await people.member.put(f"{path}/0/dinner", kept)).status_code == 200
-    assert (await people.member.put(f"{path}/1/dinner", kept)).status_code == 404
-    assert (await people.member.delete(f"{path}/0/dinner")).status_code == 204
-    assert (await people.member.delete(f"{path}/0/dinner")).status_code == 404
-    assert len(await people.member.read(path)) == 2
+    # The cake is the owner's own meal, but the slot of that dinner has it already.
+    both_meals = {"meals": [{"meal_id": cake["id"]}, {"meal_id": soup["id"]}]}
+    assert (await users.member.put(f"{path}/0/dinner", both_meals)).status_code == 200
+    assert (await users.member.put(f"{path}/1/dinner", both_meals)).status_code == 404
+    assert (await users.member.delete(f"{path}/0/dinner")).status_code == 204
+    assert (await users.member.delete(f"{path}/0/dinner")).status_code == 404
+    assert len(await users.member.read(path)) == 2
 
 
 @pytest.mark.parametrize(
@@ -164,48 +166,46 @@ async def test_meals_are_planned_replaced_and_cleared(people, kitchen):
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_what_cannot_be_planned_is_refused_and_the_slot_stays(
-    people, kitchen, place, body, status
-):
-    plan = await kitchen.plan(people.owner, people.family)
+async def test_an_invalid_slot_is_refused_and_changes_nothing(users, kitchen, place, body, status):
+    plan = await kitchen.plan(users.owner, users.family)
     path = f"/meal-plans/{plan['id']}/slots"
-    await kitchen.planned(people.owner, plan, 0, "dinner", await kitchen.meal(people.owner))
-    before = await people.owner.read(path)
+    await kitchen.planned(users.owner, plan, 0, "dinner", await kitchen.meal(users.owner))
+    before = await users.owner.read(path)
 
-    assert (await people.owner.put(f"{path}/{place}", body)).status_code == status
-    assert await people.owner.read(path) == before
+    assert (await users.owner.put(f"{path}/{place}", body)).status_code == status
+    assert await users.owner.read(path) == before
 
 
-async def test_a_foreign_meal_cannot_be_planned(people, kitchen):
-    plan = await kitchen.plan(people.owner, people.family)
-    foreign = await kitchen.meal(people.stranger)
-    body = {"meals": [{"meal_id": foreign["id"]}]}
+async def test_another_users_meal_cannot_be_planned(users, kitchen):
+    plan = await kitchen.plan(users.owner, users.family)
+    meal_of_stranger = await kitchen.meal(users.stranger)
+    body = {"meals": [{"meal_id": meal_of_stranger["id"]}]}
 
-    refused = await people.owner.put(f"/meal-plans/{plan['id']}/slots/0/dinner", body)
+    refused = await users.owner.put(f"/meal-plans/{plan['id']}/slots/0/dinner", body)
 
     assert (refused.status_code, refused.json()["code"]) == (404, "meal_not_found")
 
 
-async def test_planning_one_slot_at_once_leaves_one_slot(people, kitchen):
-    plan = await kitchen.plan(people.owner, people.family)
-    soup = await kitchen.meal(people.owner, familyId=people.family["id"])
+async def test_simultaneous_changes_of_a_slot_leave_one_slot(users, kitchen):
+    plan = await kitchen.plan(users.owner, users.family)
+    soup = await kitchen.meal(users.owner, familyId=users.family["id"])
     body = {"meals": [{"meal_id": soup["id"]}]}
     path = f"/meal-plans/{plan['id']}/slots/0/dinner"
 
-    answers = await asyncio.gather(
-        *(person.put(path, body) for person in (people.owner, people.member) for _ in range(5))
+    responses = await asyncio.gather(
+        *(person.put(path, body) for person in (users.owner, users.member) for _ in range(5))
     )
 
-    assert {answer.status_code for answer in answers} == {200}
-    assert len(await people.owner.read(f"/meal-plans/{plan['id']}/slots")) == 1
+    assert {response.status_code for response in responses} == {200}
+    assert len(await users.owner.read(f"/meal-plans/{plan['id']}/slots")) == 1
 
 
-async def test_a_dropped_meal_leaves_the_plan(people, kitchen):
-    plan = await kitchen.plan(people.owner, people.family)
-    soup = await kitchen.meal(people.owner)
-    await kitchen.planned(people.owner, plan, 0, "dinner", soup)
+async def test_a_deleted_meal_is_removed_from_its_plan(users, kitchen):
+    plan = await kitchen.plan(users.owner, users.family)
+    soup = await kitchen.meal(users.owner)
+    await kitchen.planned(users.owner, plan, 0, "dinner", soup)
 
-    await people.owner.delete(f"/meals/{soup['id']}")
+    await users.owner.delete(f"/meals/{soup['id']}")
 
-    (slot,) = await people.owner.read(f"/meal-plans/{plan['id']}/slots")
+    (slot,) = await users.owner.read(f"/meal-plans/{plan['id']}/slots")
     assert slot["meals"] == []
