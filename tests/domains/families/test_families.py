@@ -5,37 +5,37 @@ from sqlalchemy import select
 
 from freshly.domains.notifications.models import Notification
 
-BIG = 2**40
+UNKNOWN_ID = 2**40
 
 
 @pytest.fixture
-async def people(kitchen):
-    class People:
+async def users(kitchen):
+    class Users:
         pass
 
     for name in ("owner", "admin", "member", "stranger"):
-        setattr(People, name, await kitchen.person(name))
-    People.family = await kitchen.family(People.owner, People.admin, People.member)
-    People.id = People.family["id"]
-    await set_role(People, People.owner, People.admin, "admin")
-    return People
+        setattr(Users, name, await kitchen.person(name))
+    Users.family = await kitchen.family(Users.owner, Users.admin, Users.member)
+    Users.id = Users.family["id"]
+    await set_role(Users, Users.owner, Users.admin, "admin")
+    return Users
 
 
-async def set_role(people, by, whom, role):
-    path = f"/families/{people.id}/members/{whom.id}/role"
-    return await by.patch(path, {"role": role})
+async def set_role(users, actor, target, role):
+    path = f"/families/{users.id}/members/{target.id}/role"
+    return await actor.patch(path, {"role": role})
 
 
-async def remove(people, by, whom):
-    return await by.delete(f"/families/{people.id}/members/{whom.id}")
+async def remove(users, actor, target):
+    return await actor.delete(f"/families/{users.id}/members/{target.id}")
 
 
-async def roles(people):
-    members = await people.owner.read(f"/families/{people.id}/members")
+async def roles(users):
+    members = await users.owner.read(f"/families/{users.id}/members")
     return {member["user_id"]: member["role"] for member in members}
 
 
-async def test_the_founder_owns_the_family(kitchen):
+async def test_the_user_who_creates_a_family_owns_it(kitchen):
     alice = await kitchen.person("Alice")
 
     family = await kitchen.family(alice, name=" Us ")
@@ -49,54 +49,56 @@ async def test_the_founder_owns_the_family(kitchen):
     assert (member["role"], member["user"]) == ("owner", alice.user)
 
 
-async def test_joining_tells_the_owners_once(people, kitchen, db):
+async def test_joining_a_family_notifies_its_owner_once(users, kitchen, db):
     newcomer = await kitchen.person("Newcomer")
-    code = {"invite_code": people.family["invite_code"]}
+    invitation = {"invite_code": users.family["invite_code"]}
 
-    joined = await newcomer.post_ok("/families/join", code, status=200)
-    again = await newcomer.post_ok("/families/join", code, status=200)
+    joined = await newcomer.post_ok("/families/join", invitation, status=200)
+    again = await newcomer.post_ok("/families/join", invitation, status=200)
 
     assert joined == again
     assert joined["role"] == "member"
     async with db.read() as session:
-        news = await session.scalars(
+        notifications = await session.scalars(
             select(Notification).where(Notification.related_user_id == newcomer.id)
         )
-        (told,) = news.all()
-    assert (told.user_id, told.title) == (people.owner.id, "New Family Member")
-    assert told.type == "family_member_joined"
+        (notification,) = notifications.all()
+    assert (notification.user_id, notification.title) == (users.owner.id, "New Family Member")
+    assert notification.type == "family_member_joined"
 
 
-async def test_joining_many_times_at_once_is_one_membership(people, kitchen):
+async def test_simultaneous_requests_to_join_create_one_membership(users, kitchen):
     newcomer = await kitchen.person("Newcomer")
-    code = {"invite_code": people.family["invite_code"]}
+    invitation = {"invite_code": users.family["invite_code"]}
 
-    answers = await asyncio.gather(*(newcomer.post("/families/join", code) for _ in range(5)))
+    responses = await asyncio.gather(
+        *(newcomer.post("/families/join", invitation) for _ in range(5))
+    )
 
-    assert {answer.status_code for answer in answers} == {200}
-    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert {response.status_code for response in responses} == {200}
+    assert len({response.json()["id"] for response in responses}) == 1
 
 
-async def test_a_wrong_code_is_404(people):
-    refused = await people.stranger.post("/families/join", {"invite_code": "no such code"})
+async def test_a_wrong_invite_code_is_404(users):
+    refused = await users.stranger.post("/families/join", {"invite_code": "no such code"})
 
     assert (refused.status_code, refused.json()["detail"]) == (404, "Invalid invite code")
 
 
-async def test_a_new_code_replaces_the_old_one(people):
-    path = f"/families/{people.id}/invite/regenerate"
-    assert (await people.member.post(path)).status_code == 403
+async def test_a_new_invite_code_replaces_the_old_one(users):
+    path = f"/families/{users.id}/invite/regenerate"
+    assert (await users.member.post(path)).status_code == 403
 
-    renewed = await people.admin.post_ok(path, status=200)
+    renewed = await users.admin.post_ok(path, status=200)
 
-    assert renewed["invite_code"] != people.family["invite_code"]
-    old = {"invite_code": people.family["invite_code"]}
-    assert (await people.stranger.post("/families/join", old)).status_code == 404
-    assert (await people.owner.post("/families/0/invite/regenerate")).status_code == 422
+    assert renewed["invite_code"] != users.family["invite_code"]
+    old = {"invite_code": users.family["invite_code"]}
+    assert (await users.stranger.post("/families/join", old)).status_code == 404
+    assert (await users.owner.post("/families/0/invite/regenerate")).status_code == 422
 
 
 @pytest.mark.parametrize(
-    ("by", "whom", "role", "status"),
+    ("actor", "target", "role", "status"),
     [
         ("owner", "member", "admin", 200),
         ("owner", "member", "owner", 200),
@@ -114,18 +116,20 @@ async def test_a_new_code_replaces_the_old_one(people):
         ("owner", "member", "boss", 422),
     ],
 )
-async def test_who_may_give_which_role(people, by, whom, role, status):
-    before = await roles(people)
+async def test_a_role_is_changed_only_by_a_member_with_permission(
+    users, actor, target, role, status
+):
+    before = await roles(users)
 
-    answer = await set_role(people, getattr(people, by), getattr(people, whom), role)
+    response = await set_role(users, getattr(users, actor), getattr(users, target), role)
 
-    assert answer.status_code == status, answer.text
-    changed = {getattr(people, whom).id: role} if status == 200 else {}
-    assert await roles(people) == {**before, **changed}
+    assert response.status_code == status, response.text
+    changed = {getattr(users, target).id: role} if status == 200 else {}
+    assert await roles(users) == {**before, **changed}
 
 
 @pytest.mark.parametrize(
-    ("by", "whom", "status", "detail"),
+    ("actor", "target", "status", "detail"),
     [
         ("owner", "member", 200, None),
         ("owner", "admin", 200, None),
@@ -139,114 +143,116 @@ async def test_who_may_give_which_role(people, by, whom, role, status):
         ("owner", "stranger", 404, "Not a member"),
     ],
 )
-async def test_who_may_remove_whom(people, by, whom, status, detail):
-    answer = await remove(people, getattr(people, by), getattr(people, whom))
+async def test_a_member_is_removed_only_by_a_member_with_permission(
+    users, actor, target, status, detail
+):
+    response = await remove(users, getattr(users, actor), getattr(users, target))
 
-    assert answer.status_code == status, answer.text
-    assert answer.json() == {"ok": True} if status == 200 else answer.json()["detail"] == detail
-    assert (getattr(people, whom).id in await roles(people)) == (status not in {200, 404})
-
-
-async def test_an_admin_may_not_remove_one_of_two_owners(people):
-    await set_role(people, people.owner, people.member, "owner")
-
-    assert (await remove(people, people.admin, people.owner)).status_code == 403
-    assert (await remove(people, people.owner, people.owner)).status_code == 200
+    assert response.status_code == status, response.text
+    assert response.json() == {"ok": True} if status == 200 else response.json()["detail"] == detail
+    assert (getattr(users, target).id in await roles(users)) == (status not in {200, 404})
 
 
-async def test_two_owners_leaving_at_once_leave_one(people):
-    await set_role(people, people.owner, people.admin, "owner")
+async def test_an_admin_cannot_remove_one_of_two_owners(users):
+    await set_role(users, users.owner, users.member, "owner")
 
-    left = await asyncio.gather(
-        remove(people, people.owner, people.owner), remove(people, people.admin, people.admin)
+    assert (await remove(users, users.admin, users.owner)).status_code == 403
+    assert (await remove(users, users.owner, users.owner)).status_code == 200
+
+
+async def test_one_owner_stays_when_two_owners_leave_at_once(users):
+    await set_role(users, users.owner, users.admin, "owner")
+
+    responses = await asyncio.gather(
+        remove(users, users.owner, users.owner), remove(users, users.admin, users.admin)
     )
 
-    assert sorted(answer.status_code for answer in left) == [200, 400]
+    assert sorted(response.status_code for response in responses) == [200, 400]
 
 
-async def test_memberships_by_their_id_follow_the_same_rules(people):
-    members = await people.owner.read(f"/families/{people.id}/members")
+async def test_the_routes_by_membership_id_follow_the_same_rules(users):
+    members = await users.owner.read(f"/families/{users.id}/members")
     by_user = {member["user_id"]: f"/memberships/{member['id']}" for member in members}
     role = {"role": "admin"}
 
-    async def status(person, method, whom, suffix="", **options):
-        path = by_user[whom.id] + suffix
+    async def status(person, method, target, suffix="", **options):
+        path = by_user[target.id] + suffix
         return (await person.request(method, path, **options)).status_code
 
-    owner, admin, member, stranger = people.owner, people.admin, people.member, people.stranger
+    owner, admin, member, stranger = users.owner, users.admin, users.member, users.stranger
     assert await status(stranger, "PATCH", member, "/role", json=role) == 403
     assert await status(admin, "PATCH", member, "/role", json=role) == 403
     assert await status(owner, "PATCH", member, "/role", json={"role": "boss"}) == 400
     assert await status(owner, "PATCH", owner, "/role", json=role) == 400
-    assert await status(owner, "PATCH", member, f"/role?family_id={BIG}", json=role) == 404
-    assert await status(owner, "PATCH", member, f"/role?family_id={people.id}", json=role) == 200
+    assert await status(owner, "PATCH", member, f"/role?family_id={UNKNOWN_ID}", json=role) == 404
+    assert await status(owner, "PATCH", member, f"/role?family_id={users.id}", json=role) == 200
     assert await status(stranger, "DELETE", member) == 403
     assert await status(admin, "DELETE", owner) == 403
     assert await status(owner, "DELETE", owner) == 400
-    kicked = await owner.delete(by_user[member.id])
-    assert kicked.json() == {"ok": True, "kicked": True}
+    removed = await owner.delete(by_user[member.id])
+    assert removed.json() == {"ok": True, "kicked": True}
     assert (await admin.delete(by_user[admin.id])).json() == {"ok": True, "left": True}
     assert (await owner.delete(by_user[member.id])).status_code == 404
 
 
-async def test_an_owner_of_another_family_changes_nothing_here(people, kitchen):
-    await kitchen.family(people.stranger)
+async def test_the_owner_of_another_family_cannot_change_a_role(users, kitchen):
+    await kitchen.family(users.stranger)
     (member,) = [
         member
-        for member in await people.owner.read(f"/families/{people.id}/members")
-        if member["user_id"] == people.member.id
+        for member in await users.owner.read(f"/families/{users.id}/members")
+        if member["user_id"] == users.member.id
     ]
-    (other,) = await people.stranger.read("/families")
+    (other,) = await users.stranger.read("/families")
 
     path = f"/memberships/{member['id']}/role?family_id={other['id']}"
 
-    assert (await people.stranger.patch(path, {"role": "owner"})).status_code in (403, 404)
-    assert (await roles(people))[people.member.id] == "member"
+    assert (await users.stranger.patch(path, {"role": "owner"})).status_code in (403, 404)
+    assert (await roles(users))[users.member.id] == "member"
 
 
-async def test_an_owner_sees_members_profiles_and_preferences_and_meals(people, kitchen):
-    meal = await kitchen.meal(people.member)
-    path = f"/families/{people.id}/members/{people.member.id}"
+async def test_only_an_owner_sees_the_profile_preferences_and_meals_of_a_member(users, kitchen):
+    meal = await kitchen.meal(users.member)
+    path = f"/families/{users.id}/members/{users.member.id}"
 
-    assert await people.owner.read(f"{path}/profile") == people.member.user
-    preferences = await people.owner.read(f"{path}/preferences")
-    assert (preferences["user_id"], preferences["goal"]) == (people.member.id, "balanced")
-    assert await people.owner.read(f"{path}/meals") == [meal]
-    for what in ("profile", "preferences", "meals"):
-        assert (await people.admin.get(f"{path}/{what}")).status_code == 403
-        missing = f"/families/{people.id}/members/{people.stranger.id}/{what}"
-        assert (await people.owner.get(missing)).status_code == 404
+    assert await users.owner.read(f"{path}/profile") == users.member.user
+    preferences = await users.owner.read(f"{path}/preferences")
+    assert (preferences["user_id"], preferences["goal"]) == (users.member.id, "balanced")
+    assert await users.owner.read(f"{path}/meals") == [meal]
+    for resource in ("profile", "preferences", "meals"):
+        assert (await users.admin.get(f"{path}/{resource}")).status_code == 403
+        missing = f"/families/{users.id}/members/{users.stranger.id}/{resource}"
+        assert (await users.owner.get(missing)).status_code == 404
 
 
-async def test_outsiders_learn_nothing_of_a_family(people):
-    for family_id in (people.id, 999_999):
-        members = await people.stranger.get(f"/families/{family_id}/members")
+async def test_outsiders_learn_nothing_about_a_family(users):
+    for family_id in (users.id, 999_999):
+        members = await users.stranger.get(f"/families/{family_id}/members")
         assert (members.status_code, members.json()["detail"]) == (
             403,
             "Not a member of this family",
         )
-        assert (await people.stranger.get(f"/families/{family_id}")).status_code == 403
-        assert (await people.stranger.delete(f"/families/{family_id}")).status_code == 403
-    assert (await people.admin.delete(f"/families/{people.id}")).status_code == 403
+        assert (await users.stranger.get(f"/families/{family_id}")).status_code == 403
+        assert (await users.stranger.delete(f"/families/{family_id}")).status_code == 403
+    assert (await users.admin.delete(f"/families/{users.id}")).status_code == 403
 
 
-async def test_dissolving_a_family_takes_everything_of_it_along(people, kitchen):
-    item = await kitchen.stock(people.owner, "Rice", 1, "kg", family_id=people.id)
-    await kitchen.plan(people.owner, people.family)
+async def test_deleting_a_family_deletes_its_pantry_and_plans(users, kitchen):
+    item = await kitchen.stock(users.owner, "Rice", 1, "kg", family_id=users.id)
+    await kitchen.plan(users.owner, users.family)
 
-    assert (await people.owner.delete(f"/families/{people.id}")).json() == {"ok": True}
+    assert (await users.owner.delete(f"/families/{users.id}")).json() == {"ok": True}
 
-    assert await people.owner.read("/families") == []
-    assert (await people.owner.get(f"/pantry-items/{item['id']}")).status_code == 404
-    assert await people.owner.read("/meal-plans/me") == []
+    assert await users.owner.read("/families") == []
+    assert (await users.owner.get(f"/pantry-items/{item['id']}")).status_code == 404
+    assert await users.owner.read("/meal-plans/me") == []
 
 
-async def test_an_ex_member_loses_everything_at_the_next_request(people, kitchen):
-    item = await kitchen.stock(people.owner, "Rice", 1, "kg", family_id=people.id)
+async def test_a_former_member_loses_access_at_the_next_request(users, kitchen):
+    item = await kitchen.stock(users.owner, "Rice", 1, "kg", family_id=users.id)
     path = f"/pantry-items/{item['id']}"
-    assert (await people.member.get(path)).status_code == 200
+    assert (await users.member.get(path)).status_code == 200
 
-    await remove(people, people.owner, people.member)
+    await remove(users, users.owner, users.member)
 
-    assert (await people.member.get(path)).status_code == 403
-    assert (await people.member.get(f"/pantry-items/family/{people.id}")).status_code == 403
+    assert (await users.member.get(path)).status_code == 403
+    assert (await users.member.get(f"/pantry-items/family/{users.id}")).status_code == 403
