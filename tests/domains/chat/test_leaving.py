@@ -1,4 +1,4 @@
-"""Whoever leaves takes the question along: the model is not kept at work for nobody."""
+"""A client that disconnects cancels its call of the model."""
 
 import asyncio
 
@@ -25,59 +25,59 @@ def settings(database_url, tmp_path, model):
 
 @pytest.fixture
 async def alice(app):
-    """By a real server, where leaving is seen."""
+    """A user of a real server, which sees when a client disconnects."""
     async with serving(app) as url, AsyncClient(base_url=url, timeout=PATIENCE) as client:
         yield await Kitchen(client).person("Alice")
 
 
-async def leaves(alice, model, path):
-    """Asks, hangs up when the model has heard it, and sees that the model is hung up on too."""
+async def disconnect(alice, model, path):
+    """Send a request, disconnect when the model has it, and wait for the model's disconnect."""
     model.was_asked.clear()
     model.was_left.clear()
-    asking = asyncio.create_task(alice.post(path, BODIES[path]))
+    request = asyncio.create_task(alice.post(path, BODIES[path]))
     async with asyncio.timeout(PATIENCE):
         await model.was_asked.wait()
-    asking.cancel()
+    request.cancel()
     async with asyncio.timeout(1):
         await model.was_left.wait()
 
 
-async def used(alice):
+async def used_tokens(alice):
     return (await alice.read("/chat/usage"))["person"]["used"]
 
 
 @pytest.mark.parametrize("path", BODIES)
-async def test_the_model_is_stopped_within_a_second_and_nothing_is_kept(
+async def test_a_disconnect_stops_the_model_within_a_second_and_nothing_is_stored(
     alice, model, path, tmp_path
 ):
-    await leaves(alice, model, path)
+    await disconnect(alice, model, path)
 
     await model.is_left_alone()
-    # Charged is the question, which the model has heard, and nothing for an answer.
+    # The question is charged, because the model got it. No answer is charged.
     async with asyncio.timeout(PATIENCE):
-        while await used(alice) >= 5000 or not await used(alice):
+        while await used_tokens(alice) >= 5000 or not await used_tokens(alice):
             pass
     assert await alice.read("/chat/conversations") == []
     async with asyncio.timeout(PATIENCE):
-        while [one for one in (tmp_path / "files").rglob("*") if one.is_file()]:
-            await alice.read("/chat/usage")  # lets it work
-    if path != "/chat/stream":  # which had begun to answer
-        numbers = (await alice.client.get("/metrics")).text
-        assert f'route="{path}",status="499"' in numbers
+        while [entry for entry in (tmp_path / "files").rglob("*") if entry.is_file()]:
+            await alice.read("/chat/usage")  # lets the server work
+    if path != "/chat/stream":  # its response had begun
+        metrics = (await alice.client.get("/metrics")).text
+        assert f'route="{path}",status="499"' in metrics
 
 
-async def test_what_came_before_is_charged_too(alice, model):
+async def test_the_part_sent_before_a_disconnect_is_charged(alice, model):
     model.mood = silent_within
-    await leaves(alice, model, "/chat/legacy")
+    await disconnect(alice, model, "/chat/legacy")
 
     await model.is_left_alone()
     async with asyncio.timeout(PATIENCE):
-        while await used(alice) > 200:
+        while await used_tokens(alice) > 200:
             pass
-    assert await used(alice) > 0
+    assert await used_tokens(alice) > 0
 
 
-async def test_who_leaves_during_the_trial_leaves_it_to_the_next(app, alice, model):
+async def test_after_a_disconnect_during_the_trial_the_next_request_is_the_trial(app, alice, model):
     breaker, now = app.resources.llm.guard.breakers["text"], [0.0]
     breaker.clock = lambda: now[0]
     model.mood = refuses(500)
@@ -87,7 +87,7 @@ async def test_who_leaves_during_the_trial_leaves_it_to_the_next(app, alice, mod
     now[0] += 30
 
     model.mood = silent
-    await leaves(alice, model, "/chat")
+    await disconnect(alice, model, "/chat")
     await model.is_left_alone()
 
     model.mood = says("I am back.")

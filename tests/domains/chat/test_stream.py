@@ -1,4 +1,4 @@
-"""The answer as server-sent events, over a real connection that a client may cut."""
+"""Answers as server-sent events, over a real connection that a client may close."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ PAUSE = 0.02
 
 @pytest.fixture
 async def remote(app):
-    """A client of the same app by a real server: leaving is seen there."""
+    """A client of the app on a real server, which sees when a client disconnects."""
     async with serving(app) as url, AsyncClient(base_url=url, timeout=PATIENCE) as client:
         yield client
 
@@ -25,69 +25,69 @@ async def alice(remote):
 
 
 def events(text):
-    found = []
+    parsed = []
     for block in text.strip().split("\n\n"):
         lines = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
         if "event" in lines:
-            found.append((lines["event"], json.loads(lines["data"])))
-    return found
+            parsed.append((lines["event"], json.loads(lines["data"])))
+    return parsed
 
 
 async def stream(person, text="Hello", **fields):
-    answer = await person.post("/chat/stream", {"message": text, **fields})
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    return events(answer.text)
+    response = await person.post("/chat/stream", {"message": text, **fields})
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"].startswith("text/event-stream")
+    return events(response.text)
 
 
 async def last_message(person, conversation_id):
-    read = await person.read(f"/chat/conversations/{conversation_id}")
-    return read["messages"][-1]
+    conversation = await person.read(f"/chat/conversations/{conversation_id}")
+    return conversation["messages"][-1]
 
 
 async def test_the_stored_message_is_the_streamed_text(alice, model):
     model.says(["Good ", "evening", "!\n", "How ", "are you?"])
 
-    told = await stream(alice)
+    streamed = await stream(alice)
 
-    assert [name for name, _ in told[:-1]] == ["delta"] * (len(told) - 1)
-    text = "".join(data["text"] for name, data in told if name == "delta")
-    name, done = told[-1]
+    assert [name for name, _ in streamed[:-1]] == ["delta"] * (len(streamed) - 1)
+    text = "".join(data["text"] for name, data in streamed if name == "delta")
+    name, done = streamed[-1]
     assert (name, done["interrupted"]) == ("done", False)
     message = await last_message(alice, done["conversation_id"])
     assert message["id"] == done["message_id"]
     assert message["content"] == text == "Good evening!\nHow are you?"
     assert message["interrupted"] is False
-    # The same conversation goes on, by either way of asking.
-    again = await stream(alice, conversation_id=done["conversation_id"])
-    assert again[-1][1]["conversation_id"] == done["conversation_id"]
+    # A second question continues the conversation.
+    second = await stream(alice, conversation_id=done["conversation_id"])
+    assert second[-1][1]["conversation_id"] == done["conversation_id"]
 
 
-async def test_a_dish_is_an_event_of_its_own_and_no_text(alice, model):
-    dish = json.dumps({"name": "Leek soup", "mealType": "Lunch"})
-    model.says(["Soup!\n``", "`me", 'al\n{"na', dish[4:], "\n`", "``\n", "Enjoy."])
+async def test_a_meal_in_the_answer_is_an_event_and_not_part_of_the_text(alice, model):
+    meal_json = json.dumps({"name": "Leek soup", "mealType": "Lunch"})
+    model.says(["Soup!\n``", "`me", 'al\n{"na', meal_json[4:], "\n`", "``\n", "Enjoy."])
 
-    told = await stream(alice)
+    streamed = await stream(alice)
 
-    text = "".join(data["text"] for name, data in told if name == "delta")
+    text = "".join(data["text"] for name, data in streamed if name == "delta")
     assert text == "Soup!\nEnjoy."
-    ((_, meal),) = [one for one in told if one[0] == "meal"]
+    ((_, meal),) = [event for event in streamed if event[0] == "meal"]
     assert (meal["name"], meal["mealType"]) == ("Leek soup", "Lunch")
-    message = await last_message(alice, told[-1][1]["conversation_id"])
+    message = await last_message(alice, streamed[-1][1]["conversation_id"])
     assert message["content"] == text
 
 
-async def test_whoever_leaves_stops_the_model_within_a_second_and_keeps_the_part(alice, model):
+async def test_a_disconnect_stops_the_model_within_a_second_and_the_part_is_stored(alice, model):
     model.says(["One ", "two ", *[PAUSE, "more "] * 1000])
     body = {"message": "Tell me a long story"}
 
     async with alice.client.stream(
         "POST", "/chat/stream", json=body, headers=alice.headers
-    ) as answer:
-        seen = ""
-        async for piece in answer.aiter_text():
-            seen += piece
-            if "two" in seen:
+    ) as response:
+        received = ""
+        async for piece in response.aiter_text():
+            received += piece
+            if "two" in received:
                 break
     async with asyncio.timeout(1):
         await model.aborted.wait()
@@ -100,38 +100,44 @@ async def test_whoever_leaves_stops_the_model_within_a_second_and_keeps_the_part
     assert message["content"].startswith("One two")
 
 
-async def test_whoever_leaves_before_the_first_word_leaves_nothing(alice, model):
+async def test_a_disconnect_before_the_first_word_stores_nothing(alice, model):
     model.says([5, "late"])
     body = {"message": "Hello"}
 
-    leaving = asyncio.create_task(
+    request = asyncio.create_task(
         alice.client.post("/chat/stream", json=body, headers=alice.headers)
     )
     async with asyncio.timeout(PATIENCE):
         await model.was_asked.wait()
-    leaving.cancel()
+    request.cancel()
     async with asyncio.timeout(1):
         await model.aborted.wait()
 
     assert await alice.read("/chat/conversations") == []
 
 
-async def test_a_model_that_breaks_off_is_an_event_and_the_part_is_kept(alice, model):
+async def test_a_model_that_breaks_off_is_an_error_event_and_the_part_is_stored(alice, model):
     model.says(["Half an ", "answer", PAUSE, ConnectionResetError])
 
-    told = await stream(alice)
+    streamed = await stream(alice)
 
-    name, data = told[-1]
+    name, data = streamed[-1]
     assert name == "error"
     assert data["problem"]["status"] in (502, 503)
     assert "provider" not in str(data)
-    (listed,) = await alice.read("/chat/conversations")
-    message = await last_message(alice, listed["id"])
+    (summary,) = await alice.read("/chat/conversations")
+    message = await last_message(alice, summary["id"])
     assert (message["content"], message["interrupted"]) == ("Half an answer", True)
 
 
-@pytest.mark.parametrize(("line", "status"), [(500, 502), (429, 503), ([], 502)])
-async def test_a_model_that_refuses_is_an_event_and_nothing_is_kept(alice, model, line, status):
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [(500, 502), (429, 503), ([], 502)],
+    ids=["500", "429", "empty stream"],
+)
+async def test_a_model_that_refuses_is_an_error_event_and_nothing_is_stored(
+    alice, model, line, status
+):
     model.says(line, line, line)
 
     ((name, data),) = await stream(alice)
@@ -142,7 +148,7 @@ async def test_a_model_that_refuses_is_an_event_and_nothing_is_kept(alice, model
     assert await alice.read("/chat/conversations") == []
 
 
-async def test_a_conversation_that_is_deleted_meanwhile_is_an_event(alice, model):
+async def test_a_conversation_that_is_deleted_during_its_stream_is_an_error_event(alice, model):
     model.says("Hello!", ["One ", *[PAUSE, "more "] * 30])
     first = await alice.post_ok("/chat", {"message": "Hi"}, status=200)
     model.was_asked.clear()
@@ -157,29 +163,29 @@ async def test_a_conversation_that_is_deleted_meanwhile_is_an_event(alice, model
     assert await alice.read("/chat/conversations") == []
 
 
-async def test_a_server_that_has_to_stop_ends_the_stream_and_keeps_the_part(alice, app, model):
+async def test_a_shutdown_ends_the_stream_and_the_part_is_stored(alice, app, model):
     model.says(["Leek ", PATIENCE, "soup"])
     app.resources.shutdown.patience = 0.1
-    asking = asyncio.create_task(stream(alice))
+    streaming = asyncio.create_task(stream(alice))
     await model.was_asked.wait()
 
     app.resources.shutdown.requested.set()
-    told = await asking
+    streamed = await streaming
 
-    assert [name for name, _ in told] == ["delta", "error"]
-    problem = told[-1][1]["problem"]
+    assert [name for name, _ in streamed] == ["delta", "error"]
+    problem = streamed[-1][1]["problem"]
     assert (problem["status"], problem["code"]) == (503, "restarting")
-    (conversation,) = await alice.read("/chat/conversations")
-    message = await last_message(alice, conversation["id"])
+    (summary,) = await alice.read("/chat/conversations")
+    message = await last_message(alice, summary["id"])
     assert (message["content"], message["interrupted"]) == ("Leek", True)
 
 
-async def test_a_server_that_has_to_stop_lets_a_short_answer_be_finished(alice, app, model):
+async def test_a_shutdown_lets_a_short_answer_finish(alice, app, model):
     model.says(["Leek ", 0.3, "soup"])
-    asking = asyncio.create_task(stream(alice))
+    streaming = asyncio.create_task(stream(alice))
     await model.was_asked.wait()
 
     app.resources.shutdown.requested.set()
-    told = await asking
+    streamed = await streaming
 
-    assert told[-1][0] == "done"
+    assert streamed[-1][0] == "done"

@@ -1,4 +1,4 @@
-"""How many tokens of the assistant a person and a family may use in a day."""
+"""The daily limits of a user and of a family on the model's tokens."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from tests.support.pictures import in_base64, picture
 
 NOON = datetime(2030, 1, 7, 12, tzinfo=UTC).timestamp()
 HALF_A_DAY = 12 * 3600
-PERSON, FAMILY = 10_000, 12_000
+USER_LIMIT, FAMILY_LIMIT = 10_000, 12_000
 
 
 @pytest.fixture
@@ -30,17 +30,17 @@ def settings(database_url, tmp_path, model):
         tmp_path,
         openai_base_url=model.url,
         openai_retries=0,
-        chat_tokens_per_person=PERSON,
-        chat_tokens_per_family=FAMILY,
+        chat_tokens_per_person=USER_LIMIT,
+        chat_tokens_per_family=FAMILY_LIMIT,
     )
 
 
 @pytest.fixture
 def now(app):
-    """The clock of the limits, as the only thing in a list."""
-    at = [NOON]
-    app.resources.limiter.clock = lambda: at[0]
-    return at
+    """The time of the limits' clock: a list with one timestamp, which a test may change."""
+    timestamps = [NOON]
+    app.resources.limiter.clock = lambda: timestamps[0]
+    return timestamps
 
 
 @pytest.fixture
@@ -48,25 +48,27 @@ async def family(kitchen, alice):
     return await kitchen.family(alice)
 
 
-async def used(person):
-    read = await person.read("/chat/usage")
-    return read["person"]["used"], [family["used"] for family in read["families"]]
+async def used_tokens(person):
+    usage = await person.read("/chat/usage")
+    return usage["person"]["used"], [family["used"] for family in usage["families"]]
 
 
 async def ask(person, text="Hi"):
     return await person.post("/chat/legacy", {"prompt": text})
 
 
-async def test_what_was_used_is_told_with_the_limit_and_its_end(alice, family, model, now):
+async def test_the_usage_shows_used_tokens_the_limits_and_when_they_reset(
+    alice, family, model, now
+):
     model.mood = says("Hello!", tokens=321)
     assert (await ask(alice)).status_code == 200
 
     assert await alice.read("/chat/usage") == {
-        "person": {"used": 321, "limit": PERSON, "resets_at": "2030-01-08T00:00:00Z"},
+        "person": {"used": 321, "limit": USER_LIMIT, "resets_at": "2030-01-08T00:00:00Z"},
         "families": [
             {
                 "used": 321,
-                "limit": FAMILY,
+                "limit": FAMILY_LIMIT,
                 "resets_at": "2030-01-08T00:00:00Z",
                 "family_id": family["id"],
                 "display_name": "The Family",
@@ -75,85 +77,88 @@ async def test_what_was_used_is_told_with_the_limit_and_its_end(alice, family, m
         ],
     }
     now[0] += HALF_A_DAY
-    assert await used(alice) == (0, [0])
+    assert await used_tokens(alice) == (0, [0])
     assert (await alice.read("/chat/usage"))["person"]["resets_at"] == "2030-01-09T00:00:00Z"
 
 
 @pytest.mark.parametrize("path", BODIES)
-async def test_each_call_of_the_model_counts(alice, model, path):
+async def test_each_route_that_calls_the_model_counts_tokens(alice, model, path):
     model.mood = says('{"items": [], "normalized_name": "tomato", "confidence": 1}', tokens=100)
     if path == "/chat/generate-image":
-        drawn = [{"url": "https://pictures.example.com/1"}]
-        model.mood = whole({"data": drawn, "usage": {"total_tokens": 100}})
+        images = [{"url": "https://pictures.example.com/1"}]
+        model.mood = whole({"data": images, "usage": {"total_tokens": 100}})
     assert (await alice.post(path, BODIES[path])).status_code == 200
 
-    assert (await used(alice))[0] == 100
+    assert (await used_tokens(alice))[0] == 100
 
 
-async def test_a_scan_that_is_asked_for_twice_counts_twice(alice, model):
+async def test_a_scan_that_calls_the_model_twice_counts_both_calls(alice, model):
     model.script = [says("no JSON", tokens=100), says('{"items": []}', tokens=50)]
     files = {"file": ("scan.png", picture())}
     assert (await alice.post("/chat/scan-grocery-proxy", files=files)).status_code == 200
 
-    assert (await used(alice))[0] == 150
+    assert (await used_tokens(alice))[0] == 150
 
 
-async def test_where_the_server_counts_nothing_it_is_estimated(alice, model):
+async def test_tokens_are_estimated_if_the_model_does_not_report_them(alice, model):
     model.mood = streams("Leeks ", "and ", "cream.")
     assert (await ask(alice, "x" * 300)).status_code == 200
-    text = (await used(alice))[0]
-    assert 100 < text < 200  # three bytes a token; the question, the policy, the answer
+    text_tokens = (await used_tokens(alice))[0]
+    assert 100 < text_tokens < 200  # question, policy and answer, three bytes per token
 
     model.mood = says('{"items": []}')
     scan = {"image_data": in_base64(picture())}
     assert (await alice.post("/chat/scan-grocery", scan)).status_code == 200
-    seen = (await used(alice))[0] - text
-    assert seen > 1200
+    scan_tokens = (await used_tokens(alice))[0] - text_tokens
+    assert scan_tokens > 1200
 
 
-@pytest.mark.parametrize("counted", [-5, 0, 10**12, True, "many", 1.5, None, [1]])
-async def test_a_server_that_miscounts_is_not_believed(alice, model, counted):
+@pytest.mark.parametrize("reported", [-5, 0, 10**12, True, "many", 1.5, None, [1]])
+async def test_an_invalid_number_of_tokens_from_the_model_is_replaced_by_an_estimate(
+    alice, model, reported
+):
     model.mood = says("Hello!")
     await ask(alice)
-    estimated = (await used(alice))[0]
+    estimated = (await used_tokens(alice))[0]
 
-    model.mood = streams("Hello!", tokens=counted)
+    model.mood = streams("Hello!", tokens=reported)
     assert (await ask(alice)).status_code == 200
 
-    assert (await used(alice))[0] == 2 * estimated
+    assert (await used_tokens(alice))[0] == 2 * estimated
 
 
 @pytest.mark.usefixtures("family")
-async def test_who_has_used_the_day_is_refused_until_midnight(alice, model, now):
-    model.mood = says("Hello!", tokens=PERSON)
+async def test_a_user_above_the_daily_limit_is_refused_until_midnight(alice, model, now):
+    model.mood = says("Hello!", tokens=USER_LIMIT)
     assert (await ask(alice)).status_code == 200
-    asked = len(model.asked)
+    calls_before = len(model.asked)
 
     for path, body in BODIES.items():
-        answer = await alice.post(path, body)
-        assert answer.status_code == 429, path
-        problem = answer.json()
+        response = await alice.post(path, body)
+        assert response.status_code == 429, path
+        problem = response.json()
         assert problem["code"] == "rate_limit_exceeded"
         assert problem["error"] == {
             "error": "Rate limit exceeded",
             "route_group": "chat-tokens",
             "tier": "free",
-            "limit": PERSON,
+            "limit": USER_LIMIT,
             "window": 86400,
             "policy_type": "daily",
             "retry_after": HALF_A_DAY,
         }
-        assert int(answer.headers["Retry-After"]) == HALF_A_DAY
-    assert len(model.asked) == asked
-    assert await used(alice) == (PERSON, [PERSON])  # refused is not charged
+        assert int(response.headers["Retry-After"]) == HALF_A_DAY
+    assert len(model.asked) == calls_before
+    # Refused requests are not charged.
+    assert await used_tokens(alice) == (USER_LIMIT, [USER_LIMIT])
 
     now[0] += HALF_A_DAY
     assert (await ask(alice)).status_code == 200
 
 
 @pytest.mark.usefixtures("now")
-async def test_refused_pictures_leave_no_file_behind(alice, model, tmp_path):
-    model.mood = says("Hello!", tokens=PERSON)
+async def test_a_refused_question_stores_no_picture(alice, model, tmp_path):
+    model.mood = says("Hello!", tokens=USER_LIMIT)
     await ask(alice)
 
     assert (await alice.post("/chat", BODIES["/chat"])).status_code == 429
@@ -161,25 +166,25 @@ async def test_refused_pictures_leave_no_file_behind(alice, model, tmp_path):
 
 
 @pytest.mark.usefixtures("now")
-async def test_members_share_what_their_family_has(kitchen, alice, model):
+async def test_members_share_the_limit_of_their_family(kitchen, alice, model):
     bob, carol = await kitchen.person("Bob"), await kitchen.person("Carol")
     await kitchen.family(alice, bob)
-    model.mood = says("Hello!", tokens=PERSON - 1000)
+    model.mood = says("Hello!", tokens=USER_LIMIT - 1000)
     assert (await ask(alice)).status_code == 200
-    model.mood = says("Hello!", tokens=FAMILY - PERSON + 1000)
+    model.mood = says("Hello!", tokens=FAMILY_LIMIT - USER_LIMIT + 1000)
     assert (await ask(bob)).status_code == 200
 
     refused = await ask(bob)
 
     assert refused.status_code == 429
     assert refused.json()["error"]["route_group"] == "chat-tokens-family"
-    assert await used(alice) == (PERSON - 1000, [FAMILY])
-    assert await used(bob) == (FAMILY - PERSON + 1000, [FAMILY])
+    assert await used_tokens(alice) == (USER_LIMIT - 1000, [FAMILY_LIMIT])
+    assert await used_tokens(bob) == (FAMILY_LIMIT - USER_LIMIT + 1000, [FAMILY_LIMIT])
     assert (await ask(carol)).status_code == 200
-    assert (await used(carol))[1] == []
+    assert (await used_tokens(carol))[1] == []
 
 
-async def test_a_person_of_two_families_is_charged_in_the_first(kitchen, alice, model):
+async def test_a_user_in_two_families_is_charged_to_the_first(kitchen, alice, model):
     bob = await kitchen.person("Bob")
     first, second = await kitchen.family(alice), await kitchen.family(bob, alice)
     model.mood = says("Hello!", tokens=70)
@@ -187,52 +192,54 @@ async def test_a_person_of_two_families_is_charged_in_the_first(kitchen, alice, 
 
     families = (await alice.read("/chat/usage"))["families"]
 
-    assert {one["family_id"]: (one["used"], one["charged"]) for one in families} == {
+    assert {family["family_id"]: (family["used"], family["charged"]) for family in families} == {
         first["id"]: (70, True),
         second["id"]: (0, False),
     }
-    assert (await used(bob)) == (0, [0])
+    assert (await used_tokens(bob)) == (0, [0])
 
 
 @pytest.mark.usefixtures("now")
-async def test_the_limit_is_exact_however_many_ask_at_once(kitchen, alice, model):
+async def test_the_limit_is_exact_under_simultaneous_questions(kitchen, alice, model):
     bob = await kitchen.person("Bob")
     await kitchen.family(alice, bob)
-    # A question takes 750 for its answer and some 60 for itself until it is answered.
+    # Until it is answered, a question reserves 750 tokens for its answer and about 60 for itself.
     model.mood = streams(0.5, "Hello!", tokens=750)
 
-    told = await asyncio.gather(*(ask(person) for person in (alice, bob) for _ in range(12)))
+    responses = await asyncio.gather(*(ask(person) for person in (alice, bob) for _ in range(12)))
 
-    answered = sum(answer.status_code == 200 for answer in told)
-    assert {answer.status_code for answer in told} == {200, 429}
+    answered = sum(response.status_code == 200 for response in responses)
+    assert {response.status_code for response in responses} == {200, 429}
     assert len(model.asked) == answered
-    assert FAMILY // 900 <= answered <= FAMILY // 750
-    alices, families = await used(alice)
-    bobs, _ = await used(bob)
-    assert families == [alices + bobs] == [750 * answered]
+    assert FAMILY_LIMIT // 900 <= answered <= FAMILY_LIMIT // 750
+    alice_used, family_used = await used_tokens(alice)
+    bob_used, _ = await used_tokens(bob)
+    assert family_used == [alice_used + bob_used] == [750 * answered]
 
 
-async def test_a_question_larger_than_a_day_is_answered_on_a_fresh_one(alice, now):
+async def test_a_question_above_the_daily_limit_is_answered_on_an_unused_day(alice, now):
     assert (await ask(alice, "x" * 20_000)).status_code == 200
     await ask(alice)
-    long = {"message": "y" * 20_000, "system": "z" * 20_000}
+    long_question = {"message": "y" * 20_000, "system": "z" * 20_000}
 
-    refused = await alice.post("/chat", long)
+    refused = await alice.post("/chat", long_question)
     now[0] += HALF_A_DAY
 
     assert refused.status_code == 429
-    assert (await alice.post("/chat", long)).status_code == 200
+    assert (await alice.post("/chat", long_question)).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/chat", "/chat/stream", "/chat/generate-image"])
-async def test_a_call_that_failed_costs_nothing(alice, model, path):
+async def test_a_failed_call_of_the_model_costs_no_tokens(alice, model, path):
     model.mood = refuses(400)
     await alice.post(path, BODIES[path])
 
-    assert (await used(alice))[0] == 0
+    assert (await used_tokens(alice))[0] == 0
 
 
-async def test_no_limit_is_no_limit_and_counts_all_the_same(database_url, tmp_path, model):
+async def test_without_limits_no_question_is_refused_but_tokens_are_counted(
+    database_url, tmp_path, model
+):
     settings = settings_for(
         database_url,
         tmp_path,
@@ -251,7 +258,7 @@ async def test_no_limit_is_no_limit_and_counts_all_the_same(database_url, tmp_pa
 
 
 @pytest.mark.usefixtures("family")
-async def test_what_a_person_used_goes_with_them(alice, model, db):
+async def test_the_usage_of_a_deleted_user_is_deleted(alice, model, db):
     model.mood = says("Hello!", tokens=10)
     await ask(alice)
     assert (await alice.delete("/users/me")).status_code in (200, 204)
