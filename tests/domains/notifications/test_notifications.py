@@ -1,4 +1,4 @@
-"""What people are told."""
+"""The notifications of a user."""
 
 import pytest
 
@@ -7,7 +7,7 @@ PATH = "/notifications"
 
 @pytest.fixture
 async def alice(kitchen):
-    """Alice, who was told of two people who joined, and of a meal that was offered."""
+    """Alice has three notifications: two users joined her family, and Bob offered a meal."""
     alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
     family = await kitchen.family(alice, bob, await kitchen.person("Carol"))
     meal = await kitchen.meal(bob)
@@ -17,15 +17,15 @@ async def alice(kitchen):
     return alice
 
 
-async def ids(person, **query):
-    return [one["id"] for one in await person.read(PATH, **query)]
+async def notification_ids(person, **query):
+    return [notification["id"] for notification in await person.read(PATH, **query)]
 
 
-async def counted(person):
+async def unread_count(person):
     return (await person.read(f"{PATH}/unread-count"))["count"]
 
 
-async def test_the_newest_comes_first_with_the_names_of_what_it_is_about(alice):
+async def test_notifications_are_listed_newest_first_with_the_names_they_refer_to(alice):
     offered, carol, bob = await alice.read(PATH)
 
     assert (offered["type"], offered["relatedMealName"]) == ("meal_share_request", "Pancakes")
@@ -41,18 +41,18 @@ async def test_the_newest_comes_first_with_the_names_of_what_it_is_about(alice):
     assert await alice.read(f"{PATH}/{bob['id']}") == bob
 
 
-async def test_the_list_is_filtered_and_paged(alice):
-    all_three = await ids(alice)
+async def test_notifications_can_be_filtered_and_read_in_pages(alice):
+    all_three = await notification_ids(alice)
     await alice.patch(f"{PATH}/{all_three[1]}/read")
 
-    assert await ids(alice, unreadOnly="true") == [all_three[0], all_three[2]]
-    assert await ids(alice, type="family_member_joined") == all_three[1:]
-    assert await ids(alice, skip=1, limit=1) == [all_three[1]]
-    for wrong in ({"limit": 0}, {"limit": 101}, {"skip": -1}, {"type": "gossip"}):
-        assert (await alice.get(PATH, params=wrong)).status_code == 422
+    assert await notification_ids(alice, unreadOnly="true") == [all_three[0], all_three[2]]
+    assert await notification_ids(alice, type="family_member_joined") == all_three[1:]
+    assert await notification_ids(alice, skip=1, limit=1) == [all_three[1]]
+    for invalid in ({"limit": 0}, {"limit": 101}, {"skip": -1}, {"type": "gossip"}):
+        assert (await alice.get(PATH, params=invalid)).status_code == 422
 
 
-async def test_an_unchanged_list_costs_no_body(alice):
+async def test_an_unchanged_list_is_304_without_a_body(alice):
     first = await alice.get(PATH)
     tag = first.headers["ETag"]
     assert first.headers["Cache-Control"] == "private, max-age=30, must-revalidate"
@@ -65,15 +65,15 @@ async def test_an_unchanged_list_costs_no_body(alice):
     assert changed.status_code == 200
 
 
-async def test_reading_and_unreading_is_counted_at_once(alice):
-    first, *_ = await ids(alice)
-    assert await counted(alice) == 3
+async def test_marking_a_notification_as_read_or_unread_changes_the_counts_at_once(alice):
+    first, *_ = await notification_ids(alice)
+    assert await unread_count(alice) == 3
 
     read = (await alice.patch(f"{PATH}/{first}/read")).json()
     assert read["isRead"] is True
     assert read["readAt"] is not None
     assert (await alice.patch(f"{PATH}/{first}/read")).json() == read
-    assert await counted(alice) == 2
+    assert await unread_count(alice) == 2
     assert await alice.read(f"{PATH}/stats") == {
         "total": 3,
         "unread": 2,
@@ -82,43 +82,43 @@ async def test_reading_and_unreading_is_counted_at_once(alice):
 
     unread = (await alice.patch(f"{PATH}/{first}/unread")).json()
     assert (unread["isRead"], unread["readAt"]) == (False, None)
-    assert await counted(alice) == 3
+    assert await unread_count(alice) == 3
 
 
-async def test_all_are_read_and_deleted_at_once(alice):
-    first, *_ = await ids(alice)
+async def test_all_notifications_can_be_marked_as_read_and_deleted_together(alice):
+    first, *_ = await notification_ids(alice)
     await alice.patch(f"{PATH}/{first}/read")
 
     deleted = (await alice.delete(f"{PATH}/read/all")).json()
-    assert (deleted["count"], len(await ids(alice))) == (1, 2)
+    assert (deleted["count"], len(await notification_ids(alice))) == (1, 2)
     marked = (await alice.post(f"{PATH}/mark-all-read")).json()
-    assert (marked["count"], await counted(alice)) == (2, 0)
-    assert all(one["readAt"] for one in await alice.read(PATH))
-    everything = await alice.delete(f"{PATH}/all")
-    assert (everything.status_code, everything.json()["count"]) == (200, 2)
-    assert set(everything.json()) == {"message", "count"}
-    assert await ids(alice) == []
+    assert (marked["count"], await unread_count(alice)) == (2, 0)
+    assert all(notification["readAt"] for notification in await alice.read(PATH))
+    deleted_all = await alice.delete(f"{PATH}/all")
+    assert (deleted_all.status_code, deleted_all.json()["count"]) == (200, 2)
+    assert set(deleted_all.json()) == {"message", "count"}
+    assert await notification_ids(alice) == []
 
 
-async def test_one_is_deleted(alice):
-    first, *_ = await ids(alice)
+async def test_a_notification_can_be_deleted(alice):
+    first, *_ = await notification_ids(alice)
 
     assert (await alice.delete(f"{PATH}/{first}")).status_code == 204
     assert (await alice.get(f"{PATH}/{first}")).status_code == 404
 
 
-async def test_nobody_reads_or_deletes_what_others_were_told(alice, kitchen):
-    first, *_ = await ids(alice)
+async def test_a_user_cannot_read_or_delete_notifications_of_other_users(alice, kitchen):
+    first, *_ = await notification_ids(alice)
     mallory = await kitchen.person("Mallory")
 
-    for which, status in ((first, 403), (99999, 404)):
-        answers = [
-            await mallory.get(f"{PATH}/{which}"),
-            await mallory.patch(f"{PATH}/{which}/read"),
-            await mallory.patch(f"{PATH}/{which}/unread"),
-            await mallory.delete(f"{PATH}/{which}"),
+    for notification_id, status in ((first, 403), (99999, 404)):
+        responses = [
+            await mallory.get(f"{PATH}/{notification_id}"),
+            await mallory.patch(f"{PATH}/{notification_id}/read"),
+            await mallory.patch(f"{PATH}/{notification_id}/unread"),
+            await mallory.delete(f"{PATH}/{notification_id}"),
         ]
-        assert [answer.status_code for answer in answers] == [status] * 4
+        assert [response.status_code for response in responses] == [status] * 4
     for path in (f"{PATH}/all", f"{PATH}/read/all"):
         assert (await mallory.delete(path)).json()["count"] == 0
-    assert await counted(alice) == 3
+    assert await unread_count(alice) == 3
