@@ -1,4 +1,4 @@
-"""Avatars, and links to files: in a folder and in an S3."""
+"""Avatars and signed links to files, stored in a folder or in S3."""
 
 import time
 from datetime import timedelta
@@ -33,16 +33,16 @@ def s3():
         yield f"s3://key:se%2Fcret@{address}/kitchen?region=us-east-1&tls=false", bucket
 
 
-@pytest.fixture(params=["folder", "given folder", "s3"])
+@pytest.fixture(params=["folder", "configured folder", "s3"])
 def storage_url(request, tmp_path):
     if request.param == "s3":
         return request.getfixturevalue("s3")[0]
-    return f"file://{tmp_path}/pictures" if request.param == "given folder" else None
+    return f"file://{tmp_path}/pictures" if request.param == "configured folder" else None
 
 
 @pytest.fixture
-async def stored(storage_url, sqlite_template, tmp_path):
-    """A client of an app that keeps its files there."""
+async def storage_client(storage_url, sqlite_template, tmp_path):
+    """A client of an app that stores its files at `storage_url`."""
     (tmp_path / "freshly.db").write_bytes(sqlite_template.read_bytes())
     url = SecretStr(storage_url) if storage_url else None
     settings = settings_for(f"sqlite:///{tmp_path / 'freshly.db'}", tmp_path, storage_url=url)
@@ -55,103 +55,111 @@ async def upload(person, content, name="me.png"):
     return await person.post(UPLOAD, files={"file": (name, content)})
 
 
-def local(url):
+def path_of(url):
     parts = urlsplit(url)
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 @pytest.mark.parametrize(("kind", "extension"), [("PNG", "png"), ("JPEG", "jpg")])
-async def test_an_avatar_is_public_under_a_name_nobody_guesses(stored, kind, extension):
-    alice = await Kitchen(stored).person("Alice")
+async def test_an_avatar_is_public_under_a_name_that_cannot_be_guessed(
+    storage_client, kind, extension
+):
+    alice = await Kitchen(storage_client).person("Alice")
 
-    answer = await upload(alice, picture(kind))
+    response = await upload(alice, picture(kind))
 
-    avatar = answer.json()
-    assert answer.status_code == 201
+    avatar = response.json()
+    assert response.status_code == 201
     assert avatar["bucket"] == "users"
     assert avatar["path"].startswith(f"{alice.id}/profile-")
     assert avatar["path"].endswith(f".{extension}")
     assert len(avatar["path"]) > 30
     assert avatar["publicUrl"] == f"http://test/files/users/{avatar['path']}"
-    seen = await stored.get(local(avatar["publicUrl"]))
-    assert seen.status_code == 200
-    assert seen.headers["content-type"] == f"image/{kind.lower()}"
-    assert "immutable" in seen.headers["cache-control"]
-    assert opened(seen.content).size == (40, 30)
+    downloaded = await storage_client.get(path_of(avatar["publicUrl"]))
+    assert downloaded.status_code == 200
+    assert downloaded.headers["content-type"] == f"image/{kind.lower()}"
+    assert "immutable" in downloaded.headers["cache-control"]
+    assert opened(downloaded.content).size == (40, 30)
 
 
-async def test_a_new_avatar_replaces_the_old_one_and_nobody_elses(stored):
-    kitchen = Kitchen(stored)
+async def test_a_new_avatar_replaces_only_the_old_one_of_its_user(storage_client):
+    kitchen = Kitchen(storage_client)
     alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
-    first, others = (await upload(alice, picture())).json(), (await upload(bob, picture())).json()
+    first, bobs = (await upload(alice, picture())).json(), (await upload(bob, picture())).json()
 
     second = (await upload(alice, picture())).json()
 
     assert second["path"] != first["path"]
-    assert (await stored.get(local(first["publicUrl"]))).status_code == 404
-    assert (await stored.get(local(second["publicUrl"]))).status_code == 200
-    assert (await stored.get(local(others["publicUrl"]))).status_code == 200
+    assert (await storage_client.get(path_of(first["publicUrl"]))).status_code == 404
+    assert (await storage_client.get(path_of(second["publicUrl"]))).status_code == 200
+    assert (await storage_client.get(path_of(bobs["publicUrl"]))).status_code == 200
 
 
-async def test_what_a_camera_wrote_about_a_picture_is_gone_and_it_stands_upright(stored):
-    alice = await Kitchen(stored).person("Alice")
+async def test_an_avatar_loses_the_cameras_data_and_is_turned_upright(storage_client):
+    alice = await Kitchen(storage_client).person("Alice")
 
     avatar = (await upload(alice, with_exif())).json()
 
-    content = (await stored.get(local(avatar["publicUrl"]))).content
+    content = (await storage_client.get(path_of(avatar["publicUrl"]))).content
     assert b"where we live" not in content
     assert opened(content).size == (30, 40)
     assert not opened(content).getexif()
 
 
-async def test_a_signed_link_takes_one_avatar(stored):
-    kitchen = Kitchen(stored)
+async def test_a_signed_link_accepts_the_upload_of_one_avatar(storage_client):
+    kitchen = Kitchen(storage_client)
     alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
 
-    allowed = await alice.post_ok("/storage/avatar/signed_url", status=200)
+    signed = await alice.post_ok("/storage/avatar/signed_url", status=200)
 
-    assert allowed["token"] in allowed["signedUrl"]
-    link = local(allowed["signedUrl"])
-    assert (await stored.put(link, content=b"no picture")).status_code == 400
-    assert (await stored.get(local(allowed["publicUrl"]))).status_code == 404
-    assert (await stored.put(link, content=picture("PNG"))).status_code == 204
-    seen = await stored.get(local(allowed["publicUrl"]))
-    assert opened(seen.content).format == "JPEG"
-    others = link.replace(f"/{alice.id}/", f"/{bob.id}/")
-    assert (await stored.put(others, content=picture())).status_code == 403
+    assert signed["token"] in signed["signedUrl"]
+    link = path_of(signed["signedUrl"])
+    assert (await storage_client.put(link, content=b"no picture")).status_code == 400
+    assert (await storage_client.get(path_of(signed["publicUrl"]))).status_code == 404
+    assert (await storage_client.put(link, content=picture("PNG"))).status_code == 204
+    downloaded = await storage_client.get(path_of(signed["publicUrl"]))
+    assert opened(downloaded.content).format == "JPEG"
+    link_of_bob = link.replace(f"/{alice.id}/", f"/{bob.id}/")
+    assert (await storage_client.put(link_of_bob, content=picture())).status_code == 403
 
 
-async def test_a_signed_link_opens_one_file_for_a_while(stored):
-    resources = stored.app.resources
+async def test_a_signed_link_opens_one_file_until_it_expires(storage_client):
+    resources = storage_client.app.resources
     await resources.objects.put("chat-images", "1/2/a.jpg", b"picture")
     await resources.objects.put("chat-images", "1/2/b.jpg", b"other")
     links = SignedUrls("http://test", resources.url_signer)
 
     link, _ = links.signed("chat-images", "1/2/a.jpg", timedelta(minutes=1))
-    seen = await stored.get(local(link))
+    downloaded = await storage_client.get(path_of(link))
 
-    assert (seen.status_code, seen.content) == (200, b"picture")
-    assert "private" in seen.headers["cache-control"]
-    late, _ = links.signed("chat-images", "1/2/a.jpg", timedelta(seconds=-2))
-    longer = link.replace("expires=", "expires=9")
-    write, _ = links.signed("chat-images", "1/2/a.jpg", timedelta(minutes=1), "write")
-    for bad in (late, longer, write, link.replace("a.jpg", "b.jpg"), link.partition("?")[0]):
-        refused = await stored.get(local(bad))
-        assert (refused.status_code, refused.json()["code"]) == (403, "link_not_valid"), bad
+    assert (downloaded.status_code, downloaded.content) == (200, b"picture")
+    assert "private" in downloaded.headers["cache-control"]
+    expired, _ = links.signed("chat-images", "1/2/a.jpg", timedelta(seconds=-2))
+    extended = link.replace("expires=", "expires=9")
+    for_writing, _ = links.signed("chat-images", "1/2/a.jpg", timedelta(minutes=1), "write")
+    for invalid in (
+        expired,
+        extended,
+        for_writing,
+        link.replace("a.jpg", "b.jpg"),
+        link.partition("?")[0],
+    ):
+        refused = await storage_client.get(path_of(invalid))
+        assert (refused.status_code, refused.json()["code"]) == (403, "link_not_valid"), invalid
     assert int(parse_qs(urlsplit(link).query)["expires"][0]) > time.time()
 
 
 @pytest.mark.parametrize(
     "path", ["../secret_key", "1/../../secret_key", "%2e%2e/secret_key", "1//a", ".hidden", "1/.x"]
 )
-async def test_no_path_leads_out_of_the_bucket(stored, path):
-    answer = await stored.get(f"/files/users/{path}")
+async def test_no_path_leads_out_of_the_bucket(storage_client, path):
+    response = await storage_client.get(f"/files/users/{path}")
 
-    assert answer.status_code == 404
+    assert response.status_code == 404
 
 
-async def test_what_is_no_picture_is_refused(stored):
-    alice = await Kitchen(stored).person("Alice")
+async def test_a_file_that_is_not_a_picture_is_refused(storage_client):
+    alice = await Kitchen(storage_client).person("Alice")
     not_pictures = {
         "text": b"hello",
         "nothing": b"",
@@ -167,15 +175,15 @@ async def test_what_is_no_picture_is_refused(stored):
     assert (await alice.post(UPLOAD)).status_code == 422
 
 
-async def test_what_is_too_large_is_refused_before_it_is_read(stored):
-    alice = await Kitchen(stored).person("Alice")
-    sent = 0
+async def test_a_too_large_upload_is_refused_before_all_of_it_is_read(storage_client):
+    alice = await Kitchen(storage_client).person("Alice")
+    sent_bytes = 0
 
     async def endless():
-        nonlocal sent
+        nonlocal sent_bytes
         yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
-        while sent < 50_000_000:
-            sent += 65_536
+        while sent_bytes < 50_000_000:
+            sent_bytes += 65_536
             yield b"x" * 65_536
 
     refused = await upload(alice, b"x" * (5 * 2**20 + 1))
@@ -187,10 +195,10 @@ async def test_what_is_too_large_is_refused_before_it_is_read(stored):
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     chunked = await alice.post(UPLOAD, content=endless(), headers=headers)
     assert chunked.status_code == 413
-    assert sent < 10_000_000
+    assert sent_bytes < 10_000_000
 
 
-async def test_an_s3_that_is_away_is_503(sqlite_template, tmp_path):
+async def test_an_unreachable_s3_is_503(sqlite_template, tmp_path):
     (tmp_path / "freshly.db").write_bytes(sqlite_template.read_bytes())
     url = SecretStr(f"s3://a:b@127.0.0.1:{free_port()}/kitchen?tls=false")
     settings = settings_for(f"sqlite:///{tmp_path / 'freshly.db'}", tmp_path, storage_url=url)
@@ -203,27 +211,27 @@ async def test_an_s3_that_is_away_is_503(sqlite_template, tmp_path):
 
 
 @pytest.mark.parametrize("url", ["ftp://x/y", "s3://a:b@host/", "s3:///bucket"])
-def test_a_storage_url_that_means_nothing_is_named(tmp_path, url):
+def test_an_invalid_storage_url_is_refused_with_the_name_of_its_setting(tmp_path, url):
     settings = settings_for("sqlite://", tmp_path, storage_url=SecretStr(url))
 
     with pytest.raises(BadSettings, match="STORAGE_URL"):
         store_for(settings)
 
 
-async def test_an_avatar_is_had_small_too_and_goes_with_it(kitchen, jobs, client):
+async def test_a_small_avatar_is_made_too_and_is_deleted_with_the_large_one(kitchen, jobs, client):
     alice = await kitchen.person("Alice")
 
-    async def upload(colour):
+    async def upload_avatar(colour):
         file = {"file": ("me.png", picture(size=(400, 200), colour=colour), "image/png")}
-        answer = await alice.client.post(UPLOAD, files=file, headers=alice.headers)
-        assert answer.status_code == 201, answer.text
-        return answer.json()["publicUrl"]
+        response = await alice.client.post(UPLOAD, files=file, headers=alice.headers)
+        assert response.status_code == 201, response.text
+        return response.json()["publicUrl"]
 
-    first = await upload("red")
+    first = await upload_avatar("red")
     await jobs.run_due()
     small = f"{first.rpartition('.')[0]}.small.jpg"
-    found = await client.get(small)
-    assert (found.status_code, opened(found.content).size) == (200, (96, 48))
+    downloaded = await client.get(small)
+    assert (downloaded.status_code, opened(downloaded.content).size) == (200, (96, 48))
 
-    await upload("blue")
+    await upload_avatar("blue")
     assert (await client.get(small)).status_code == 404
