@@ -8,24 +8,24 @@ async def alice(kitchen):
     return await kitchen.person("Alice")
 
 
-async def test_preferences_begin_with_defaults_and_can_be_forgotten(alice):
-    begun = await alice.read(PATH)
+async def test_preferences_begin_with_defaults_and_can_be_deleted(alice):
+    defaults = await alice.read(PATH)
 
-    assert (begun["goal"], begun["calorie_target"], begun["is_athlete"]) == (
+    assert (defaults["goal"], defaults["calorie_target"], defaults["is_athlete"]) == (
         "balanced",
         2000,
         False,
     )
-    assert begun["user_id"] == alice.id
+    assert defaults["user_id"] == alice.id
     assert (await alice.delete(PATH)).status_code == 204
-    gone = await alice.get(PATH)
-    assert (gone.status_code, gone.json()["detail"]) == (404, "Preferences not set")
+    missing = await alice.get(PATH)
+    assert (missing.status_code, missing.json()["detail"]) == (404, "Preferences not set")
     assert (await alice.patch(PATH, {"age": 30})).status_code == 404
     assert (await alice.delete(PATH)).status_code == 404
     assert (await alice.post_ok(PATH, {"age": 30}))["age"] == 30
 
 
-async def test_a_post_keeps_omitted_nullables_and_resets_the_rest(alice):
+async def test_a_post_keeps_omitted_nullable_fields_and_resets_the_other_fields(alice):
     await alice.post_ok(
         PATH,
         {
@@ -59,13 +59,13 @@ async def test_a_post_keeps_omitted_nullables_and_resets_the_rest(alice):
         ("gain_weight", "gain_weight"),
     ],
 )
-async def test_goals_have_one_stored_form(alice, sent, stored):
+async def test_each_spelling_of_a_goal_is_stored_in_one_form(alice, sent, stored):
     assert (await alice.post_ok(PATH, {"goal": sent}))["goal"] == stored
     assert (await alice.patch(PATH, {"goal": sent})).json()["goal"] == stored
 
 
 @pytest.mark.parametrize(
-    "refused",
+    "invalid",
     [
         {"is_athlete": True},
         {"training_level": "light"},
@@ -78,12 +78,13 @@ async def test_goals_have_one_stored_form(alice, sent, stored):
         {"diet_type": "carnivore"},
         {"calorie_target": -1},
     ],
+    ids=str,
 )
-async def test_a_post_that_makes_no_sense_is_refused(alice, refused):
-    assert (await alice.post(PATH, refused)).status_code == 422
+async def test_a_post_of_invalid_preferences_is_refused(alice, invalid):
+    assert (await alice.post(PATH, invalid)).status_code == 422
 
 
-async def test_a_patch_changes_what_is_sent_and_nothing_to_null(alice):
+async def test_a_patch_changes_only_sent_fields_and_sets_none_to_null(alice):
     await alice.post_ok(PATH, {"age": 40, "food_allergies": ["nuts"]})
 
     changed = (await alice.patch(PATH, {"calorie_target": 1800, "age": None})).json()
@@ -92,9 +93,9 @@ async def test_a_patch_changes_what_is_sent_and_nothing_to_null(alice):
     assert changed["food_allergies"] == ["nuts"]
 
 
-async def test_a_training_level_goes_with_being_an_athlete(alice):
-    dropped = await alice.patch(PATH, {"training_level": "light"})
-    assert (dropped.status_code, dropped.json()["training_level"]) == (200, None)
+async def test_only_an_athlete_has_a_training_level(alice):
+    not_athlete = await alice.patch(PATH, {"training_level": "light"})
+    assert (not_athlete.status_code, not_athlete.json()["training_level"]) == (200, None)
     assert (await alice.patch(PATH, {"is_athlete": True})).status_code == 422
     both = {"is_athlete": False, "training_level": "light"}
     assert (await alice.patch(PATH, both)).status_code == 422
@@ -103,13 +104,16 @@ async def test_a_training_level_goes_with_being_an_athlete(alice):
     assert athlete.json()["training_level"] == "intense"
     lighter = await alice.patch(PATH, {"training_level": "light"})
     assert lighter.json()["training_level"] == "light"
-    off = await alice.patch(PATH, {"is_athlete": False})
-    assert (off.json()["is_athlete"], off.json()["training_level"]) == (False, None)
+    former_athlete = await alice.patch(PATH, {"is_athlete": False})
+    assert (former_athlete.json()["is_athlete"], former_athlete.json()["training_level"]) == (
+        False,
+        None,
+    )
 
 
-async def test_a_patch_keeps_the_target_within_its_range(alice):
+async def test_a_patch_cannot_move_the_calorie_target_out_of_its_range(alice):
     await alice.post_ok(PATH, {"calorie_min": 1800, "calorie_max": 2200})
 
-    for refused in ({"calorie_target": 2300}, {"calorie_min": 2100}, {"calorie_max": 1900}):
-        assert (await alice.patch(PATH, refused)).status_code == 422
+    for invalid in ({"calorie_target": 2300}, {"calorie_min": 2100}, {"calorie_max": 1900}):
+        assert (await alice.patch(PATH, invalid)).status_code == 422
     assert (await alice.read(PATH))["calorie_target"] == 2000
