@@ -1,4 +1,4 @@
-"""What must hold of netting, whatever is needed and whatever is in the kitchen."""
+"""Rules of netting that hold for any needs and any lots."""
 
 from datetime import date, timedelta
 from decimal import Decimal
@@ -25,32 +25,32 @@ def to_buy(needs, lots):
 
 
 @given(NEEDS, LOTS)
-def test_what_is_bought_and_what_is_reserved_is_what_is_needed(needs, lots):
+def test_the_need_is_what_is_reserved_plus_what_to_buy(needs, lots):
     for key, line in net(needs, lots).items():
         needed = sum((need.quantity for need in needs if need.key == key), Decimal(0))
-        reserved = sum((part.quantity for part in line.reserved.values()), Decimal(0))
+        reserved = sum((reservation.quantity for reservation in line.reserved.values()), Decimal(0))
 
         assert line.needed == needed == line.to_buy + reserved
         assert line.to_buy >= 0
 
 
 @given(NEEDS, LOTS)
-def test_no_gram_is_reserved_twice(needs, lots):
+def test_no_more_of_a_lot_is_reserved_than_it_has(needs, lots):
     lines = net(needs, lots)
 
     for lot in lots:
         reserved = [line.reserved[lot.id] for line in lines.values() if lot.id in line.reserved]
-        assert sum((part.quantity for part in reserved), Decimal(0)) <= lot.quantity
+        assert sum((reservation.quantity for reservation in reserved), Decimal(0)) <= lot.quantity
         assert all(line.key == lot.key for line in lines.values() if lot.id in line.reserved)
 
 
 @given(NEEDS, LOTS)
-def test_computing_twice_changes_nothing(needs, lots):
+def test_netting_twice_gives_the_same_result(needs, lots):
     assert to_buy(needs, lots) == to_buy(needs, lots)
 
 
 @given(NEEDS, LOTS, st.randoms())
-def test_the_order_of_rows_does_not_matter(needs, lots, random):
+def test_the_order_of_lots_does_not_matter(needs, lots, random):
     shuffled = list(lots)
     random.shuffle(shuffled)
 
@@ -59,20 +59,20 @@ def test_the_order_of_rows_does_not_matter(needs, lots, random):
 
 @given(NEEDS, LOTS, st.builds(Lot, id=st.just(10**9), key=KEYS, quantity=QUANTITIES,
                               expires_at=st.none() | DAYS))  # fmt: skip
-def test_more_stock_never_means_more_to_buy(needs, lots, more):
-    before, after = to_buy(needs, lots), to_buy(needs, [*lots, more])
+def test_more_stock_never_means_more_to_buy(needs, lots, extra_lot):
+    before, after = to_buy(needs, lots), to_buy(needs, [*lots, extra_lot])
 
     assert all(after[key] <= before[key] for key in before)
 
 
 @given(NEEDS, LOTS)
-def test_spoilt_stock_never_counts(needs, lots):
-    spoilt = [Lot(lot.id, lot.key, lot.quantity, MONDAY - timedelta(days=4)) for lot in lots]
+def test_expired_stock_never_counts(needs, lots):
+    expired = [Lot(lot.id, lot.key, lot.quantity, MONDAY - timedelta(days=4)) for lot in lots]
 
-    assert to_buy(needs, spoilt) == to_buy(needs, [])
+    assert to_buy(needs, expired) == to_buy(needs, [])
 
 
-def test_what_expires_first_is_eaten_first():
+def test_the_lot_that_expires_first_is_used_first():
     rice = Key(1, "g")
     lots = [
         Lot(1, rice, Decimal(100), None),
@@ -86,9 +86,9 @@ def test_what_expires_first_is_eaten_first():
 
     (line,) = net(needs, lots).values()
 
-    assert {lot: part.quantity for lot, part in line.reserved.items()} == {
-        3: Decimal(70),  # Monday's, from what is good on Monday only
-        2: Decimal(100),  # Tuesday's; 30 of the first lot are lost
+    assert {lot: reservation.quantity for lot, reservation in line.reserved.items()} == {
+        3: Decimal(70),  # Monday's need, from the lot that is good only on Monday
+        2: Decimal(100),  # Tuesday's need; 30 g of the lot above expire unused
         1: Decimal(20),
     }
     assert line.to_buy == 0

@@ -1,4 +1,4 @@
-"""Lists of a planned week follow what is in the kitchen and what is planned, by themselves."""
+"""The list of a planned week is recomputed when the pantry or the plan changes."""
 
 import pytest
 
@@ -10,7 +10,7 @@ FLOUR = {"canonical_unit_type": "weight", "canonical_unit": "g"}
 
 @pytest.fixture
 async def home(kitchen):
-    """A family that plans a dish of a kilogram of flour, and has a list for it."""
+    """A family with a plan for a meal of one kilogram of flour, and with its list."""
 
     class Home:
         pass
@@ -20,11 +20,11 @@ async def home(kitchen):
     for name in ("test flour", "test sugar"):
         await kitchen.ingredient(Home.alice, name, **FLOUR)
     Home.dish = await kitchen.meal(Home.alice, [("test flour", "1 kg")], familyId=Home.family["id"])
-    Home.plan, Home.list = await planned(kitchen, Home)
+    Home.plan, Home.list = await plan_with_list(kitchen, Home)
     return Home
 
 
-async def planned(kitchen, home, person=None, family=True, week_start=FAR):
+async def plan_with_list(kitchen, home, person=None, family=True, week_start=FAR):
     person = person or home.alice
     plan = await kitchen.plan(person, home.family if family else None, week_start=week_start)
     await kitchen.planned(person, plan, 0, "dinner", home.dish)
@@ -32,25 +32,25 @@ async def planned(kitchen, home, person=None, family=True, week_start=FAR):
     return plan, (await person.post_ok(path, status=200))["grocery_list"]
 
 
-def sent():
+def sent_statements():
     return registry.get_sample_value("freshly_sql_statements_total")
 
 
 async def settled(jobs):
-    """The pause that gathers many changes is over, and the work done."""
+    """Run the recompute job now, without the delay that gathers several changes."""
     await jobs.hasten()
     await jobs.run_due()
     assert [row.error for row in await jobs.rows("grocery.recompute") if row.error] == []
 
 
 async def lines(home, list_id=None):
-    found = await home.alice.read(f"/grocery-lists/{list_id or home.list['id']}")
-    return {item["ingredient_name"]: float(item["quantity"]) for item in found["items"]}
+    shopping_list = await home.alice.read(f"/grocery-lists/{list_id or home.list['id']}")
+    return {item["ingredient_name"]: float(item["quantity"]) for item in shopping_list["items"]}
 
 
-async def test_what_comes_into_the_kitchen_and_goes_changes_the_list(home, kitchen, jobs):
-    mine = {"family_id": home.family["id"]}
-    item = await kitchen.stock(home.bob, "test flour", 400, "g", **mine)
+async def test_adding_changing_and_removing_an_item_changes_the_list(home, kitchen, jobs):
+    in_family = {"family_id": home.family["id"]}
+    item = await kitchen.stock(home.bob, "test flour", 400, "g", **in_family)
     await settled(jobs)
     assert await lines(home) == {"test flour": 600}
 
@@ -67,26 +67,28 @@ async def test_what_comes_into_the_kitchen_and_goes_changes_the_list(home, kitch
     assert await lines(home) == {"test flour": 1}
 
 
-async def test_a_burst_of_changes_is_one_run(home, kitchen, jobs):
-    mine = {"family_id": home.family["id"]}
+async def test_several_changes_at_once_recompute_the_list_once(home, kitchen, jobs):
+    in_family = {"family_id": home.family["id"]}
     for _ in range(5):
-        await kitchen.stock(home.alice, "test flour", 100, "g", **mine)
+        await kitchen.stock(home.alice, "test flour", 100, "g", **in_family)
 
-    (only,) = await jobs.rows("grocery.recompute")
+    (job,) = await jobs.rows("grocery.recompute")
     await jobs.run_due()
-    assert (await jobs.row(only.id)).state == "queued"  # it waits until the burst is over
+    assert (await jobs.row(job.id)).state == "queued"  # the job waits for more changes
     await settled(jobs)
 
-    assert (await jobs.row(only.id)).state == "done"
+    assert (await jobs.row(job.id)).state == "done"
     assert await lines(home) == {"test flour": 500}
 
 
-async def test_somebody_in_the_shop_keeps_their_lines(home, kitchen, jobs):
-    """The ids that their app has, and what they have ticked, as long as it is enough."""
+async def test_a_recomputed_line_keeps_its_id_and_stays_checked_until_more_is_needed(
+    home, kitchen, jobs
+):
+    """A user in the shop keeps seeing the same lines."""
     (before,) = home.list["items"]
     await home.alice.post_ok(f"/grocery-lists/items/{before['id']}/check", status=200)
-    mine = {"family_id": home.family["id"]}
-    item = await kitchen.stock(home.bob, "test flour", 400, "g", **mine)
+    in_family = {"family_id": home.family["id"]}
+    item = await kitchen.stock(home.bob, "test flour", 400, "g", **in_family)
     await settled(jobs)
 
     (after,) = (await home.alice.read(f"/grocery-lists/{home.list['id']}"))["items"]
@@ -99,7 +101,7 @@ async def test_somebody_in_the_shop_keeps_their_lines(home, kitchen, jobs):
     assert (more["id"], float(more["quantity"]), more["checked"]) == (before["id"], 1, False)
 
 
-async def test_a_list_that_stays_as_it_is_keeps_its_etag(home, jobs):
+async def test_a_list_that_a_recompute_leaves_the_same_keeps_its_etag(home, jobs):
     (line,) = home.list["items"]
     await home.alice.post(f"/grocery-lists/items/{line['id']}/mark-purchased")
     path = f"/grocery-lists/{home.list['id']}"
@@ -111,12 +113,12 @@ async def test_a_list_that_stays_as_it_is_keeps_its_etag(home, jobs):
     assert (await home.alice.get(path)).headers["ETag"] == before.headers["ETag"]
 
 
-async def test_what_no_list_needs_asks_for_no_work(home, kitchen, jobs):
-    mine = {"family_id": home.family["id"]}
-    other = await kitchen.stock(home.alice, "test sugar", 1, "kg", **mine)
+async def test_a_change_of_stock_that_no_list_needs_recomputes_nothing(home, kitchen, jobs):
+    in_family = {"family_id": home.family["id"]}
+    other = await kitchen.stock(home.alice, "test sugar", 1, "kg", **in_family)
     await home.alice.delete(f"/pantry-items/{other['id']}")
-    await kitchen.stock(home.alice, "test flour", 1, "kg")  # her own, and she has no list
-    flour = await kitchen.stock(home.alice, "test flour", 1, "kg", **mine)
+    await kitchen.stock(home.alice, "test flour", 1, "kg")  # her own; she has no personal list
+    flour = await kitchen.stock(home.alice, "test flour", 1, "kg", **in_family)
     await settled(jobs)
     before = len(await jobs.rows("grocery.recompute"))
     await home.alice.patch(f"/pantry-items/{flour['id']}", {"category": "Baking"})
@@ -214,8 +216,8 @@ async def test_a_slot_with_the_same_meals_and_servings_recomputes_no_list(
 
 
 async def test_renaming_an_item_counts_for_both_foods(home, kitchen, jobs):
-    mine = {"family_id": home.family["id"]}
-    item = await kitchen.stock(home.alice, "test flour", 400, "g", **mine)
+    in_family = {"family_id": home.family["id"]}
+    item = await kitchen.stock(home.alice, "test flour", 400, "g", **in_family)
     await settled(jobs)
 
     await home.alice.patch(f"/pantry-items/{item['id']}", {"ingredient_name": "test sugar"})
@@ -224,44 +226,44 @@ async def test_renaming_an_item_counts_for_both_foods(home, kitchen, jobs):
     assert await lines(home) == {"test flour": 1}
 
 
-async def test_a_week_that_is_over_is_left_alone(home, kitchen, jobs):
-    _, old = await planned(kitchen, home, week_start=LONG_AGO)
+async def test_the_list_of_a_past_week_is_not_recomputed(home, kitchen, jobs):
+    _, past_list = await plan_with_list(kitchen, home, week_start=LONG_AGO)
     await kitchen.stock(home.alice, "test flour", 400, "g", family_id=home.family["id"])
     await settled(jobs)
 
-    assert await lines(home, old["id"]) == {"test flour": 1}
+    assert await lines(home, past_list["id"]) == {"test flour": 1}
     assert await lines(home) == {"test flour": 600}
 
 
-async def test_a_list_that_was_shopped_or_removed_is_left_alone(home, kitchen, jobs):
+async def test_a_purchased_or_deleted_list_is_not_recomputed(home, kitchen, jobs):
     await home.alice.patch(f"/grocery-lists/{home.list['id']}", {"status": "purchased"})
-    _, other = await planned(kitchen, home)
+    _, other = await plan_with_list(kitchen, home)
     await kitchen.stock(home.alice, "test flour", 400, "g", family_id=home.family["id"])
     await home.alice.delete(f"/grocery-lists/{other['id']}")
     await settled(jobs)
 
-    (left,) = await home.alice.read(f"/grocery-lists/family/{home.family['id']}")
-    assert left["id"] == home.list["id"]
+    (remaining,) = await home.alice.read(f"/grocery-lists/family/{home.family['id']}")
+    assert remaining["id"] == home.list["id"]
     assert await lines(home) == {"test flour": 1}
 
 
-async def test_ones_own_list_follows_ones_own_kitchen(home, kitchen, jobs):
-    _, own = await planned(kitchen, home, family=False)
+async def test_a_personal_list_follows_the_personal_pantry(home, kitchen, jobs):
+    _, personal_list = await plan_with_list(kitchen, home, family=False)
     await kitchen.stock(home.alice, "test flour", 300, "g")
     await settled(jobs)
 
-    assert await lines(home, own["id"]) == {"test flour": 700}
+    assert await lines(home, personal_list["id"]) == {"test flour": 700}
     assert await lines(home) == {"test flour": 1}
 
 
-async def test_planning_otherwise_changes_the_list_of_the_plan(home, kitchen, jobs):
+async def test_changing_a_plan_changes_its_list(home, kitchen, jobs):
     await kitchen.planned(home.alice, home.plan, 3, "lunch", home.dish)
     await settled(jobs)
     assert await lines(home) == {"test flour": 2}
 
     for path in ("3/lunch", "0/dinner"):
-        gone = await home.alice.delete(f"/meal-plans/{home.plan['id']}/slots/{path}")
-        assert gone.status_code == 204
+        deleted = await home.alice.delete(f"/meal-plans/{home.plan['id']}/slots/{path}")
+        assert deleted.status_code == 204
     await settled(jobs)
     assert await lines(home) == {}
 
@@ -277,14 +279,14 @@ async def test_changing_a_planned_meal_changes_the_list(home, jobs):
     assert await lines(home) == {}
 
 
-async def test_another_name_of_a_meal_asks_for_nothing(home, jobs):
+async def test_renaming_a_meal_recomputes_nothing(home, jobs):
     await home.alice.patch(f"/meals/me/{home.dish['id']}", {"name": "Pancakes"})
     assert await jobs.rows("grocery.recompute") == []
 
 
-async def test_moving_a_week_changes_the_list(home, kitchen, jobs):
-    mine = {"family_id": home.family["id"]}
-    await kitchen.stock(home.bob, "test flour", 400, "g", expires_at="2030-01-10", **mine)
+async def test_moving_a_plan_to_another_week_changes_its_list(home, kitchen, jobs):
+    in_family = {"family_id": home.family["id"]}
+    await kitchen.stock(home.bob, "test flour", 400, "g", expires_at="2030-01-10", **in_family)
     await settled(jobs)
     assert await lines(home) == {"test flour": 600}
 
@@ -294,46 +296,48 @@ async def test_moving_a_week_changes_the_list(home, kitchen, jobs):
     assert await lines(home) == {"test flour": 1}
 
 
-async def test_a_plan_without_a_list_gets_none(home, kitchen, jobs):
+async def test_a_plan_without_a_list_stays_without_one(home, kitchen, jobs):
     plan = await kitchen.plan(home.alice, home.family, week_start="2030-02-04")
     await kitchen.planned(home.alice, plan, 0, "dinner", home.dish)
     await settled(jobs)
 
-    (only,) = await home.alice.read(f"/grocery-lists/family/{home.family['id']}")
-    assert only["id"] == home.list["id"]
+    (shopping_list,) = await home.alice.read(f"/grocery-lists/family/{home.family['id']}")
+    assert shopping_list["id"] == home.list["id"]
     assert await jobs.rows("grocery.recompute") == []
 
 
-async def test_who_changed_something_may_have_left_the_family_meanwhile(home, kitchen, jobs):
+async def test_a_list_is_recomputed_although_the_user_who_changed_the_stock_left_the_family(
+    home, kitchen, jobs
+):
     await kitchen.stock(home.bob, "test flour", 400, "g", family_id=home.family["id"])
-    left = await home.bob.delete(f"/families/{home.family['id']}/members/{home.bob.id}")
-    assert left.status_code in (200, 204), left.text
+    response = await home.bob.delete(f"/families/{home.family['id']}/members/{home.bob.id}")
+    assert response.status_code in (200, 204), response.text
     await settled(jobs)
 
     assert await lines(home) == {"test flour": 600}
 
 
-async def test_asking_costs_a_write_one_statement_where_no_list_needs_the_food(home, kitchen):
-    mine = {"family_id": home.family["id"]}
-    other = await kitchen.stock(home.alice, "test sugar", 1, "kg", **mine)
-    flour = await kitchen.stock(home.alice, "test flour", 1, "g", **mine)
-    taken = {}
+async def test_a_write_needs_one_more_statement_to_find_that_no_list_needs_the_food(home, kitchen):
+    in_family = {"family_id": home.family["id"]}
+    other = await kitchen.stock(home.alice, "test sugar", 1, "kg", **in_family)
+    flour = await kitchen.stock(home.alice, "test flour", 1, "g", **in_family)
+    statements = {}
     for name, change in {
-        "nothing": (other, {"category": "Baking"}),
-        "a look": (other, {"quantity": 2}),
-        "one more job": (flour, {"quantity": 2}),
+        "same stock": (other, {"category": "Baking"}),
+        "no list needs it": (other, {"quantity": 2}),
+        "a list needs it": (flour, {"quantity": 2}),
     }.items():
         item, body = change
         await home.alice.patch(f"/pantry-items/{item['id']}", {"category": name})
-        before = sent()
+        before = sent_statements()
         await home.alice.patch(f"/pantry-items/{item['id']}", body)
-        taken[name] = sent() - before
+        statements[name] = sent_statements() - before
 
-    assert taken["a look"] - taken["nothing"] == 1
-    assert taken["one more job"] - taken["nothing"] <= 3
+    assert statements["no list needs it"] - statements["same stock"] == 1
+    assert statements["a list needs it"] - statements["same stock"] <= 3
 
 
-async def test_what_was_taken_off_the_list_stays_off_until_it_is_rebuilt(home, kitchen, jobs):
+async def test_a_line_that_a_user_removed_stays_off_the_list_until_a_rebuild(home, kitchen, jobs):
     (line,) = (await home.alice.read(f"/grocery-lists/{home.list['id']}"))["items"]
     await home.alice.post(f"/grocery-lists/items/{line['id']}/check")
     await home.alice.delete(f"/grocery-lists/{home.list['id']}/items/checked")
@@ -346,7 +350,7 @@ async def test_what_was_taken_off_the_list_stays_off_until_it_is_rebuilt(home, k
     assert await lines(home) == {"test flour": 999}
 
 
-async def test_a_line_that_somebody_changed_is_theirs(home, kitchen, jobs):
+async def test_a_line_that_a_user_changed_is_not_recomputed(home, kitchen, jobs):
     (line,) = (await home.alice.read(f"/grocery-lists/{home.list['id']}"))["items"]
     change = {"quantity": 3, "note": "the good one"}
     await home.alice.patch(f"/grocery-lists/items/{line['id']}", change)
@@ -354,5 +358,5 @@ async def test_a_line_that_somebody_changed_is_theirs(home, kitchen, jobs):
     await kitchen.stock(home.bob, "test flour", 1, "g", family_id=home.family["id"])
     await settled(jobs)
 
-    (left,) = (await home.alice.read(f"/grocery-lists/{home.list['id']}"))["items"]
-    assert (left["id"], float(left["quantity"]), left["note"]) == (line["id"], 3, "the good one")
+    (after,) = (await home.alice.read(f"/grocery-lists/{home.list['id']}"))["items"]
+    assert (after["id"], float(after["quantity"]), after["note"]) == (line["id"], 3, "the good one")

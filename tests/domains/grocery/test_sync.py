@@ -1,4 +1,4 @@
-"""Taking off a list what the kitchen has: the worked examples, and what must hold beside them."""
+"""A sync subtracts the pantry from a list: worked examples and further rules."""
 
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -14,10 +14,10 @@ COUNT = {"canonical_unit_type": "count", "canonical_unit": "count"}
 class Example:
     name: str
     facts: dict
-    pantry: list  # of (quantity, unit)
+    pantry: list  # pairs of quantity and unit
     need: dict  # quantity, unit, or note
-    left: tuple | None  # None: removed; else (canonical quantity, canonical unit)
-    shown: tuple | None = None  # (quantity, unit) as displayed; None: as it was entered
+    remaining: tuple | None  # canonical quantity and unit, or None if the line is removed
+    displayed: tuple | None = None  # quantity and unit, or None if they stay as entered
     updated: int = field(default=0)
 
     def __str__(self):
@@ -74,52 +74,55 @@ async def alice(kitchen):
     return await kitchen.person("Alice")
 
 
-async def list_with(kitchen, alice, ingredient, quantity=None, unit=None, note=None):
-    db = await kitchen.unit_ids(alice)
-    made = await alice.post_ok("/grocery-lists", {"scope": "personal"})
+async def list_with_line(kitchen, alice, ingredient, quantity=None, unit=None, note=None):
+    unit_ids = await kitchen.unit_ids(alice)
+    shopping_list = await alice.post_ok("/grocery-lists", {"scope": "personal"})
     body = {"ingredient_id": ingredient["id"], "quantity": quantity, "note": note}
-    body["unit_id"] = db[unit] if unit else None
-    item = await alice.post_ok(f"/grocery-lists/{made['id']}/items", body)
-    return made["id"], item
+    body["unit_id"] = unit_ids[unit] if unit else None
+    item = await alice.post_ok(f"/grocery-lists/{shopping_list['id']}/items", body)
+    return shopping_list["id"], item
 
 
 async def sync(alice, list_id):
     return await alice.post_ok(f"/grocery-lists/{list_id}/sync-pantry", status=200)
 
 
-def number(text):
+def as_number(text):
     return None if text is None else float(text)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
-async def test_the_worked_examples_keep_their_results(kitchen, alice, example):
-    # Foods of their own: what the catalogue knows of flour is not what the examples assume.
+async def test_each_worked_example_gives_its_result(kitchen, alice, example):
+    # Each example has its own food, because the catalogue's facts differ from the example's.
     food = await kitchen.ingredient(alice, f"{example.name} of the example", **example.facts)
     for quantity, unit in example.pantry:
         await kitchen.stock(alice, food["name"], quantity, unit)
-    list_id, item = await list_with(kitchen, alice, food, **example.need)
+    list_id, item = await list_with_line(kitchen, alice, food, **example.need)
 
     result = await sync(alice, list_id)
 
-    assert result["items_removed"] == (1 if example.left is None else 0)
+    assert result["items_removed"] == (1 if example.remaining is None else 0)
     assert result["items_updated"] == example.updated
     assert "message" in result
-    if example.left is None:
+    if example.remaining is None:
         assert result["remaining_items"] == []
         return
-    (left,) = result["remaining_items"]
-    assert number(left["canonical_quantity"]) == number(example.left[0])
-    assert left["canonical_unit"] == example.left[1]
-    shown = example.shown or (item["quantity"], item["unit_code"])
-    assert (number(left["quantity"]), left["unit_code"]) == (number(shown[0]), shown[1])
+    (remaining,) = result["remaining_items"]
+    assert as_number(remaining["canonical_quantity"]) == as_number(example.remaining[0])
+    assert remaining["canonical_unit"] == example.remaining[1]
+    displayed = example.displayed or (item["quantity"], item["unit_code"])
+    assert (as_number(remaining["quantity"]), remaining["unit_code"]) == (
+        as_number(displayed[0]),
+        displayed[1],
+    )
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
-async def test_repeating_changes_nothing(kitchen, alice, example):
+async def test_syncing_twice_changes_nothing(kitchen, alice, example):
     food = await kitchen.ingredient(alice, f"{example.name} of the example", **example.facts)
     for quantity, unit in example.pantry:
         await kitchen.stock(alice, food["name"], quantity, unit)
-    list_id, _ = await list_with(kitchen, alice, food, **example.need)
+    list_id, _ = await list_with_line(kitchen, alice, food, **example.need)
     await sync(alice, list_id)
     before = await alice.read(f"/grocery-lists/{list_id}")
 
@@ -129,88 +132,90 @@ async def test_repeating_changes_nothing(kitchen, alice, example):
     assert await alice.read(f"/grocery-lists/{list_id}") == before
 
 
-async def test_less_in_the_kitchen_later_is_more_on_the_list(kitchen, alice):
+async def test_a_sync_after_the_pantry_shrinks_raises_the_line_again(kitchen, alice):
     food = await kitchen.ingredient(alice, "some flour", **G)
     stock = await kitchen.stock(alice, "some flour", 750, "g")
-    list_id, _ = await list_with(kitchen, alice, food, 2, "kg")
+    list_id, _ = await list_with_line(kitchen, alice, food, 2, "kg")
     await sync(alice, list_id)
 
     await alice.patch(f"/pantry-items/{stock['id']}", {"quantity": 250})
 
-    (left,) = (await sync(alice, list_id))["remaining_items"]
-    assert number(left["canonical_quantity"]) == 1750
+    (remaining,) = (await sync(alice, list_id))["remaining_items"]
+    assert as_number(remaining["canonical_quantity"]) == 1750
     await alice.delete(f"/pantry-items/{stock['id']}")
-    (left,) = (await sync(alice, list_id))["remaining_items"]
-    assert (number(left["quantity"]), left["unit_code"]) == (2, "kg")
+    (remaining,) = (await sync(alice, list_id))["remaining_items"]
+    assert (as_number(remaining["quantity"]), remaining["unit_code"]) == (2, "kg")
 
 
-async def test_two_lines_of_one_food_do_not_both_count_on_the_same_stock(kitchen, alice):
+async def test_two_lines_of_one_food_do_not_count_the_same_stock_twice(kitchen, alice):
     food = await kitchen.ingredient(alice, "some flour", **G)
     await kitchen.stock(alice, "some flour", 500, "g")
-    list_id, item = await list_with(kitchen, alice, food, 400, "g")
-    same = {"ingredient_id": food["id"], "quantity": 400, "unit_id": item["unit_id"]}
-    await alice.post_ok(f"/grocery-lists/{list_id}/items", same)
+    list_id, item = await list_with_line(kitchen, alice, food, 400, "g")
+    second_line = {"ingredient_id": food["id"], "quantity": 400, "unit_id": item["unit_id"]}
+    await alice.post_ok(f"/grocery-lists/{list_id}/items", second_line)
 
     result = await sync(alice, list_id)
 
     assert result["items_removed"] == 1
-    assert [number(i["canonical_quantity"]) for i in result["remaining_items"]] == [300]
+    assert [as_number(item["canonical_quantity"]) for item in result["remaining_items"]] == [300]
 
 
 async def test_expired_stock_covers_nothing(kitchen, alice):
     food = await kitchen.ingredient(alice, "some milk", **ML)
     long_ago = (date.today() - timedelta(days=400)).isoformat()  # noqa: DTZ011 - far from today
     await kitchen.stock(alice, "some milk", 1, "l", expires_at=long_ago)
-    list_id, _ = await list_with(kitchen, alice, food, 500, "ml")
+    list_id, _ = await list_with_line(kitchen, alice, food, 500, "ml")
 
-    (left,) = (await sync(alice, list_id))["remaining_items"]
+    (remaining,) = (await sync(alice, list_id))["remaining_items"]
 
-    assert number(left["canonical_quantity"]) == 500
+    assert as_number(remaining["canonical_quantity"]) == 500
 
 
-async def test_what_is_ticked_off_is_left_alone(kitchen, alice):
+async def test_a_checked_line_is_not_synced(kitchen, alice):
     food = await kitchen.ingredient(alice, "some milk", **ML)
     await kitchen.stock(alice, "some milk", 1, "l")
-    list_id, item = await list_with(kitchen, alice, food, 500, "ml")
+    list_id, item = await list_with_line(kitchen, alice, food, 500, "ml")
     await alice.post_ok(f"/grocery-lists/items/{item['id']}/check", status=200)
 
     assert (await sync(alice, list_id))["remaining_items"] == []
     assert len((await alice.read(f"/grocery-lists/{list_id}"))["items"]) == 1
 
 
-async def test_a_personal_list_counts_on_the_pantry_of_ones_first_family(kitchen, alice):
+async def test_a_personal_list_counts_the_pantry_of_the_users_first_family(kitchen, alice):
     family = await kitchen.family(alice)
     await kitchen.family(alice, name="Second")
     food = await kitchen.ingredient(alice, "some milk", **ML)
     await kitchen.stock(alice, "some milk", 300, "ml", family_id=family["id"])
     await kitchen.stock(alice, "some milk", 200, "ml")
-    list_id, _ = await list_with(kitchen, alice, food, 500, "ml")
+    list_id, _ = await list_with_line(kitchen, alice, food, 500, "ml")
 
-    (left,) = (await sync(alice, list_id))["remaining_items"]
+    (remaining,) = (await sync(alice, list_id))["remaining_items"]
 
-    assert number(left["canonical_quantity"]) == 200
+    assert as_number(remaining["canonical_quantity"]) == 200
 
 
-async def test_only_who_made_a_familys_list_syncs_it(kitchen, alice):
+async def test_only_the_creator_of_a_familys_list_may_sync_it(kitchen, alice):
     bob = await kitchen.person("Bob")
     family = await kitchen.family(alice, bob)
-    made = await bob.post_ok("/grocery-lists", {"scope": "family", "family_id": family["id"]})
+    shopping_list = await bob.post_ok(
+        "/grocery-lists", {"scope": "family", "family_id": family["id"]}
+    )
 
-    refused = await alice.post(f"/grocery-lists/{made['id']}/sync-pantry")
+    refused = await alice.post(f"/grocery-lists/{shopping_list['id']}/sync-pantry")
 
     assert (refused.status_code, refused.json()["detail"]) == (
         403,
         "Only the list creator can sync with pantry",
     )
-    assert (await bob.post(f"/grocery-lists/{made['id']}/sync-pantry")).status_code == 200
+    assert (await bob.post(f"/grocery-lists/{shopping_list['id']}/sync-pantry")).status_code == 200
 
 
-async def test_another_spelling_is_the_same_food(kitchen, alice):
-    """ "Eggs" in the kitchen cover the "egg" of a list: the catalogue knows both."""
+async def test_stock_in_another_spelling_covers_the_line(kitchen, alice):
+    """The catalogue knows that "Eggs" in the pantry are the "egg" of a list."""
     await kitchen.stock(alice, "Eggs", 4, "pcs")
-    egg = next(i for i in await alice.read("/ingredients") if i["name"] == "egg")
-    list_id, _ = await list_with(kitchen, alice, egg, 6, "count")
+    egg = next(food for food in await alice.read("/ingredients") if food["name"] == "egg")
+    list_id, _ = await list_with_line(kitchen, alice, egg, 6, "count")
 
-    (left,) = (await sync(alice, list_id))["remaining_items"]
+    (remaining,) = (await sync(alice, list_id))["remaining_items"]
 
-    assert number(left["canonical_quantity"]) == 2
+    assert as_number(remaining["canonical_quantity"]) == 2
