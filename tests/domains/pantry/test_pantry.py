@@ -43,7 +43,9 @@ async def test_an_item_is_kept_with_the_spelling_given(alice, kitchen):
     assert await alice.read(f"/pantry-items/{item['id']}") == item
 
 
-async def test_another_name_of_a_known_food_keeps_its_spelling_and_knows_its_facts(alice, kitchen):
+async def test_another_name_of_a_known_food_keeps_its_spelling_and_gets_the_foods_facts(
+    alice, kitchen
+):
     item = await kitchen.stock(alice, "EGGS", 6, "pcs")
     flour = await kitchen.stock(alice, "Mehl", 2, "cups")
 
@@ -52,7 +54,7 @@ async def test_another_name_of_a_known_food_keeps_its_spelling_and_knows_its_fac
     assert float(flour["canonical_quantity"]) > 200
 
 
-async def test_each_units_spelling_is_understood(alice, kitchen):
+async def test_each_spelling_of_a_unit_is_understood(alice, kitchen):
     await kitchen.ingredient(alice, "Thing", canonical_unit_type="weight", canonical_unit="g")
 
     for unit in ("lb", "lbs", "Pounds", "LB."):
@@ -95,15 +97,15 @@ async def test_each_units_spelling_is_understood(alice, kitchen):
     ],
     ids=str,
 )
-async def test_what_cannot_be_stored_is_refused_and_nothing_is_written(alice, item, status):
-    answer = await alice.post("/pantry-items", item)
+async def test_an_invalid_item_is_refused_and_nothing_is_stored(alice, item, status):
+    response = await alice.post("/pantry-items", item)
 
-    assert answer.status_code == status, answer.text
-    assert isinstance(answer.json().get("detail", ""), str)
+    assert response.status_code == status, response.text
+    assert isinstance(response.json().get("detail", ""), str)
     assert len(await alice.read("/pantry-items/me")) == (1 if status == 201 else 0)
 
 
-async def test_a_change_touches_only_what_is_sent(alice, kitchen):
+async def test_an_item_update_changes_only_the_sent_fields(alice, kitchen):
     await kitchen.ingredient(alice, "Thing", canonical_unit_type="weight", canonical_unit="g")
     item = await kitchen.stock(alice, "Thing", 1, "kg", expires_at="2030-01-01", category="dry")
     path = f"/pantry-items/{item['id']}"
@@ -126,12 +128,12 @@ async def test_a_change_touches_only_what_is_sent(alice, kitchen):
     renamed = (await alice.patch(path, {"ingredient_name": "Other"})).json()
     assert renamed["ingredient_name"] == "Other"
     assert renamed["ingredient_id"] != item["ingredient_id"]
-    for bad in ({"quantity": -1}, {"quantity": 10**7}, {"unit": "a\0"}):
-        assert (await alice.patch(path, bad)).status_code == 422
+    for invalid in ({"quantity": -1}, {"quantity": 10**7}, {"unit": "a\0"}):
+        assert (await alice.patch(path, invalid)).status_code == 422
     assert (await alice.read(path))["quantity"] == "0.500"
 
 
-async def test_the_family_shares_its_pantry_and_nobody_else_does(alice, kitchen):
+async def test_a_familys_pantry_is_open_to_its_members_only(alice, kitchen):
     bob, mallory = await kitchen.person("Bob"), await kitchen.person("Mallory")
     family = await kitchen.family(alice, bob)
     item = await kitchen.stock(alice, "Rice", 1, "kg", family_id=family["id"])
@@ -142,13 +144,13 @@ async def test_the_family_shares_its_pantry_and_nobody_else_does(alice, kitchen)
     for method in ("GET", "PATCH", "DELETE"):
         refused = await mallory.request(method, path, json={} if method == "PATCH" else None)
         assert refused.status_code == 403
-    outside = await mallory.get(f"/pantry-items/family/{family['id']}")
-    assert (outside.status_code, outside.json()["detail"]) == (403, "Not a member of this family")
+    outsider = await mallory.get(f"/pantry-items/family/{family['id']}")
+    assert (outsider.status_code, outsider.json()["detail"]) == (403, "Not a member of this family")
     assert (await bob.delete(path)).status_code == 204
     assert (await bob.delete(path)).json()["detail"] == "Item not found"
 
 
-async def test_only_personal_items_are_made_as_ones_own(alice, kitchen):
+async def test_a_users_own_pantry_accepts_only_personal_items(alice, kitchen):
     family = await kitchen.family(alice)
     item = {"ingredient_name": "Rice", "quantity": 1}
 
@@ -157,36 +159,36 @@ async def test_only_personal_items_are_made_as_ones_own(alice, kitchen):
     assert refused.status_code == 400
 
 
-async def test_many_at_once_make_one_ingredient_and_as_many_items(alice):
+async def test_simultaneous_new_items_of_one_name_create_one_ingredient(alice):
     item = {"ingredient_name": "Something New", "quantity": 1}
 
-    answers = await asyncio.gather(*(alice.post("/pantry-items", item) for _ in range(10)))
+    responses = await asyncio.gather(*(alice.post("/pantry-items", item) for _ in range(10)))
 
-    assert {answer.status_code for answer in answers} == {201}
-    assert len({answer.json()["ingredient_id"] for answer in answers}) == 1
+    assert {response.status_code for response in responses} == {201}
+    assert len({response.json()["ingredient_id"] for response in responses}) == 1
     assert len(await alice.read("/pantry-items/me")) == 10
 
 
-async def test_two_people_changing_one_item_at_once_both_count(alice, kitchen):
+async def test_simultaneous_changes_of_one_item_by_two_users_both_count(alice, kitchen):
     bob = await kitchen.person("Bob")
     family = await kitchen.family(alice, bob)
     item = await kitchen.stock(alice, "Rice", 1, "kg", family_id=family["id"])
     path = f"/pantry-items/{item['id']}"
 
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(alice.patch(path, {"quantity": n}) for n in range(1, 6)),
         *(bob.patch(path, {"category": f"shelf {n}"}) for n in range(1, 6)),
     )
 
-    assert {answer.status_code for answer in answers} == {200}
+    assert {response.status_code for response in responses} == {200}
     after = await alice.read(path)
-    # Whoever came last, nobody undid what the other one changed.
+    # Neither user undid what the other user changed, whichever change was the last.
     assert after["quantity"] in {f"{n}.000" for n in range(1, 6)}
     assert after["category"] in {f"shelf {n}" for n in range(1, 6)}
     assert after["canonical_quantity"] == f"{after['quantity'].split('.')[0]}000.000"
 
 
-async def test_names_of_every_alphabet_are_one_whatever_their_case(alice, kitchen):
+async def test_ingredient_names_ignore_case_in_every_alphabet(alice, kitchen):
     lower = await kitchen.stock(alice, "äpfel im schlafrock", 1)
     upper = await kitchen.stock(alice, "ÄPFEL IM SCHLAFROCK", 1)
 

@@ -1,4 +1,4 @@
-"""A picture of what is put into a pantry, drawn a little later, where there is a key."""
+"""Pictures of pantry items, which a job generates if a model is configured."""
 
 import asyncio
 import base64
@@ -18,7 +18,7 @@ from tests.support.pictures import picture
 KEY = {"openai_api_key": SecretStr("sk-test"), "openai_retries": 0}
 
 
-def drawn():
+def generated():
     return {"b64_json": base64.b64encode(picture("PNG", (64, 64))).decode()}
 
 
@@ -47,35 +47,42 @@ async def image_of(person, item):
     return (await person.read(f"/pantry-items/{item['id']}"))["image_url"]
 
 
-async def test_an_item_gets_a_picture_that_can_be_opened(alice, kitchen, jobs, model, client):
-    model.says(drawn())
+async def test_a_new_item_gets_a_picture_that_can_be_opened(alice, kitchen, jobs, model, client):
+    model.says(generated())
     item = await kitchen.stock(alice, "Rote Bete!", 2, "count")
     assert item["image_url"] is None
 
     await jobs.run_due()
 
-    (asked,) = model.asked
-    assert "studio product photo of Rote Bete!" in asked["prompt"]
-    assert (asked["size"], asked["style"], asked["quality"], asked["response_format"]) == (
+    (request,) = model.asked
+    assert "studio product photo of Rote Bete!" in request["prompt"]
+    assert (request["size"], request["style"], request["quality"], request["response_format"]) == (
         "1024x1024", "natural", "standard", "b64_json")  # fmt: skip
     url = await image_of(alice, item)
     assert url.startswith(f"http://test/files/pantry_items/p{alice.id}/{item['id']}/rote-bete-")
-    shown = await client.get(urlsplit(url).path)
-    assert (shown.status_code, shown.headers["content-type"]) == (200, "image/jpeg")
-    assert (await alice.read("/pantry-items/me"))[0]["image_url"] == url  # no old list is kept
+    downloaded = await client.get(urlsplit(url).path)
+    assert (downloaded.status_code, downloaded.headers["content-type"]) == (200, "image/jpeg")
+    # The picture invalidated the cached list.
+    assert (await alice.read("/pantry-items/me"))[0]["image_url"] == url
     assert await alice.read("/jobs") == {"items": [], "next_cursor": None}
 
 
-async def test_one_by_the_other_address_gets_none(alice, jobs, model):
+async def test_an_item_added_by_the_route_for_personal_items_gets_no_picture(alice, jobs, model):
     await alice.post_ok("/pantry-items/me", {"ingredient_name": "milk"})
     await jobs.run_due()
 
     assert (model.asked, await jobs.rows("pantry.draw_picture")) == ([], [])
 
 
-@pytest.mark.parametrize("off", [{"openai_api_key": None}, {"pantry_pictures_per_day": 0}])
-async def test_without_a_key_or_at_none_a_day_nothing_is_asked_for(settings, model, off):
-    async with running(settings.model_copy(update=off)) as app, client_of(app) as client:
+@pytest.mark.parametrize(
+    "change",
+    [{"openai_api_key": None}, {"pantry_pictures_per_day": 0}],
+    ids=["no key", "limit of zero"],
+)
+async def test_without_a_key_or_with_a_limit_of_zero_no_picture_is_requested(
+    settings, model, change
+):
+    async with running(settings.model_copy(update=change)) as app, client_of(app) as client:
         kitchen, jobs = Kitchen(client), Jobs(app)
         await kitchen.stock(await kitchen.person("Alice"), "milk")
         await jobs.run_due()
@@ -83,26 +90,26 @@ async def test_without_a_key_or_at_none_a_day_nothing_is_asked_for(settings, mod
         assert (model.asked, await jobs.rows("pantry.draw_picture")) == ([], [])
 
 
-async def test_a_family_gets_so_many_a_day(alice, kitchen, jobs, model, db):
+async def test_a_family_gets_pictures_up_to_its_daily_limit(alice, kitchen, jobs, model, db):
     bob = await kitchen.person("Bob")
     family = await kitchen.family(alice, bob)
-    model.says(*(drawn() for _ in range(6)))
+    model.says(*(generated() for _ in range(6)))
     for person in (alice, bob, alice, bob):
         await kitchen.stock(person, "milk", family_id=family["id"])
-    own = await kitchen.stock(bob, "milk")
+    item_of_bob = await kitchen.stock(bob, "milk")
     await jobs.run_due()
 
-    shelves = await alice.read(f"/pantry-items/family/{family['id']}")
-    assert sum(item["image_url"] is not None for item in shelves) == 2
-    assert await image_of(bob, own) is not None  # which is Bob's own
+    items = await alice.read(f"/pantry-items/family/{family['id']}")
+    assert sum(item["image_url"] is not None for item in items) == 2
+    assert await image_of(bob, item_of_bob) is not None  # Bob's own items have a limit of their own
     async with db.write() as session:
-        await session.execute(update(ModelUsage).values(pictures=0))  # another day
-    late = await kitchen.stock(alice, "bread", family_id=family["id"])
+        await session.execute(update(ModelUsage).values(pictures=0))  # as on another day
+    item_of_next_day = await kitchen.stock(alice, "bread", family_id=family["id"])
     await jobs.run_due()
-    assert await image_of(alice, late) is not None
+    assert await image_of(alice, item_of_next_day) is not None
 
 
-async def test_a_model_that_fails_keeps_nobody_from_their_pantry(alice, kitchen, jobs, model, app):
+async def test_a_failing_model_does_not_block_the_pantry(alice, kitchen, jobs, model, app):
     model.says(500, {"b64_json": base64.b64encode(b"<html>").decode()})
     item = await kitchen.stock(alice, "milk")
     await jobs.run_due()
@@ -116,12 +123,12 @@ async def test_a_model_that_fails_keeps_nobody_from_their_pantry(alice, kitchen,
     assert (await alice.patch(f"/pantry-items/{item['id']}", {"quantity": 1})).status_code == 200
 
 
-async def test_who_has_no_tokens_left_gets_no_picture_and_no_job_fails(settings, model):
-    poor = settings.model_copy(update={"chat_tokens_per_person": 5_000})
-    async with running(poor) as app, client_of(app) as client:
+async def test_a_user_without_tokens_gets_no_picture_and_no_job_fails(settings, model):
+    few_tokens = settings.model_copy(update={"chat_tokens_per_person": 5_000})
+    async with running(few_tokens) as app, client_of(app) as client:
         kitchen, jobs = Kitchen(client), Jobs(app)
         alice = await kitchen.person("Alice")
-        model.says(drawn(), drawn())
+        model.says(generated(), generated())
         for name in ("milk", "bread"):
             await kitchen.stock(alice, name)
         await jobs.run_due()
@@ -130,8 +137,8 @@ async def test_who_has_no_tokens_left_gets_no_picture_and_no_job_fails(settings,
         assert ([row.state for row in rows], len(model.asked)) == (["done", "done"], 1)
 
 
-async def test_a_picture_goes_with_its_item(alice, kitchen, jobs, model, app):
-    model.says(drawn())
+async def test_a_picture_is_deleted_with_its_item(alice, kitchen, jobs, model, app):
+    model.says(generated())
     item = await kitchen.stock(alice, "milk")
     await jobs.run_due()
     assert len(await files(app)) == 1
@@ -142,7 +149,7 @@ async def test_a_picture_goes_with_its_item(alice, kitchen, jobs, model, app):
     assert await files(app) == []
 
 
-async def test_an_item_that_is_eaten_before_it_is_drawn_leaves_nothing(
+async def test_an_item_that_is_deleted_before_its_picture_is_generated_gets_none(
     alice, kitchen, jobs, model, app
 ):
     item = await kitchen.stock(alice, "milk")
@@ -152,9 +159,9 @@ async def test_an_item_that_is_eaten_before_it_is_drawn_leaves_nothing(
     assert (model.asked, await files(app)) == ([], [])
 
 
-async def test_what_went_with_its_family_is_swept_away(alice, kitchen, jobs, model, app):
+async def test_the_pictures_of_a_deleted_family_are_swept_away(alice, kitchen, jobs, model, app):
     family = await kitchen.family(alice)
-    model.says(drawn(), drawn())
+    model.says(generated(), generated())
     await kitchen.stock(alice, "milk", family_id=family["id"])
     kept = await kitchen.stock(alice, "bread")
     await jobs.run_due()
@@ -164,35 +171,37 @@ async def test_what_went_with_its_family_is_swept_away(alice, kitchen, jobs, mod
     await jobs.enqueue(SweepPictures())
     await jobs.run_due()
 
-    (left,) = await files(app)
-    assert left.startswith(f"p{alice.id}/{kept['id']}/bread-")
+    (remaining,) = await files(app)
+    assert remaining.startswith(f"p{alice.id}/{kept['id']}/bread-")
 
 
-async def test_pictures_go_with_their_person(alice, kitchen, jobs, model, app):
-    model.says(drawn())
+async def test_the_pictures_of_a_deleted_user_are_deleted(alice, kitchen, jobs, model, app):
+    model.says(generated())
     await kitchen.stock(alice, "milk")
     await jobs.run_due()
 
-    gone = await alice.delete("/users/me")
-    assert gone.status_code in (200, 204), gone.text
+    response = await alice.delete("/users/me")
+    assert response.status_code in (200, 204), response.text
     await jobs.run_due()
 
     assert await files(app) == []
 
 
-async def test_the_limit_holds_however_many_draw_at_once(alice, kitchen, jobs, model):
-    model.says(*(drawn() for _ in range(8)))
+async def test_the_daily_limit_holds_if_several_workers_run_at_once(alice, kitchen, jobs, model):
+    model.says(*(generated() for _ in range(8)))
     for number in range(6):
         await kitchen.stock(alice, f"food {number}")
 
     await asyncio.gather(*(jobs.run_due() for _ in range(3)))
 
-    shelves = await alice.read("/pantry-items/me")
-    assert sum(item["image_url"] is not None for item in shelves) == 2
+    items = await alice.read("/pantry-items/me")
+    assert sum(item["image_url"] is not None for item in items) == 2
 
 
-async def test_a_picture_goes_when_the_item_is_something_else(alice, kitchen, jobs, model, app):
-    model.says(drawn())
+async def test_a_picture_is_deleted_if_its_item_becomes_another_food(
+    alice, kitchen, jobs, model, app
+):
+    model.says(generated())
     item = await kitchen.stock(alice, "milk")
     await jobs.run_due()
     assert len(await files(app)) == 1
@@ -204,8 +213,10 @@ async def test_a_picture_goes_when_the_item_is_something_else(alice, kitchen, jo
     assert await files(app) == []
 
 
-async def test_a_familys_pictures_stay_when_somebody_goes(alice, kitchen, jobs, model, app):
-    model.says(drawn())
+async def test_a_familys_pictures_stay_if_a_member_deletes_the_account(
+    alice, kitchen, jobs, model, app
+):
+    model.says(generated())
     bob = await kitchen.person("Bob")
     family = await kitchen.family(bob, alice)
     await kitchen.stock(alice, "milk", family_id=family["id"])
