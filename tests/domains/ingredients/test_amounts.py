@@ -90,7 +90,7 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize(("text", "food", "quantity", "unit"), READ, ids=[r[0] for r in READ])
-def test_reads_what_cooks_write(text, food, quantity, unit):
+def test_amounts_are_read_as_cooks_write_them(text, food, quantity, unit):
     amount = parse_amount(text, food)
 
     assert amount is not None
@@ -99,12 +99,12 @@ def test_reads_what_cooks_write(text, food, quantity, unit):
 
 
 @pytest.mark.parametrize("text", UNREADABLE, ids=[t[:12] for t in UNREADABLE])
-def test_what_cannot_be_read_is_no_amount(text):
+def test_an_unreadable_text_is_no_amount(text):
     assert parse_amount(text) is None
 
 
 @given(st.text(max_size=60), st.text(max_size=20))
-def test_parsing_never_raises(text, food):
+def test_parsing_any_text_never_raises(text, food):
     amount = parse_amount(text, food)
 
     assert amount is None or fits(amount.quantity)
@@ -117,20 +117,20 @@ AMOUNTS = st.from_regex(
 
 
 @given(AMOUNTS)
-def test_parsing_what_almost_is_an_amount_never_raises(text):
+def test_parsing_text_that_looks_like_an_amount_never_raises(text):
     amount = parse_amount(text)
 
     assert amount is None or fits(amount.quantity)
 
 
 @given(st.decimals(min_value=0, max_value=9999, places=3), st.sampled_from(UNITS))
-def test_an_amount_written_out_is_read_as_it_was(quantity, unit):
+def test_a_written_amount_is_read_back_unchanged(quantity, unit):
     amount = parse_amount(f"{quantity} {unit.code}")
 
     assert (amount.quantity, amount.unit) == (quantity, unit.code)
 
 
-def test_twice_as_much_is_written_as_such():
+def test_a_scaled_amount_is_written_with_its_new_quantity():
     assert scaled("2 cups", Decimal(2)) == "4 cup"
     assert scaled("3", Decimal("1.5"), "egg") == "4.5"
     assert scaled("to taste", Decimal(2)) == "to taste"
@@ -138,9 +138,9 @@ def test_twice_as_much_is_written_as_such():
 
 
 def test_every_spelling_of_a_unit_means_one_unit():
-    spellings = [s for unit in UNITS for s in (unit.code, *unit.aliases)]
+    spellings = [spelling for unit in UNITS for spelling in (unit.code, *unit.aliases)]
 
-    assert len({s.casefold() for s in spellings}) == len(spellings)
+    assert len({spelling.casefold() for spelling in spellings}) == len(spellings)
     for unit in UNITS:
         for spelling in (unit.code, *unit.aliases):
             assert find_unit(f" {spelling.upper()}. ") == unit or spelling in "tc"
@@ -175,7 +175,7 @@ LEMON_JUICE = FoodFacts(
         ("7", "blobs", FoodFacts(), ("7", "blobs")),
     ],
 )
-def test_amounts_are_brought_to_the_foods_own_unit(quantity, unit, food, result):
+def test_amounts_are_converted_to_the_foods_own_unit(quantity, unit, food, result):
     measured = normalize(Decimal(quantity), unit, food)
 
     if result is None:
@@ -187,7 +187,7 @@ def test_amounts_are_brought_to_the_foods_own_unit(quantity, unit, food, result)
         ) == result or (to_thousandths(measured.quantity) == Decimal(result[0]))
 
 
-def test_what_has_no_way_into_the_foods_unit_still_compares_among_its_like():
+def test_amounts_that_do_not_convert_to_the_foods_unit_can_still_be_compared():
     cream = FoodFacts(kind=Kind.VOLUME, unit="ml")
 
     assert comparable(Decimal(1), "kg", cream) == comparable(Decimal(1000), "grams", cream)
@@ -215,25 +215,25 @@ FOODS = st.builds(
     st.sampled_from([u.code for u in UNITS if u.kind is not Kind.HOUSEHOLD] + ["clove", "can"]),
     FOODS,
 )
-def test_converting_there_and_back_changes_nothing_but_rounding(quantity, unit, other, food):
-    there = convert(quantity, unit, other, food)
-    back = convert(there, other, unit, food)
+def test_converting_to_another_unit_and_back_only_rounds(quantity, unit, other, food):
+    converted = convert(quantity, unit, other, food)
+    back = convert(converted, other, unit, food)
 
     assert abs(back - quantity) <= Decimal("0.001") * max(quantity, 1)
 
 
 @given(st.decimals(min_value=0, max_value=9_999_999, places=3), st.sampled_from(UNITS))
-def test_what_is_shown_is_close_and_never_nothing(quantity, unit):
+def test_a_displayed_amount_is_close_to_the_real_one_and_never_zero(quantity, unit):
     display = for_display(quantity, unit.code)
-    known = find_unit(display.unit)
-    base, shown_base = quantity * unit.factor, display.quantity * known.factor
+    displayed_unit = find_unit(display.unit)
+    base, displayed_base = quantity * unit.factor, display.quantity * displayed_unit.factor
 
-    assert known.kind is unit.kind
+    assert displayed_unit.kind is unit.kind
     assert (display.quantity > 0) == (quantity > 0)
     if unit.kind is Kind.COUNT:
-        assert 0 <= shown_base - base < 1
+        assert 0 <= displayed_base - base < 1
     elif base >= 1:
-        assert abs(shown_base - base) <= max(base / 100, Decimal("0.05") * unit.factor)
+        assert abs(displayed_base - base) <= max(base / 100, Decimal("0.05") * unit.factor)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_what_is_shown_is_close_and_never_nothing(quantity, unit):
         ("2", "kg", "2 kg"),
     ],
 )
-def test_amounts_are_shown_as_they_are_read(quantity, unit, display):
+def test_amounts_are_displayed_in_units_that_are_easy_to_read(quantity, unit, display):
     result = for_display(Decimal(quantity), unit)
 
     assert f"{result.quantity:f} {result.unit}" == display

@@ -21,7 +21,7 @@ async def alice(kitchen):
     return await kitchen.person("Alice")
 
 
-async def test_the_catalogue_is_there_from_the_start(alice):
+async def test_a_new_installation_has_the_catalogue(alice):
     listed = await alice.read("/ingredients")
 
     assert len(listed) == len(foods())
@@ -29,15 +29,15 @@ async def test_the_catalogue_is_there_from_the_start(alice):
     egg = next(row for row in listed if row["name"] == "egg")
     assert (egg["canonical_unit_type"], egg["canonical_unit"]) == ("count", "count")
     assert egg["avg_weight_per_unit_g"] == pytest.approx(50, abs=10)
-    one = await alice.read(f"/ingredients/{egg['id']}")
-    assert one.keys() == egg.keys() | FACT_KEYS
-    assert one["allergens"] == ["eggs"]
-    assert one["shelf_life"]["fridge"] > 7
-    assert "ei" in one["aliases"]["de"]
-    assert one["source"]
+    details = await alice.read(f"/ingredients/{egg['id']}")
+    assert details.keys() == egg.keys() | FACT_KEYS
+    assert details["allergens"] == ["eggs"]
+    assert details["shelf_life"]["fridge"] > 7
+    assert "ei" in details["aliases"]["de"]
+    assert details["source"]
 
 
-async def test_every_unit_is_there_from_the_start(alice):
+async def test_a_new_installation_has_every_unit(alice):
     listed = await alice.read("/units")
 
     codes = {unit["code"] for unit in listed}
@@ -57,19 +57,19 @@ async def test_seeding_again_changes_nothing(alice, db):
     assert await alice.read("/ingredients") == before
 
 
-async def test_anybody_adds_and_changes_what_nobody_else_uses(alice, kitchen):
+async def test_a_user_may_change_their_ingredient_until_another_user_uses_it(alice, kitchen):
     bob = await kitchen.person("Bob")
-    mine = await kitchen.ingredient(alice, " Moon Dust ", density_g_per_ml=0.5)
-    path = f"/ingredients/{mine['id']}"
+    ingredient = await kitchen.ingredient(alice, " Moon Dust ", density_g_per_ml=0.5)
+    path = f"/ingredients/{ingredient['id']}"
 
-    assert mine["name"] == "Moon Dust"
-    again = await bob.post("/ingredients", {"name": "moon dust"})
-    assert (again.status_code, again.json()["detail"]) == (
+    assert ingredient["name"] == "Moon Dust"
+    duplicate = await bob.post("/ingredients", {"name": "moon dust"})
+    assert (duplicate.status_code, duplicate.json()["detail"]) == (
         409,
         "An ingredient with this name already exists. Please choose another name.",
     )
     changed = (await alice.patch(path, {"category": "space", "name": "Star Dust"})).json()
-    assert changed == {**mine, "category": "space", "name": "Star Dust"}
+    assert changed == {**ingredient, "category": "space", "name": "Star Dust"}
     assert (await alice.patch(path, {"name": "EGG"})).status_code == 409
     assert (await bob.patch(path, {"category": "x"})).status_code == 403
     assert (await bob.delete(path)).status_code == 403
@@ -82,26 +82,26 @@ async def test_anybody_adds_and_changes_what_nobody_else_uses(alice, kitchen):
     assert (await alice.get(path)).status_code == 404
 
 
-async def test_what_somebody_is_allergic_to_is_not_taken_away(alice, kitchen):
-    mine = await kitchen.ingredient(alice, "Moon Dust")
-    await kitchen.person("Bob", preference={"allergen_ingredient_ids": [mine["id"]]})
+async def test_an_ingredient_that_a_user_is_allergic_to_cannot_be_deleted(alice, kitchen):
+    ingredient = await kitchen.ingredient(alice, "Moon Dust")
+    await kitchen.person("Bob", preference={"allergen_ingredient_ids": [ingredient["id"]]})
 
-    assert (await alice.delete(f"/ingredients/{mine['id']}")).status_code == 403
+    assert (await alice.delete(f"/ingredients/{ingredient['id']}")).status_code == 403
 
 
-async def test_the_catalogues_own_foods_are_nobodys_to_change(alice):
+async def test_a_food_of_the_catalogue_cannot_be_changed_or_deleted(alice):
     egg = next(row for row in await alice.read("/ingredients") if row["name"] == "egg")
 
     assert (await alice.patch(f"/ingredients/{egg['id']}", {"category": "x"})).status_code == 403
     assert (await alice.delete(f"/ingredients/{egg['id']}")).status_code == 403
 
 
-async def test_adding_one_name_at_once_adds_it_once(alice):
-    answers = await asyncio.gather(
+async def test_simultaneous_new_ingredients_of_one_name_create_one(alice):
+    responses = await asyncio.gather(
         *(alice.post("/ingredients", {"name": "Moon Dust"}) for _ in range(5))
     )
 
-    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409]
+    assert sorted(response.status_code for response in responses) == [201, 409, 409, 409, 409]
 
 
 @pytest.mark.parametrize(
@@ -116,13 +116,13 @@ async def test_adding_one_name_at_once_adds_it_once(alice):
         {"name": "xx", "canonical_unit": "u" * 17},
         {"name": "xx", "pieces_per_package": 2**31},
     ],
-    ids=lambda given: str(given)[:40],
+    ids=lambda fields: str(fields)[:40],
 )
-async def test_what_cannot_be_an_ingredient_is_refused(alice, ingredient):
+async def test_an_invalid_ingredient_is_refused(alice, ingredient):
     assert (await alice.post("/ingredients", ingredient)).status_code == 422
 
 
-def test_the_catalogue_is_large_and_sound():
+def test_the_catalogue_is_large_and_its_facts_are_plausible():
     listed = foods()
 
     assert len(listed) >= 150
@@ -143,12 +143,17 @@ def test_the_catalogue_is_large_and_sound():
             assert grams > 0, food.name
 
 
-def test_what_the_catalogue_says_of_nutrition_adds_up():
-    """Energy is about 4 kcal a gram of protein and carbohydrate, 9 of fat; fibre gives less."""
+def test_the_nutrition_facts_of_the_catalogue_add_up():
+    """Protein and carbohydrate have about 4 kcal per gram, fat has 9. Fibre has less."""
     alcoholic = {"red wine", "white wine", "vanilla extract"}
     for food in foods():
-        known = food.nutrition
-        parts = [known["protein_g"], known["carbohydrate_g"], known["fat_g"], known["kcal"]]
+        nutrition = food.nutrition
+        parts = [
+            nutrition["protein_g"],
+            nutrition["carbohydrate_g"],
+            nutrition["fat_g"],
+            nutrition["kcal"],
+        ]
         if None in parts or food.name in alcoholic:
             continue
         protein, carbohydrate, fat, kcal = parts
@@ -157,12 +162,12 @@ def test_what_the_catalogue_says_of_nutrition_adds_up():
 
 
 def test_no_name_or_alias_means_two_foods():
-    meant = {}
+    food_by_key = {}
     for food in foods():
-        spoken = {name_key(food.name)}
-        spoken |= {name_key(alias) for some in food.aliases.values() for alias in some}
-        for key in spoken:
-            assert meant.setdefault(key, food.name) == food.name, key
+        keys = {name_key(food.name)}
+        keys |= {name_key(alias) for aliases in food.aliases.values() for alias in aliases}
+        for key in keys:
+            assert food_by_key.setdefault(key, food.name) == food.name, key
 
 
 @pytest.mark.parametrize(
@@ -201,14 +206,14 @@ def test_no_name_or_alias_means_two_foods():
         ("123", None),
     ],
 )
-def test_names_lead_to_the_food_that_is_meant(text, food):
-    found = name_index().find(text)
+def test_a_written_name_finds_the_food_that_it_means(text, food):
+    result = name_index().find(text)
 
-    assert found == food
+    assert result == food
 
 
 @pytest.mark.parametrize(
-    ("plural", "one"),
+    ("plural", "expected"),
     [
         ("tomatoes", "tomato"), ("berries", "berry"), ("radishes", "radish"), ("olives", "olive"),
         ("leaves", "leaf"), ("cookies", "cookie"), ("asparagus", "asparagus"), ("hummus", "hummus"),
@@ -216,13 +221,13 @@ def test_names_lead_to_the_food_that_is_meant(text, food):
         ("milks", "milk"), ("swiss", "swiss"), ("gas", "gas"),
     ],
 )  # fmt: skip
-def test_plurals_are_known(plural, one):
-    assert singular(plural) == one
+def test_a_plural_is_turned_into_its_singular(plural, expected):
+    assert singular(plural) == expected
 
 
 @given(st.text(max_size=80))
-def test_looking_up_a_name_never_raises(text):
-    found = name_index().find(text)
+def test_looking_up_any_name_never_raises(text):
+    result = name_index().find(text)
 
-    assert found is None or found in {food.name for food in foods()}
+    assert result is None or result in {food.name for food in foods()}
     assert name_key(name_key(text)) == name_key(text) or cleaned(text) is not None
