@@ -1,4 +1,4 @@
-"""Offering a meal to somebody of the family."""
+"""Offers of a meal to another member of the family."""
 
 import asyncio
 
@@ -9,16 +9,16 @@ PATH = "/meal-share-requests"
 
 @pytest.fixture
 async def home(kitchen):
-    """Alice and Bob of one family, Mallory next door, and a meal of Alice's."""
+    """Alice and Bob are in one family, Mallory is not. Alice has a meal."""
 
-    people = [await kitchen.person(name) for name in ("Alice", "Bob", "Mallory")]
-    household = await kitchen.family(*people[:2])
+    users = [await kitchen.person(name) for name in ("Alice", "Bob", "Mallory")]
+    household = await kitchen.family(*users[:2])
     pancakes = await kitchen.meal(
-        people[0], [("egg", "2")], familyId=household["id"], isFavorite=True, notes="Whisk well."
+        users[0], [("egg", "2")], familyId=household["id"], isFavorite=True, notes="Whisk well."
     )
 
     class Home:
-        alice, bob, mallory = people
+        alice, bob, mallory = users
         family, meal = household, pancakes
 
         @classmethod
@@ -29,17 +29,20 @@ async def home(kitchen):
         @classmethod
         async def refusal(cls, person=None, **fields):
             body = {"mealId": cls.meal["id"], "recipientUserId": cls.bob.id, **fields}
-            answer = await (person or cls.alice).post(PATH, body)
-            return answer.status_code, answer.json()["error"]
+            response = await (person or cls.alice).post(PATH, body)
+            return response.status_code, response.json()["error"]
 
     return Home
 
 
-async def told(person):
-    return [(n["type"], n["title"], n["message"]) for n in await person.read("/notifications")]
+async def notifications_of(person):
+    return [
+        (notification["type"], notification["title"], notification["message"])
+        for notification in await person.read("/notifications")
+    ]
 
 
-async def test_an_offer_tells_everything_and_notifies_the_recipient(home):
+async def test_an_offer_shows_meal_and_users_and_notifies_the_recipient(home):
     offer = await home.offer(message="You asked for it")
 
     assert offer["status"] == "pending"
@@ -52,23 +55,26 @@ async def test_an_offer_tells_everything_and_notifies_the_recipient(home):
     assert offer["mealDetail"] == home.meal
     assert (offer["acceptedMealId"], offer["acceptedMealDetail"]) == (None, None)
     assert offer["respondedAt"] is None
-    (told_bob,) = await home.bob.read("/notifications")
-    assert told_bob["title"] == "New Meal Share Request"
-    assert told_bob["message"] == "Alice wants to share 'Pancakes' with you"
-    assert told_bob["relatedMealId"] == home.meal["id"]
-    assert told_bob["relatedUserId"] == home.alice.id
-    assert told_bob["relatedShareRequestId"] == offer["id"]
-    assert (told_bob["relatedMealName"], told_bob["relatedUserName"]) == ("Pancakes", "Alice")
+    (notification,) = await home.bob.read("/notifications")
+    assert notification["title"] == "New Meal Share Request"
+    assert notification["message"] == "Alice wants to share 'Pancakes' with you"
+    assert notification["relatedMealId"] == home.meal["id"]
+    assert notification["relatedUserId"] == home.alice.id
+    assert notification["relatedShareRequestId"] == offer["id"]
+    assert (notification["relatedMealName"], notification["relatedUserName"]) == (
+        "Pancakes",
+        "Alice",
+    )
 
 
-async def test_refusals_come_in_the_order_that_clients_know(home, kitchen):
-    bobs = await kitchen.meal(home.bob)
+async def test_an_offer_is_checked_in_the_order_that_clients_know(home, kitchen):
+    meal_of_bob = await kitchen.meal(home.bob)
 
     assert await home.refusal(mealId=99999) == (
         404,
         {"error": "Meal not found. It may have been deleted."},
     )
-    status, error = await home.refusal(mealId=bobs["id"], recipientUserId=home.alice.id)
+    status, error = await home.refusal(mealId=meal_of_bob["id"], recipientUserId=home.alice.id)
     assert (status, set(error)) == (403, {"error"})
     assert (await home.refusal(home.mallory))[0] == 403
     assert (await home.refusal(recipientUserId=home.alice.id))[0] == 400
@@ -81,22 +87,22 @@ async def test_refusals_come_in_the_order_that_clients_know(home, kitchen):
     assert (await home.refusal(mealId=2**40))[0] == 404
 
 
-async def test_both_spellings_are_taken(home):
+async def test_an_offer_is_accepted_in_snake_case_too(home):
     body = {"meal_id": home.meal["id"], "recipient_user_id": home.bob.id}
 
     assert (await home.alice.post_ok(PATH, body))["mealId"] == home.meal["id"]
 
 
-async def test_offers_at_once_make_one(home):
+async def test_simultaneous_offers_of_a_meal_create_one_offer(home):
     body = {"mealId": home.meal["id"], "recipientUserId": home.bob.id}
 
-    answers = await asyncio.gather(*(home.alice.post(PATH, body) for _ in range(6)))
+    responses = await asyncio.gather(*(home.alice.post(PATH, body) for _ in range(6)))
 
-    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 5
+    assert sorted(response.status_code for response in responses) == [201] + [409] * 5
     assert len(await home.bob.read(f"{PATH}/pending")) == 1
 
 
-async def test_accepting_makes_a_copy_of_ones_own(home):
+async def test_accepting_an_offer_creates_a_copy_for_the_recipient(home):
     offer = await home.offer()
 
     accepted = await home.bob.post_ok(
@@ -106,11 +112,16 @@ async def test_accepting_makes_a_copy_of_ones_own(home):
     copy = accepted["acceptedMealDetail"]
     assert (accepted["status"], accepted["acceptedMealId"]) == ("accepted", copy["id"])
     assert accepted["respondedAt"] is not None
-    own = {"id": copy["id"], "createdByUserId": home.bob.id, "familyId": None, "isFavorite": False}
-    assert copy == {**home.meal, **own}
+    differences = {
+        "id": copy["id"],
+        "createdByUserId": home.bob.id,
+        "familyId": None,
+        "isFavorite": False,
+    }
+    assert copy == {**home.meal, **differences}
     assert await home.bob.read(f"{PATH}/accepted-meals") == [copy]
     assert [meal["id"] for meal in await home.bob.read("/meals/me")] == [copy["id"]]
-    assert await told(home.alice) == [
+    assert await notifications_of(home.alice) == [
         (
             "meal_share_accepted",
             "Meal Share Accepted",
@@ -118,7 +129,7 @@ async def test_accepting_makes_a_copy_of_ones_own(home):
         ),
         ("family_member_joined", "New Family Member", "Bob joined The Family"),
     ]
-    # The copy goes its own way, and the request outlives it.
+    # The copy can change and be deleted. The meal and the offer stay.
     await home.bob.patch(f"/meals/me/{copy['id']}", {"name": "Crêpes"})
     assert (await home.alice.read(f"/meals/{home.meal['id']}"))["name"] == "Pancakes"
     await home.bob.delete(f"/meals/me/{copy['id']}")
@@ -127,7 +138,7 @@ async def test_accepting_makes_a_copy_of_ones_own(home):
     assert await home.bob.read(f"{PATH}/accepted-meals") == []
 
 
-async def test_declining_is_told_and_a_new_offer_is_possible(home):
+async def test_declining_an_offer_notifies_the_sender_and_allows_a_new_offer(home):
     offer = await home.offer()
 
     declined = await home.bob.post_ok(
@@ -135,21 +146,21 @@ async def test_declining_is_told_and_a_new_offer_is_possible(home):
     )
 
     assert (declined["status"], declined["acceptedMealId"]) == ("declined", None)
-    assert (await told(home.alice))[0][2] == "Bob declined your meal 'Pancakes'"
+    assert (await notifications_of(home.alice))[0][2] == "Bob declined your meal 'Pancakes'"
     assert (await home.offer())["id"] != offer["id"]
 
 
 @pytest.mark.parametrize("action", ["accept", "decline"])
-async def test_an_answer_is_final(home, action):
+async def test_an_accepted_or_declined_offer_cannot_be_changed(home, action):
     offer = await home.offer()
     path = f"{PATH}/{offer['id']}"
     await home.bob.post_ok(f"{path}/respond", {"action": action}, status=200)
 
     again = await home.bob.post(f"{path}/respond", {"action": "accept"})
-    word = {"accept": "accepted", "decline": "declined"}[action]
+    participle = {"accept": "accepted", "decline": "declined"}[action]
     assert (again.status_code, again.json()["detail"]) == (
         400,
-        f"Request has already been {word}",
+        f"Request has already been {participle}",
     )
     cancelled = await home.alice.delete(path)
     assert (cancelled.status_code, cancelled.json()["detail"]) == (
@@ -158,47 +169,47 @@ async def test_an_answer_is_final(home, action):
     )
 
 
-async def test_answers_at_once_make_one_copy(home):
+async def test_simultaneous_acceptances_create_one_copy(home):
     offer = await home.offer()
     path = f"{PATH}/{offer['id']}/respond"
 
-    answers = await asyncio.gather(*(home.bob.post(path, {"action": "accept"}) for _ in range(6)))
+    responses = await asyncio.gather(*(home.bob.post(path, {"action": "accept"}) for _ in range(6)))
 
-    assert sorted(answer.status_code for answer in answers) == [200] + [400] * 5
+    assert sorted(response.status_code for response in responses) == [200] + [400] * 5
     assert len(await home.bob.read("/meals/me")) == 1
-    assert len(await told(home.alice)) == 2
+    assert len(await notifications_of(home.alice)) == 2
 
 
-async def test_only_the_recipient_answers_and_only_the_sender_cancels(home):
+async def test_only_the_recipient_responds_and_only_the_sender_cancels(home):
     path = f"{PATH}/{(await home.offer())['id']}"
 
     for person in (home.alice, home.mallory):
         assert (await person.post(f"{path}/respond", {"action": "accept"})).status_code == 403
     for person in (home.bob, home.mallory):
         assert (await person.delete(path)).status_code == 403
-    for gone in (f"{PATH}/99999", f"{PATH}/{2**40}"):
-        assert (await home.bob.post(f"{gone}/respond", {"action": "accept"})).status_code == 404
-        assert (await home.bob.delete(gone)).status_code == 404
+    for missing in (f"{PATH}/99999", f"{PATH}/{2**40}"):
+        assert (await home.bob.post(f"{missing}/respond", {"action": "accept"})).status_code == 404
+        assert (await home.bob.delete(missing)).status_code == 404
     assert (await home.bob.post(f"{path}/respond", {"action": "eat"})).status_code == 422
 
 
-async def test_a_cancelled_offer_leaves_no_trace(home):
+async def test_a_cancelled_offer_and_its_notification_are_deleted(home):
     offer = await home.offer()
 
     assert (await home.alice.delete(f"{PATH}/{offer['id']}")).status_code == 204
 
-    assert await told(home.bob) == []
+    assert await notifications_of(home.bob) == []
     assert await home.bob.read(f"{PATH}/received") == []
 
 
-async def test_lists_are_newest_first_and_ones_own(home, kitchen):
-    others = [await kitchen.meal(home.alice, name=f"Meal {n}") for n in range(2)]
-    offers = [await home.offer(mealId=meal["id"]) for meal in (home.meal, *others)]
+async def test_offers_are_listed_newest_first_for_their_sender_and_recipient(home, kitchen):
+    other_meals = [await kitchen.meal(home.alice, name=f"Meal {n}") for n in range(2)]
+    offers = [await home.offer(mealId=meal["id"]) for meal in (home.meal, *other_meals)]
     ids = [offer["id"] for offer in reversed(offers)]
     await home.bob.post_ok(f"{PATH}/{ids[1]}/respond", {"action": "decline"}, status=200)
 
-    async def listed(person, which):
-        return [offer["id"] for offer in await person.read(f"{PATH}/{which}")]
+    async def listed(person, kind):
+        return [offer["id"] for offer in await person.read(f"{PATH}/{kind}")]
 
     assert await listed(home.alice, "sent") == ids
     assert await listed(home.bob, "received") == ids
@@ -207,7 +218,7 @@ async def test_lists_are_newest_first_and_ones_own(home, kitchen):
     assert await listed(home.mallory, "sent") == await listed(home.mallory, "received") == []
 
 
-async def test_long_lists_come_in_pieces(home, kitchen):
+async def test_offers_are_listed_in_pages_if_the_client_asks_for_a_limit(home, kitchen):
     for _ in range(3):
         meal = await kitchen.meal(home.alice)
         offer = await home.offer(mealId=meal["id"])
@@ -219,15 +230,15 @@ async def test_long_lists_come_in_pieces(home, kitchen):
     ):
         whole = await person.read(path)
         assert len(whole) == 3
-        pieces, following = [], f"{path}?limit=2"
-        while following:
-            answer = await person.get(following)
-            pieces += answer.json()
-            following = answer.links.get("next", {}).get("url")
-        assert pieces == whole
+        paged, next_path = [], f"{path}?limit=2"
+        while next_path:
+            page = await person.get(next_path)
+            paged += page.json()
+            next_path = page.links.get("next", {}).get("url")
+        assert paged == whole
 
 
-async def test_a_person_without_a_name_is_called_by_their_address(home, kitchen):
+async def test_a_user_without_a_name_is_shown_with_the_email_address(home, kitchen):
     carol = await kitchen.person(name="", email="carol@example.com")
     joined = {"invite_code": home.family["invite_code"]}
     await carol.post_ok("/families/join", joined, status=200)
