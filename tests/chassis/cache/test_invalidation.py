@@ -1,4 +1,4 @@
-"""What goes with a row, and what loses its mark when it does, is found by the foreign keys."""
+"""A deleted row invalidates the tags of the rows that its foreign keys delete or change."""
 
 import pytest
 from sqlalchemy import ForeignKey, create_engine, delete
@@ -6,7 +6,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Session, 
 
 from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor, invalidated_tags
 
-GUESTS, LETTERS = CacheTopic("guests"), CacheTopic("letters")
+GUESTS, EMAILS = CacheTopic("guests"), CacheTopic("emails")
 
 
 class Base(MappedAsDataclass, DeclarativeBase):
@@ -21,7 +21,7 @@ class House(Base):
 
 
 class Room(Base):
-    """Nobody's answers show one; those who sleep there are shown."""
+    """A table without cache tags. Responses show the guests of a room, not the room."""
 
     __tablename__ = "rooms"
     house_id: Mapped[int] = mapped_column(ForeignKey(House.id, ondelete="CASCADE"))
@@ -37,13 +37,13 @@ class Guest(Base):
 
 
 class Email(Base):
-    """Stays when its writer has left, without saying who that was."""
+    """A row that stays when its writer is deleted. Its `written_by` becomes NULL."""
 
-    __tablename__ = "letters"
+    __tablename__ = "emails"
     written_by: Mapped[int | None] = mapped_column(ForeignKey(Guest.id, ondelete="SET NULL"))
     reader_id: Mapped[int]
 
-    __cache_tags__ = (InvalidatesFor(LETTERS, person="reader_id"),)
+    __cache_tags__ = (InvalidatesFor(EMAILS, person="reader_id"),)
 
 
 @pytest.fixture
@@ -69,23 +69,23 @@ def session():
     engine.dispose()
 
 
-ONE_HOUSE = {"guests:p11", "guests:p12", "letters:p21", "letters:p22"}
+ONE_HOUSE = {"guests:p11", "guests:p12", "emails:p21", "emails:p22"}
 
 
-def test_a_row_takes_along_what_its_rows_take_along(session):
+def test_deleting_an_object_invalidates_the_tags_of_all_rows_that_depend_on_it(session):
     session.delete(session.get(House, 1))
     session.flush()
 
     assert invalidated_tags(session) == ONE_HOUSE
 
 
-def test_so_it_does_when_a_statement_deletes_it(session):
+def test_deleting_by_a_statement_invalidates_the_same_tags(session):
     session.execute(delete(House).where(House.id == 1))
 
     assert invalidated_tags(session) == ONE_HOUSE
 
 
-def test_a_row_that_refers_to_its_like_takes_those_along_and_not_for_ever(session):
+def test_a_table_that_refers_to_itself_is_followed_without_an_endless_loop(session):
     session.execute(delete(Guest).where(Guest.id == 1))
 
     assert invalidated_tags(session) == ONE_HOUSE

@@ -1,4 +1,4 @@
-"""The cache by itself, in memory and in Redis."""
+"""The cache alone, in memory and in Redis."""
 
 import asyncio
 from datetime import timedelta
@@ -13,19 +13,19 @@ from tests.support.caches import caches, kept
 
 
 @pytest.fixture(params=["memory", "redis"])
-async def four(request):
-    """Of four processes, or one that is alone."""
+async def four_caches(request):
+    """The caches of four processes in Redis, or four times the one cache in memory."""
     url = request.getfixturevalue("redis_url") if request.param == "redis" else None
-    made, links = caches(4, url)
-    yield made * (4 // len(made))
-    for cache in made:
-        if links:
+    distinct_caches, redis_clients = caches(4, url)
+    yield distinct_caches * (4 // len(distinct_caches))
+    for cache in distinct_caches:
+        if redis_clients:
             await cache.versions.close()
-    for link in links:
-        await link.close()
+    for redis_client in redis_clients:
+        await redis_client.close()
 
 
-async def test_two_hundred_who_come_at_once_cause_one_load(four):
+async def test_two_hundred_simultaneous_reads_load_once(four_caches):
     loads = []
 
     async def load():
@@ -33,13 +33,15 @@ async def test_two_hundred_who_come_at_once_cause_one_load(four):
         await asyncio.sleep(0.05)
         return kept(b"[1]")
 
-    entries = await asyncio.gather(*(four[n % 4].read("key", ["a", "b"], load) for n in range(200)))
+    entries = await asyncio.gather(
+        *(four_caches[n % 4].read("key", ["a", "b"], load) for n in range(200))
+    )
 
     assert len(loads) == 1
     assert {entry.body for entry in entries} == {b"[1]"}
 
 
-async def test_a_reader_overtaken_by_a_commit_leaves_nothing_behind(four):
+async def test_a_read_that_a_commit_overtakes_is_not_cached(four_caches):
     reading, committed = asyncio.Event(), asyncio.Event()
 
     async def slow():
@@ -50,40 +52,40 @@ async def test_a_reader_overtaken_by_a_commit_leaves_nothing_behind(four):
     async def fast():
         return kept(b"new")
 
-    overtaken = asyncio.create_task(four[0].read("key", ["tag"], slow))
+    overtaken = asyncio.create_task(four_caches[0].read("key", ["tag"], slow))
     await reading.wait()
-    mark = await four[1].versions.begin_change(["tag"])
-    await four[1].versions.commit_change(["tag"], mark)
-    # Whoever comes now must not be given what the overtaken one is still reading.
-    after = await asyncio.wait_for(four[0].read("key", ["tag"], fast), 5)
-    assert not overtaken.done()  # and need not wait for it
+    marker = await four_caches[1].versions.begin_change(["tag"])
+    await four_caches[1].versions.commit_change(["tag"], marker)
+    # A new read must not get what the overtaken read is still loading.
+    after = await asyncio.wait_for(four_caches[0].read("key", ["tag"], fast), 5)
+    assert not overtaken.done()  # and the new read did not wait for it
     committed.set()
 
     assert (await overtaken).body == b"old"
     assert after.body == b"new"
-    for cache in four:
+    for cache in four_caches:
         assert (await cache.read("key", ["tag"], fast)).body == b"new"
 
 
-async def test_while_a_commit_is_on_its_way_nothing_is_kept(four):
+async def test_nothing_is_cached_during_a_commit(four_caches):
     loads = []
 
     async def load():
         loads.append(1)
         return kept(b"[]")
 
-    mark = await four[0].versions.begin_change(["tag"])
-    await four[1].read("key", ["tag"], load)
-    await four[1].read("key", ["tag"], load)
+    marker = await four_caches[0].versions.begin_change(["tag"])
+    await four_caches[1].read("key", ["tag"], load)
+    await four_caches[1].read("key", ["tag"], load)
     assert len(loads) == 2
-    await four[0].versions.commit_change(["tag"], mark)
-    await four[1].read("key", ["tag"], load)
-    await four[2].read("key", ["tag"], load)
+    await four_caches[0].versions.commit_change(["tag"], marker)
+    await four_caches[1].read("key", ["tag"], load)
+    await four_caches[2].read("key", ["tag"], load)
     assert len(loads) == 3
 
 
-async def test_a_commit_leaves_the_mark_of_another_one(four):
-    """Neither the one that began first nor the one that ends first."""
+async def test_a_commit_leaves_the_marker_of_another_commit(four_caches):
+    """Two commits overlap. Nothing is cached until both have ended, in either order."""
     loads = []
 
     async def load():
@@ -91,20 +93,22 @@ async def test_a_commit_leaves_the_mark_of_another_one(four):
         return kept(b"[]")
 
     for first_to_end in (0, 1):
-        marks = [await one.versions.begin_change(["tag"]) for one in four[:2]]
-        await four[first_to_end].versions.commit_change(["tag"], marks[first_to_end])
+        markers = [await cache.versions.begin_change(["tag"]) for cache in four_caches[:2]]
+        await four_caches[first_to_end].versions.commit_change(["tag"], markers[first_to_end])
         before = len(loads)
         for _ in range(2):
-            await four[2].read("key", ["tag"], load)
+            await four_caches[2].read("key", ["tag"], load)
         assert len(loads) == before + 2
         last = 1 - first_to_end
-        await four[last].versions.commit_change(["tag"], marks[last])
+        await four_caches[last].versions.commit_change(["tag"], markers[last])
         for _ in range(2):
-            await four[2].read("key", ["tag"], load)
+            await four_caches[2].read("key", ["tag"], load)
         assert len(loads) == before + 3
 
 
-async def test_a_commit_whose_end_nobody_saw_is_awaited(four, monkeypatch):
+async def test_nothing_is_cached_for_a_while_after_a_commit_of_unknown_outcome(
+    four_caches, monkeypatch
+):
     monkeypatch.setattr("freshly.chassis.cache.versions.LONGEST_COMMIT", 0.3)
     monkeypatch.setattr(
         "freshly.chassis.cache.redis_versions.LONGEST_COMMIT", 1
@@ -115,38 +119,38 @@ async def test_a_commit_whose_end_nobody_saw_is_awaited(four, monkeypatch):
         loads.append(1)
         return kept(b"[]")
 
-    await four[0].read("key", ["tag"], load)
-    mark = await four[1].versions.begin_change(["tag"])
-    await four[1].versions.change_unknown(["tag"], mark)
+    await four_caches[0].read("key", ["tag"], load)
+    marker = await four_caches[1].versions.begin_change(["tag"])
+    await four_caches[1].versions.change_unknown(["tag"], marker)
     for _ in range(2):
-        await four[0].read("key", ["tag"], load)
+        await four_caches[0].read("key", ["tag"], load)
     assert len(loads) == 3
     await asyncio.sleep(1.1)
     for _ in range(2):
-        await four[0].read("key", ["tag"], load)
+        await four_caches[0].read("key", ["tag"], load)
     assert len(loads) == 4
 
 
-async def test_who_waits_is_served_even_if_the_one_who_loads_goes_away(four):
+async def test_a_waiting_read_is_served_although_the_loading_read_is_cancelled(four_caches):
     loading = asyncio.Event()
 
-    async def for_ever():
+    async def load_forever():
         loading.set()
         await asyncio.sleep(3600)
 
     async def load():
         return kept(b"[]")
 
-    leaving = asyncio.create_task(four[0].read("key", ["tag"], for_ever))
+    loader = asyncio.create_task(four_caches[0].read("key", ["tag"], load_forever))
     await loading.wait()
-    waiting = asyncio.create_task(four[0].read("key", ["tag"], load))
+    waiting = asyncio.create_task(four_caches[0].read("key", ["tag"], load))
     await asyncio.sleep(0.01)
-    leaving.cancel()
+    loader.cancel()
 
     assert (await asyncio.wait_for(waiting, 5)).body == b"[]"
 
 
-async def test_what_fails_to_load_fails_for_all_who_wait_and_is_tried_again(four):
+async def test_a_failed_load_fails_all_waiting_reads_and_the_next_read_loads_again(four_caches):
     async def broken():
         await asyncio.sleep(0.01)
         raise LookupError
@@ -155,13 +159,13 @@ async def test_what_fails_to_load_fails_for_all_who_wait_and_is_tried_again(four
         return kept(b"[]")
 
     results = await asyncio.gather(
-        *(four[0].read("key", ["tag"], broken) for _ in range(3)), return_exceptions=True
+        *(four_caches[0].read("key", ["tag"], broken) for _ in range(3)), return_exceptions=True
     )
     assert [type(result) for result in results] == [LookupError] * 3
-    assert (await four[0].read("key", ["tag"], load)).body == b"[]"
+    assert (await four_caches[0].read("key", ["tag"], load)).body == b"[]"
 
 
-async def test_memory_is_bounded_and_the_longest_unused_goes_first():
+async def test_memory_is_bounded_and_the_least_recently_used_entry_is_evicted_first():
     cache = Cache(MemoryVersions(), LocalEntries(), max_bytes=100_000)
     loads = []
 
@@ -182,7 +186,7 @@ async def test_memory_is_bounded_and_the_longest_unused_goes_first():
     assert loads == ["a", "b", "c", "d", "e", "b"]
 
 
-async def test_what_is_too_long_to_keep_drives_nothing_out():
+async def test_an_entry_that_is_too_large_is_not_cached_and_evicts_nothing():
     cache = Cache(MemoryVersions(), LocalEntries(), max_bytes=10_000)
     loads = []
 
@@ -199,7 +203,7 @@ async def test_what_is_too_long_to_keep_drives_nothing_out():
     assert loads == [100, 10_000, 10_000]
 
 
-async def test_what_is_loaded_anew_takes_no_more_room():
+async def test_an_entry_that_is_loaded_again_takes_no_more_memory():
     cache = Cache(MemoryVersions(), LocalEntries())
 
     async def load():
@@ -213,7 +217,7 @@ async def test_what_is_loaded_anew_takes_no_more_room():
     assert len(sizes) == 1
 
 
-async def test_when_versions_are_forgotten_all_is_stale(monkeypatch):
+async def test_entries_are_stale_after_too_many_tags_were_changed(monkeypatch):
     monkeypatch.setattr("freshly.chassis.cache.versions.MAX_TAGS", 1)
     cache = Cache(MemoryVersions(), LocalEntries())
     loads = []
@@ -223,13 +227,13 @@ async def test_when_versions_are_forgotten_all_is_stale(monkeypatch):
         return kept(b"[]")
 
     await cache.read("key", ["tag"], load)
-    for tag in ("tag", "other"):  # one more than are remembered
+    for tag in ("tag", "other"):  # one tag more than MAX_TAGS
         await cache.versions.commit_change([tag], await cache.versions.begin_change([tag]))
     await cache.read("key", ["tag"], load)
     assert len(loads) == 2
 
 
-async def test_an_answer_is_kept_for_its_time_only():
+async def test_an_entry_is_cached_only_until_its_ttl_ends():
     cache = Cache(MemoryVersions(), LocalEntries(), ttl=timedelta(seconds=0))
     loads = []
 
@@ -250,21 +254,21 @@ async def test_an_answer_is_kept_for_its_time_only():
         b"null\n",
         b'{"versions": [1]}\nnot compressed',
         b"\x80\x04\x95pickle",
-        pytest.param(encode_entry(("1",), kept(b"[]"), 0)[:-3], id="cut off"),
+        pytest.param(encode_entry(("1",), kept(b"[]"), 0)[:-3], id="truncated"),
         pytest.param(
-            encode_entry(("1",), CachedBody(b"[]", "of something else"), 0), id="of something else"
+            encode_entry(("1",), CachedBody(b"[]", "of something else"), 0), id="wrong etag"
         ),
     ],
 )
-def test_what_is_not_ours_or_damaged_is_as_good_as_nothing(stored):
+def test_a_foreign_or_damaged_entry_is_a_miss(stored):
     assert decode_entry(stored) is None
 
 
-def test_what_is_stored_is_json_and_comes_back_whole():
+def test_an_encoded_entry_is_decoded_unchanged():
     original = CachedBody(b'[{"a":1}]', etag_of(b'[{"a":1}]', "cursor"), "cursor")
-    versions, back, until = decode_entry(encode_entry(("1", "2"), original, until=1.5))
+    versions, decoded, until = decode_entry(encode_entry(("1", "2"), original, until=1.5))
     assert until == 1.5
-    assert (versions, back.body, back.etag, back.next_cursor) == (
+    assert (versions, decoded.body, decoded.etag, decoded.next_cursor) == (
         ("1", "2"),
         original.body,
         original.etag,
@@ -272,9 +276,9 @@ def test_what_is_stored_is_json_and_comes_back_whole():
     )
 
 
-async def test_what_another_process_has_kept_becomes_no_younger(redis_url):
-    caches_, links = caches(2, redis_url)
-    for cache in caches_:
+async def test_an_entry_cached_by_another_process_keeps_its_age(redis_url):
+    two_caches, redis_clients = caches(2, redis_url)
+    for cache in two_caches:
         cache.ttl = timedelta(seconds=1)
     loads = []
 
@@ -282,13 +286,13 @@ async def test_what_another_process_has_kept_becomes_no_younger(redis_url):
         loads.append(1)
         return kept(b"[]")
 
-    await caches_[0].read("key", ["tag"], load)
+    await two_caches[0].read("key", ["tag"], load)
     await asyncio.sleep(0.6)
-    await caches_[1].read("key", ["tag"], load)  # from Redis
+    await two_caches[1].read("key", ["tag"], load)  # from Redis
     assert len(loads) == 1
     await asyncio.sleep(0.6)
-    await caches_[1].read("key", ["tag"], load)
+    await two_caches[1].read("key", ["tag"], load)
     assert len(loads) == 2
-    for cache, link in zip(caches_, links, strict=True):
+    for cache, redis_client in zip(two_caches, redis_clients, strict=True):
         await cache.versions.close()
-        await link.close()
+        await redis_client.close()
