@@ -1,4 +1,4 @@
-"""Who may call what how often."""
+"""Rate limits: how often a user or an address may call each group of routes."""
 
 import asyncio
 import math
@@ -35,7 +35,7 @@ def clock():
 
 @pytest.fixture
 async def served(database_url, tmp_path, clock):
-    """The app with limits on, and a clock of ours."""
+    """The app with rate limits on, and with a clock that a test can move."""
     settings = settings_for(database_url, tmp_path, rate_limit_enabled=True)
     async with running(settings) as app:
         limiter = app.resources.limiter
@@ -49,16 +49,16 @@ async def kitchen(served):
         yield Kitchen(client)
 
 
-async def test_the_limit_is_exact_and_waiting_as_long_as_told_helps(kitchen, clock):
+async def test_the_limit_is_exact_and_ends_when_the_retry_after_has_passed(kitchen, clock):
     alice = await kitchen.person()
 
-    answers = [await alice.get("/notifications/unread-count") for _ in range(23)]
+    responses = [await alice.get("/notifications/unread-count") for _ in range(23)]
 
-    assert [answer.status_code for answer in answers] == [200] * 20 + [429] * 3
-    assert [int(a.headers["RateLimit"].split(";")[1][2:]) for a in answers[:20]] == [
-        *range(19, -1, -1)
-    ]
-    refused = answers[-1]
+    assert [response.status_code for response in responses] == [200] * 20 + [429] * 3
+    assert [
+        int(response.headers["RateLimit"].split(";")[1][2:]) for response in responses[:20]
+    ] == [*range(19, -1, -1)]
+    refused = responses[-1]
     assert refused.headers["Retry-After"] == "40"
     assert refused.headers["RateLimit-Policy"] == '"notifications-burst";q=20;w=60'
     assert refused.headers["RateLimit"] == '"notifications-burst";r=0;t=40'
@@ -81,74 +81,75 @@ async def test_the_limit_is_exact_and_waiting_as_long_as_told_helps(kitchen, clo
     assert (await alice.get("/notifications/unread-count")).status_code == 200
 
 
-async def test_a_route_obeys_its_group_only_and_each_user_has_ones_own(kitchen):
+async def test_each_user_has_a_separate_limit_for_each_group_of_routes(kitchen):
     alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
     for _ in range(21):
         await alice.get("/notifications")
 
     assert (await alice.get("/notifications/unread-count")).status_code == 429
     assert (await alice.get("/pantry-items/me")).status_code == 200
-    assert (await alice.get("/notifications/stats")).status_code == 200  # of the general limit
+    # The general limit counts this route.
+    assert (await alice.get("/notifications/stats")).status_code == 200
     assert (await bob.get("/notifications")).status_code == 200
 
 
-async def test_sign_in_is_limited_by_address_whoever_signs_in(kitchen):
-    codes = []
+async def test_sign_ins_are_limited_by_client_address_for_all_accounts_together(kitchen):
+    statuses = []
     for n in range(12):
-        given = {"email": f"nobody{n}@example.com", "password": "wrong horse"}
-        codes.append((await kitchen.client.post("/auth/login", json=given)).status_code)
-    assert codes == [401] * 10 + [429] * 2
+        credentials = {"email": f"nobody{n}@example.com", "password": "wrong horse"}
+        statuses.append((await kitchen.client.post("/auth/login", json=credentials)).status_code)
+    assert statuses == [401] * 10 + [429] * 2
 
 
-async def test_what_cannot_be_read_counts_and_so_does_what_does_not_exist(kitchen):
+async def test_unreadable_requests_and_unknown_routes_count_too(kitchen):
     for body in (b"{", b'{"email": 1}', b"\xff"):
         for _ in range(2):
-            answer = await kitchen.client.post("/auth/register", content=body)
-            if answer.status_code == 429:
+            response = await kitchen.client.post("/auth/register", content=body)
+            if response.status_code == 429:
                 break
-            assert answer.status_code == 422
-    assert answer.status_code == 429  # the sixth
+            assert response.status_code == 422
+    assert response.status_code == 429  # the sixth request
 
     statuses = [(await kitchen.client.get(f"/nothing/{n}")).status_code for n in range(201)]
     assert statuses == [404] * 200 + [429]
 
 
-async def test_codes_are_limited_by_the_e_mail_address_from_wherever_they_are_asked(served):
-    async def asked_from(host):
-        async def moved(scope, receive, send):
+async def test_codes_are_limited_by_email_address_from_all_client_addresses_together(served):
+    async def verify_from(host):
+        async def app_for_host(scope, receive, send):
             await served({**scope, "client": (host, 1)}, receive, send)
 
-        async with client_of(moved) as client:
-            given = {"email": "alice@example.com", "code": "123456"}
-            return await client.post("/auth/verify-code", json=given)
+        async with client_of(app_for_host) as client:
+            body = {"email": "alice@example.com", "code": "123456"}
+            return await client.post("/auth/verify-code", json=body)
 
-    answers = [await asked_from(f"198.51.100.{n}") for n in range(7)]
-    assert [answer.status_code for answer in answers] == [400] * 5 + [429] * 2
-    assert answers[-1].json()["error"]["route_group"] == "auth-code"
-    assert answers[-1].headers["Retry-After"] == "40"
+    responses = [await verify_from(f"198.51.100.{n}") for n in range(7)]
+    assert [response.status_code for response in responses] == [400] * 5 + [429] * 2
+    assert responses[-1].json()["error"]["route_group"] == "auth-code"
+    assert responses[-1].headers["Retry-After"] == "40"
 
 
-async def test_a_day_is_a_window_too_and_is_told_when_it_is_what_refuses(kitchen, clock):
-    """A call that the minute refuses is not taken off the day."""
-    given = {"email": "nobody@example.com", "password": "wrong horse"}
+async def test_the_daily_limit_counts_accepted_calls_and_is_named_when_it_refuses(kitchen, clock):
+    """A call that the limit per minute refuses does not count for the day."""
+    credentials = {"email": "nobody@example.com", "password": "wrong horse"}
     accepted = 0
     for _ in range(6):
         for _ in range(12):
-            answer = await kitchen.client.post("/auth/login", json=given)
-            accepted += answer.status_code == 401
+            response = await kitchen.client.post("/auth/login", json=credentials)
+            accepted += response.status_code == 401
         clock.now += 60
 
     assert accepted == 50
-    error = answer.json()["error"]
+    error = response.json()["error"]
     assert (error["policy_type"], error["limit"]) == ("daily", 50)
-    clock.now += int(answer.headers["Retry-After"]) - 60
+    clock.now += int(response.headers["Retry-After"]) - 60
     assert clock.now % 86400 < 1
-    assert (await kitchen.client.post("/auth/login", json=given)).status_code == 401
+    assert (await kitchen.client.post("/auth/login", json=credentials)).status_code == 401
 
 
-async def test_every_answer_says_what_is_left_but_those_of_the_system(kitchen):
+async def test_every_response_has_rate_limit_headers_except_those_of_system_routes(kitchen):
     alice = await kitchen.person()
-    for answer in (
+    for response in (
         await alice.get("/families"),
         await alice.get("/meals/999"),
         await alice.post("/meals/me", {}),
@@ -156,13 +157,13 @@ async def test_every_answer_says_what_is_left_but_those_of_the_system(kitchen):
         await kitchen.client.get("/nowhere"),
     ):
         assert {"RateLimit", "RateLimit-Policy"} <= {
-            name.title().replace("Ratelimit", "RateLimit") for name in answer.headers
-        }, answer.url
+            name.title().replace("Ratelimit", "RateLimit") for name in response.headers
+        }, response.url
     for path in ("/health", "/ready"):
         assert "RateLimit" not in (await kitchen.client.get(path)).headers
 
 
-async def test_while_nobody_can_tell_who_calls_they_are_not_counted_as_strangers(
+async def test_users_do_not_count_as_anonymous_while_authentication_is_unavailable(
     served, kitchen, monkeypatch
 ):
     alice = await kitchen.person()
@@ -171,11 +172,11 @@ async def test_while_nobody_can_tell_who_calls_they_are_not_counted_as_strangers
         raise Overloaded
 
     monkeypatch.setattr(served.resources.identity, "identify", fail)
-    served.resources.db.cache.__post_init__()  # forgets who she is
+    served.resources.db.cache.__post_init__()  # forgets her account
 
-    answers = [await alice.get("/families") for _ in range(201)]
+    responses = [await alice.get("/families") for _ in range(201)]
 
-    assert {answer.status_code for answer in answers} == {503}
+    assert {response.status_code for response in responses} == {503}
     assert (
         (await kitchen.client.get("/nowhere"))
         .headers["RateLimit"]
@@ -212,36 +213,38 @@ NAMES = {60: "min", 3600: "hour", 86400: "day"}
 
 
 @pytest.mark.parametrize(("tiers", "call", "per", "limits"), POLICIES, ids=[p[1] for p in POLICIES])
-def test_every_group_has_its_numbers(tmp_path, tiers, call, per, limits):
+def test_every_group_has_its_documented_limits(tmp_path, tiers, call, per, limits):
     method, path = call.split()
     group = groups(settings_for("sqlite:///x", tmp_path))[group_of(method, path)]
 
     assert group.per == per
     assert [
-        " ".join(f"{one.amount}/{NAMES[one.seconds]}" for one in windows(group.of_tier(tier)))
+        " ".join(
+            f"{window.amount}/{NAMES[window.seconds]}" for window in windows(group.of_tier(tier))
+        )
         for tier in tiers
     ] == limits
 
 
-async def test_forgotten_passwords_are_counted_together(kitchen):
-    given = {"email": "nobody@example.com", "code": "123456", "new_password": "a new horse"}
+async def test_all_routes_for_a_forgotten_password_share_one_limit(kitchen):
+    body = {"email": "nobody@example.com", "code": "123456", "new_password": "a new horse"}
     paths = ("forgot-password", "forgot-password/verify", "reset-password", "forgot-password")
-    answers = [(await kitchen.client.post(f"/auth/{path}", json=given)) for path in paths]
-    assert [answer.status_code == 429 for answer in answers] == [False] * 3 + [True]
+    responses = [(await kitchen.client.post(f"/auth/{path}", json=body)) for path in paths]
+    assert [response.status_code == 429 for response in responses] == [False] * 3 + [True]
 
 
-async def test_joining_is_counted_by_person_and_by_address(kitchen):
+async def test_joining_a_family_is_limited_by_user_and_by_client_address(kitchen):
     alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
     guess = {"invite_code": "WRONG123"}
-    alices = [(await alice.post("/families/join", guess)).status_code for _ in range(20)]
-    assert 429 not in alices
+    statuses = [(await alice.post("/families/join", guess)).status_code for _ in range(20)]
+    assert 429 not in statuses
     refused = await bob.post("/families/join", guess)
     assert (refused.status_code, refused.json()["error"]["route_group"]) == (429, "join")
 
 
-async def test_a_tier_has_its_own_limits_and_an_unknown_one_those_of_everybody(clock):
-    given = {"chat": Group("chat", {"free": "2/minute", "pro": "3/minute"})}
-    limiter = Limiter(given, MemoryCounters(clock), clock)
+async def test_a_tier_has_its_own_limits_and_an_unknown_tier_has_the_free_limits(clock):
+    chat_group = {"chat": Group("chat", {"free": "2/minute", "pro": "3/minute"})}
+    limiter = Limiter(chat_group, MemoryCounters(clock), clock)
 
     async def allowed(tier, subject):
         return sum([(await limiter.hit("chat", tier, [subject])).allowed for _ in range(5)])
@@ -253,7 +256,7 @@ async def test_a_tier_has_its_own_limits_and_an_unknown_one_those_of_everybody(c
     ]
 
 
-def test_overrides_change_a_tier_and_leave_the_rest(tmp_path):
+def test_an_override_changes_one_tier_and_leaves_the_others(tmp_path):
     settings = settings_for(
         "sqlite:///x", tmp_path, rate_limit_overrides={"chat": {"free": "1/minute"}}
     )
@@ -261,29 +264,29 @@ def test_overrides_change_a_tier_and_leave_the_rest(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "why"),
+    ("overrides", "reason"),
     [
         ({"chatt": {"free": "1/minute"}}, "there is no group chatt"),
         ({"chat": {"free": "often"}}, "'often' is not a limit such as 10/minute;50/day"),
     ],
 )
-def test_an_override_that_means_nothing_stops_the_start(tmp_path, overrides, why):
+def test_an_invalid_override_stops_the_start(tmp_path, overrides, reason):
     settings = settings_for("sqlite:///x", tmp_path, rate_limit_overrides=overrides)
-    with pytest.raises(BadSettings, match=why):
+    with pytest.raises(BadSettings, match=reason):
         create_app(settings)
 
 
-def test_the_contracts_general_settings_are_honoured(tmp_path):
+def test_the_settings_of_the_contract_change_the_general_limits(tmp_path):
     settings = settings_for(
         "sqlite:///x", tmp_path, rate_limit_requests=7, rate_limit_window=30, auth_rate_limit=3
     )
-    found = groups(settings)
-    assert windows(found["api"].limits["default"])[0].amount == 7
-    assert windows(found["api"].limits["default"])[0].seconds == 30
-    assert windows(found["auth-login"].limits["default"])[0].amount == 3
+    all_groups = groups(settings)
+    assert windows(all_groups["api"].limits["default"])[0].amount == 7
+    assert windows(all_groups["api"].limits["default"])[0].seconds == 30
+    assert windows(all_groups["auth-login"].limits["default"])[0].amount == 3
 
 
-def test_every_route_that_is_named_exists(tmp_path):
+def test_every_route_that_the_limits_name_exists(tmp_path):
     app = create_app(settings_for("sqlite:///x", tmp_path))
     known = {
         f"{method} {route.path}"
@@ -307,15 +310,15 @@ def test_every_route_that_is_named_exists(tmp_path):
         (None, "-"),
     ],
 )
-def test_a_household_behind_ipv6_is_one_address(client, subject):
+def test_all_ipv6_addresses_of_one_network_count_as_one_client(client, subject):
     assert client_address({"client": client}) == subject
 
 
-async def test_counts_of_windows_that_are_over_are_forgotten(clock):
+async def test_the_counts_of_past_windows_are_deleted(clock):
     counts = MemoryCounters(clock)
     limiter = Limiter({"g": Group("g", {"default": "5/minute;9/day"})}, counts, clock)
-    for person in range(1000):
-        await limiter.hit("g", "free", [f"u{person}"])
+    for user_id in range(1000):
+        await limiter.hit("g", "free", [f"u{user_id}"])
     clock.now += 2 * 86400
     await limiter.hit("g", "free", ["u1"])
     assert len(counts) == 2
@@ -335,11 +338,11 @@ async def test_a_window_counts_from_its_first_moment_to_its_last(clock, limit, f
     assert (await limiter.hit("g", "free", ["u1"])).remaining == 7
 
 
-async def test_nobody_waits_again_for_a_redis_that_has_just_failed(redis_url, clock, monkeypatch):
-    link = RedisClient(redis_url)
+async def test_only_the_first_call_waits_for_a_redis_that_fails(redis_url, clock, monkeypatch):
+    redis_client = RedisClient(redis_url)
     limiter = Limiter(
         {"g": Group("g", {"default": "3/minute"})},
-        RedisCounters(CommandBatcher(link), f"test{id(link)}"),
+        RedisCounters(CommandBatcher(redis_client), f"test{id(redis_client)}"),
         clock,
     )
     never = asyncio.Event()
@@ -350,26 +353,29 @@ async def test_nobody_waits_again_for_a_redis_that_has_just_failed(redis_url, cl
 
     monkeypatch.setattr(Pipeline, "execute", hang)
     started = asyncio.get_running_loop().time()
-    left = [(await limiter.hit("g", "free", ["u1"])).remaining for _ in range(3)]
-    took = asyncio.get_running_loop().time() - started
+    remaining = [(await limiter.hit("g", "free", ["u1"])).remaining for _ in range(3)]
+    seconds = asyncio.get_running_loop().time() - started
     monkeypatch.setattr(Pipeline, "execute", execute)
-    await link.close()
+    await redis_client.close()
 
-    assert left == [2, 1, 0]  # counted by this process alone
-    assert took < 2 * 2 * CALL_TIMEOUT
+    assert remaining == [2, 1, 0]  # counted by this process alone
+    assert seconds < 2 * 2 * CALL_TIMEOUT
 
 
-async def test_it_is_exact_over_processes(redis_url, clock):
-    links = [RedisClient(redis_url) for _ in range(4)]
+async def test_the_limit_is_exact_over_all_processes(redis_url, clock):
+    redis_clients = [RedisClient(redis_url) for _ in range(4)]
     group = {"g": Group("g", {"default": "100/minute"})}
-    prefix = f"test{id(links)}"
+    prefix = f"test{id(redis_clients)}"
     limiters = [
-        Limiter(group, RedisCounters(CommandBatcher(link), prefix), clock) for link in links
+        Limiter(group, RedisCounters(CommandBatcher(redis_client), prefix), clock)
+        for redis_client in redis_clients
     ]
 
-    verdicts = await asyncio.gather(*(limiters[n % 4].hit("g", "free", ["u1"]) for n in range(240)))
+    results = await asyncio.gather(*(limiters[n % 4].hit("g", "free", ["u1"]) for n in range(240)))
 
-    assert sum(verdict.allowed for verdict in verdicts) == 100
-    assert {v.retry_after for v in verdicts if not v.allowed} == {math.ceil(60 - clock.now % 60)}
-    for link in links:
-        await link.close()
+    assert sum(result.allowed for result in results) == 100
+    assert {result.retry_after for result in results if not result.allowed} == {
+        math.ceil(60 - clock.now % 60)
+    }
+    for redis_client in redis_clients:
+        await redis_client.close()
