@@ -32,7 +32,7 @@ def check_problem(response, status):
     return body
 
 
-async def test_every_error_has_one_shape(app, client):
+async def test_every_error_response_has_the_same_shape(app, client):
     @app.app.get("/broken")
     async def broken() -> None:
         raise RuntimeError("postgresql://user:secret@host")
@@ -43,12 +43,12 @@ async def test_every_error_has_one_shape(app, client):
     check_problem(await client.post("/auth/login", content=b"x" * 1_000_001), 413)
     body = check_problem(await client.get("/broken"), 500)
     assert body["detail"] == "Internal server error"
-    bad = check_problem(await client.post("/auth/login", json={"email": "nobody"}), 422)
-    assert {"loc", "msg", "type"} == bad["errors"][0].keys()
-    assert "email" in bad["detail"]
+    invalid = check_problem(await client.post("/auth/login", json={"email": "nobody"}), 422)
+    assert {"loc", "msg", "type"} == invalid["errors"][0].keys()
+    assert "email" in invalid["detail"]
 
 
-async def test_a_body_of_unknown_length_is_cut_off_too(client):
+async def test_a_too_large_body_of_unknown_length_is_413(client):
     async def endless():
         for _ in range(200):
             yield b"x" * 10_000
@@ -56,10 +56,10 @@ async def test_a_body_of_unknown_length_is_cut_off_too(client):
     check_problem(await client.post("/auth/login", content=endless()), 413)
 
 
-async def test_what_was_submitted_is_not_echoed(client):
-    secret = {"email": "nobody", "password": "my secret password"}
+async def test_an_error_response_does_not_repeat_submitted_values(client):
+    body = {"email": "nobody", "password": "my secret password"}
 
-    refused = await client.post("/auth/register", json=secret)
+    refused = await client.post("/auth/register", json=body)
 
     assert refused.status_code == 422
     assert "my secret" not in refused.text
@@ -76,13 +76,13 @@ async def test_what_was_submitted_is_not_echoed(client):
         b"\xff\xfe",
     ],
 )
-async def test_garbage_is_a_clear_error(client, body):
+async def test_an_unreadable_body_is_a_clear_error(client, body):
     headers = {"Content-Type": "application/json"}
 
-    answer = await client.post("/auth/login", content=body, headers=headers)
+    response = await client.post("/auth/login", content=body, headers=headers)
 
-    assert answer.status_code in (400, 422)
-    check_problem(answer, answer.status_code)
+    assert response.status_code in (400, 422)
+    check_problem(response, response.status_code)
 
 
 async def test_routes_are_the_same_with_and_without_the_prefix(kitchen):
@@ -96,17 +96,17 @@ async def test_routes_are_the_same_with_and_without_the_prefix(kitchen):
     assert (await alice.get("/api/v2/users/me")).status_code == 404
 
 
-async def test_a_good_correlation_id_is_kept_and_a_bad_one_replaced(client):
-    async def answered(sent):
+async def test_a_valid_correlation_id_is_kept_and_an_invalid_one_is_replaced(client):
+    async def returned_id(sent):
         response = await client.get("/health", headers={"X-Correlation-ID": sent})
         return response.headers["x-correlation-id"]
 
-    assert await answered("abcDEF-1234") == "abcDEF-1234"
-    for bad in ("short", "x" * 65, "evil\tid 12345678", "emoji-\xe9\xe9\xe9\xe9"):
-        assert re.fullmatch("[0-9a-f]{8}", await answered(bad.encode("latin-1")))
+    assert await returned_id("abcDEF-1234") == "abcDEF-1234"
+    for invalid in ("short", "x" * 65, "evil\tid 12345678", "emoji-\xe9\xe9\xe9\xe9"):
+        assert re.fullmatch("[0-9a-f]{8}", await returned_id(invalid.encode("latin-1")))
 
 
-async def test_the_apps_origin_may_send_its_headers(client):
+async def test_only_the_apps_origin_may_send_requests_from_a_browser(client):
     preflight = await client.options(
         "/grocery-lists/me",
         headers={
@@ -122,7 +122,9 @@ async def test_the_apps_origin_may_send_its_headers(client):
     assert (await client.options("/meals/me", headers=elsewhere)).status_code == 400
 
 
-async def test_only_known_hosts_are_served_outside_of_local(database_url, tmp_path):
+async def test_only_configured_hosts_are_served_outside_the_local_environment(
+    database_url, tmp_path
+):
     settings = settings_for(
         database_url, tmp_path, app_env="production", allowed_hosts=("api.example.com", "*.org")
     )
@@ -138,18 +140,18 @@ async def test_only_known_hosts_are_served_outside_of_local(database_url, tmp_pa
         assert "max-age" in known.headers["strict-transport-security"]
 
 
-async def test_long_answers_are_compressed(app, client):
+async def test_long_responses_are_compressed(app, client):
     @app.app.get("/long")
     async def long() -> Response:
         return Response("x" * 2000, media_type="text/plain")
 
-    answer = await client.get("/long", headers={"Accept-Encoding": "gzip"})
+    response = await client.get("/long", headers={"Accept-Encoding": "gzip"})
 
-    assert answer.headers["content-encoding"] == "gzip"
-    assert answer.text == "x" * 2000
+    assert response.headers["content-encoding"] == "gzip"
+    assert response.text == "x" * 2000
 
 
-async def test_says_what_it_is_and_that_it_is_well(client):
+async def test_the_root_describes_the_app_and_health_and_readiness_are_good(client):
     welcome, health = await client.get("/"), await client.get("/health")
     ready = await client.get("/ready")
 
@@ -163,9 +165,9 @@ async def test_says_what_it_is_and_that_it_is_well(client):
     }
 
 
-async def test_without_its_database_it_lives_but_is_not_ready(tmp_path):
-    gone = "postgresql://nobody@127.0.0.1:9/none"
-    async with running(settings_for(gone, tmp_path)) as app, client_of(app) as client:
+async def test_without_its_database_the_app_is_healthy_but_not_ready(tmp_path):
+    unreachable = "postgresql://nobody@127.0.0.1:9/none"
+    async with running(settings_for(unreachable, tmp_path)) as app, client_of(app) as client:
         assert (await client.get("/health")).status_code == 200
 
         ready = await client.get("/ready")
@@ -179,19 +181,19 @@ async def test_without_its_database_it_lives_but_is_not_ready(tmp_path):
     assert login.headers["retry-after"]
 
 
-async def test_a_wrong_method_is_405_and_says_which_are_right(kitchen):
+async def test_a_wrong_method_is_405_and_the_response_names_the_right_methods(kitchen):
     alice = await kitchen.person("Alice")
 
-    for method, path, right in (
+    for method, path, allowed in (
         ("DELETE", "/meals/me", "GET, POST"),
         ("POST", "/meals/1", "DELETE, GET, PUT"),
         ("PUT", "/families", "GET, POST"),
     ):
-        answer = await alice.request(method, path)
-        assert (answer.status_code, answer.headers["Allow"]) == (405, right)
+        response = await alice.request(method, path)
+        assert (response.status_code, response.headers["Allow"]) == (405, allowed)
 
 
-async def test_a_server_that_has_to_stop_says_that_the_connection_ends(app, client):
+async def test_a_server_that_shuts_down_closes_the_connection_after_its_response(app, client):
     before = await client.get("/health")
     app.resources.shutdown.requested.set()
     after = await client.get("/health")

@@ -1,4 +1,4 @@
-"""The sentences of 422 responses, asked for through HTTP from the routes that users call."""
+"""The sentences in the 422 responses of routes that users call."""
 
 import shutil
 
@@ -69,9 +69,9 @@ EMAIL = "Email must be an email address, such as anna@example.com."
 WHOLE = "must be a whole number."
 DATE = "must be a date, such as 2026-01-31."
 
-# The request, the type of its one error, and the sentence about it.
+# The request, the type of its only error, and the sentence about it.
 CASES = [
-    # What is missing or too much.
+    # Missing and unknown fields.
     (("POST", "/families", {"json": {}}), "missing", "Display name is required."),
     (("POST", "/families", {}), "missing", "The request body is required."),
     (
@@ -94,7 +94,7 @@ CASES = [
         "extra_forbidden",
         'The query parameter "colour" is not known here. Please remove it.',
     ),
-    # Bodies that are not an object of JSON.
+    # Bodies that are not a JSON object.
     (
         raw("/families", "{oops"),
         "json_invalid",
@@ -134,7 +134,7 @@ CASES = [
     ),
     (register(email="bea"), "value_error", EMAIL),
     (register(email="b@@secret.example"), "value_error", EMAIL),
-    # One of some values.
+    # Choices.
     (preferences(gender="robot"), "literal_error", "Gender must be male or female."),
     (
         preferences(goal="fly"),
@@ -251,7 +251,7 @@ CASES = [
         "value_error",
         "File must be a file.",
     ),
-    # Rules of our own about several fields.
+    # Freshly's own rules, most of them about several fields.
     (
         ("POST", "/families", {"json": {"display_name": " "}}),
         "value_error",
@@ -320,19 +320,21 @@ async def test_an_invalid_field_is_named_in_a_sentence(alice, call, kind, expect
 
     body = response.json()
     assert response.status_code == 422, response.text
-    assert [(one["type"], one["msg"]) for one in body["errors"]] == [(kind, expected)]
+    assert [(error["type"], error["msg"]) for error in body["errors"]] == [(kind, expected)]
     assert body["detail"] == body["message"] == body["error"] == expected
 
 
 async def test_the_detail_has_three_sentences_and_counts_the_others(alice):
-    one = await alice.post("/auth/register", {"email": 1, "password": 2, "name": 3})
-    more = await alice.post("/meals/me", {"name": 1})
+    few_errors = await alice.post("/auth/register", {"email": 1, "password": 2, "name": 3})
+    many_errors = await alice.post("/meals/me", {"name": 1})
 
-    assert one.json()["detail"] == ("Email must be text. Password must be text. Name must be text.")
-    assert more.json()["detail"] == (
+    assert few_errors.json()["detail"] == (
+        "Email must be text. Password must be text. Name must be text."
+    )
+    assert many_errors.json()["detail"] == (
         "Name must be text. Image is required. Calories is required. There are 14 more errors."
     )
-    assert len(more.json()["errors"]) == 17
+    assert len(many_errors.json()["errors"]) == 17
 
 
 async def test_an_id_that_fits_no_column_is_named_beside_other_errors(alice):
