@@ -1,4 +1,4 @@
-"""Freshly's public API, as a client sees it; what goes wrong is one line to read."""
+"""A client of Freshly's public API that turns each error into a single readable line."""
 
 import time
 from collections.abc import Mapping
@@ -8,85 +8,86 @@ from typing import Self, TypeVar
 import httpx2
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-Answer = TypeVar("Answer")
+Body = TypeVar("Body")
 PREFIX = "/api/v1"
-PATIENCE = 30  # seconds for one answer
-LONGEST_PAUSE = 60  # seconds that the server may ask us to wait before we give up
+TIMEOUT_SECONDS = 30  # for one response
+MAX_RETRY_AFTER_SECONDS = 60  # a rate limit that asks for a longer wait ends the demo
 
 
 class DemoFailed(Exception):
-    """Says in its first line what went wrong, and where."""
+    """The demo cannot go on. The first line of the text says why and where."""
 
 
-class Complaint(BaseModel):
-    """What is read of an error answer."""
+class ErrorBody(BaseModel):
+    """The members of an error response that the demo shows."""
 
     detail: str = ""
     correlation_id: str = ""
 
 
 class Api:
-    """Calls as one person, or as nobody while nobody has signed in."""
+    """Calls the API as a user, or without signing in if there is no token."""
 
     def __init__(self, client: httpx2.Client, token: str | None = None) -> None:
         self._client = client
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def signed_in(self, token: str) -> Self:
+        """Return the same API, called with this access token."""
         return type(self)(self._client, token)
 
-    def get(self, path: str, answer: type[Answer]) -> Answer:
-        return self._call("GET", path, answer)
+    def get(self, path: str, body_type: type[Body]) -> Body:
+        return self._call("GET", path, body_type)
 
     def post(
-        self, path: str, answer: type[Answer], body: Mapping[str, object] | None = None
-    ) -> Answer:
-        return self._call("POST", path, answer, body)
+        self, path: str, body_type: type[Body], body: Mapping[str, object] | None = None
+    ) -> Body:
+        return self._call("POST", path, body_type, body)
 
-    def put(self, path: str, answer: type[Answer], body: Mapping[str, object]) -> Answer:
-        return self._call("PUT", path, answer, body)
+    def put(self, path: str, body_type: type[Body], body: Mapping[str, object]) -> Body:
+        return self._call("PUT", path, body_type, body)
 
     def _call(
         self,
         method: str,
         path: str,
-        answer: type[Answer],
+        body_type: type[Body],
         body: Mapping[str, object] | None = None,
-    ) -> Answer:
+    ) -> Body:
         response = self._send(method, path, body)
-        if pause := _asked_to_wait(response):
-            time.sleep(pause)
+        if seconds := _retry_after(response):
+            time.sleep(seconds)
             response = self._send(method, path, body)
         if not response.is_success:
-            raise DemoFailed(f"{method} {path}: {response.status_code}: {_complaint(response)}")
+            raise DemoFailed(f"{method} {path}: {response.status_code}: {_error_text(response)}")
         try:
-            return TypeAdapter(answer).validate_json(response.content)
+            return TypeAdapter(body_type).validate_json(response.content)
         except ValidationError as error:
             reason = error.errors(include_url=False, include_input=False)[0]["msg"]
             raise DemoFailed(
-                f"{method} {response.url} is not Freshly's answer: {reason}"
+                f"{method} {response.url}: the response is not Freshly's: {reason}"
             ) from error
 
     def _send(self, method: str, path: str, body: Mapping[str, object] | None) -> httpx2.Response:
         try:
             return self._client.request(method, PREFIX + path, json=body, headers=self._headers)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise DemoFailed(f"{self._client.base_url} does not answer: {error}") from error
+            raise DemoFailed(f"{self._client.base_url} does not respond: {error}") from error
 
 
-def _asked_to_wait(response: httpx2.Response) -> int:
-    """Seconds; a server that limits rates takes the rest of the demo a little later."""
+def _retry_after(response: httpx2.Response) -> int:
+    """Return the seconds to wait before a retry, or 0 if the call was not rate limited."""
     seconds = response.headers.get("Retry-After", "")
     if response.status_code != HTTPStatus.TOO_MANY_REQUESTS or not seconds.isdecimal():
         return 0
-    return int(seconds) if int(seconds) <= LONGEST_PAUSE else 0
+    return int(seconds) if int(seconds) <= MAX_RETRY_AFTER_SECONDS else 0
 
 
-def _complaint(response: httpx2.Response) -> str:
+def _error_text(response: httpx2.Response) -> str:
     try:
-        said = Complaint.model_validate_json(response.content)
+        body = ErrorBody.model_validate_json(response.content)
     except ValidationError:
-        said = Complaint()
-    detail = said.detail or response.reason_phrase
-    request = said.correlation_id or response.headers.get("X-Correlation-ID")
-    return f"{detail} (correlation id {request})" if request else detail
+        body = ErrorBody()
+    detail = body.detail or response.reason_phrase
+    correlation_id = body.correlation_id or response.headers.get("X-Correlation-ID")
+    return f"{detail} (correlation id {correlation_id})" if correlation_id else detail

@@ -1,4 +1,4 @@
-"""The household of the demo, as the two data files beside this tell it."""
+"""The household of the demo, read from `household.toml` and `meals.toml`."""
 
 import tomllib
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class Stock(_Data):
     name: str
     quantity: Decimal
     unit: str
-    expires: int | None = None  # days from the Monday of the planned week
+    expires: int | None = None  # in days after the Monday of the planned week
 
     def expires_on(self, monday: date) -> date | None:
         return None if self.expires is None else monday + timedelta(days=self.expires)
@@ -44,7 +44,7 @@ class PlannedSlot(_Data):
 
 
 class Dish(_Data):
-    """Fields are named as the API names them."""
+    """A meal of the household. Its fields have the names of the API."""
 
     name: str
     meal_type: str
@@ -62,7 +62,7 @@ class Dish(_Data):
     instructions: list[str]
     ingredients: Mapping[str, str]  # amounts by name
 
-    def as_sent(self, family_id: int) -> dict[str, object]:
+    def request_body(self, family_id: int) -> dict[str, object]:
         return {
             **self.model_dump(),
             "ingredients": [
@@ -83,15 +83,16 @@ class Household(_Data):
     meals: list[Dish]
 
     @model_validator(mode="after")
-    def _plans_only_what_it_cooks(self) -> Self:
-        cooked = {dish.name for dish in self.meals}
+    def _check_that_planned_meals_exist(self) -> Self:
+        names = {dish.name for dish in self.meals}
         for slot in self.week:
-            if unknown := (set(slot.meals) - cooked) | (set(slot.portions) - set(slot.meals)):
+            if unknown := (set(slot.meals) - names) | (set(slot.portions) - set(slot.meals)):
                 raise ValueError(f"{slot.day} {slot.slot}: no meal named {sorted(unknown)}")
         return self
 
 
 def read_household() -> Household:
+    """Return the household of the two data files."""
     return Household.model_validate({**_read("household.toml"), **_read("meals.toml")})
 
 
@@ -101,5 +102,5 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def next_monday(today: date) -> date:
-    """The first Monday after today, so that all of the week is still ahead."""
+    """Return the first Monday after today, so that the whole week is in the future."""
     return today + timedelta(days=7 - today.weekday())

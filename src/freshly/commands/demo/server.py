@@ -1,4 +1,4 @@
-"""A server of its own for the demo, gone with everything it wrote when the demo is over."""
+"""A temporary server for the demo. Its data is deleted when the demo ends."""
 
 import os
 import signal
@@ -18,17 +18,17 @@ from freshly.commands.demo.api import DemoFailed
 from freshly.settings import Settings
 
 HOST = "127.0.0.1"
-STARTS_WITHIN = 60  # seconds
-STOPS_WITHIN = 30  # seconds; the server's own grace is 25
-BETWEEN_LOOKS = 0.1  # seconds
-LINES_OF_LOG = 8
+START_TIMEOUT_SECONDS = 60
+STOP_TIMEOUT_SECONDS = 30  # longer than the server's own grace of 25 s
+POLL_SECONDS = 0.1
+SHOWN_LOG_LINES = 8
 
 
 @contextmanager
 def temporary_server(timezone: str) -> Iterator[str]:
-    """Its URL, once it is ready."""
+    """Start a server and yield its URL once it is ready. Raises DemoFailed if it fails to start."""
     with (
-        _ended_by_signals(),
+        _exit_on_sigterm(),
         TemporaryDirectory(prefix="freshly-demo-", ignore_cleanup_errors=True) as folder,
     ):
         port, log = _free_port(), Path(folder) / "server.log"
@@ -49,17 +49,17 @@ def temporary_server(timezone: str) -> Iterator[str]:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Being told to end unwinds the stack like Ctrl-C: otherwise the server would outlive us."""
+def _exit_on_sigterm() -> Iterator[None]:
+    """Raise SystemExit on SIGTERM, so that the server is stopped and its data is deleted."""
 
-    def leave(number: int, _frame: FrameType | None) -> None:
+    def exit_process(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    previous = signal.signal(signal.SIGTERM, exit_process)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _free_port() -> int:
@@ -70,7 +70,7 @@ def _free_port() -> int:
 
 
 def _environment(data_dir: Path, port: int, timezone: str) -> Mapping[str, str]:
-    """Ours without any setting of Freshly's, so that the demo touches no real database."""
+    """Return our environment without Freshly's settings, so that no real database is used."""
     settings = {name.upper() for name in Settings.model_fields}
     settings |= {f"{name}_FILE" for name in settings}
     return {
@@ -85,7 +85,7 @@ def _environment(data_dir: Path, port: int, timezone: str) -> Mapping[str, str]:
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + STARTS_WITHIN
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
     with httpx2.Client(base_url=url, timeout=5, trust_env=False) as client:
         while time.monotonic() < deadline:
             if process.poll() is not None:
@@ -93,19 +93,21 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
             with suppress(httpx2.TransportError):
                 if client.get("/ready").is_success:
                     return
-            time.sleep(BETWEEN_LOOKS)
-    raise DemoFailed(_with_log(f"the server was not ready within {STARTS_WITHIN} seconds", log))
+            time.sleep(POLL_SECONDS)
+    raise DemoFailed(
+        _with_log(f"the server was not ready within {START_TIMEOUT_SECONDS} seconds", log)
+    )
 
 
-def _with_log(complaint: str, log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LINES_OF_LOG:]
-    return "\n    ".join([f"{complaint}; its last words:", *lines] if lines else [complaint])
+def _with_log(text: str, log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_LOG_LINES:]
+    return "\n    ".join([f"{text}; its last log lines:", *lines] if lines else [text])
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(STOPS_WITHIN)
+        process.wait(STOP_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

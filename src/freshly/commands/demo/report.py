@@ -1,4 +1,4 @@
-"""What was made, as tables that read the same on a screen and in a file."""
+"""Prints the created week as tables that look the same in a terminal and in a file."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from freshly.commands.demo.builder import PlannedWeek
 from freshly.commands.demo.household import DAYS
-from freshly.commands.demo.making import PlannedWeek
 from freshly.domains.grocery.schemas import (
     CoverRead,
     ExplainedLine,
@@ -26,40 +26,47 @@ from freshly.domains.meal_plans.schemas import SlotMealRead, SlotRead
 from freshly.domains.pantry.schemas import PantryItemRead
 
 SLOTS = ("breakfast", "lunch", "dinner", "snack")
-ELSEWHERE = "elsewhere"  # foods that the catalogue knows no aisle of
-LARGER = {"g": "kg", "ml": "l"}
-ONE_KILO = 1000
-STEPS = {"g": Decimal("0.1"), "ml": Decimal("0.1"), "kg": Decimal("0.001"), "l": Decimal("0.001")}
-STEP = Decimal("0.01")
-SHARES = (3, 7, 6, 2)  # of the width, for the columns of the explanation
-FAR_OFF = timedelta(days=60)
+NO_AISLE = "elsewhere"  # for foods that have no aisle in the catalogue
+LARGER_UNITS = {"g": "kg", "ml": "l"}
+LARGER_UNIT_FACTOR = 1000
+ROUNDING_STEPS = {
+    "g": Decimal("0.1"),
+    "ml": Decimal("0.1"),
+    "kg": Decimal("0.001"),
+    "l": Decimal("0.001"),
+}
+DEFAULT_ROUNDING_STEP = Decimal("0.01")
+COLUMN_RATIOS = (3, 7, 6, 2)  # of the widths of the columns in the explanation
+DISTANT_EXPIRY = timedelta(days=60)  # from here on the month is shown instead of the day
 
 
 @dataclass
-class Teller:
+class Report:
     console: Console
     week: PlannedWeek
 
-    def tell(self, *, sign_in: bool) -> None:
-        self._household(sign_in=sign_in)
+    def print(self, *, show_sign_in: bool) -> None:
+        self._household(show_sign_in=show_sign_in)
         self._plan()
         self._list()
         self._explanation()
 
-    def _household(self, *, sign_in: bool) -> None:
+    def _household(self, *, show_sign_in: bool) -> None:
         week, monday = self.week, self.week.plan.week_start
         names = [member.user.name or member.user.email for member in week.members]
         self._heading(week.family.display_name)
-        self._say(
+        self._paragraph(
             f"{_enumerated(names)}: {week.family.count} people, {len(week.pantry)} things in the "
             f"pantry, {week.meals} meals that they cook, {len(week.slots)} meal times planned."
         )
-        if gone := [item for item in week.pantry if item.expires_at and item.expires_at < monday]:
-            told = [f"{_stock(item)} ({_day(item.expires_at)})" for item in gone]
-            self._say(f"Past their date, so counted for nothing: {_enumerated(told)}.")
-        if sign_in:
+        if expired := [
+            item for item in week.pantry if item.expires_at and item.expires_at < monday
+        ]:
+            items = [f"{_stock(item)} ({_day(item.expires_at)})" for item in expired]
+            self._paragraph(f"Expired before the week, so not counted: {_enumerated(items)}.")
+        if show_sign_in:
             founder = week.members[0]
-            self._say(f"To look around, sign in as {founder.user.email}, {founder.password}")
+            self._paragraph(f"To look around, sign in as {founder.user.email}, {founder.password}")
 
     def _plan(self) -> None:
         plan = self.week.plan
@@ -70,9 +77,9 @@ class Teller:
         for number in range(len(DAYS)):
             slots = [planned.get((number, name)) for name in SLOTS]
             day = _day(plan.week_start + timedelta(days=number))
-            table.add_row(day, *(_eaten(slot) if slot else "" for slot in slots))
+            table.add_row(day, *(_slot_cell(slot) if slot else "" for slot in slots))
         self.console.print(table)
-        self._say('In brackets for how many; "as written" is what the recipe makes.')
+        self._paragraph('Servings are in brackets; "as written" means those of the recipe.')
 
     def _list(self) -> None:
         shopping = self.week.shopping
@@ -80,16 +87,16 @@ class Teller:
         table = _table("Aisle", "Item", "Amount", "Note", right="Amount")
         for aisle, items in self._by_aisle(shopping.to_buy):
             for number, item in enumerate(items):
-                shown = _amount_as_shown(item)
-                table.add_row("" if number else aisle, item.ingredient_name, shown, item.note)
+                amount = _list_amount(item)
+                table.add_row("" if number else aisle, item.ingredient_name, amount, item.note)
             table.add_section()
         self.console.print(table)
 
     def _by_aisle(self, to_buy: GroceryListRead) -> Iterable[tuple[str, list[ItemSummary]]]:
-        """In the list's own order, which is that of the aisles."""
+        """Yield aisles with their items. The list is already sorted by aisle."""
         aisles = self.week.shopping.aisles
         for aisle, items in groupby(
-            to_buy.items, key=lambda item: aisles.get(item.ingredient_id) or ELSEWHERE
+            to_buy.items, key=lambda item: aisles.get(item.ingredient_id) or NO_AISLE
         ):
             yield aisle, list(items)
 
@@ -101,15 +108,15 @@ class Teller:
         self.console.print(self._reasons(bought, left=True))
         self._heading("Nothing to buy: the pantry covers all of it")
         self.console.print(self._reasons(covered, left=False))
-        self._heading("Without an amount that could be read: look whether there is enough")
+        self._heading("Without a readable amount: check that there is enough")
         self.console.print(_unquantified(explanation.unquantified))
 
     def _reasons(self, lines: Iterable[ExplainedLine], *, left: bool) -> Table:
         columns = ("Item", "Needed", "In the pantry", *(["To buy"] if left else []))
         table = _table(*columns, lines=True, right="To buy")
         table.expand = True
-        for column, share in zip(table.columns, SHARES, strict=False):
-            column.ratio = share
+        for column, ratio in zip(table.columns, COLUMN_RATIOS, strict=False):
+            column.ratio = ratio
         pantry = {item.id: item for item in self.week.pantry}
         for line in lines:
             needed = [_need(need, line.unit) for need in line.needed]
@@ -124,12 +131,12 @@ class Teller:
     def _lot(self, part: CoverRead, unit: str, pantry: dict[int, PantryItemRead]) -> str:
         lot = pantry.get(part.pantry_item_id or 0)
         whole = f" of {_stock(lot)}" if lot else ""
-        return f"{_exact(part.quantity, unit)}{whole}{self._good_to(part.expires_at)}"
+        return f"{_exact(part.quantity, unit)}{whole}{self._expiry(part.expires_at)}"
 
-    def _good_to(self, day: date | None) -> str:
+    def _expiry(self, day: date | None) -> str:
         if day is None:
             return ""
-        is_near = day - self.week.plan.week_start < FAR_OFF
+        is_near = day - self.week.plan.week_start < DISTANT_EXPIRY
         return f", good to {_day(day) if is_near else format(day, '%b %Y')}"
 
     def _heading(self, text: str) -> None:
@@ -137,7 +144,7 @@ class Teller:
         self.console.print(Text(text, style="bold"))
         self.console.print()
 
-    def _say(self, text: str) -> None:
+    def _paragraph(self, text: str) -> None:
         self.console.print(Text(text))
 
 
@@ -148,18 +155,18 @@ def _table(*columns: str, lines: bool = False, right: str = "") -> Table:
     return table
 
 
-def _unquantified(found: Iterable[Unquantified]) -> Table:
-    """One row for each text, for "to taste" comes with every salt and pepper."""
+def _unquantified(lines: Iterable[Unquantified]) -> Table:
+    """Return a table with a row for each text, since "to taste" occurs with many foods."""
     names = defaultdict(list)
-    for one in found:
-        names[one.text].append(one.ingredient_name)
-    table = _table("The recipes say", "of")
+    for line in lines:
+        names[line.text].append(line.ingredient_name)
+    table = _table("Text in the recipe", "Foods")
     for text, foods in names.items():
         table.add_row(text, ", ".join(foods))
     return table
 
 
-def _eaten(slot: SlotRead) -> str:
+def _slot_cell(slot: SlotRead) -> str:
     dishes = " + ".join(_dish(meal) for meal in slot.meals)
     return f"{dishes} ({slot.servings or 'as written'})"
 
@@ -176,17 +183,17 @@ def _stock(item: PantryItemRead) -> str:
     return f"{_plain(item.quantity or Decimal(0))} {item.unit or ''} {item.ingredient_name}"
 
 
-def _amount_as_shown(item: ItemSummary) -> str:
+def _list_amount(item: ItemSummary) -> str:
     if item.quantity is None:
         return ""
     return f"{_plain(item.quantity)} {item.unit_code or ''}".rstrip()
 
 
 def _exact(quantity: Decimal, unit: str) -> str:
-    """Rounded less than on the list, so that the sums can be followed."""
-    if quantity >= ONE_KILO and unit in LARGER:
-        quantity, unit = quantity / ONE_KILO, LARGER[unit]
-    rounded = _plain(quantity.quantize(STEPS.get(unit, STEP)))
+    """Return the quantity rounded less than on the list, so that readers can check the sums."""
+    if quantity >= LARGER_UNIT_FACTOR and unit in LARGER_UNITS:
+        quantity, unit = quantity / LARGER_UNIT_FACTOR, LARGER_UNITS[unit]
+    rounded = _plain(quantity.quantize(ROUNDING_STEPS.get(unit, DEFAULT_ROUNDING_STEP)))
     return rounded if unit == "count" else f"{rounded} {unit}"
 
 

@@ -1,4 +1,4 @@
-"""Makes the household and its week, one call after the other, as an app would."""
+"""Creates the household and its week with calls of the API, as an app would."""
 
 import secrets
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from freshly.domains.pantry.schemas import PantryItemRead
 from freshly.domains.users.schemas import UserRead
 
 
-class _Kept(BaseModel):
-    """What is read of a meal that was kept: the API writes it in one case and reads two."""
+class _CreatedMeal(BaseModel):
+    """The only member of a created meal that the demo reads."""
 
     id: int
 
@@ -33,7 +33,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Shopping:
-    """A list, why it is as it is, and where in the shop its foods are, by ingredient."""
+    """A shopping list, its explanation, and the aisle of each ingredient id."""
 
     to_buy: GroceryListRead
     explanation: Explanation
@@ -42,7 +42,7 @@ class Shopping:
 
 @dataclass(frozen=True)
 class PlannedWeek:
-    """What the server answered."""
+    """The created household, as the server returned it. `meals` is their number."""
 
     members: list[Member]
     family: FamilyRead
@@ -54,20 +54,20 @@ class PlannedWeek:
 
 
 @dataclass
-class HouseholdMaker:
-    nobody: Api
+class HouseholdBuilder:
+    anonymous: Api
     household: Household
     monday: date
     progress: Progress
 
-    def make(self) -> PlannedWeek:
-        members = self._open_accounts()
-        family = self._found_family(members)
+    def build(self) -> PlannedWeek:
+        members = self._create_accounts()
+        family = self._create_family(members)
         founder, partner = members[0].api, members[1].api
         pantry = self._fill_pantry(founder, family)
-        # One cooks and the other plans: what one keeps for the family the others may use.
-        meals = self._keep_meals(partner, family)
-        plan = self._begin_plan(founder, family)
+        # Another member creates the meals, because a family's meals are open to all its members.
+        meals = self._create_meals(partner, family)
+        plan = self._create_plan(founder, family)
         return PlannedWeek(
             members=members,
             family=founder.get(f"/families/{family.id}", FamilyRead),
@@ -75,22 +75,22 @@ class HouseholdMaker:
             meals=len(meals),
             plan=plan,
             slots=self._plan_meals(founder, plan, meals),
-            shopping=self._write_list(founder, plan),
+            shopping=self._create_list(founder, plan),
         )
 
-    def _open_accounts(self) -> list[Member]:
-        run = secrets.token_hex(4)  # so that it can be run again against the same server
+    def _create_accounts(self) -> list[Member]:
+        suffix = secrets.token_hex(4)  # so that the demo can run again on the same server
         people = self.progress.track(self.household.people, description="Opening accounts")
-        return [self._open_account(name, run) for name in people]
+        return [self._create_account(name, suffix) for name in people]
 
-    def _open_account(self, name: str, run: str) -> Member:
+    def _create_account(self, name: str, suffix: str) -> Member:
         password = secrets.token_urlsafe(12)
-        signing_in = {"email": f"{name.lower()}.{run}@example.com", "password": password}
-        user = self.nobody.post("/auth/register", UserRead, {**signing_in, "name": name})
-        tokens = self.nobody.post("/auth/login", Tokens, signing_in)
-        return Member(user, password, self.nobody.signed_in(tokens.access_token))
+        credentials = {"email": f"{name.lower()}.{suffix}@example.com", "password": password}
+        user = self.anonymous.post("/auth/register", UserRead, {**credentials, "name": name})
+        tokens = self.anonymous.post("/auth/login", Tokens, credentials)
+        return Member(user, password, self.anonymous.signed_in(tokens.access_token))
 
-    def _found_family(self, members: list[Member]) -> FamilyRead:
+    def _create_family(self, members: list[Member]) -> FamilyRead:
         founder, *others = members
         name = {"display_name": self.household.family}
         family = founder.api.post("/families", FamilyRead, name)
@@ -118,15 +118,15 @@ class HouseholdMaker:
             for expires in [stock.expires_on(self.monday)]
         ]
 
-    def _keep_meals(self, api: Api, family: FamilyRead) -> dict[str, int]:
-        """Their ids by name."""
+    def _create_meals(self, api: Api, family: FamilyRead) -> dict[str, int]:
+        """Return the ids of the meals by name."""
         dishes = self.progress.track(self.household.meals, description="Writing down meals")
         ids = {}
         for dish in dishes:
-            ids[dish.name] = api.post("/meals/me", _Kept, dish.as_sent(family.id)).id
+            ids[dish.name] = api.post("/meals/me", _CreatedMeal, dish.request_body(family.id)).id
         return ids
 
-    def _begin_plan(self, api: Api, family: FamilyRead) -> MealPlanRead:
+    def _create_plan(self, api: Api, family: FamilyRead) -> MealPlanRead:
         sunday = self.monday + timedelta(days=len(DAYS) - 1)
         week = {"week_start": self.monday.isoformat(), "week_end": sunday.isoformat()}
         title = self.household.plan
@@ -137,10 +137,10 @@ class HouseholdMaker:
     def _plan_meals(self, api: Api, plan: MealPlanRead, meals: dict[str, int]) -> list[SlotRead]:
         for slot in self.progress.track(self.household.week, description="Planning the week"):
             path = f"/meal-plans/{plan.id}/slots/{slot.day_number}/{slot.slot}"
-            api.put(path, SlotRead, _slot_as_sent(slot, meals))
+            api.put(path, SlotRead, _slot_body(slot, meals))
         return api.get(f"/meal-plans/{plan.id}/slots", list[SlotRead])
 
-    def _write_list(self, api: Api, plan: MealPlanRead) -> Shopping:
+    def _create_list(self, api: Api, plan: MealPlanRead) -> Shopping:
         task = self.progress.add_task("Writing the list", total=4)
         rebuilt = api.post(f"/grocery-lists/rebuild-from-meal-plan/{plan.id}", Rebuilt)
         self.progress.advance(task)
@@ -154,7 +154,7 @@ class HouseholdMaker:
         return Shopping(to_buy, explanation, {food.id: food.category or "" for food in foods})
 
 
-def _slot_as_sent(slot: PlannedSlot, meals: dict[str, int]) -> dict[str, object]:
+def _slot_body(slot: PlannedSlot, meals: dict[str, int]) -> dict[str, object]:
     return {
         "servings": slot.servings,
         "meals": [
