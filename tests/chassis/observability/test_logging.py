@@ -1,3 +1,5 @@
+"""Log lines: a line of JSON each, without secrets."""
+
 import json
 import logging
 import sys
@@ -5,11 +7,17 @@ from contextlib import suppress
 
 import pytest
 
-from freshly.chassis.observability.logging import access_line, configure_logging, get_logger, masked
+from freshly.chassis.observability.logging import (
+    access_line,
+    configure_logging,
+    get_logger,
+    mask_secrets,
+)
 
 
 @pytest.fixture
 def logged(capsys):
+    """Return a function that returns the new log lines, parsed."""
     configure_logging("INFO")
     capsys.readouterr()
 
@@ -34,14 +42,14 @@ def test_secrets_are_masked_at_any_depth():
         "yes": True,
     }
 
-    said = json.dumps(masked(event))
+    line = json.dumps(mask_secrets(event))
 
     secrets = ("hunter2", "abc.def", "xyz", "abc123", "999999", "alice@", "eyJhb", "argon2", "sk-a")
-    assert [secret for secret in secrets if secret in said] == []
-    assert '"n": 5' in said
+    assert [secret for secret in secrets if secret in line] == []
+    assert '"n": 5' in line
 
 
-def test_a_traceback_tells_no_secret(logged):
+def test_secrets_in_a_traceback_are_masked(logged):
     try:
         raise RuntimeError("no login with password='hunter2' for alice@example.com")
     except RuntimeError:
@@ -54,9 +62,9 @@ def test_a_traceback_tells_no_secret(logged):
     assert line["api_key"] == "***"
 
 
-def test_a_line_stays_a_line(logged):
+def test_line_breaks_in_a_message_do_not_break_the_log_line(logged):
     get_logger("freshly.test").info("two\r\nlines\x1b[31m", path="/a\nb")
-    logging.getLogger("somebody.else").warning("three\nlines %s", "\x1b[0m")
+    logging.getLogger("another.library").warning("three\nlines %s", "\x1b[0m")
 
     assert [line["event"] for line in logged()] == ["two\r\nlines\x1b[31m", "three\nlines \x1b[0m"]
 
@@ -65,10 +73,12 @@ async def test_each_request_is_one_line_with_its_correlation_id(kitchen, logged)
     alice = await kitchen.person("Alice")
     logged()
 
-    answer = await alice.get("/users/me?token=secret", headers={"X-Correlation-ID": "my-own-id-1"})
+    response = await alice.get(
+        "/users/me?token=secret", headers={"X-Correlation-ID": "my-own-id-1"}
+    )
 
     (line,) = [line for line in logged() if line["logger"] == "freshly.access"]
-    assert answer.status_code == 200
+    assert response.status_code == 200
     assert (line["correlation_id"], line["status"], line["path"]) == (
         "my-own-id-1",
         200,
@@ -79,9 +89,9 @@ async def test_each_request_is_one_line_with_its_correlation_id(kitchen, logged)
     assert "secret" not in json.dumps(line)
 
 
-async def test_an_answer_does_not_depend_on_room_for_its_line_in_the_log(client, monkeypatch):
+async def test_requests_succeed_although_the_disk_of_the_log_is_full(client, monkeypatch):
     configure_logging("INFO")
-    full = open("/dev/full", "w", buffering=1)  # noqa: ASYNC230, PTH123, SIM115 - as a full disk
+    full = open("/dev/full", "w", buffering=1)  # noqa: ASYNC230, PTH123, SIM115 - like a full disk
     monkeypatch.setattr(sys, "stderr", full)
     try:
         access_line({"path": "/health"})

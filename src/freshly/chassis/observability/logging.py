@@ -1,4 +1,4 @@
-"""JSON logs: one line a request, the correlation id on every line, secrets masked."""
+"""JSON logs: a line for each request, a correlation id on each line, secrets masked."""
 
 import logging
 import re
@@ -19,7 +19,7 @@ MASK = "***"
 SECRET_KEYS = re.compile(
     r"passw|secret|token|authorization|cookie|api_?key|(?:^|_)code$|hash|credential", re.IGNORECASE
 )
-# Also inside texts: tracebacks, query strings, messages of libraries.
+# Secrets inside texts, such as tracebacks, query strings and messages of libraries.
 SECRET_TEXTS = (
     (re.compile(r"(?i)\b(bearer)\s+[^\s\"',]+"), rf"\1 {MASK}"),
     (re.compile(r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?"), MASK),
@@ -36,8 +36,11 @@ SECRET_TEXTS = (
 )
 
 
-def masked(value: object, key: str = "") -> object:
-    """The value as it may be logged, at any depth."""
+def mask_secrets(value: object, key: str = "") -> object:
+    """Return the value with secrets masked at any depth, so that it may be logged.
+
+    `key` is the name under which the value is logged. A name such as `password` masks all of it.
+    """
     if SECRET_KEYS.search(key) and not isinstance(value, (bool, int, float, type(None))):
         return MASK
     if isinstance(value, str):
@@ -45,18 +48,18 @@ def masked(value: object, key: str = "") -> object:
             value = pattern.sub(replacement, value)
         return value
     if isinstance(value, Mapping):
-        return {str(name): masked(part, str(name)) for name, part in value.items()}
+        return {str(name): mask_secrets(part, str(name)) for name, part in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [masked(part) for part in value]
+        return [mask_secrets(part) for part in value]
     if isinstance(value, (bool, int, float, type(None))):
         return value
-    return masked(str(value))
+    return mask_secrets(str(value))
 
 
 def _mask_event(
     _logger: object, _method: str, event: structlog.types.EventDict
 ) -> structlog.types.EventDict:
-    return {name: masked(value, name) for name, value in event.items()}
+    return {name: mask_secrets(value, name) for name, value in event.items()}
 
 
 def _add_correlation_id(
@@ -66,25 +69,25 @@ def _add_correlation_id(
     return event
 
 
-class ToStandardError(logging.Handler):
-    """To what standard error is now, not to what it was when logging was set up."""
+class StderrHandler(logging.Handler):
+    """Write to the current `sys.stderr`, not to the one at the time of the set-up."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            _say(self.format(record))
-        except Exception:  # noqa: BLE001 - a log line never breaks what it tells of
+            _write_line(self.format(record))
+        except Exception:  # noqa: BLE001 - logging must not break the code that logs
             self.handleError(record)
 
 
 def configure_logging(level: str) -> None:
-    """Ours and every library's lines leave through one formatter, to standard error."""
+    """Send the lines of Freshly and of all libraries through a single formatter to stderr."""
     shared: list[structlog.types.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_correlation_id,
     ]
-    handler = ToStandardError()
+    handler = StderrHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.PositionalArgumentsFormatter()],
@@ -101,9 +104,9 @@ def configure_logging(level: str) -> None:
     root.setLevel(level)
     for noisy in ("uvicorn.access", "aiosqlite", "asyncio"):
         logging.getLogger(noisy).setLevel("WARNING")
-    for own_handler in ("uvicorn", "uvicorn.error", "uvicorn.access"):
-        logging.getLogger(own_handler).handlers.clear()
-        logging.getLogger(own_handler).propagate = True
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers.clear()  # uvicorn would write each line a second time
+        logging.getLogger(name).propagate = True
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -111,34 +114,35 @@ def configure_logging(level: str) -> None:
     )
 
 
-PLAIN = re.compile(r"[a-z0-9/_-]{0,120}")
-access = logging.getLogger("freshly.access")
+SAFE_PATH = re.compile(r"[a-z0-9/_-]{0,120}")
+access_logger = logging.getLogger("freshly.access")
 _json = Encoder()
 
 
 def access_line(facts: dict[str, Any]) -> None:
-    """One line for a request, in the form of all others.
+    """Write the log line of a request, in the same form as all other lines.
 
-    Written without their machinery, which takes longer than a cached answer. All facts are our
-    own but the path, which is masked unless nothing in it could be a secret or a control character.
+    It bypasses structlog, which takes longer than a cached response. Of the facts, only the path
+    comes from the client. It is masked unless it has only characters of SAFE_PATH, with which it
+    can hold neither a secret nor a control character.
     """
-    if not access.isEnabledFor(logging.INFO):
+    if not access_logger.isEnabledFor(logging.INFO):
         return
     path = facts["path"]
     line = {
         **facts,
-        "path": path if PLAIN.fullmatch(path) else masked(quote(path)),
+        "path": path if SAFE_PATH.fullmatch(path) else mask_secrets(quote(path)),
         "event": "request",
         "level": "info",
         "logger": "freshly.access",
         "timestamp": datetime.now(UTC),
         "correlation_id": correlation_id.get(),
     }
-    _say(_json.encode(line).decode())
+    _write_line(_json.encode(line).decode())
 
 
-def _say(line: str) -> None:
-    """A line that finds no room on a full disk is lost; the answer that it tells of is not."""
+def _write_line(line: str) -> None:
+    """Write to stderr. A full disk loses the line, but must not fail the request."""
     with suppress(OSError):
         sys.stderr.write(line + "\n")
 
