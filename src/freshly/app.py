@@ -49,6 +49,7 @@ def _routes() -> Sequence[BaseRoute]:
 
 
 def create_app(settings: Settings, shutdown: GracefulShutdown | None = None) -> FastAPI:
+    """Return the app. Raises BadSettings if the rate limits are wrong."""
     groups(settings)  # raises BadSettings at start, not at the first request
 
     @asynccontextmanager

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from freshly import __version__
 from freshly.settings import BadSettings, Settings, load
 
-REFUSED = 2  # the exit status of a start that was refused
+BAD_SETTINGS_STATUS = 2  # the exit status if the settings are wrong
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command in the arguments, or in `sys.argv`. Return the exit status."""
     options = _parser().parse_args(arguments)
     try:
         settings = load(data=options.needs_data)
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(settings, options)
     except BadSettings as error:
         print(f"freshly: {error}", file=sys.stderr)  # noqa: T201
-        return REFUSED
+        return BAD_SETTINGS_STATUS
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -26,40 +27,46 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"freshly {__version__}")
     parser.set_defaults(run=_serve, needs_data=True)
     commands = parser.add_subparsers(title="commands", metavar="")
-    serve = commands.add_parser("serve", help="migrate, then serve (the default)")
+    serve = commands.add_parser("serve", help="migrate the database, then serve (the default)")
     serve.set_defaults(run=_serve)
     worker = commands.add_parser("worker", help="run background jobs")
     worker.set_defaults(run=_worker)
-    _add_jobs(commands.add_parser("jobs", help="what waits, runs or is parked; retry, cancel"))
+    _add_jobs(commands.add_parser("jobs", help="list, retry or cancel background jobs"))
     migrate = commands.add_parser("migrate", help="bring the database to this release's schema")
-    migrate.add_argument("--dry-run", action="store_true", help="print the SQL, run nothing")
+    migrate.add_argument("--dry-run", action="store_true", help="print the SQL without running it")
     migrate.set_defaults(run=_migrate)
-    doctor = commands.add_parser("doctor", help="check the settings and what they lead to")
+    doctor = commands.add_parser("doctor", help="check the settings and the services they point to")
     doctor.set_defaults(run=_doctor)
-    demo = commands.add_parser("demo", help="a family's week, and what it has to buy")
-    demo.add_argument("--url", help="a running server (default: a temporary one)")
+    demo = commands.add_parser("demo", help="show a family's week and its shopping list")
+    demo.add_argument("--url", help="URL of a running server (default: a temporary server)")
     demo.set_defaults(run=_demo, needs_data=False)
     return parser
 
 
 def _add_jobs(jobs: argparse.ArgumentParser) -> None:
     actions = jobs.add_subparsers(title="actions", metavar="", required=True)
-    listing = actions.add_parser("list", help="the newest first")
+    list_parser = actions.add_parser("list", help="list jobs, newest first")
     states = ("queued", "running", "done", "failed", "cancelled")
-    listing.add_argument("--state", action="append", choices=states, default=[])
-    listing.add_argument("--kind")
-    listing.add_argument("--limit", type=int, default=50)
-    listing.set_defaults(run=_list_jobs)
-    for action, what in (
-        ("retry", "have what failed or was cancelled done once more"),
-        ("cancel", "end what waits or runs"),
+    list_parser.add_argument(
+        "--state",
+        action="append",
+        choices=states,
+        default=[],
+        help="only jobs in this state (may be given several times)",
+    )
+    list_parser.add_argument("--kind", help="only jobs of this kind, such as auth.send_code")
+    list_parser.add_argument("--limit", type=int, default=50, help="at most so many (default: 50)")
+    list_parser.set_defaults(run=_list_jobs)
+    for action, text in (
+        ("retry", "run failed or cancelled jobs again"),
+        ("cancel", "cancel queued or running jobs"),
     ):
-        acting = actions.add_parser(action, help=what)
-        acting.add_argument("ids", nargs="+", metavar="ID")
-        acting.set_defaults(run=_change_jobs, action=action)
+        action_parser = actions.add_parser(action, help=text)
+        action_parser.add_argument("ids", nargs="+", metavar="ID")
+        action_parser.set_defaults(run=_change_jobs, action=action)
 
 
-# Each command imports what it needs itself, so that the others start without it.
+# Each command has its own imports, so that the other commands start without them.
 def _serve(settings: Settings, _options: argparse.Namespace) -> int:
     from freshly.commands.serve import serve
 
