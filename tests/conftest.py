@@ -60,8 +60,8 @@ def _logging():
 def _quick_passwords():
     """Two hashes for each person of each test would be a quarter of the time of a run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passwords, "MEMORY", 8)
-        patch.setattr(passwords, "PASSES", 1)
+        patch.setattr(passwords, "MEMORY_KIB", 8)
+        patch.setattr(passwords, "ITERATIONS", 1)
         yield
 
 
@@ -241,7 +241,7 @@ class Jobs:
 
     async def run_due(self, **options):
         """All that is due now, and what comes of it; not what waits for its next try."""
-        await self.worker(**options).drain()
+        await self.worker(**options).run_until_idle()
 
     async def enqueue(self, job, **options):
         async with self.app.resources.db.write() as session:

@@ -1,4 +1,4 @@
-"""Mail by SMTP, or into a folder where no server is set."""
+"""Sends email by SMTP. Writes it to a folder on a local installation without a mail server."""
 
 from email.message import EmailMessage
 from email.utils import formataddr, formatdate, make_msgid
@@ -15,11 +15,11 @@ from freshly.settings import Settings
 
 logger = get_logger(__name__)
 
-TIMEOUT = 15  # seconds for the whole conversation with the server
-NOBODY = "freshly@localhost"
+TIMEOUT_SECONDS = 15  # for the whole conversation with the server
+DEFAULT_SENDER = "freshly@localhost"
 
 
-def mailer_for(settings: Settings) -> Mailer:
+def create_mailer(settings: Settings) -> Mailer:
     if settings.mail_server:
         return SmtpMailer(settings)
     if settings.app_env == "local":
@@ -27,16 +27,17 @@ def mailer_for(settings: Settings) -> Mailer:
     return NoMailer()
 
 
-def _written(email: Email, settings: Settings) -> EmailMessage:
-    sender = settings.mail_from or settings.mail_username or NOBODY
+def _to_message(email: Email, settings: Settings) -> EmailMessage:
+    sender = settings.mail_from or settings.mail_username or DEFAULT_SENDER
     message = EmailMessage()
     message["From"] = formataddr((settings.mail_from_name, sender))
     message["To"] = email.to
     message["Subject"] = email.subject
     message["Date"] = formatdate(localtime=False)
     domain = sender.rpartition("@")[2] or "localhost"
-    number = f"<{email.message_id}@{domain}>" if email.message_id else make_msgid(domain=domain)
-    message["Message-ID"] = number
+    message["Message-ID"] = (
+        f"<{email.message_id}@{domain}>" if email.message_id else make_msgid(domain=domain)
+    )
     message.set_content(email.text)
     return message
 
@@ -53,29 +54,35 @@ class SmtpMailer:
             password=password.get_secret_value() if password else None,
             use_tls=settings.mail_ssl_tls,
             start_tls=settings.mail_starttls and not settings.mail_ssl_tls,
-            timeout=TIMEOUT,
+            timeout=TIMEOUT_SECONDS,
         )
 
     async def send(self, email: Email) -> None:
+        """Send the email. Raises MailFailed."""
         try:
-            await self._send(_written(email, self._settings))
+            await self._send(_to_message(email, self._settings))
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise MailFailed(f"{type(error).__name__}: {error}") from error
 
 
 class FileMailer:
-    """Letters as files, and in the log: for the first steps on one's own machine."""
+    """Writes emails as files and to the log, for first steps without a mail server."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self._settings, self._folder = settings, folder
 
     async def send(self, email: Email) -> None:
+        """Write the email to the folder. Raises MailFailed."""
         path = self._folder / f"{email.message_id or uuid4().hex}.eml"
         try:
-            await to_thread.run_sync(self._write, path, _written(email, self._settings))
+            await to_thread.run_sync(self._write, path, _to_message(email, self._settings))
         except OSError as error:
             raise MailFailed(f"{path}: {error.strerror}") from error
-        logger.warning("no MAIL_SERVER is set: letter kept", path=str(path), text=email.text)
+        logger.warning(
+            "email written to a file, because MAIL_SERVER is not set",
+            path=str(path),
+            text=email.text,
+        )
 
     def _write(self, path: Path, message: EmailMessage) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -84,5 +91,8 @@ class FileMailer:
 
 
 class NoMailer:
+    """Sends nothing, because no mail server is set."""
+
     async def send(self, email: Email) -> None:
-        raise MailFailed(f"no MAIL_SERVER is set, so nothing goes out: {email.subject}")
+        """Raise MailFailed."""
+        raise MailFailed(f"MAIL_SERVER is not set, so this email was not sent: {email.subject}")

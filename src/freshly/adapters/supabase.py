@@ -1,4 +1,7 @@
-"""Supabase's tokens: RS256 or ES256 by its published keys, or HS256 by the shared secret."""
+"""Verifies Supabase's tokens.
+
+RS256 and ES256 are verified with the keys that Supabase publishes, HS256 with the shared secret.
+"""
 
 from time import monotonic
 from typing import Any
@@ -20,20 +23,23 @@ from freshly.settings import Settings
 logger = get_logger(__name__)
 
 AUDIENCE = "authenticated"
-KEYS_LIVE = 3600  # seconds
-ASKED_AGAIN = 60  # seconds at least between two fetches for a key that is not known
-TIMEOUT = 5
-SIGNED_BY_KEYS = ("RS256", "ES256")
+MAX_KEY_AGE_SECONDS = 3600
+# Between two fetches because of unknown key ids, which an attacker could invent.
+MIN_FETCH_INTERVAL_SECONDS = 60
+TIMEOUT_SECONDS = 5
+PUBLIC_KEY_ALGORITHMS = ("RS256", "ES256")
 
 
 class SupabaseVerifier:
+    """Implements OAuthVerifier."""
+
     def __init__(self, settings: Settings) -> None:
         self._url = (settings.supabase_url or "").rstrip("/")
         secret = settings.supabase_jwt_secret
         self._secret = secret.get_secret_value() if secret else ""
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched_at: float | None = None
-        self._one_at_a_time = anyio.Lock()
+        self._fetch_lock = anyio.Lock()
 
     async def verify(self, token: str) -> OAuthProfile:
         if not self._url:
@@ -56,37 +62,39 @@ class SupabaseVerifier:
         return _profile(claims)
 
     async def _key(self, header: dict[str, Any]) -> tuple[Any, str]:
+        """Return the key of a token and its algorithm. Raises OAuthTokenInvalid."""
         algorithm = header.get("alg")
         if algorithm == "HS256":
             if not self._secret:
                 raise OAuthNotConfigured(setting="SUPABASE_JWT_SECRET")
             return self._secret, algorithm
-        if algorithm not in SIGNED_BY_KEYS:
+        if algorithm not in PUBLIC_KEY_ALGORITHMS:
             raise OAuthTokenInvalid
-        key = await self._published(str(header.get("kid", "")))
+        key = await self._published_key(str(header.get("kid", "")))
         if key is None or key.algorithm_name != algorithm:
             raise OAuthTokenInvalid
         return key.key, algorithm
 
-    async def _published(self, id: str) -> jwt.PyJWK | None:
-        async with self._one_at_a_time:
+    async def _published_key(self, id: str) -> jwt.PyJWK | None:
+        async with self._fetch_lock:
             age = None if self._fetched_at is None else monotonic() - self._fetched_at
-            stale = age is None or age > KEYS_LIVE
-            if stale or (id not in self._keys and age is not None and age > ASKED_AGAIN):
-                self._keys = await self._fetch()
+            is_stale = age is None or age > MAX_KEY_AGE_SECONDS
+            may_fetch = age is not None and age > MIN_FETCH_INTERVAL_SECONDS
+            if is_stale or (id not in self._keys and may_fetch):
+                self._keys = await self._fetch_keys()
                 self._fetched_at = monotonic()
             return self._keys.get(id)
 
-    async def _fetch(self) -> dict[str, jwt.PyJWK]:
+    async def _fetch_keys(self) -> dict[str, jwt.PyJWK]:
         try:
-            async with httpx2.AsyncClient(timeout=TIMEOUT) as client:
-                answer = await client.get(f"{self._url}/auth/v1/jwks")
-            answer.raise_for_status()
-            found = jwt.PyJWKSet.from_dict(answer.json())
+            async with httpx2.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
+                response = await client.get(f"{self._url}/auth/v1/jwks")
+            response.raise_for_status()
+            keys = jwt.PyJWKSet.from_dict(response.json())
         except (httpx2.HTTPError, jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
-            logger.warning("no keys of Supabase", exc_info=error)
+            logger.warning("Supabase's keys cannot be fetched", exc_info=error)
             raise OAuthUnreachable from error
-        return {key.key_id or "": key for key in found.keys}
+        return {key.key_id or "": key for key in keys.keys}
 
 
 def _profile(claims: dict[str, Any]) -> OAuthProfile:
@@ -100,4 +108,5 @@ def _profile(claims: dict[str, Any]) -> OAuthProfile:
 
 
 def _text(value: object) -> str | None:
+    """Return the text, or None if it is empty or no text, or has a NUL that databases reject."""
     return value.strip() or None if isinstance(value, str) and "\0" not in value else None

@@ -1,4 +1,4 @@
-"""Examines an installation: what is set, what it leads to, and what is wrong with it."""
+"""`freshly doctor`: checks the settings of an installation and the services that they point to."""
 
 import asyncio
 import os
@@ -11,40 +11,40 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
-from freshly.adapters.object_storage import store_for
+from freshly.adapters.object_storage import create_object_store
 from freshly.chassis.data.engine import create_engine
 from freshly.chassis.data.transactions import Database
-from freshly.chassis.jobs.admin import load_of
+from freshly.chassis.jobs.admin import queue_statistics
 from freshly.commands.migrate import current_revision, newest_revision
 from freshly.settings import WEAKEST_SECRET, Settings
 
-WAITS = 5  # seconds for a server to answer
-LONG_WAIT = 60  # seconds that a job may be due
+CHECK_TIMEOUT_SECONDS = 5
+MAX_LAG_SECONDS = 60  # that a due job may wait for a worker
 Check = Callable[[Settings], Awaitable[str]]
 
 
 class CheckFailed(Exception):
-    """Something that has to be mended before this installation is well."""
+    """A problem that the operator must fix. The text says how."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    what: str
-    well: bool
-    words: str
+class Result:
+    subject: str
+    ok: bool
+    text: str
 
 
 def examine(settings: Settings) -> int:
-    """Prints a table; the exit status is 1 when something is wrong."""
-    findings = asyncio.run(_findings(settings))
-    table = Table("", "what", "how it is", title=f"Freshly, {settings.app_env}", expand=False)
-    for finding in findings:
-        table.add_row("ok" if finding.well else "BAD", finding.what, finding.words)
+    """Print a table of all checks. Return the exit status, which is 1 if a check failed."""
+    results = asyncio.run(_run_checks(settings))
+    table = Table("", "check", "result", title=f"Freshly, {settings.app_env}", expand=False)
+    for result in results:
+        table.add_row("ok" if result.ok else "BAD", result.subject, result.text)
     Console().print(table)
-    return 0 if all(finding.well for finding in findings) else 1
+    return 0 if all(result.ok for result in results) else 1
 
 
-async def _findings(settings: Settings) -> list[Finding]:
+async def _run_checks(settings: Settings) -> list[Result]:
     checks: dict[str, Check] = {
         "data folder": _data_folder,
         "secrets": _secrets,
@@ -57,24 +57,24 @@ async def _findings(settings: Settings) -> list[Finding]:
         "oauth": _oauth,
         "model": _model,
     }
-    return [await _finding(what, check, settings) for what, check in checks.items()]
+    return [await _run_check(subject, check, settings) for subject, check in checks.items()]
 
 
-async def _finding(what: str, check: Check, settings: Settings) -> Finding:
+async def _run_check(subject: str, check: Check, settings: Settings) -> Result:
     try:
-        async with asyncio.timeout(WAITS):
-            return Finding(what, True, await check(settings))
+        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+            return Result(subject, True, await check(settings))
     except TimeoutError:
-        return Finding(what, False, f"no answer within {WAITS} s")
-    except Exception as error:  # noqa: BLE001 - whatever is wrong is what was asked for
-        words = str(getattr(error, "orig", None) or error) or type(error).__name__
-        return Finding(what, False, words.splitlines()[0])
+        return Result(subject, False, f"no response within {CHECK_TIMEOUT_SECONDS} s")
+    except Exception as error:  # noqa: BLE001 - every error is a result of the check
+        reason = str(getattr(error, "orig", None) or error) or type(error).__name__
+        return Result(subject, False, reason.splitlines()[0])
 
 
 async def _data_folder(settings: Settings) -> str:
     folder = settings.data_dir.resolve()
     if not os.access(folder, os.W_OK):
-        raise CheckFailed(f"{folder} cannot be written to")
+        raise CheckFailed(f"{folder} is not writable")
     return str(folder)
 
 
@@ -86,7 +86,7 @@ async def _secrets(settings: Settings) -> str:
     for name, secret in secrets.items():
         if len(secret.get_secret_value()) < WEAKEST_SECRET:
             raise CheckFailed(f"{name} is shorter than {WEAKEST_SECRET} characters")
-    return "strong"
+    return "long enough"
 
 
 async def _database(settings: Settings) -> str:
@@ -102,74 +102,80 @@ async def _database(settings: Settings) -> str:
 async def _schema(settings: Settings) -> str:
     engine = create_engine(settings.database)
     try:
-        found, wanted = await current_revision(engine), newest_revision()
+        current, newest = await current_revision(engine), newest_revision()
     finally:
         await engine.dispose()
-    if found != wanted:
-        raise CheckFailed(f"is at {found or 'nothing'}, wanted is {wanted}: run `freshly migrate`")
-    return f"at {found}, the newest"
+    if current != newest:
+        raise CheckFailed(
+            f"schema is at {current or '(none)'}, expected {newest}; run `freshly migrate`"
+        )
+    return f"at {current}, the newest revision"
 
 
 async def _jobs(settings: Settings) -> str:
     engine = create_engine(settings.database)
     try:
         async with Database(engine).read() as session:
-            load = await load_of(session)
+            queue = await queue_statistics(session)
     finally:
         await engine.dispose()
-    parked = load.count("failed")
-    if not load.workers and load.lag > LONG_WAIT:
-        start = "`freshly worker`" if settings.jobs == "worker" else "the server"
-        raise CheckFailed(f"{load.count('queued')} wait and nobody works: start {start}")
-    if load.lag > LONG_WAIT:
-        raise CheckFailed(f"the oldest waits for {load.lag:.0f} s: start more workers")
-    told = f"{load.workers} working, {load.count('queued')} waiting"
-    return f"{told}, {parked} parked: `freshly jobs list --state failed`" if parked else told
+    queued, failed = queue.count("queued"), queue.count("failed")
+    if queue.lag_seconds > MAX_LAG_SECONDS:
+        if not queue.workers:
+            command = "`freshly worker`" if settings.jobs == "worker" else "the server"
+            raise CheckFailed(f"{queued} queued, but no worker is running; start {command}")
+        raise CheckFailed(
+            f"the oldest due job has waited {queue.lag_seconds:.0f} s; start more workers"
+        )
+    summary = f"workers: {queue.workers}, queued: {queued}, failed: {failed}"
+    return f"{summary}; see `freshly jobs list --state failed`" if failed else summary
 
 
 async def _redis(settings: Settings) -> str:
     if settings.redis_url is None:
-        return "not set: not needed by one process"
+        return "not set; a single process does not need it"
     client: Redis = Redis.from_url(settings.redis_url.get_secret_value())
     try:
         await client.ping()
     finally:
         await client.aclose()
-    return "answers"
+    return "responds"
 
 
 async def _files(settings: Settings) -> str:
-    store = store_for(settings)
-    await store.put("doctor", "probe", b"well")
+    store = create_object_store(settings)
+    content = b"written by freshly doctor"
+    await store.put("doctor", "probe", content)
     try:
-        if await store.get("doctor", "probe") != b"well":
-            raise CheckFailed("what was stored is not what is read")
+        if await store.get("doctor", "probe") != content:
+            raise CheckFailed("a file that was just written reads back differently")
     finally:
         await store.delete("doctor", ["probe"])
-    return "S3, reads and writes" if settings.storage_url else "a folder, reads and writes"
+    return f"{'S3' if settings.storage_url else 'local folder'}, readable and writable"
 
 
 async def _mail(settings: Settings) -> str:
     if settings.mail_server is None:
-        where = "mails stay in the log and the data folder"
-        return f"not set: {where if settings.app_env == 'local' else 'nothing can be sent'}"
+        if settings.app_env == "local":
+            return "not set; emails are written to the log and to the data folder"
+        return "not set; no email can be sent (MAIL_SERVER)"
     _, writer = await asyncio.open_connection(settings.mail_server, settings.mail_port)
     writer.close()
-    return f"{settings.mail_server}:{settings.mail_port} answers"
+    return f"{settings.mail_server}:{settings.mail_port} accepts connections"
 
 
 async def _oauth(settings: Settings) -> str:
-    return settings.supabase_url or "not set: no sign-in by Google or Apple (SUPABASE_URL)"
+    return settings.supabase_url or "not set; no sign-in with Google or Apple (SUPABASE_URL)"
 
 
 async def _model(settings: Settings) -> str:
     if settings.openai_api_key is None and settings.openai_base_url is None:
-        return "not set: no assistant (OPENAI_API_KEY, OPENAI_BASE_URL)"
-    waits = (settings.openai_connect_timeout, settings.openai_first_byte_timeout)
-    tokens = (settings.chat_tokens_per_person, settings.chat_tokens_per_family)
-    person, family = (f"{most} tokens" if most else "no limit" for most in tokens)
+        return "not set; no assistant (OPENAI_API_KEY, OPENAI_BASE_URL)"
+    limits = (settings.chat_tokens_per_person, settings.chat_tokens_per_family)
+    per_user, per_family = (f"{limit} tokens" if limit else "no limit" for limit in limits)
     return (
-        f"{settings.openai_base_url or 'set'}; waits {', '.join(f'{one:g}' for one in waits)},"
-        f" {settings.openai_timeout:g} s; {settings.openai_max_calls} calls at once;"
-        f" a day {person} for a person, {family} for a family"
+        f"{settings.openai_base_url or 'set'}; timeouts: {settings.openai_connect_timeout:g} s to"
+        f" connect, {settings.openai_first_byte_timeout:g} s for the first byte,"
+        f" {settings.openai_timeout:g} s in all; {settings.openai_max_calls} calls at once;"
+        f" daily limits: {per_user} for a user, {per_family} for a family"
     )

@@ -1,4 +1,7 @@
-"""Brings a database to the schema of this release: an empty one, an older one, or the old app's."""
+"""`freshly migrate`: brings a database to the schema of this release.
+
+The database may be empty, of an older release, or of the existing app that Freshly replaces.
+"""
 
 import asyncio
 from pathlib import Path
@@ -18,7 +21,7 @@ from freshly.domains.ingredients.seeding import seed
 from freshly.domains.recipes.seeding import seed_diet_tags
 from freshly.settings import Settings
 
-EXISTING_APP = "8a2eb98e9047"  # the revision of the app that Freshly takes over from
+EXISTING_APP_REVISION = "8a2eb98e9047"  # where the existing app left its schema
 MIGRATIONS = Path(__file__).parents[3] / "migrations"
 
 
@@ -40,15 +43,18 @@ async def current_revision(engine: AsyncEngine) -> str | None:
 
 
 async def migrate(settings: Settings, revision: str = "head") -> tuple[str | None, str | None]:
-    """To that revision; then units and foods are seeded. Returns the revisions before and after."""
+    """Migrate to the revision, and seed the catalogue if it is the newest.
+
+    Returns the revisions before and after. None means an empty database.
+    """
     engine = create_engine(settings.database)
     try:
         before = await current_revision(engine)
-        if before is None and await _is_the_existing_apps(engine):
+        if before is None and await _has_existing_app_tables(engine):
             async with engine.connect() as connection:
                 await connection.run_sync(_stamp)
                 await connection.commit()
-            before = EXISTING_APP
+            before = EXISTING_APP_REVISION
         after = newest_revision() if revision == "head" else revision
         if before != after:
             async with engine.execution_options(writes=True).connect() as connection:
@@ -72,42 +78,48 @@ def _upgrade(connection: Connection, revision: str) -> None:
 def _stamp(connection: Connection) -> None:
     config = configuration()
     config.attributes["connection"] = connection
-    command.stamp(config, EXISTING_APP)
+    command.stamp(config, EXISTING_APP_REVISION)
 
 
-async def _is_the_existing_apps(engine: AsyncEngine) -> bool:
-    """Its tables are there, but nothing says which revision they are at."""
+async def _has_existing_app_tables(engine: AsyncEngine) -> bool:
+    """Return whether the database has the tables of the existing app."""
     async with engine.connect() as connection:
         tables = await connection.run_sync(lambda sync: set(inspect(sync).get_table_names()))
     return {"users", "meals", "pantry_items", "grocery_lists"} <= tables
 
 
 def print_sql(settings: Settings) -> None:
-    """The SQL that this database still needs; it is left alone."""
+    """Print the SQL that would migrate this database, which is not changed."""
     config = configuration()
     if settings.database.get_backend_name() == "sqlite":
-        # SQLite changes a table by copying it, for which there must be one to look at.
-        asyncio.run(_print_as_run_in_memory())
+        # SQLite changes a table by copying it, so the migrations need a real table to look at.
+        asyncio.run(_print_sql_of_new_sqlite())
         return
     config.attributes["dialect"] = settings.database.get_backend_name()
-    at = asyncio.run(_revision_of(settings))
-    command.upgrade(config, f"{at}:head" if at else "head", sql=True)
-    print("-- Then units, foods and diet tags that are not there yet are added.")  # noqa: T201
+    current = asyncio.run(_revision_of(settings))
+    command.upgrade(config, f"{current}:head" if current else "head", sql=True)
+    print("-- Then missing units, foods and diet tags are added.")  # noqa: T201
 
 
 async def _revision_of(settings: Settings) -> str | None:
+    """Return the current revision. None if the database is empty or cannot be reached."""
     engine = create_engine(settings.database)
     try:
-        found = await current_revision(engine)
-        return EXISTING_APP if not found and await _is_the_existing_apps(engine) else found
+        current = await current_revision(engine)
+        return (
+            EXISTING_APP_REVISION
+            if current is None and await _has_existing_app_tables(engine)
+            else current
+        )
     except (SQLAlchemyError, OSError):
-        print("-- The database cannot be reached: this is everything, from empty.")  # noqa: T201
+        print("-- The database cannot be reached. This is the SQL for an empty one.")  # noqa: T201
         return None
     finally:
         await engine.dispose()
 
 
-async def _print_as_run_in_memory() -> None:
+async def _print_sql_of_new_sqlite() -> None:
+    """Migrate an empty database in memory, and print the statements."""
     engine = create_async_engine("sqlite+aiosqlite://")
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute")

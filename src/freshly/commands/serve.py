@@ -1,4 +1,4 @@
-"""Runs the web server."""
+"""`freshly serve`: migrates the database and runs the web server."""
 
 import asyncio
 import gc
@@ -17,50 +17,54 @@ from freshly.chassis.web.coalescing_protocol import CoalescingProtocol
 from freshly.commands.migrate import migrate
 from freshly.settings import Settings, load
 from freshly.wiring.rate_limits import groups
-from freshly.wiring.resources import warn_if_apart
+from freshly.wiring.resources import warn_without_shared_cache
 
-GRACE = 25  # seconds that requests have to finish when the server is told to stop
-# Until a worker is taken for stuck; a new one that is not ready then, as on a machine that has
-# much else to do, would end a restart half-way.
-STARTS_WITHIN = 30
-KEEP_ALIVE = 75  # seconds; longer than proxies keep theirs, so that they close first
-
-
-GARBAGE = 10_000  # new objects until the next look for garbage; Python's 700 is for small ones
+SHUTDOWN_GRACE_SECONDS = 25  # that requests have to finish when the server is asked to stop
+# The time until uvicorn considers a worker process stuck. On a busy machine a new process may take
+# long to become ready; if it counted as stuck, a restart would end halfway.
+WORKER_TIMEOUT_SECONDS = 30
+KEEP_ALIVE_SECONDS = 75  # longer than proxies keep connections, so that the proxy closes them
+# New objects until the next garbage collection. Python's default of 700 suits small programs.
+GC_THRESHOLD = 10_000
 
 
 def application() -> FastAPI:
-    """What each worker process builds for itself, from the same environment."""
+    """Build the app. uvicorn calls this in each worker process, with the same environment."""
     settings = load()
     configure_logging(settings.log_level)
-    stopping = GracefulShutdown()
-    stopping.listen()
-    app = create_app(settings, stopping)
-    # What is there now stays: the garbage collector need not look at all of it again and again.
+    shutdown = GracefulShutdown()
+    shutdown.listen()
+    app = create_app(settings, shutdown)
+    # The objects that exist now live as long as the process. Exclude them from garbage collection,
+    # which would look at all of them again and again.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GARBAGE, *gc.get_threshold()[1:])
+    gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
     return app
 
 
 def serve(settings: Settings) -> int:
+    """Migrate and serve until a signal arrives. Return the exit status.
+
+    It is 1 if the database cannot be used. Raises BadSettings for bad rate limits.
+    """
     configure_logging(settings.log_level)
-    groups(settings)  # refused here, not by each worker
+    groups(settings)  # raises BadSettings once, instead of in each worker process
     try:
         asyncio.run(migrate(settings))
     except (SQLAlchemyError, OSError) as error:
         reason = str(getattr(error, "orig", error)).splitlines()[0]
-        where = settings.database.render_as_string()
-        print(f"freshly: DATABASE_URL: {where}: {reason}", file=sys.stderr)  # noqa: T201
+        database = settings.database.render_as_string()
+        print(f"freshly: DATABASE_URL: {database}: {reason}", file=sys.stderr)  # noqa: T201
         return 1
-    warn_if_apart(settings)
+    warn_without_shared_cache(settings)
     if settings.workers > 1:
-        return _with_numbers_together(settings)
+        return _run_with_shared_metrics(settings)
     return _run(settings)
 
 
-def _with_numbers_together(settings: Settings) -> int:
-    """Where each process keeps its numbers for whichever is asked for all of them."""
+def _run_with_shared_metrics(settings: Settings) -> int:
+    """Run with a folder for metrics, so that any worker process can show those of all."""
     with TemporaryDirectory(prefix="freshly-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         return _run(settings)
@@ -81,9 +85,9 @@ def _run(settings: Settings) -> int:
         http=CoalescingProtocol,
         log_config=None,
         access_log=False,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=GRACE,
-        timeout_worker_healthcheck=STARTS_WITHIN,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE_SECONDS,
+        timeout_worker_healthcheck=WORKER_TIMEOUT_SECONDS,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies) or None,
         server_header=False,

@@ -1,4 +1,4 @@
-"""`freshly worker`: runs jobs, in as many processes as wanted."""
+"""`freshly worker`: runs background jobs. Start as many processes as you need."""
 
 import asyncio
 import signal
@@ -13,24 +13,25 @@ logger = get_logger(__name__)
 
 
 def work(settings: Settings) -> int:
+    """Run jobs until SIGTERM or SIGINT. Return the exit status, which is 1 if the start failed."""
     configure_logging(settings.log_level)
-    if why := _refused(settings):
-        print(f"freshly: {why}", file=sys.stderr)  # noqa: T201
+    if reason := _reason_to_refuse(settings):
+        print(f"freshly: {reason}", file=sys.stderr)  # noqa: T201
         return 1
     asyncio.run(_work(settings))
     return 0
 
 
-def _refused(settings: Settings) -> str | None:
+def _reason_to_refuse(settings: Settings) -> str | None:
     if settings.database.get_backend_name() == "sqlite" and settings.jobs != "worker":
         return (
             "JOBS: the server runs the jobs of an embedded database itself; "
-            "set JOBS=worker for both, to have it leave them to this command"
+            "to run them in this command instead, set JOBS=worker for both"
         )
     if settings.cache == "memory":
         return (
-            "CACHE: memory is for a single process, which would not hear of what this one changes;"
-            " give both REDIS_URL instead"
+            "CACHE: with `memory` the server would not notice what this process changes; "
+            "set REDIS_URL for both instead"
         )
     return None
 
@@ -38,10 +39,10 @@ def _refused(settings: Settings) -> str | None:
 async def _work(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for wanted in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(wanted, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
     async with open_resources(settings) as resources:
-        running = worker(resources, dedicated=True)
-        logger.info("worker started", worker=running.name)
-        await running.run(stop)
-        logger.info("worker stopped", worker=running.name)
+        dedicated_worker = worker(resources, dedicated=True)
+        logger.info("worker started", worker=dedicated_worker.name)
+        await dedicated_worker.run(stop)
+        logger.info("worker stopped", worker=dedicated_worker.name)

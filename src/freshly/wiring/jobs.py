@@ -1,9 +1,14 @@
-"""Who does which job, and what comes round by the clock; the one list of both."""
+"""Handlers and schedules of all jobs, and the worker that runs them."""
 
 from datetime import time, timedelta
 
 from freshly.chassis.jobs import Handlers, Schedule, daily, every
-from freshly.chassis.jobs.retention import PurgeAnswers, PurgeJobs, purge_answers, purge_jobs
+from freshly.chassis.jobs.retention import (
+    PurgeIdempotencyRecords,
+    PurgeJobs,
+    purge_idempotency_records,
+    purge_jobs,
+)
 from freshly.chassis.jobs.worker import Worker
 from freshly.chassis.resources import Resources
 from freshly.domains.account.handlers import export, purge_accounts, remove_files
@@ -31,7 +36,7 @@ HANDLERS: Handlers = {
     SendNotice: send_notice,
     PurgeExpired: purge_expired,
     PurgeJobs: purge_jobs,
-    PurgeAnswers: purge_answers,
+    PurgeIdempotencyRecords: purge_idempotency_records,
     PurgeUsage: purge_usage,
     Export: export,
     Recompute: recompute,
@@ -49,28 +54,28 @@ HANDLERS: Handlers = {
 SCHEDULES = (
     Schedule(PurgeExpired(), every(timedelta(hours=1))),
     Schedule(PurgeJobs(), every(timedelta(hours=1))),
-    Schedule(PurgeAnswers(), every(timedelta(hours=1))),
+    Schedule(PurgeIdempotencyRecords(), every(timedelta(hours=1))),
     Schedule(PurgeUsage(), every(timedelta(days=1))),
     Schedule(DigestForAll(), daily(time(7))),
     Schedule(SweepPictures(), daily(time(4))),
     Schedule(PurgeAccounts(), every(timedelta(hours=1))),
     Schedule(WarmUp(), every(timedelta(minutes=5))),
 )
-# In a server: requests had their time to finish before; and it knows what it enqueues itself.
-SERVERS = {"grace": 4, "poll": 1}  # seconds
+# In a server the grace is short, because requests have had their time to finish before. It polls
+# less often, because it learns at once of the jobs that its own requests enqueue.
+IN_SERVER = {"shutdown_grace": timedelta(seconds=4), "poll_interval": timedelta(seconds=1)}
 
 
 def worker(resources: Resources, *, dedicated: bool) -> Worker:
-    """`dedicated` is `freshly worker`; otherwise it runs inside the server."""
+    """Return a worker: a dedicated one for `freshly worker`, or one that runs in the server."""
     settings = resources.settings
-    stands_by = settings.jobs == "auto" and not dedicated
     return Worker(
         resources,
         HANDLERS,
         SCHEDULES,
-        at_once=settings.jobs_at_once,
-        silence=timedelta(seconds=settings.jobs_worker_silence),
+        concurrency=settings.jobs_at_once,
+        heartbeat_timeout=timedelta(seconds=settings.jobs_worker_silence),
         dedicated=dedicated,
-        stands_by=stands_by,
-        **({} if dedicated else SERVERS),
+        yields_to_dedicated=settings.jobs == "auto" and not dedicated,
+        **({} if dedicated else IN_SERVER),
     )

@@ -1,10 +1,10 @@
-"""Which calls are counted together, and how many of them there may be."""
+"""Rate limits: the group of each route, and the limits of each group."""
 
 from freshly.chassis.data.admission import route_group
 from freshly.chassis.rate_limits.policy import Group, Per, with_overrides
 from freshly.settings import Settings
 
-EXACT = {
+GROUPS_BY_ROUTE = {
     "POST /auth/login": "auth-login",
     "POST /auth/refresh": "auth-refresh",
     "POST /auth/register": "auth-register",
@@ -27,8 +27,8 @@ EXACT = {
     "POST /families/join": "join",
     "POST /users/me/export": "export",
 }
-# The first part of the path, and whether it is read.
-PARTS = {
+# By the first word of the path, and whether the request only reads.
+GROUPS_BY_SECTION = {
     ("pantry-items", True): "pantry-read",
     ("pantry-items", False): "pantry-write",
     ("grocery-lists", True): "grocery-read",
@@ -42,7 +42,7 @@ PARTS = {
 
 
 def groups(settings: Settings) -> dict[str, Group]:
-    """By name, as the settings have them. Raises BadSettings."""
+    """Return the groups by name, with the overrides of the settings. Raises BadSettings."""
     general = f"{settings.rate_limit_requests}/{settings.rate_limit_window} second"
     return with_overrides(
         (
@@ -81,8 +81,8 @@ def _group(name: str, limits: str, per: Per = "user") -> Group:
 
 
 def group_of(method: str, path: str) -> str:
-    """The one group that a call is counted in."""
-    exact = EXACT.get(f"{'GET' if method == 'HEAD' else method} {path}")
-    if exact is not None:
-        return exact
-    return PARTS.get((route_group(path), method in ("GET", "HEAD")), "api")
+    """Return the group of limits that counts a request."""
+    group = GROUPS_BY_ROUTE.get(f"{'GET' if method == 'HEAD' else method} {path}")
+    if group is not None:
+        return group
+    return GROUPS_BY_SECTION.get((route_group(path), method in ("GET", "HEAD")), "api")

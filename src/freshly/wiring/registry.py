@@ -1,4 +1,4 @@
-"""The registry of domains: the app, the tables and the API's tags are made from this list."""
+"""The registry of domains. The app, the tables and the API's tags are built from this list."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Domain:
     """
 
     name: str
-    tag: str = ""  # of its routes in the API document
-    about: str = ""  # the description of the tag
+    tag: str = ""  # groups its routes in the API document
+    about: str = ""  # describes the tag there
 
     @property
     def public(self) -> APIRouter | None:
@@ -36,7 +36,7 @@ class Domain:
         return import_module(full) if find_spec(full) else None
 
 
-# From the bottom up: a domain may import only those before it (import-linter holds it to that).
+# Ordered from the bottom up. A domain may import only those before it; import-linter checks this.
 DOMAINS = (
     Domain("users", "users", "The person"),
     Domain("preferences", "preferences", "What a person eats and aims at"),

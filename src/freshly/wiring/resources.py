@@ -1,4 +1,4 @@
-"""Opens the resources of a process: of the server, and of a worker."""
+"""Opens the resources of a process, which is a server or a worker."""
 
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Self
 
 from freshly import __version__
-from freshly.adapters.object_storage import store_for
+from freshly.adapters.object_storage import create_object_store
 from freshly.adapters.openai.client import OpenAIModel
-from freshly.adapters.smtp import mailer_for
+from freshly.adapters.smtp import create_mailer
 from freshly.adapters.supabase import SupabaseVerifier
 from freshly.chassis.cache.store import Cache, LocalEntries, SharedEntries
 from freshly.chassis.cache.versions import DisabledVersions, MemoryVersions, TagVersions
@@ -21,7 +21,7 @@ from freshly.chassis.data.idempotency_keys import ResponseCipher
 from freshly.chassis.data.transactions import Database
 from freshly.chassis.data.watchdog import DatabaseWatchdog
 from freshly.chassis.observability.logging import get_logger
-from freshly.chassis.observability.metrics import count_reads, count_statements
+from freshly.chassis.observability.metrics import cache_read_counter, count_statements
 from freshly.chassis.rate_limits.counters import Counters, MemoryCounters
 from freshly.chassis.rate_limits.policy import Limiter
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
@@ -60,7 +60,7 @@ LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
 async def open_resources(
     settings: Settings, shutdown: GracefulShutdown | None = None
 ) -> AsyncIterator[Resources]:
-    """Open the resources, and close them at the end."""
+    """Open the resources, and close them when the context ends."""
     all_tables()
     engine = create_engine(
         settings.pooled_database,
@@ -74,7 +74,7 @@ async def open_resources(
     count_statements(engine)
     shared = SharedState.of(settings)
     ttl = timedelta(seconds=settings.cache_ttl_seconds)
-    cache = Cache(shared.versions, shared.entries, settings.cache_memory, ttl, count_reads())
+    cache = Cache(shared.versions, shared.entries, settings.cache_memory, ttl, cache_read_counter())
     capacity = settings.database_pool_size + settings.database_max_overflow
     admission = AdmissionControl(capacity, settings.database_pool_timeout)
     watchdog = DatabaseWatchdog(engine)
@@ -89,9 +89,9 @@ async def open_resources(
                 passwords=Passwords(),
                 limiter=Limiter(groups(settings), shared.counts),
                 listeners=LISTENERS,
-                mailer=mailer_for(settings),
+                mailer=create_mailer(settings),
                 oauth=SupabaseVerifier(settings),
-                objects=store_for(settings),
+                objects=create_object_store(settings),
                 llm=llm,
                 url_signer=UrlSigner(settings.secret_key.get_secret_value()),
                 response_cipher=ResponseCipher(settings.secret_key.get_secret_value()),
@@ -103,17 +103,19 @@ async def open_resources(
         await engine.dispose()
 
 
-async def _nothing() -> None:
-    pass
+async def _no_close() -> None:
+    """Close nothing."""
 
 
 @dataclass(frozen=True)
 class SharedState:
+    """Cache and rate limit counters: in Redis for several processes, else in memory or disabled."""
+
     versions: TagVersions
     entries: SharedEntries
     counts: Counters
     state: Callable[[], RedisState] = lambda: "unused"
-    close: Callable[[], Awaitable[None]] = _nothing
+    close: Callable[[], Awaitable[None]] = _no_close
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -130,39 +132,40 @@ class SharedState:
         from freshly.chassis.rate_limits.redis_counters import RedisCounters  # noqa: PLC0415
         from freshly.chassis.redis.client import CommandBatcher, RedisClient  # noqa: PLC0415
 
-        link = RedisClient(url)
+        client = RedisClient(url)
         prefix = _prefix(settings)
-        batcher = CommandBatcher(link)
-        versions = RedisVersions(link, batcher, prefix)
+        batcher = CommandBatcher(client)
+        versions = RedisVersions(client, batcher, prefix)
 
         async def close() -> None:
             await versions.close()
             await batcher.close()
-            await link.close()
+            await client.close()
 
         return cls(
             versions if settings.cache == "auto" else DisabledVersions(),
-            RedisEntries(link, f"{prefix}:{__version__}"),
+            RedisEntries(client, f"{prefix}:{__version__}"),
             RedisCounters(batcher, prefix),
-            lambda: "connected" if link.is_well else "away",
+            lambda: "connected" if client.is_well else "away",
             close,
         )
 
 
-def warn_if_apart(settings: Settings) -> None:
-    """Once, at start."""
+def warn_without_shared_cache(settings: Settings) -> None:
+    """Log a warning if there are several processes and no Redis."""
     if settings.redis_url is None and settings.cache == "auto" and not settings.cache_alone:
         logger.warning(
-            "without REDIS_URL nothing is cached, and each process counts calls for itself;"
-            " for a single process say CACHE=memory"
+            "without REDIS_URL nothing is cached, and each process counts rate limits by itself;"
+            " for a single process set CACHE=memory"
         )
 
 
 def _prefix(settings: Settings) -> str:
-    """Another Freshly may use the same Redis: it has another database, or other secrets.
+    """Return a prefix of Redis keys that is the same for all processes of an installation.
 
-    Who signs in to the database, and how, may differ between processes of one Freshly.
+    Another installation may use the same Redis; it has another database or other secrets. User name
+    and password of the database are left out, since they may differ between our processes.
     """
-    where = settings.database
-    own = f"{settings.jwt_secret.get_secret_value()} {where.host} {where.port} {where.database}"
-    return f"freshly:{hashlib.sha256(own.encode()).hexdigest()[:12]}"
+    url = settings.database
+    identity = f"{settings.jwt_secret.get_secret_value()} {url.host} {url.port} {url.database}"
+    return f"freshly:{hashlib.sha256(identity.encode()).hexdigest()[:12]}"

@@ -1,10 +1,10 @@
-"""Every table, for migrations and for the start of the app."""
+"""All tables, for migrations and for the start of a process."""
 
 from sqlalchemy import MetaData
 
-from freshly.chassis.data import idempotency_keys as _idempotency_keys  # noqa: F401 - a table
+from freshly.chassis.data import idempotency_keys as _idempotency_keys  # noqa: F401 - defines a table
 from freshly.chassis.data.base import Base
-from freshly.chassis.jobs import models as _jobs  # noqa: F401 - tables
+from freshly.chassis.jobs import models as _jobs  # noqa: F401 - defines tables
 from freshly.wiring.registry import DOMAINS
 
 

@@ -16,7 +16,7 @@ from freshly.chassis.rate_limits.windows import windows
 from freshly.chassis.redis.client import CALL_TIMEOUT, CommandBatcher, RedisClient
 from freshly.chassis.web.rate_limiting import client_address
 from freshly.settings import BadSettings
-from freshly.wiring.rate_limits import EXACT, PARTS, group_of, groups
+from freshly.wiring.rate_limits import GROUPS_BY_ROUTE, GROUPS_BY_SECTION, group_of, groups
 from tests.conftest import client_of, running, settings_for
 from tests.support.api import Kitchen
 
@@ -293,8 +293,8 @@ def test_every_route_that_the_limits_name_exists(tmp_path):
         for route in iter_route_contexts(app.routes)
         for method in route.methods or ()
     }
-    assert EXACT.keys() <= known
-    for part, reads in PARTS:
+    assert GROUPS_BY_ROUTE.keys() <= known
+    for part, reads in GROUPS_BY_SECTION:
         assert any(path.split(" /")[1].split("/")[0] == part for path in known), (part, reads)
     assert group_of("HEAD", "/pantry-items/me") == "pantry-read"
     assert group_of("GET", "/recipes") == "api"

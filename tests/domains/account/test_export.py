@@ -133,7 +133,7 @@ async def test_a_large_export_is_stored_and_read_without_loading_it_into_memory(
 
     path = await files.keep_export(1, large)
     size = 0
-    pieces = await files.objects.pieces("exports", path)
+    pieces = await files.objects.stream("exports", path)
     async for piece in pieces:
         size += len(piece)
 
@@ -208,7 +208,7 @@ async def test_no_export_is_stored_for_a_user_who_was_deleted_before_it_ran(
         await export(Export(), JobContext(row.id, alice.id, row.lease, app.resources))
 
     assert await jobs.rows("account.export") == []
-    assert await files.objects.paths("exports", "") == []
+    assert await files.objects.list_paths("exports", "") == []
 
 
 async def test_an_export_is_retried_when_the_object_storage_is_unavailable(kitchen, jobs, app):
@@ -241,6 +241,6 @@ async def test_the_hourly_purge_deletes_old_exports_and_old_activities(kitchen, 
     await jobs.enqueue(PurgeAccounts())
     await jobs.run_due()
 
-    assert await files.objects.paths("exports", "") == []
+    assert await files.objects.list_paths("exports", "") == []
     activities = (await alice.read("/users/me/activity"))["items"]
     assert [activity["kind"] for activity in activities] == ["sign_in"]

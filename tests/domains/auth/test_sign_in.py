@@ -15,7 +15,7 @@ from freshly.domains.users.models import User
 from tests.conftest import SECRET
 from tests.support.api import PASSWORD
 
-RECOMMENDED = passwords.MEMORY, passwords.PASSES  # other tests do with less
+RECOMMENDED = passwords.MEMORY_KIB, passwords.ITERATIONS  # other tests do with less
 REFUSED = (None, "", "null", "garbage", "a.b.c", "x" * 5000)
 
 
@@ -139,8 +139,8 @@ async def test_a_password_hash_with_outdated_parameters_is_replaced_at_sign_in(
         async with db.read() as session:
             return await session.scalar(select(User.hashed_password))
 
-    monkeypatch.setattr(passwords, "MEMORY", RECOMMENDED[0])
-    monkeypatch.setattr(passwords, "PASSES", RECOMMENDED[1])
+    monkeypatch.setattr(passwords, "MEMORY_KIB", RECOMMENDED[0])
+    monkeypatch.setattr(passwords, "ITERATIONS", RECOMMENDED[1])
     app.replace(passwords=passwords.Passwords())
     before = await stored()
 

@@ -6,7 +6,7 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshly.chassis.ports.llm import tokens_in
+from freshly.chassis.ports.llm import estimate_tokens
 from freshly.domains.chat.household import BUDGET, Household, Stocked, described
 from freshly.domains.chat.proposals import Splitter
 
@@ -57,7 +57,7 @@ async def test_the_model_gets_the_users_preferences_and_the_food_that_expires_fi
         {"food": "cream", "amount": "200 ml", "expires": later.isoformat()},
         {"food": "rice", "amount": "2 kg"},
     ]
-    assert "Secret Sauce" not in str(model.asked)
+    assert "Secret Sauce" not in str(model.requests)
 
 
 async def test_text_of_a_user_cannot_end_the_household_block(alice, kitchen, model):
@@ -66,7 +66,7 @@ async def test_text_of_a_user_cannot_end_the_household_block(alice, kitchen, mod
 
     await alice.post_ok("/chat", {"message": "Hello"}, status=200)
 
-    system = model.asked[0]["messages"][0]["content"]
+    system = model.requests[0]["messages"][0]["content"]
     assert system.endswith("</household>")
     assert system.count("</household>") == 2  # in the policy before the block, and at its end
     assert household_in(model.asked[0])["pantry_soonest_to_expire_first"][0]["food"] == injection
@@ -95,7 +95,7 @@ async def test_a_large_pantry_is_cut_to_the_token_budget(alice, kitchen, model):
 def test_no_household_exceeds_its_token_budget_or_ends_its_block(facts, stock, budget):
     text = described(Household(facts, stock), budget)
 
-    assert tokens_in(text) <= budget
+    assert estimate_tokens(text) <= budget
     assert "<" not in text
     json.loads(text)
 

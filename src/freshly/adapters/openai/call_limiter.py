@@ -1,4 +1,4 @@
-"""What stands between Freshly and a model that is slow, full, or gone."""
+"""Limits calls of the language model: a number of slots, and a circuit breaker for each kind."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,11 +7,11 @@ from time import monotonic, perf_counter
 
 from freshly.chassis.observability import metrics
 from freshly.chassis.ports.llm import (
-    KINDS,
-    Kind,
+    MODEL_KINDS,
     ModelAnswerUnusable,
     ModelBusy,
     ModelFailing,
+    ModelKind,
     ModelUnavailable,
 )
 from freshly.chassis.resilience.circuit_breaker import STATES, CircuitBreaker
@@ -19,54 +19,61 @@ from freshly.settings import Settings
 
 
 class CallLimiter:
-    """So many calls at once in this process, and none of a kind whose server has stopped answering.
+    """Bounds the calls of this process that run at once, and stops calls of a kind that fails.
 
-    Each kind has a breaker of its own, since it has a model of its own: pictures that cannot be
-    drawn are no reason not to chat.
+    Each kind has its own circuit breaker because it has its own model: chat goes on while pictures
+    cannot be drawn.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = monotonic) -> None:
-        self._queue = settings.openai_queue_timeout
-        self._room = asyncio.Semaphore(settings.openai_max_calls)
+        self._queue_timeout_seconds = settings.openai_queue_timeout
+        self._slots = asyncio.Semaphore(settings.openai_max_calls)
         self.breakers = {
             kind: CircuitBreaker(
                 settings.openai_breaker_failures, settings.openai_breaker_seconds, clock
             )
-            for kind in KINDS
+            for kind in MODEL_KINDS
         }
 
-    def check(self, kind: Kind) -> None:
-        if wait := self.breakers[kind].wait:
-            metrics.model_called(kind, "spared")
-            raise ModelUnavailable(wait)
+    def ensure_available(self, kind: ModelKind) -> None:
+        """Raise ModelUnavailable while the circuit breaker of this kind rejects calls."""
+        if retry_after := self.breakers[kind].retry_after:
+            metrics.count_model_call(kind, "rejected")
+            raise ModelUnavailable(retry_after)
 
     @asynccontextmanager
-    async def call(self, kind: Kind) -> AsyncIterator[None]:
-        """Around one call. Raises ModelUnavailable, ModelBusy."""
-        self.check(kind)
-        async with self._place(kind):
-            self.check(kind)  # others may have failed meanwhile
-            async with self._watched(kind, self.breakers[kind]):
+    async def call(self, kind: ModelKind) -> AsyncIterator[None]:
+        """Hold a slot for one call, and record its outcome.
+
+        Raises ModelUnavailable, or ModelBusy if no slot becomes free in time.
+        """
+        self.ensure_available(kind)
+        async with self._slot(kind):
+            self.ensure_available(kind)  # other calls may have failed while this one waited
+            async with self._recorded(kind, self.breakers[kind]):
                 yield
 
     @asynccontextmanager
-    async def _place(self, kind: Kind) -> AsyncIterator[None]:
+    async def _slot(self, kind: ModelKind) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(self._queue):
-                await self._room.acquire()
+            async with asyncio.timeout(self._queue_timeout_seconds):
+                await self._slots.acquire()
         except TimeoutError as error:
-            metrics.model_called(kind, "full")
-            raise ModelBusy(self._queue) from error
+            metrics.count_model_call(kind, "full")
+            raise ModelBusy(self._queue_timeout_seconds) from error
         try:
             yield
         finally:
-            self._room.release()
+            self._slots.release()
 
     @asynccontextmanager
-    async def _watched(self, kind: Kind, breaker: CircuitBreaker) -> AsyncIterator[None]:
-        """Timeouts, broken connections and 5xx are failures. A 429 or a bad answer is not: the
-        server is there, and one person's question must not close it to everybody."""
-        trial = breaker.enter()
+    async def _recorded(self, kind: ModelKind, breaker: CircuitBreaker) -> AsyncIterator[None]:
+        """Report the outcome of a call to the circuit breaker and the metrics.
+
+        Timeouts, broken connections and 5xx responses count as failures. A 429 or a bad answer does
+        not: the server works, and one user's question must not stop the calls of all others.
+        """
+        is_trial = breaker.start_call()
         outcome, started = "left", perf_counter()
         metrics.model_in_flight.inc()
         try:
@@ -87,11 +94,11 @@ class CallLimiter:
             outcome = "answered"
         finally:
             if outcome in ("unavailable", "failing"):
-                breaker.failed(trial=trial)
+                breaker.record_failure(is_trial=is_trial)
             elif outcome == "left":
-                breaker.no_result(trial=trial)
+                breaker.record_no_result(is_trial=is_trial)
             else:
-                breaker.succeeded()
+                breaker.record_success()
             metrics.model_in_flight.dec()
-            metrics.model_called(kind, outcome, perf_counter() - started)
+            metrics.count_model_call(kind, outcome, perf_counter() - started)
             metrics.model_breakers.labels(kind).set(STATES.index(breaker.state))

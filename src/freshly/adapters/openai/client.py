@@ -1,29 +1,30 @@
-"""Chat Completions by the openai library, which takes a second to import: so, late."""
+"""The language model, called with the openai library.
+
+The library takes a second to import, so it is imported by the first call.
+"""
 
 import asyncio
 import base64
-import binascii
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
 from freshly.adapters.openai.call_limiter import CallLimiter
-from freshly.adapters.openai.retries import asked_to_wait, pause_before
+from freshly.adapters.openai.chunks import chunks_of, text_of, usage_of
+from freshly.adapters.openai.errors import translated_errors
+from freshly.adapters.openai.response_size import ResponseTooLarge, limit_response_size
+from freshly.adapters.openai.retries import retry_delay
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.ports.llm import (
     GeneratedImage,
     GenerationOptions,
-    Kind,
     LlmMessage,
     ModelAnswerUnusable,
-    ModelBusy,
-    ModelFailing,
+    ModelKind,
     ModelNotConfigured,
-    ModelUnavailable,
     TokenUsage,
     kind_of,
 )
@@ -34,41 +35,37 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
-LONGEST_TOKEN = 16  # characters, four times the usual; a model that does not stop is stopped
-LONGEST_TEXT_BODY = 2_000_000  # bytes, and for each token that was asked for
-BYTES_AROUND_A_TOKEN = 1_000  # streamed, each comes in an event of its own
-LONGEST_DRAWING = 8_000_000  # bytes; 1792 x 1024 pixels that do not compress, in base64
-MOST_TOKENS = 10_000_000  # of one call; a server that counts more miscounts
-BUSY, BAD_REQUEST, UNPROCESSABLE, BROKEN = 429, 400, 422, 500
-TRIED_WITHOUT_USAGE = (BAD_REQUEST, UNPROCESSABLE)
+# Four times the usual length. A model that ignores its limit of tokens is cut off there.
+MAX_CHARACTERS_PER_TOKEN = 16
+BAD_REQUEST, UNPROCESSABLE = 400, 422
+UNKNOWN_OPTION_STATUSES = (BAD_REQUEST, UNPROCESSABLE)
 
 T = TypeVar("T")
 
 
-class TooMuch(ValueError):
-    """More bytes than any answer has."""
-
-
 class OpenAIModel:
+    """Implements LanguageModel."""
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.guard = CallLimiter(settings)
-        self._counts_streams = True  # until its server refuses to be asked for it
-        self._preparing = asyncio.Lock()
+        self.call_limiter = CallLimiter(settings)
+        # Set to False once the server rejects the option `include_usage` for streams.
+        self._supports_stream_usage = True
+        self._import_lock = asyncio.Lock()
 
-    def check(self, kind: Kind) -> None:
+    def ensure_available(self, kind: ModelKind) -> None:
         if not (self._settings.openai_api_key or self._settings.openai_base_url):
             raise ModelNotConfigured
-        self.guard.check(kind)
+        self.call_limiter.ensure_available(kind)
 
     @cached_property
     def _client(self) -> "AsyncOpenAI":
-        import httpx2  # noqa: PLC0415
-        import openai  # noqa: PLC0415
+        import httpx2  # noqa: PLC0415 - imported late, as the module says
+        import openai  # noqa: PLC0415 - imported late, as the module says
 
         settings = self._settings
         key = settings.openai_api_key
-        patience = openai.Timeout(
+        timeout = openai.Timeout(
             settings.openai_timeout,
             connect=settings.openai_connect_timeout,
             read=settings.openai_first_byte_timeout,
@@ -76,18 +73,18 @@ class OpenAIModel:
         return openai.AsyncOpenAI(
             api_key=key.get_secret_value() if key else "none",
             base_url=settings.openai_base_url,
-            max_retries=0,  # by ourselves: within the time of the whole call
+            max_retries=0,  # `_with_retries` keeps to the deadline of the whole call
             default_headers={"Accept-Encoding": "identity"},
             http_client=httpx2.AsyncClient(
-                timeout=patience,
+                timeout=timeout,
                 limits=httpx2.Limits(max_connections=settings.openai_max_calls),
-                event_hooks={"response": [self._bounded]},
+                event_hooks={"response": [self._limit_response_size]},
             ),
         )
 
-    async def _prepared(self) -> None:
-        """Imports in a thread, the first time: everybody else would stand still for a second."""
-        async with self._preparing:
+    async def _import_library(self) -> None:
+        """Import in a thread at the first call, since the import would block the event loop."""
+        async with self._import_lock:
             if "_client" not in self.__dict__:
                 await asyncio.to_thread(lambda: self._client)
 
@@ -96,242 +93,168 @@ class OpenAIModel:
             await self._client.close()
 
     async def stream(
-        self, said: Sequence[LlmMessage], manner: GenerationOptions
+        self, messages: Sequence[LlmMessage], options: GenerationOptions
     ) -> AsyncGenerator[str | TokenUsage, None]:
-        """Asked for in pieces even where the whole is wanted: so silence is told from slowness, and
-        the model stops when the connection is closed. A server that knows no pieces may answer with
-        the whole."""
-        kind = kind_of(said)
-        self.check(kind)
-        await self._prepared()
-        async with self.guard.call(kind):
-            until = asyncio.get_running_loop().time() + self._settings.openai_timeout
-            asked = self._asked(said, manner)
-            length, longest = 0, LONGEST_TOKEN * asked["max_tokens"]
-            async with aclosing(self._pieces(asked, until)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, str):
-                        length += len(piece)
-                        if length > longest:
-                            logger.warning("model does not stop", characters=length)
+        """Yield the answer in chunks. Closing the generator closes the connection to the model.
+
+        Callers that need the whole answer use it too, because a stream shows whether the server is
+        silent or slow, and because the model stops when the connection closes. A server that cannot
+        stream may respond with the whole answer.
+        """
+        kind = kind_of(messages)
+        self.ensure_available(kind)
+        await self._import_library()
+        async with self.call_limiter.call(kind):
+            deadline = asyncio.get_running_loop().time() + self._settings.openai_timeout
+            body = self._request_body(messages, options)
+            length, max_length = 0, MAX_CHARACTERS_PER_TOKEN * body["max_tokens"]
+            async with aclosing(self._chunks(body, deadline)) as chunks:
+                async for chunk in chunks:
+                    if isinstance(chunk, str):
+                        length += len(chunk)
+                        if length > max_length:
+                            logger.warning("model exceeds its token limit", characters=length)
                             raise ModelAnswerUnusable
-                    yield piece
+                    yield chunk
             if not length:
                 raise ModelAnswerUnusable
 
-    async def _pieces(
-        self, asked: dict[str, Any], until: float
+    async def _chunks(
+        self, body: dict[str, Any], deadline: float
     ) -> AsyncGenerator[str | TokenUsage, None]:
-        with _named_errors():
-            answer = await self._begun(asked, until)
+        with translated_errors():
+            response = await self._start_stream(body, deadline)
             try:
-                found = _whole(answer) if _is_json(answer) else aiter(answer)
+                chunks = chunks_of(response)
                 while True:
-                    async with asyncio.timeout_at(until):
-                        chunk = await anext(found, None)
+                    async with asyncio.timeout_at(deadline):
+                        chunk = await anext(chunks, None)
                     if chunk is None:
                         return
-                    if text := _text_of(chunk):
+                    if text := text_of(chunk):
                         yield text
-                    if spent := _spent(_part(chunk, "usage")):
-                        yield spent
+                    if usage := usage_of(chunk):
+                        yield usage
             finally:
                 with anyio.CancelScope(shield=True):
-                    await answer.close()
+                    await response.close()
 
-    async def _begun(self, asked: dict[str, Any], until: float) -> Any:
-        """The stream, of which nothing was read yet."""
-        import openai  # noqa: PLC0415
+    async def _start_stream(self, body: dict[str, Any], deadline: float) -> Any:
+        """Return the response before any chunk is read.
 
-        if self._counts_streams:
-            counted = {**asked, "stream_options": {"include_usage": True}}
+        Asks for the token usage. If the server rejects the request, tries without it, and does not
+        ask again if that succeeds.
+        """
+        import openai  # noqa: PLC0415 - imported late, as the module says
+
+        if self._supports_stream_usage:
+            with_usage = {**body, "stream_options": {"include_usage": True}}
             try:
-                return await self._tried(
-                    lambda: self._client.chat.completions.create(**counted, stream=True), until
+                return await self._with_retries(
+                    lambda: self._client.chat.completions.create(**with_usage, stream=True),
+                    deadline,
                 )
             except openai.APIStatusError as error:
-                if error.status_code not in TRIED_WITHOUT_USAGE:
+                if error.status_code not in UNKNOWN_OPTION_STATUSES:
                     raise
-        begun = await self._tried(
-            lambda: self._client.chat.completions.create(**asked, stream=True), until
+        response = await self._with_retries(
+            lambda: self._client.chat.completions.create(**body, stream=True), deadline
         )
-        self._counts_streams = False
-        return begun
+        self._supports_stream_usage = False
+        return response
 
     async def generate_image(
         self, prompt: str, *, size: str, quality: str, style: str, as_bytes: bool = False
     ) -> GeneratedImage:
-        self.check("image")
-        await self._prepared()
-        total = self._settings.openai_timeout
-        asked: dict[str, Any] = {"size": size, "quality": quality, "style": style}
+        """Return a picture. With `as_bytes` the result never is a URL to be fetched."""
+        self.ensure_available("image")
+        await self._import_library()
+        options: dict[str, Any] = {"size": size, "quality": quality, "style": style}
         if as_bytes and self._settings.openai_image_model.startswith("dall-e"):
-            asked["response_format"] = "b64_json"  # later models know no other, and not the word
-        async with self.guard.call("image"):
-            until = asyncio.get_running_loop().time() + total
-            with _named_errors():
-                drawn = await self._tried(
+            # Later models always return bytes, and reject this option.
+            options["response_format"] = "b64_json"
+        async with self.call_limiter.call("image"):
+            deadline = asyncio.get_running_loop().time() + self._settings.openai_timeout
+            with translated_errors():
+                response = await self._with_retries(
                     lambda: self._client.images.generate(
                         model=self._settings.openai_image_model,
                         prompt=prompt,
                         n=1,
-                        timeout=self._patience_for_the_whole(),
-                        **asked,
+                        timeout=self._image_timeout(),
+                        **options,
                     ),
-                    until,
+                    deadline,
                 )
-                first = (drawn.data or [])[0]
-                content = base64.b64decode(first.b64_json) if first.b64_json else None
-                url = first.url if content is None else None
-            if not content and (as_bytes or not _is_address(url)):
+                image = (response.data or [])[0]
+                content = base64.b64decode(image.b64_json) if image.b64_json else None
+                url = image.url if content is None else None
+            if not content and (as_bytes or not _is_http_url(url)):
                 raise ModelAnswerUnusable
-            return GeneratedImage(url=url, content=content, spent=_spent(drawn.usage))
+            return GeneratedImage(url=url, content=content, usage=usage_of(response))
 
-    def _patience_for_the_whole(self) -> Any:
-        """A picture comes at once: its first byte is as late as its last."""
-        import openai  # noqa: PLC0415
+    def _image_timeout(self) -> Any:
+        """Return a timeout that allows the first byte to be late: a picture arrives all at once."""
+        import openai  # noqa: PLC0415 - imported late, as the module says
 
         settings = self._settings
         return openai.Timeout(settings.openai_timeout, connect=settings.openai_connect_timeout)
 
-    async def _tried(self, call: Callable[[], Awaitable[T]], until: float) -> T:
-        """Again where that can help, and while there is time. What timed out is not tried again:
-        its time is gone, and the model may be at work on it."""
-        import openai  # noqa: PLC0415
+    async def _with_retries(self, call: Callable[[], Awaitable[T]], deadline: float) -> T:
+        """Return the result of the call, retried where that can help and while there is time.
 
-        tries = 0
+        A timeout is not retried: little time is left, and the model may still be at work on it.
+        """
+        import openai  # noqa: PLC0415 - imported late, as the module says
+
+        attempts = 0
         while True:
             try:
-                async with asyncio.timeout_at(until):
+                async with asyncio.timeout_at(deadline):
                     return await call()
             except openai.APITimeoutError:
                 raise
             except (openai.APIConnectionError, openai.APIStatusError) as error:
-                tries += 1
-                pause = pause_before(tries, error, until)
-                if isinstance(error.__cause__, TooMuch) or tries > self._settings.openai_retries:
+                attempts += 1
+                delay = retry_delay(attempts, error, deadline)
+                too_large = isinstance(error.__cause__, ResponseTooLarge)
+                if delay is None or too_large or attempts > self._settings.openai_retries:
                     raise
-                if pause is None:
-                    raise
-                logger.info("model is asked again", tries=tries, reason=type(error).__name__)
-            await asyncio.sleep(pause)
+                logger.info("model call retried", attempts=attempts, reason=type(error).__name__)
+            await asyncio.sleep(delay)
 
-    async def _bounded(self, response: Any) -> None:
-        """Bytes are counted as they come, and none are unpacked: a little may hide a lot."""
-        draws = response.request.url.path.endswith("/images/generations")
-        most = LONGEST_DRAWING if draws else LONGEST_TEXT_BODY
-        if not draws:
-            most += BYTES_AROUND_A_TOKEN * self._settings.openai_max_tokens
-        packed = response.headers.get("content-encoding", "identity") != "identity"
-        response.stream = _bounded_stream(response.stream, 0 if packed else most)
+    async def _limit_response_size(self, response: Any) -> None:
+        limit_response_size(response, self._settings.openai_max_tokens)
 
-    def _asked(self, said: Sequence[LlmMessage], manner: GenerationOptions) -> dict[str, Any]:
+    def _request_body(
+        self, messages: Sequence[LlmMessage], options: GenerationOptions
+    ) -> dict[str, Any]:
         settings = self._settings
-        sees = kind_of(said) == "vision"
-        asked: dict[str, Any] = {
-            "model": settings.openai_vision_model if sees else settings.openai_model,
-            "messages": [_message(one) for one in said],
-            "max_tokens": manner.max_tokens or settings.openai_max_tokens,
+        is_vision = kind_of(messages) == "vision"
+        body: dict[str, Any] = {
+            "model": settings.openai_vision_model if is_vision else settings.openai_model,
+            "messages": [_message_body(message) for message in messages],
+            "max_tokens": options.max_tokens or settings.openai_max_tokens,
             "temperature": (
-                settings.openai_temperature if manner.temperature is None else manner.temperature
+                settings.openai_temperature if options.temperature is None else options.temperature
             ),
         }
-        if manner.as_json:
-            asked["response_format"] = {"type": "json_object"}
-        return asked
+        if options.as_json:
+            body["response_format"] = {"type": "json_object"}
+        return body
 
 
-def _bounded_stream(stream: Any, most: int) -> Any:
-    import httpx2  # noqa: PLC0415
-
-    class Bounded(httpx2.AsyncByteStream):
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            received = 0
-            async for part in stream:
-                received += len(part)
-                if received > most:
-                    raise TooMuch(f"more than {most} bytes")
-                yield part
-
-        async def aclose(self) -> None:
-            await stream.aclose()
-
-    return Bounded()
-
-
-def _message(said: LlmMessage) -> dict[str, Any]:
-    if said.picture is None:
-        return {"role": said.role, "content": said.text}
+def _message_body(message: LlmMessage) -> dict[str, Any]:
+    if message.picture is None:
+        return {"role": message.role, "content": message.text}
     return {
-        "role": said.role,
+        "role": message.role,
         "content": [
-            {"type": "text", "text": said.text},
-            {"type": "image_url", "image_url": {"url": said.picture}},
+            {"type": "text", "text": message.text},
+            {"type": "image_url", "image_url": {"url": message.picture}},
         ],
     }
 
 
-def _is_json(answer: Any) -> bool:
-    return str(answer.response.headers.get("content-type", "")).startswith("application/json")
-
-
-async def _whole(answer: Any) -> AsyncIterator[Any]:
-    yield json.loads(await answer.response.aread())
-
-
-def _part(whole: Any, name: str) -> Any:
-    """Of an object of the library, or of JSON that it did not see."""
-    return whole.get(name) if isinstance(whole, dict) else getattr(whole, name, None)
-
-
-def _text_of(chunk: Any) -> str:
-    """Without what no database keeps, and no JSON carries: NUL, and halves of characters."""
-    choices = _part(chunk, "choices")
-    if not choices:
-        return ""
-    said = _part(choices[0], "delta") or _part(choices[0], "message")
-    text = _part(said, "content")
-    if text is None:
-        return ""
-    if not isinstance(text, str):
-        raise TypeError("content is no text")
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
-
-
-def _spent(usage: Any) -> TokenUsage | None:
-    total = _part(usage, "total_tokens")
-    return TokenUsage(total) if type(total) is int and 0 < total < MOST_TOKENS else None
-
-
-def _is_address(url: object) -> bool:
+def _is_http_url(url: object) -> bool:
     return isinstance(url, str) and url.startswith(("https://", "http://"))
-
-
-@contextmanager
-def _named_errors() -> Iterator[None]:
-    """What the model's server says is for the log; the caller learns whether to try again."""
-    import openai  # noqa: PLC0415
-
-    try:
-        yield
-    except (openai.APIConnectionError, TimeoutError) as error:
-        logger.warning("model unreachable", reason=type(error).__name__)
-        raise (
-            ModelAnswerUnusable() if isinstance(error.__cause__, TooMuch) else ModelUnavailable()
-        ) from error
-    except openai.APIStatusError as error:
-        logger.warning("model refused", status=error.status_code, reason=error.message[:500])
-        if error.status_code == BUSY:
-            raise ModelBusy(asked_to_wait(error.response.headers) or 5) from error
-        raise (ModelFailing if error.status_code >= BROKEN else ModelAnswerUnusable) from error
-    except (
-        openai.OpenAIError,
-        binascii.Error,
-        ValueError,
-        TypeError,
-        AttributeError,
-        LookupError,
-        RecursionError,
-    ) as error:
-        logger.warning("model answered nonsense", reason=str(error)[:500])
-        raise ModelAnswerUnusable from error

@@ -1,4 +1,4 @@
-"""When to ask a model again that refused, and whether."""
+"""Decides if and when a failed call of the language model is retried."""
 
 import asyncio
 import math
@@ -8,36 +8,41 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-SHORTEST, LONGEST = 0.2, 5.0  # seconds; who is told to wait for longer passes that on
-LEFT_FOR_THE_ANSWER = 1.0
-BUSY, TIMED_OUT, BROKEN = 429, 408, 500
+MIN_DELAY_SECONDS = 0.2
+MAX_DELAY_SECONDS = 5.0  # a longer wait is passed on to the client as `Retry-After`
+MIN_CALL_SECONDS = 1.0  # that must be left for the call itself
+TOO_MANY_REQUESTS, REQUEST_TIMEOUT, SERVER_ERROR = 429, 408, 500
 
 
-def pause_before(tries: int, error: Any, until: float) -> float | None:
-    """Seconds before the next of so many tries; None where another would not help, or not in time.
+def retry_delay(attempts: int, error: Any, deadline: float) -> float | None:
+    """Return the seconds to wait after so many failed attempts, or None if a retry is no use.
 
-    Twice as long each time, by chance somewhat less: so that those who were refused together do
-    not come again together.
+    None means that the error is permanent, or that too little time is left before the deadline
+    (a time of the event loop). The delay doubles with each attempt and is shortened at random, so
+    that calls that failed together are not retried together. A `Retry-After` of the server is
+    added.
     """
-    pause = SHORTEST * 2 ** (tries - 1) * random.uniform(0.5, 1)  # noqa: S311 - no secret
+    jitter = random.uniform(0.5, 1)  # noqa: S311 - not a secret
+    delay = MIN_DELAY_SECONDS * 2 ** (attempts - 1) * jitter
     response = getattr(error, "response", None)
     if response is not None:
-        if response.status_code < BROKEN and response.status_code not in (BUSY, TIMED_OUT):
+        status = response.status_code
+        if status < SERVER_ERROR and status not in (TOO_MANY_REQUESTS, REQUEST_TIMEOUT):
             return None
-        if (asked := asked_to_wait(response.headers)) is not None:
-            pause += asked
-    ends = asyncio.get_running_loop().time() + pause + LEFT_FOR_THE_ANSWER
-    return pause if pause <= LONGEST and ends < until else None
+        if (retry_after := retry_after_seconds(response.headers)) is not None:
+            delay += retry_after
+    earliest_end = asyncio.get_running_loop().time() + delay + MIN_CALL_SECONDS
+    return delay if delay <= MAX_DELAY_SECONDS and earliest_end < deadline else None
 
 
-def asked_to_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds by `Retry-After`, which is a number or a date."""
-    given = headers.get("retry-after", "")
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of `Retry-After`, which is a number or a date. None if there is none."""
+    value = headers.get("retry-after", "")
     try:
-        wait = float(given)
+        seconds = float(value)
     except ValueError:
         try:
-            wait = parsedate_to_datetime(given).timestamp() - time.time()
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
         except ValueError:
             return None
-    return max(wait, 0.0) if math.isfinite(wait) else None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None

@@ -1,8 +1,8 @@
-"""Work for later: asked for in the transaction that needs it, so that it is committed with it or
-not at all, and done by whichever process has a hand free.
+"""Background jobs, stored in the database and run by workers.
 
-A domain declares a record (`Job`), enqueues it (`JobQueue`), and handles it (`JobContext`);
-`wiring/jobs.py` lists who handles what, and what comes round by the clock (`Schedule`).
+A job is enqueued in the transaction that needs it, so it is committed with that transaction or not
+at all. A domain declares a payload (`Job`), enqueues it (`JobQueue`) and handles it (`JobContext`).
+`wiring/jobs.py` lists the handlers and the schedules.
 """
 
 from freshly.chassis.jobs.context import JobContext, LeaseLost

@@ -1,4 +1,4 @@
-"""What the operator sees of jobs, and may do with them."""
+"""Operations on jobs for the operator: list, retry, cancel, and statistics."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,30 +11,36 @@ from freshly.chassis.data.functions import now
 from freshly.chassis.data.transactions import ENQUEUED
 from freshly.chassis.jobs.definitions import JobState
 from freshly.chassis.jobs.models import JobRow, WorkerRow
-from freshly.chassis.jobs.queue import UNFINISHED, clock
+from freshly.chassis.jobs.queue import UNFINISHED_STATES, database_time
 
-OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.FAILED)
-ENDED_BADLY = (JobState.FAILED, JobState.CANCELLED)
+COUNTED_STATES = (JobState.QUEUED, JobState.RUNNING, JobState.FAILED)
+RETRYABLE_STATES = (JobState.FAILED, JobState.CANCELLED)
 
 
-class CannotBeDone(Exception):
-    """Says why, in one line."""
+class JobActionRefused(Exception):
+    """A job cannot be retried or cancelled. The text gives the reason in one line."""
 
 
 @dataclass(frozen=True)
-class Load:
-    depth: Mapping[tuple[str, str], int]  # by kind and state, of what is not done
-    lag: float  # seconds that the job that is due longest has waited
-    workers: int  # that live; servers that run jobs besides count too
+class QueueStatistics:
+    """The state of the queue.
+
+    `counts` is the number of queued, running and failed jobs by kind and state. `lag_seconds` is
+    how long the oldest due job has waited. `workers` are alive, servers that run jobs included.
+    """
+
+    counts: Mapping[tuple[str, str], int]
+    lag_seconds: float
+    workers: int
 
     def count(self, state: str) -> int:
-        return sum(number for (_, of), number in self.depth.items() if of == state)
+        return sum(n for (_, counted_state), n in self.counts.items() if counted_state == state)
 
 
-async def load_of(session: AsyncSession) -> Load:
-    depth = await session.execute(
+async def queue_statistics(session: AsyncSession) -> QueueStatistics:
+    counts = await session.execute(
         select(JobRow.kind, JobRow.state, func.count())
-        .where(JobRow.state.in_(OPEN))
+        .where(JobRow.state.in_(COUNTED_STATES))
         .group_by(JobRow.kind, JobRow.state)
     )
     oldest = await session.scalar(
@@ -42,16 +48,16 @@ async def load_of(session: AsyncSession) -> Load:
             JobRow.state == JobState.QUEUED, JobRow.run_after <= now()
         )
     )
-    lag = (await clock(session) - oldest).total_seconds() if oldest else 0.0
+    lag = (await database_time(session) - oldest).total_seconds() if oldest else 0.0
     workers = await session.scalar(select(func.count()).select_from(WorkerRow)) or 0
-    return Load({(kind, state): n for kind, state, n in depth}, max(lag, 0.0), workers)
+    return QueueStatistics({(kind, state): n for kind, state, n in counts}, max(lag, 0.0), workers)
 
 
-async def listed(
-    session: AsyncSession, states: Sequence[JobState], kind: str | None, most: int
+async def list_jobs(
+    session: AsyncSession, states: Sequence[JobState], kind: str | None, limit: int
 ) -> Sequence[JobRow]:
-    """The newest first."""
-    statement = select(JobRow).order_by(JobRow.id.desc()).limit(most)
+    """Return up to `limit` jobs, newest first. No states means all states."""
+    statement = select(JobRow).order_by(JobRow.id.desc()).limit(limit)
     if states:
         statement = statement.where(JobRow.state.in_(states))
     if kind is not None:
@@ -60,11 +66,15 @@ async def listed(
 
 
 async def retry(session: AsyncSession, id: str) -> None:
-    """Once more from the beginning, with all its tries. Raises CannotBeDone."""
-    row = await _locked(session, id)
-    if row.state not in ENDED_BADLY:
-        raise CannotBeDone(f"{id} is {row.state}: only what failed or was cancelled is retried")
-    at, key = await clock(session), row.dedup_key
+    """Queue a failed or cancelled job again, with all its attempts. Locks the job.
+
+    Raises JobActionRefused if there is no such job, if it has another state, or if an unfinished
+    job has the same key.
+    """
+    row = await _locked_row(session, id)
+    if row.state not in RETRYABLE_STATES:
+        raise JobActionRefused(f"{id} is {row.state}: only failed or cancelled jobs can be retried")
+    at, key = await database_time(session), row.dedup_key
     session.info[ENQUEUED] = True
     try:
         async with session.begin_nested():
@@ -72,20 +82,27 @@ async def retry(session: AsyncSession, id: str) -> None:
             row.finished_at, row.run_after = None, at
             await session.flush()
     except IntegrityError as error:
-        raise CannotBeDone(f"{id}: another job does the same already ({key})") from error
+        raise JobActionRefused(
+            f"{id}: another job with the same key is queued or running ({key})"
+        ) from error
 
 
 async def cancel(session: AsyncSession, id: str) -> None:
-    """Whoever runs it commits nothing more, and is stopped. Raises CannotBeDone."""
-    row = await _locked(session, id)
-    if row.state not in UNFINISHED:
-        raise CannotBeDone(f"{id} is {row.state}: only what waits or runs is cancelled")
-    row.state, row.rerun, row.finished_at = JobState.CANCELLED, False, await clock(session)
+    """Cancel a queued or running job. Locks the job.
+
+    A worker that runs it commits nothing more, and stops the run at its next heartbeat. Raises
+    JobActionRefused if there is no such job or if it has ended.
+    """
+    row = await _locked_row(session, id)
+    if row.state not in UNFINISHED_STATES:
+        raise JobActionRefused(f"{id} is {row.state}: only queued or running jobs can be cancelled")
+    row.state, row.rerun = JobState.CANCELLED, False
+    row.finished_at = await database_time(session)
     await session.flush()
 
 
-async def _locked(session: AsyncSession, id: str) -> JobRow:
+async def _locked_row(session: AsyncSession, id: str) -> JobRow:
     row = await session.get(JobRow, id, with_for_update=True, populate_existing=True)
     if row is None:
-        raise CannotBeDone(f"there is no job {id}")
+        raise JobActionRefused(f"there is no job {id}")
     return row

@@ -1,4 +1,4 @@
-"""A job as its handler sees it."""
+"""The context of a running job: what its handler uses to read, write and finish."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +14,7 @@ from freshly.chassis.data.transactions import Database, request_session
 from freshly.chassis.dependencies import build_with
 from freshly.chassis.jobs.definitions import JobState
 from freshly.chassis.jobs.models import JobRow
-from freshly.chassis.jobs.queue import clock
+from freshly.chassis.jobs.queue import database_time
 from freshly.chassis.resources import Resources
 from freshly.chassis.security.caller import current_caller
 from freshly.chassis.security.client_info import ClientInfo, current_client_info
@@ -23,22 +23,23 @@ T = TypeVar("T")
 
 
 class LeaseLost(Exception):
-    """Somebody else has the job now, or it was cancelled: whoever had it changes nothing more."""
+    """The job was cancelled, or another worker has claimed it. This run must change nothing."""
 
 
 @dataclass
 class JobContext:
-    """One taking of a job. What it writes through here is committed only while the job is its own.
+    """A run of a job under one lease. Its writes are committed only while the lease is valid.
 
-    A handler may run twice (a worker dies, a letter is refused), so what it does is safe to repeat;
-    what it writes in `finishing` happens once, as the job is done with the same commit.
+    A handler may run twice, for example because a worker died or the mail server refused an email.
+    Its effects must therefore be safe to repeat. What it writes in `complete()` happens once,
+    because the job is marked done in the same commit.
     """
 
     id: str
     user_id: int | None
     lease: int
     resources: Resources
-    is_over: bool = field(default=False, init=False)
+    is_finished: bool = field(default=False, init=False)
 
     @property
     def db(self) -> Database:
@@ -51,9 +52,11 @@ class JobContext:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
-        """A unit of work that ends with locking the job. Raises TakenOver, and nothing is kept.
+        """Open a transaction that locks the job's row before it commits.
 
-        Last, because requests lock what they change before they ask for a job about it.
+        Raises LeaseLost, and rolls back, if the lease is no longer valid. The job is locked last
+        because requests lock what they change before they enqueue a job about it, and the opposite
+        order could deadlock with them.
         """
         async with self.db.write() as session:
             yield session
@@ -62,16 +65,20 @@ class JobContext:
 
     @asynccontextmanager
     async def complete(self, result_url: str | None = None) -> AsyncIterator[AsyncSession]:
-        """The last unit of work: its effects and the end of the job are one commit."""
+        """Open the last transaction of the run, which also marks the job done.
+
+        Raises LeaseLost, and rolls back, if the lease is no longer valid.
+        """
         async with self.db.write() as session:
             yield session
             await session.flush()
             row = await self.locked_row(session)
-            finish(row, await clock(session), result_url)
+            mark_done(row, await database_time(session), result_url)
             await session.flush()
-        self.is_over = True
+        self.is_finished = True
 
     async def locked_row(self, session: AsyncSession) -> JobRow:
+        """Return the job's row, locked. Raises LeaseLost if the lease is no longer valid."""
         row = await session.scalar(
             select(JobRow)
             .where(
@@ -87,45 +94,53 @@ class JobContext:
         return row
 
     async def ensure_lease(self) -> None:
-        """To be asked right before something that no rollback undoes. Raises TakenOver."""
+        """Raise LeaseLost if the lease is no longer valid.
+
+        Call it right before an effect that no rollback undoes, such as sending an email.
+        """
         async with self.db.read() as session:
-            found = await session.scalar(
+            job_id = await session.scalar(
                 select(JobRow.id).where(
                     JobRow.id == self.id,
                     JobRow.lease == self.lease,
                     JobRow.state == JobState.RUNNING,
                 )
             )
-        if found is None:
+        if job_id is None:
             raise LeaseLost
 
-    async def progress(self, share: float) -> None:
-        """How much is done, from 0 to 1; a commit of its own, so not for each crumb."""
+    async def progress(self, fraction: float) -> None:
+        """Store how much is done, from 0 to 1. Each call is a commit, so call it rarely.
+
+        Raises LeaseLost if the lease is no longer valid.
+        """
         async with self.write() as session:
             await session.execute(
                 update(JobRow)
                 .where(JobRow.id == self.id)
-                .values(progress=min(max(share, 0.0), 1.0))
+                .values(progress=min(max(fraction, 0.0), 1.0))
             )
 
     async def service(
-        self, wanted: type[T], session: AsyncSession, *, user_id: int | None = None
+        self, service_class: type[T], session: AsyncSession, *, user_id: int | None = None
     ) -> T:
-        """A service or repository in this session, as the person who caused the job would get it.
+        """Return a service or repository in this session, acting for a user.
 
-        Give `user_id` for another person's. Without either it can be one that asks for nobody.
+        The user is `user_id`, or else the user who caused the job. A job without either can use
+        only classes that need no caller; others raise Unauthenticated.
         """
-        person = self.user_id if user_id is None else user_id
+        acting_user_id = self.user_id if user_id is None else user_id
         known: dict[Any, Any] = {request_session: session, current_client_info: ClientInfo()}
-        if person is not None:
-            known[current_caller] = await self.resources.identity.person(person, session)
+        if acting_user_id is not None:
+            identity = self.resources.identity
+            known[current_caller] = await identity.caller_of(acting_user_id, session)
         request = SimpleNamespace(state=SimpleNamespace(resources=self.resources, caller=None))
-        made: T = await build_with(wanted, request, known)
-        return made
+        service: T = await build_with(service_class, request, known)
+        return service
 
 
-def finish(row: JobRow, at: datetime, result_url: str | None = None) -> None:
-    """Done; or waiting again, where it was asked for once more meanwhile."""
+def mark_done(row: JobRow, at: datetime, result_url: str | None = None) -> None:
+    """Mark the job done, or queue it again if it was enqueued once more while it ran."""
     row.error = row.worker_id = None
     if row.rerun:
         row.state, row.rerun, row.progress = JobState.QUEUED, False, 0.0

@@ -1,4 +1,4 @@
-"""What is to be done, and what people are told of it."""
+"""Job payloads, states and handlers, and the view of a job that the API shows."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Priority(IntEnum):
-    """The lower number goes first."""
+    """The order in which due jobs are claimed, lowest number first."""
 
-    URGENT = 0  # somebody waits for it
+    URGENT = 0  # a user is waiting for it
     NORMAL = 10
     LOW = 20
 
@@ -25,7 +25,11 @@ class JobState(StrEnum):
 
 
 class Job(BaseModel):
-    """A record of ids, which the handler reads anew; never what may not lie in a table in clear."""
+    """Job payload: ids only; handlers re-read rows. Never secrets, it is stored in plain text.
+
+    `time_limit` ends a run that takes longer. A run that fails is retried until `max_attempts`.
+    `backoff` is the wait before the second attempt; each later wait is four times as long.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,15 +37,17 @@ class Job(BaseModel):
     priority: ClassVar[Priority] = Priority.NORMAL
     max_attempts: ClassVar[int] = 5
     time_limit: ClassVar[timedelta] = timedelta(minutes=1)
-    backoff: ClassVar[timedelta] = timedelta(seconds=5)  # before the second try; then four times it
+    backoff: ClassVar[timedelta] = timedelta(seconds=5)
 
 
-Handler = Callable[[Any, Any], Awaitable[None]]  # of the record, and its Run
+# Called with the payload and the JobContext. The payload's class differs from handler to handler,
+# so the type says Any.
+Handler = Callable[[Any, Any], Awaitable[None]]
 Handlers = Mapping[type[Job], Handler]
 
 
 class PermanentFailure(Exception):
-    """Trying again would not help. Its text is for the person, in plain words."""
+    """A failure that a retry cannot mend. Users read its text, so write it in plain words."""
 
 
 class JobRead(BaseModel):
@@ -52,6 +58,6 @@ class JobRead(BaseModel):
     state: JobState
     progress: float = Field(ge=0, le=1)
     result_url: str | None
-    error: str | None = Field(description="Why the last try failed, in plain words.")
+    error: str | None = Field(description="Reason of the last failed attempt, in plain words.")
     created_at: datetime
     updated_at: datetime

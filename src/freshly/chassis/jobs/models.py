@@ -1,3 +1,5 @@
+"""Tables of jobs, workers and schedules."""
+
 from datetime import datetime
 from typing import Any
 
@@ -9,18 +11,18 @@ from freshly.chassis.data.functions import now
 from freshly.chassis.data.types import Instant, Json
 from freshly.chassis.jobs.definitions import JobState
 
-QUEUED = text("state = 'queued'")
-UNFINISHED = text("state IN ('queued', 'running')")
+IS_QUEUED = text("state = 'queued'")
+IS_UNFINISHED = text("state IN ('queued', 'running')")
 
 
 class JobRow(Created, Updated, Base):
-    """The truth about a job, for people, operators and workers."""
+    """A job: its payload, its state, and the lease of the worker that runs it."""
 
     __tablename__ = "jobs"
 
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)  # in the order of their making
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)  # sorts by time of creation
     kind: Mapped[str] = mapped_column(String(64))
-    payload: Mapped[dict[str, Any]] = mapped_column(Json)  # the record; empty once it is done
+    payload: Mapped[dict[str, Any]] = mapped_column(Json)  # emptied when the job is done
     user_id: Mapped[int | None] = mapped_column(
         ForeignKey("users.id", ondelete="CASCADE"), index=True
     )
@@ -28,14 +30,14 @@ class JobRow(Created, Updated, Base):
     dedup_key: Mapped[str | None] = mapped_column(String(200))
     correlation_id: Mapped[str] = mapped_column(String(64))
     state: Mapped[str] = mapped_column(String(16), default=JobState.QUEUED)
-    progress: Mapped[float] = mapped_column(default=0.0)
+    progress: Mapped[float] = mapped_column(default=0.0)  # from 0 to 1
     result_url: Mapped[str | None] = mapped_column(Text, default=None)
     error: Mapped[str | None] = mapped_column(Text, default=None)
-    # Asked for once more while it was running: what it has read may be old already.
+    # Set when the same key is enqueued while the job runs: the run may have read old rows.
     rerun: Mapped[bool] = mapped_column("again", default=False)
-    attempts: Mapped[int] = mapped_column(default=0)  # that failed; a killed worker is none
-    crashes: Mapped[int] = mapped_column("deaths", default=0)  # of workers that had it
-    # How often it was taken. Whoever took it earlier has lost it, and commits nothing any more.
+    attempts: Mapped[int] = mapped_column(default=0)  # failed runs; a crash does not count
+    crashes: Mapped[int] = mapped_column("deaths", default=0)  # of workers that ran this job
+    # A fencing token: it rises with each claim, and earlier holders can no longer commit.
     lease: Mapped[int] = mapped_column("taken", default=0)
     worker_id: Mapped[str | None] = mapped_column(String(32), default=None)
     run_after: Mapped[datetime] = mapped_column(Instant(), init=False, insert_default=now())
@@ -45,33 +47,33 @@ class JobRow(Created, Updated, Base):
         Index(
             "ix_jobs_due",
             *("priority", "run_after", "id"),
-            postgresql_where=QUEUED,
-            sqlite_where=QUEUED,
+            postgresql_where=IS_QUEUED,
+            sqlite_where=IS_QUEUED,
         ),
         Index(
             "ix_jobs_dedup_key",
             "dedup_key",
             unique=True,
-            postgresql_where=UNFINISHED,
-            sqlite_where=UNFINISHED,
+            postgresql_where=IS_UNFINISHED,
+            sqlite_where=IS_UNFINISHED,
         ),
         Index("ix_jobs_state_finished_at", "state", "finished_at"),
     )
 
 
 class WorkerRow(Base):
-    """A process that runs jobs, as long as its heart beats."""
+    """A worker that is alive. Other workers delete the row when its heartbeats stop."""
 
     __tablename__ = "job_workers"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    name: Mapped[str] = mapped_column(String(255))  # host and process, for the operator
-    dedicated: Mapped[bool]  # `freshly worker`; not a server that runs jobs besides
+    name: Mapped[str] = mapped_column(String(255))  # host and process id, for the operator
+    dedicated: Mapped[bool]  # true for `freshly worker`, false for a server that also runs jobs
     beat_at: Mapped[datetime] = mapped_column(Instant(), init=False, insert_default=now())
 
 
 class ScheduleRow(Base):
-    """When work that comes round is next asked for, by whichever worker looks first."""
+    """The next time at which a schedule's job is enqueued."""
 
     __tablename__ = "job_schedules"
 

@@ -1,4 +1,4 @@
-"""Asking for work, within the transaction that needs it."""
+"""The job queue: enqueues a job in the caller's transaction."""
 
 import secrets
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from freshly.chassis.jobs.definitions import Job, JobState, Priority
 from freshly.chassis.jobs.models import JobRow
 from freshly.chassis.observability.logging import correlation_id
 
-UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
+UNFINISHED_STATES = (JobState.QUEUED, JobState.RUNNING)
 
 
 @dataclass
@@ -31,16 +31,17 @@ class JobQueue:
         delay: timedelta | None = None,
         priority: Priority | None = None,
     ) -> JobRow:
-        """The job, which runs once this transaction is committed.
+        """Return the job's row. Workers see the job once this transaction is committed.
 
-        `user_id` is who caused it and may look at it. While a job of the same `key` waits, that
-        one is given instead; while it runs, it is told to run once more afterwards, as what it has
-        read may be old by now. A job without a key is one of its own.
+        `user_id` is the user who caused the job and may read its state. `key` deduplicates: while a
+        job with this key is queued, that job is returned. While it runs, it is returned too and
+        marked to run once more, because it may have read old rows. Without a key each call creates
+        a job.
         """
         self.session.info[ENQUEUED] = True
-        starts = await clock(self.session) + delay if delay else None
-        if key is not None and (known := await self._known(key, starts)):
-            return known
+        run_after = await database_time(self.session) + delay if delay else None
+        if key is not None and (existing := await self._reuse(key, run_after)):
+            return existing
         row = JobRow(
             id=f"{int(time() * 1000):012x}{secrets.token_hex(10)}",
             kind=job.kind,
@@ -50,17 +51,17 @@ class JobQueue:
             dedup_key=key,
             correlation_id=correlation_id.get(),
         )
-        if starts is not None:
-            row.run_after = starts
+        if run_after is not None:
+            row.run_after = run_after
         try:
             async with self.session.begin_nested():
                 self.session.add(row)
                 await self.session.flush()
-        except IntegrityError:
-            first = await self._known(key, starts) if key is not None else None
-            if first is None:
+        except IntegrityError:  # another transaction enqueued the same key first
+            existing = await self._reuse(key, run_after) if key is not None else None
+            if existing is None:
                 raise
-            return first
+            return existing
         return row
 
     async def delete(self, job: type[Job], **payload: str) -> None:
@@ -72,12 +73,16 @@ class JobQueue:
             .execution_options(synchronize_session=False)
         )
 
-    async def _known(self, key: str, starts: datetime | None) -> JobRow | None:
-        """The unfinished one with this key, told that it is wanted."""
-        wanted = now() if starts is None else starts
-        found = await self.session.scalars(
+    async def _reuse(self, key: str, run_after: datetime | None) -> JobRow | None:
+        """Return the unfinished job with this key, or None if there is none.
+
+        Marks a running job to run once more, and moves `run_after` forward if this call wants it
+        sooner.
+        """
+        wanted = now() if run_after is None else run_after
+        rows = await self.session.scalars(
             update(JobRow)
-            .where(JobRow.dedup_key == key, JobRow.state.in_(UNFINISHED))
+            .where(JobRow.dedup_key == key, JobRow.state.in_(UNFINISHED_STATES))
             .values(
                 rerun=JobRow.state == JobState.RUNNING,
                 run_after=case((JobRow.run_after > wanted, wanted), else_=JobRow.run_after),
@@ -85,8 +90,9 @@ class JobQueue:
             .returning(JobRow),
             execution_options={"populate_existing": True},
         )
-        return found.one_or_none()
+        return rows.one_or_none()
 
 
-async def clock(session: AsyncSession) -> datetime:
+async def database_time(session: AsyncSession) -> datetime:
+    """Return the database's clock, which all processes share."""
     return (await session.execute(select(now()))).scalar_one()

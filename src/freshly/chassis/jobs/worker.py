@@ -1,4 +1,4 @@
-"""Runs jobs: in the server, or in a process of its own (`freshly worker`)."""
+"""The worker: claims due jobs and runs them, in the server or in a process of its own."""
 
 import asyncio
 import os
@@ -18,26 +18,35 @@ from sqlalchemy.exc import SQLAlchemyError
 from freshly.chassis.data.admission import lane
 from freshly.chassis.errors import AppError
 from freshly.chassis.jobs import leases
-from freshly.chassis.jobs.context import JobContext, LeaseLost, finish
+from freshly.chassis.jobs.context import JobContext, LeaseLost, mark_done
 from freshly.chassis.jobs.definitions import Handlers, Job, JobState, PermanentFailure
 from freshly.chassis.jobs.models import JobRow
-from freshly.chassis.jobs.queue import clock
-from freshly.chassis.jobs.schedules import Schedule, ask_for_due, note_new
+from freshly.chassis.jobs.queue import database_time
+from freshly.chassis.jobs.schedules import Schedule, enqueue_due, register_schedules
 from freshly.chassis.observability.logging import correlation_id, get_logger
 from freshly.chassis.observability.metrics import job_runs
 from freshly.chassis.resources import Resources
 
 logger = get_logger(__name__)
 
-HEARTBEATS_PER_TIMEOUT = 4  # of the heart within the silence that counts as death
-LONGEST_PAUSE = timedelta(hours=1)
-AWAY = (SQLAlchemyError, OSError, AppError)  # the database cannot be asked now
-SORRY = "Something went wrong on our side."
-TOO_SLOW = "It took too long."
+HEARTBEATS_PER_TIMEOUT = 4
+MAX_BACKOFF = timedelta(hours=1)
+SAVE_RETRY_SECONDS = 1
+# Raised while the database is unavailable. AppError is what admission control raises.
+DATABASE_ERRORS = (SQLAlchemyError, OSError, AppError)
+UNEXPECTED_ERROR = "Sorry, something went wrong on our side. Please try again later."
+TIMED_OUT = "Stopped at the time limit of {seconds:g} seconds. Please try again later."
 
 
 class Worker:
-    """Takes jobs and runs them, so many at once, until it is told to stop."""
+    """Claims jobs and runs up to `concurrency` of them at once, until it is asked to stop.
+
+    `heartbeat_timeout`: other workers reclaim the jobs of a worker without a heartbeat for so long.
+    `dedicated`: this is a `freshly worker`, not a server that also runs jobs.
+    `yields_to_dedicated`: claim nothing while a dedicated worker is alive.
+    `shutdown_grace`: time for running jobs to finish when the worker is asked to stop.
+    `poll_interval`: wait between two looks for jobs that other processes enqueued.
+    """
 
     def __init__(
         self,
@@ -45,33 +54,35 @@ class Worker:
         handlers: Handlers,
         schedules: Sequence[Schedule] = (),
         *,
-        at_once: int = 4,
-        silence: timedelta = timedelta(seconds=15),
+        concurrency: int = 4,
+        heartbeat_timeout: timedelta = timedelta(seconds=15),
         dedicated: bool = False,
-        stands_by: bool = False,
-        grace: float = 20,
-        poll: float = 0.5,
+        yields_to_dedicated: bool = False,
+        shutdown_grace: timedelta = timedelta(seconds=20),
+        poll_interval: timedelta = timedelta(seconds=0.5),
     ) -> None:
         self.resources = resources
         self.db = resources.db
         self.zone = ZoneInfo(resources.settings.timezone)
         self.jobs = {job.kind: (job, handler) for job, handler in handlers.items()}
         self.schedules = schedules
-        self.at_once = at_once
-        self.silence = silence
+        self.concurrency = concurrency
+        self.heartbeat_timeout = heartbeat_timeout
         self.dedicated = dedicated
-        self.stands_by = stands_by  # as long as a dedicated worker lives
-        self.grace = grace  # seconds that running jobs have to finish when this is told to stop
-        self.poll = poll  # seconds between two looks, where nothing says that there is work
+        self.yields_to_dedicated = yields_to_dedicated
+        self.shutdown_grace = shutdown_grace
+        self.poll_interval = poll_interval
         self.id = uuid4().hex
         self.name = f"{socket.gethostname()}:{os.getpid()}"
-        self._joined = False
-        self._unsure = False  # whether what was taken last is known here
+        self._registered = False
+        # True from sending a claim until its response arrives. If the connection breaks in between,
+        # the database may list jobs for this worker that it does not know of.
+        self._claim_unconfirmed = False
         self._tasks: dict[asyncio.Task[None], tuple[str, int]] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Works beside whatever is done inside."""
+        """Run the worker in the background for as long as the context is open."""
         stop = asyncio.Event()
         work = asyncio.create_task(self.run(stop))
         try:
@@ -81,198 +92,218 @@ class Worker:
             await work
 
     async def run(self, stop: asyncio.Event) -> None:
-        lane.set("jobs")  # leaves connections to requests, where there are any
-        heart = asyncio.create_task(self._live(stop))
-        asked_to_stop = asyncio.create_task(stop.wait())
+        """Run jobs until `stop` is set, then shut down within `shutdown_grace`."""
+        lane.set("jobs")  # admission control reserves connections for requests
+        heartbeats = asyncio.create_task(self._send_heartbeats(stop))
+        stop_requested = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
                 self.db.enqueued.clear()
-                if self._joined:
-                    with self._patiently("look for jobs"):
-                        await self._look()
-                await self._wait(asked_to_stop)
+                if self._registered:
+                    with self._logging_errors("start due jobs"):
+                        await self._start_due_jobs()
+                await self._wait_for_work(stop_requested)
         finally:
-            await heart
-            with self._patiently("leave"):
-                await self.leave()
+            await heartbeats
+            with self._logging_errors("shut down"):
+                await self.shut_down()
 
-    @contextmanager
-    def _patiently(self, what: str) -> Iterator[None]:
-        """The database may be away; it is asked again."""
-        try:
-            yield
-        except LeaseLost:
-            raise
-        except AWAY as error:
-            logger.warning("jobs: no database", to=what, error=repr(error))
-        except Exception:  # whatever it was, others' work goes on
-            logger.exception("jobs: failed", to=what)
+    async def run_until_idle(self) -> None:
+        """Run all jobs that are due and the jobs that they enqueue, then shut down."""
+        await self.heartbeat()
+        while await self._start_due_jobs() or self._tasks:
+            if self._tasks:
+                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        await self.shut_down()
 
-    async def _live(self, stop: asyncio.Event) -> None:
-        """The heart: says that this worker lives, and looks after those that do not."""
-        while not stop.is_set():
-            with self._patiently("tell that the worker lives"):
-                await self.join()
-                self._joined = True
-                await self._drop_lost()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.silence.total_seconds() / HEARTBEATS_PER_TIMEOUT):
-                    await stop.wait()
-
-    async def join(self) -> None:
+    async def heartbeat(self) -> None:
+        """Record that this worker is alive, and reclaim the jobs of workers that are not."""
         async with self.db.write() as session:
             await leases.heartbeat(session, self.id, self.name, dedicated=self.dedicated)
-            given_back = await leases.reclaim_orphans(session, self.silence)
-            if not self._joined:
-                await note_new(session, self.schedules, self.zone)
-        for job in given_back:
-            logger.warning("job taken from a dead worker", job=job)
+            reclaimed = await leases.reclaim_orphans(session, self.heartbeat_timeout)
+            if not self._registered:
+                await register_schedules(session, self.schedules, self.zone)
+        for job_id in reclaimed:
+            logger.warning("job reclaimed from a dead worker", job=job_id)
 
-    async def _drop_lost(self) -> None:
-        """Ends the runs of jobs that were cancelled, or taken over while this process slept."""
-        running = dict(self._tasks)
-        if not running:
-            return
-        async with self.db.read() as session:
-            mine = await leases.held_by(session, self.id)
-        for task, held in running.items():
-            if held not in mine:
-                task.cancel()
-
-    async def leave(self) -> None:
-        """Running jobs have some time to finish; what remains is given back."""
-        until = monotonic() + self.grace
-        heartbeat = self.silence.total_seconds() / HEARTBEATS_PER_TIMEOUT
-        while self._tasks and monotonic() < until:
-            await asyncio.wait(self._tasks, timeout=min(heartbeat, until - monotonic()))
-            with self._patiently("tell that the worker lives"):
-                await self.join()
+    async def shut_down(self) -> None:
+        """Give running jobs time to finish, cancel the rest, and release their leases."""
+        deadline = monotonic() + self.shutdown_grace.total_seconds()
+        while self._tasks and monotonic() < deadline:
+            timeout = min(self._heartbeat_seconds, deadline - monotonic())
+            await asyncio.wait(self._tasks, timeout=timeout)
+            with self._logging_errors("send a heartbeat"):
+                await self.heartbeat()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
         async with self.db.write() as session:
-            await leases.give_back(session, self.id)
+            await leases.release_all(session, self.id)
 
-    async def _wait(self, asked_to_stop: asyncio.Task[Any]) -> None:
-        """Until there may be something to do."""
+    @property
+    def _heartbeat_seconds(self) -> float:
+        return self.heartbeat_timeout.total_seconds() / HEARTBEATS_PER_TIMEOUT
+
+    @contextmanager
+    def _logging_errors(self, action: str) -> Iterator[None]:
+        """Log errors instead of raising them, because the caller tries again later.
+
+        Raises only LeaseLost.
+        """
+        try:
+            yield
+        except LeaseLost:
+            raise
+        except DATABASE_ERRORS as error:
+            logger.warning("worker cannot use the database", action=action, error=repr(error))
+        except Exception:  # a bug in one step must not stop the other jobs
+            logger.exception("worker failed", action=action)
+
+    async def _send_heartbeats(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            with self._logging_errors("send a heartbeat"):
+                await self.heartbeat()
+                self._registered = True
+                await self._cancel_lost_runs()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._heartbeat_seconds):
+                    await stop.wait()
+
+    async def _cancel_lost_runs(self) -> None:
+        """Cancel runs whose job was cancelled, or reclaimed while this process was paused."""
+        running = dict(self._tasks)
+        if not running:
+            return
+        async with self.db.read() as session:
+            valid = await leases.leases_of(session, self.id)
+        for task, lease in running.items():
+            if lease not in valid:
+                task.cancel()
+
+    async def _wait_for_work(self, stop_requested: asyncio.Task[Any]) -> None:
+        """Wait until this process enqueues a job, a run ends, a poll is due or a stop is asked."""
         enqueued = asyncio.create_task(self.db.enqueued.wait())
-        pause = self.poll * random.uniform(0.8, 1.2)  # noqa: S311 - so that workers do not look in step
+        # Random, so that workers that started together do not poll together.
+        jitter = random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
         await asyncio.wait(
-            (asked_to_stop, enqueued, *self._tasks),
-            timeout=pause,
+            (stop_requested, enqueued, *self._tasks),
+            timeout=self.poll_interval.total_seconds() * jitter,
             return_when=asyncio.FIRST_COMPLETED,
         )
         enqueued.cancel()
 
-    async def _look(self) -> int:
-        """Starts what is due and finds room; how many."""
-        if self._unsure:
+    async def _start_due_jobs(self) -> int:
+        """Claim due jobs as far as `concurrency` allows, start them, and return their number."""
+        if self._claim_unconfirmed:
             async with self.db.write() as session:
-                await leases.give_back_unknown(session, self.id, self._tasks.values())
-            self._unsure = False
-        room = self.at_once - len(self._tasks)
+                await leases.release_unknown(session, self.id, self._tasks.values())
+            self._claim_unconfirmed = False
+        free = self.concurrency - len(self._tasks)
         async with self.db.read() as session:
-            due = await leases.look(session, self.jobs)
-        if self.stands_by and due.dedicated:
+            due = await leases.find_due_work(session, self.jobs)
+        if self.yields_to_dedicated and due.has_dedicated_worker:
             return 0
         if due.schedules:
             async with self.db.write() as session:
-                await ask_for_due(session, self.schedules, self.zone)
-        if room <= 0 or not (due.jobs or due.schedules):
+                await enqueue_due(session, self.schedules, self.zone)
+        if free <= 0 or not (due.jobs or due.schedules):
             return 0
-        self._unsure = True
+        self._claim_unconfirmed = True
         async with self.db.write() as session:
-            rows = await leases.take(session, self.id, self.jobs, room)
-        self._unsure = False
+            rows = await leases.claim(session, self.id, self.jobs, free)
+        self._claim_unconfirmed = False
         for row in rows:
-            task = asyncio.create_task(self._attend(row))
+            task = asyncio.create_task(self._run_job(row))
             self._tasks[task] = (row.id, row.lease)
-            task.add_done_callback(self._forget)
+            task.add_done_callback(self._remove_task)
         return len(rows)
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
+    def _remove_task(self, task: asyncio.Task[None]) -> None:
         del self._tasks[task]
         if not task.cancelled() and (error := task.exception()):
-            logger.error("job lost from sight", exc_info=error)
+            logger.error("run of a job ended unexpectedly", exc_info=error)
 
-    async def drain(self) -> None:
-        """Everything that is due now, and what comes of it; then no more."""
-        await self.join()
-        while await self._look() or self._tasks:
-            if self._tasks:
-                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        await self.leave()
-
-    async def _attend(self, row: JobRow) -> None:
-        """One job, from its being taken to whatever becomes of it."""
+    async def _run_job(self, row: JobRow) -> None:
+        """Run a claimed job's handler, then save, count and log the outcome."""
         correlation_id.set(row.correlation_id)
         job_type, handler = self.jobs[row.kind]
-        run = JobContext(row.id, row.user_id, row.lease, self.resources)
-        began, outcome = monotonic(), "stopped"
-        limit = asyncio.timeout(job_type.time_limit.total_seconds())
+        context = JobContext(row.id, row.user_id, row.lease, self.resources)
+        started, outcome = monotonic(), "stopped"
+        time_limit = job_type.time_limit.total_seconds()
+        timeout = asyncio.timeout(time_limit)
         try:
-            async with limit:
-                await handler(job_type.model_validate(row.payload), run)
-            if not run.is_over:
-                await self._settle(run, finish)
+            async with timeout:
+                await handler(job_type.model_validate(row.payload), context)
+            if not context.is_finished:
+                await self._save(context, mark_done)
             outcome = "done"
         except LeaseLost:
             outcome = "taken_over"
-        except Exception as error:  # noqa: BLE001 - whatever it was, it is kept with the job
-            reason = TOO_SLOW if limit.expired() else in_plain_words(error)
-            outcome = await self._fail(run, job_type, reason, error)
+        except Exception as error:  # noqa: BLE001 - every error is stored with the job
+            timed_out = timeout.expired()
+            text = TIMED_OUT.format(seconds=time_limit) if timed_out else text_for_user(error)
+            outcome = await self._save_failure(context, job_type, text, error)
         finally:
             job_runs.labels(row.kind, outcome).inc()
-            seconds = round(monotonic() - began, 3)
+            seconds = round(monotonic() - started, 3)
             logger.info("job", job=row.id, kind=row.kind, outcome=outcome, seconds=seconds)
 
-    async def _fail(self, run: JobContext, job: type[Job], reason: str, error: Exception) -> str:
-        """To be tried again after a pause, or parked for the operator."""
-        hopeless = isinstance(error, (PermanentFailure, ValidationError))
-        parked = False
+    async def _save_failure(
+        self, context: JobContext, job: type[Job], text: str, error: Exception
+    ) -> str:
+        """Queue the job again after a backoff, or mark it failed. Return the outcome."""
+        is_permanent = isinstance(error, (PermanentFailure, ValidationError))
+        is_final = False
 
         def change(row: JobRow, at: datetime) -> None:
-            nonlocal parked
+            nonlocal is_final
             row.attempts += 1
-            row.error, row.worker_id = reason, None
-            parked = hopeless or row.attempts >= job.max_attempts
-            if not parked:
-                row.state, row.rerun = JobState.QUEUED, False  # it will read everything anew
-                row.run_after = at + pause_before(row.attempts, job)
-            elif row.rerun:  # by whoever asked meanwhile, and may have mended what was wrong
+            row.error, row.worker_id = text, None
+            is_final = is_permanent or row.attempts >= job.max_attempts
+            if not is_final:
+                row.state, row.rerun = JobState.QUEUED, False  # the next attempt re-reads all rows
+                row.run_after = at + backoff_after(row.attempts, job)
+            elif row.rerun:  # enqueued again meanwhile, perhaps after the cause was removed
                 row.state, row.rerun, row.attempts = JobState.QUEUED, False, 0
             else:
                 row.state, row.finished_at = JobState.FAILED, at
 
         try:
-            await self._settle(run, change)
+            await self._save(context, change)
         except LeaseLost:
             return "taken_over"
-        tell = logger.error if parked else logger.warning
-        tell("job failed", job=run.id, kind=job.kind, parked=parked, exc_info=error)
-        return "parked" if parked else "failed"
+        log = logger.error if is_final else logger.warning
+        log("job failed", job=context.id, kind=job.kind, final=is_final, exc_info=error)
+        return "failed" if is_final else "retried"
 
-    async def _settle(self, run: JobContext, change: Callable[[JobRow, datetime], None]) -> None:
-        """Tried until it is written down: it would count as running as long as this lives."""
+    async def _save(self, context: JobContext, change: Callable[[JobRow, datetime], None]) -> None:
+        """Change the job's row, and retry until the database accepts it.
+
+        Otherwise the job would count as running for as long as this worker is alive. Raises
+        LeaseLost if the lease is no longer valid.
+        """
         while True:
-            with self._patiently("write down what became of a job"):
+            with self._logging_errors("save the outcome of a job"):
                 async with self.db.write() as session:
-                    row = await run.locked_row(session)
-                    change(row, await clock(session))
+                    row = await context.locked_row(session)
+                    change(row, await database_time(session))
                     await session.flush()
                 return
-            await asyncio.sleep(1)
+            await asyncio.sleep(SAVE_RETRY_SECONDS)
 
 
-def pause_before(attempts: int, job: type[Job]) -> timedelta:
-    """Four times as long each time, more or less by half, so that not all come back at once."""
-    longer: timedelta = min(job.backoff * 4 ** (attempts - 1), LONGEST_PAUSE)
-    return longer * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+def backoff_after(attempts: int, job: type[Job]) -> timedelta:
+    """Return the wait after so many failed attempts: four times as long each time.
+
+    It varies at random by half, so that jobs that failed together are not retried together.
+    """
+    backoff: timedelta = min(job.backoff * 4 ** (attempts - 1), MAX_BACKOFF)
+    return backoff * random.uniform(0.5, 1.5)  # noqa: S311 - not a secret
 
 
-def in_plain_words(error: Exception) -> str:
-    """For the person: never what a library or a provider says."""
+def text_for_user(error: Exception) -> str:
+    """Return a text for the user. Texts of libraries and providers are never shown."""
     if isinstance(error, PermanentFailure):
-        return str(error) or SORRY
-    return error.text if isinstance(error, AppError) else SORRY
+        return str(error) or UNEXPECTED_ERROR
+    return error.text if isinstance(error, AppError) else UNEXPECTED_ERROR

@@ -1,4 +1,4 @@
-"""The numbers that an operator watches; `metrics` shows them."""
+"""Metrics for Prometheus, which `GET /metrics` shows."""
 
 from collections.abc import Callable
 from functools import cache
@@ -8,104 +8,125 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+REQUEST_BUCKETS_SECONDS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
+    *(0.25, 0.5, 1, 2.5, 5, 10),
+)
+MODEL_BUCKETS_SECONDS = (0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60)
 
 registry = CollectorRegistry()
-answers = Histogram(
+request_seconds = Histogram(
     "freshly_http_request_seconds",
-    "How long requests took, by the template of their route",
+    "Duration of requests in seconds, by the template of their route",
     ("method", "route", "status"),
-    buckets=BUCKETS,
+    buckets=REQUEST_BUCKETS_SECONDS,
     registry=registry,
 )
 statements = Counter("freshly_sql_statements", "Statements sent to the database", registry=registry)
-reads = Counter(
+cache_reads = Counter(
     "freshly_cache_reads",
-    "Reads of the cache, by what came of them",
+    "Reads of the cache, by outcome: hit, miss or uncached",
     ("outcome",),
     registry=registry,
 )
-refusals = Counter(
-    "freshly_rate_limited", "Calls refused, by group of limits", ("group",), registry=registry
+rate_limited = Counter(
+    "freshly_rate_limited",
+    "Calls rejected by a rate limit, by its group",
+    ("group",),
+    registry=registry,
 )
 overloads = Counter(
-    "freshly_overloaded", "Requests refused for want of a connection", registry=registry
+    "freshly_overloaded",
+    "Requests rejected because the queue for database connections was full or too slow",
+    registry=registry,
 )
-connections = Gauge(
+database_units = Gauge(
     "freshly_database_units",
-    "Units of work by state, of at most so many (capacity)",
+    "Database transactions by state: taken, waiting, and the capacity",
     ("state",),
     registry=registry,
     multiprocess_mode="livesum",
 )
 job_runs = Counter(
-    "freshly_job_runs", "Runs of jobs, by what came of them", ("kind", "outcome"), registry=registry
+    "freshly_job_runs",
+    "Runs of jobs, by kind and outcome: done, retried, failed, stopped or taken_over",
+    ("kind", "outcome"),
+    registry=registry,
 )
-kept = Gauge(
+cache_bytes = Gauge(
     "freshly_cache_bytes",
-    "About what the process keeps of answers",
+    "Approximate size of the responses cached in memory",
     registry=registry,
     multiprocess_mode="livesum",
 )
 model_calls = Counter(
     "freshly_model_calls",
-    "Calls of the model by kind, and what came of them",
+    "Calls of the language model, by kind and outcome: answered, rejected (by the circuit breaker),"
+    " full (no free slot), left (cancelled), busy, unavailable, failing or unusable",
     ("kind", "outcome"),
     registry=registry,
 )
 model_seconds = Histogram(
     "freshly_model_seconds",
-    "How long calls of the model took, its retries included",
+    "Duration of calls of the language model in seconds, retries included",
     ("kind",),
-    buckets=(0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60),
+    buckets=MODEL_BUCKETS_SECONDS,
     registry=registry,
 )
 model_in_flight = Gauge(
     "freshly_model_in_flight",
-    "Calls of the model that are under way",
+    "Calls of the language model in progress",
     registry=registry,
     multiprocess_mode="livesum",
 )
 model_breakers = Gauge(
     "freshly_model_breaker",
-    "Whether the model is left in peace: 0 no, 1 it is being tried, 2 yes (as of the last call)",
+    "Circuit breaker state after the last call: 0 closed, 1 half-open, 2 open",
     ("kind",),
     registry=registry,
     multiprocess_mode="livemax",
 )
 model_tokens = Counter(
     "freshly_model_tokens",
-    "Tokens charged to people, as the model counted them or as estimated",
+    "Tokens charged to users, as counted by the model or as estimated",
     ("counted_by",),
     registry=registry,
 )
 
 
 @cache
-def _of(method: str, route: str, status: int) -> Any:
-    return answers.labels(method, route, str(status))
+def _request_histogram(method: str, route: str, status: int) -> Any:
+    return request_seconds.labels(method, route, str(status))
 
 
-def observe(method: str, route: str, status: int, seconds: float) -> None:
-    """`route` is a template, of which there are few; a path would be one of millions."""
-    _of(method, route, status).observe(seconds)
+def observe_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Record a request's duration.
+
+    `route` is a template such as `/meals/{id}`. Paths would make a time series for each meal.
+    """
+    _request_histogram(method, route, status).observe(seconds)
 
 
-def model_called(kind: str, outcome: str, seconds: float | None = None) -> None:
-    """Without seconds it was refused before it was sent: `spared` or `full`."""
+def count_model_call(kind: str, outcome: str, seconds: float | None = None) -> None:
+    """Count a call of the language model.
+
+    `seconds` is None for a call that was not sent (`rejected` or `full`).
+    """
     model_calls.labels(kind, outcome).inc()
     if seconds is not None:
         model_seconds.labels(kind).observe(seconds)
 
 
 def count_statements(engine: AsyncEngine) -> None:
+    """Count each statement that the engine sends."""
+
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
     def _count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if not statement.startswith("BEGIN"):
             statements.inc()
 
 
-def count_reads() -> Callable[[str], None]:
-    """To be told what came of a read of the cache."""
-    counts = {name: reads.labels(name) for name in ("hit", "miss", "uncached")}
+def cache_read_counter() -> Callable[[str], None]:
+    """Return a function that counts a read of the cache by its outcome."""
+    counts = {name: cache_reads.labels(name) for name in ("hit", "miss", "uncached")}
     return lambda outcome: counts[outcome].inc()

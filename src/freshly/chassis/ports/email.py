@@ -1,4 +1,4 @@
-"""Letters, and the port to whoever carries them."""
+"""The port for sending email."""
 
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
@@ -6,19 +6,24 @@ from typing import Protocol, Self
 
 @dataclass(frozen=True)
 class Email:
+    """A plain text email.
+
+    A retry sends the same `message_id`, so that mail programs show the email only once.
+    """
+
     to: str
     subject: str
     text: str
-    message_id: str | None = None  # the same for each try to send it, so that twice is seen as once
+    message_id: str | None = None
 
-    def with_message_id(self, number: str) -> Self:
-        return replace(self, message_id=number)
+    def with_message_id(self, message_id: str) -> Self:
+        return replace(self, message_id=message_id)
 
 
 class MailFailed(Exception):
-    """The letter did not go out; says why, for the log."""
+    """The email was not sent. The text gives the reason, for the log."""
 
 
 class Mailer(Protocol):
     async def send(self, email: Email) -> None:
-        """Raises MailFailed."""
+        """Send the email. Raises MailFailed."""

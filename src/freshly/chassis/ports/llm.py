@@ -1,4 +1,4 @@
-"""The language model: the port to any server that speaks Chat Completions."""
+"""The port for a language model: any server that speaks the Chat Completions protocol."""
 
 import json
 import math
@@ -8,10 +8,11 @@ from typing import Any, Literal, Protocol
 
 from freshly.chassis.errors import BadGateway, Unavailable
 
-Kind = Literal["text", "vision", "image"]
-KINDS: tuple[Kind, ...] = ("text", "vision", "image")
-BYTES_PER_TOKEN = 3  # fewer than any model of today needs, so that estimates are never too low
-SHORTEST_WAIT, LONGEST_WAIT = 1, 300  # seconds that a caller is told to wait
+# Each kind of call has a model of its own: chat, chat about pictures, and drawing pictures.
+ModelKind = Literal["text", "vision", "image"]
+MODEL_KINDS: tuple[ModelKind, ...] = ("text", "vision", "image")
+BYTES_PER_TOKEN = 3  # fewer than any current model has, so that estimates are never too low
+MIN_RETRY_AFTER_SECONDS, MAX_RETRY_AFTER_SECONDS = 1, 300
 
 
 class ModelNotConfigured(Unavailable):
@@ -28,13 +29,14 @@ class ModelUnavailable(Unavailable):
     detail = "The assistant does not respond. Please try again in a moment."
 
     def __init__(self, retry_after: float = 5) -> None:
+        """`retry_after` is in seconds, as an estimate for the header `Retry-After`."""
         super().__init__()
-        wait = min(max(math.ceil(retry_after), SHORTEST_WAIT), LONGEST_WAIT)
-        self.headers = {"Retry-After": str(wait)}
+        seconds = max(math.ceil(retry_after), MIN_RETRY_AFTER_SECONDS)
+        self.headers = {"Retry-After": str(min(seconds, MAX_RETRY_AFTER_SECONDS))}
 
 
 class ModelBusy(ModelUnavailable):
-    """It is there, and has no time for this call."""
+    """The model works, but has no capacity for this call."""
 
     code, detail = "model_busy", "The assistant is busy. Please try again in a moment."
 
@@ -44,7 +46,7 @@ class ModelAnswerUnusable(BadGateway):
 
 
 class ModelFailing(ModelAnswerUnusable):
-    """Not this answer is at fault, but its server."""
+    """The model's server failed. Unlike a bad answer, it counts for the circuit breaker."""
 
 
 MODEL_ERRORS = (ModelNotConfigured, ModelUnavailable, ModelBusy, ModelAnswerUnusable)
@@ -52,14 +54,16 @@ MODEL_ERRORS = (ModelNotConfigured, ModelUnavailable, ModelBusy, ModelAnswerUnus
 
 @dataclass(frozen=True)
 class LlmMessage:
+    """A message of a conversation. `picture` is a data URL."""
+
     role: Literal["system", "user", "assistant"]
     text: str
-    picture: str | None = None  # a data URL
+    picture: str | None = None
 
 
 @dataclass(frozen=True)
 class GenerationOptions:
-    """How an answer is wanted; None is as the settings have it."""
+    """Options of a call. None means the value of the settings."""
 
     max_tokens: int | None = None
     temperature: float | None = None
@@ -68,49 +72,50 @@ class GenerationOptions:
 
 @dataclass(frozen=True)
 class TokenUsage:
-    """Tokens of the question and of the answer, as the server counted them."""
+    """Tokens of question and answer together, as counted by the model's server."""
 
     tokens: int
 
 
 @dataclass(frozen=True)
 class GeneratedImage:
-    """A drawn picture: its address, or itself."""
+    """A generated picture, either as a URL or as its bytes."""
 
     url: str | None
     content: bytes | None
-    spent: TokenUsage | None = None
+    usage: TokenUsage | None = None
 
 
 class LanguageModel(Protocol):
-    """Every method raises one of MODEL_ERRORS, with texts of ours."""
+    """A language model. Each method raises one of MODEL_ERRORS, with texts that users may read."""
 
-    def check(self, kind: Kind) -> None:
-        """Raises what is known before anything is sent: not set up, or away."""
+    def ensure_available(self, kind: ModelKind) -> None:
+        """Raise ModelNotConfigured, or ModelUnavailable while the circuit breaker is open."""
 
     def stream(
-        self, said: Sequence[LlmMessage], manner: GenerationOptions
+        self, messages: Sequence[LlmMessage], options: GenerationOptions
     ) -> AsyncGenerator[str | TokenUsage, None]:
-        """The answer in pieces. Closed early, it closes the connection to the model."""
+        """Yield the answer in chunks. Closing the generator closes the connection to the model."""
         ...
 
     async def generate_image(
         self, prompt: str, *, size: str, quality: str, style: str, as_bytes: bool = False
     ) -> GeneratedImage:
-        """`as_bytes`: never an address, from which the picture would have to be fetched."""
+        """Return a picture. With `as_bytes` the result never is a URL to be fetched."""
 
 
-def kind_of(said: Sequence[LlmMessage]) -> Kind:
-    return "vision" if any(one.picture for one in said) else "text"
+def kind_of(messages: Sequence[LlmMessage]) -> ModelKind:
+    """Return the kind of model that these messages need."""
+    return "vision" if any(message.picture for message in messages) else "text"
 
 
-def tokens_in(text: str) -> int:
-    """An upper bound for it."""
+def estimate_tokens(text: str) -> int:
+    """Return an upper bound of the tokens in the text."""
     return -(-len(text.encode()) // BYTES_PER_TOKEN)
 
 
-def parsed(answer: str) -> Any:
-    """The JSON of an answer, with or without a fence around it. Raises ValueError."""
+def parse_json(answer: str) -> Any:
+    """Return the JSON of an answer, with or without a Markdown fence. Raises ValueError."""
     text = answer.strip()
     if text.startswith("```"):
         text = text.partition("\n")[2].rpartition("```")[0]

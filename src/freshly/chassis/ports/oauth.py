@@ -1,4 +1,4 @@
-"""Sign-in by somebody else's word: the port to who checks it."""
+"""The port for sign-in with Google or Apple."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,6 +27,8 @@ class OAuthUnreachable(Unavailable):
 
 @dataclass(frozen=True)
 class OAuthProfile:
+    """The user as the sign-in service knows them. `subject` is their id there."""
+
     subject: str
     email: str | None
     name: str | None
@@ -35,4 +37,7 @@ class OAuthProfile:
 
 class OAuthVerifier(Protocol):
     async def verify(self, token: str) -> OAuthProfile:
-        """Raises OAuthTokenInvalid, OAuthTokenExpired, OAuthNotConfigured, OAuthUnreachable."""
+        """Return the profile in a valid token.
+
+        Raises OAuthTokenInvalid, OAuthTokenExpired, OAuthNotConfigured or OAuthUnreachable.
+        """

@@ -1,4 +1,4 @@
-"""Files: the port to where they are kept."""
+"""The port for storing files."""
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -13,17 +13,19 @@ class StorageUnavailable(Unavailable):
 
 
 class ObjectStore(Protocol):
-    """Objects by bucket and path. Every method raises StorageUnavailable."""
+    """Objects by bucket and path. Each method raises StorageUnavailable."""
 
     async def put(self, bucket: str, path: str, content: bytes | Path) -> None:
-        """A file is sent in pieces, however large it is."""
+        """Store bytes or a file. A file is sent in chunks, so it may be large."""
 
-    async def get(self, bucket: str, path: str) -> bytes | None: ...
+    async def get(self, bucket: str, path: str) -> bytes | None:
+        """Return the content, or None if there is no such object."""
 
-    async def pieces(self, bucket: str, path: str) -> AsyncIterator[bytes] | None:
-        """The content, for what may be too large to be held."""
+    async def stream(self, bucket: str, path: str) -> AsyncIterator[bytes] | None:
+        """Return the content in chunks, or None if there is no such object."""
 
-    async def delete(self, bucket: str, paths: Sequence[str]) -> None: ...
+    async def delete(self, bucket: str, paths: Sequence[str]) -> None:
+        """Delete objects. Paths without an object are ignored."""
 
-    async def paths(self, bucket: str, folder: str) -> list[str]:
-        """Everything below that folder, by path within the bucket."""
+    async def list_paths(self, bucket: str, folder: str) -> list[str]:
+        """Return the paths below the folder, each within the bucket."""

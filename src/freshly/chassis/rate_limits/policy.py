@@ -7,7 +7,7 @@ from time import time
 from typing import Literal
 
 from freshly.chassis.errors import AppError
-from freshly.chassis.observability.metrics import refusals
+from freshly.chassis.observability.metrics import rate_limited
 from freshly.chassis.rate_limits.counters import Counters
 from freshly.chassis.rate_limits.windows import Window, counter_key, windows
 from freshly.settings import BadSettings
@@ -120,7 +120,7 @@ class Limiter:
 
         That is the end of the last window that would refuse it.
         """
-        refusals.labels(result.group).inc()
+        rate_limited.labels(result.group).inc()
         last = result.window
         for window in limits:
             for subject in subjects:

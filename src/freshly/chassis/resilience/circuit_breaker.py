@@ -1,4 +1,4 @@
-"""Leaves a neighbour in peace that has stopped answering, so that nobody waits for it in vain."""
+"""A circuit breaker."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -6,53 +6,61 @@ from typing import Literal
 
 State = Literal["closed", "half-open", "open"]
 STATES: tuple[State, ...] = ("closed", "half-open", "open")
-TRIAL = 1.0  # seconds to wait for the one that is trying
+TRIAL_WAIT_SECONDS = 1.0  # how long other callers wait while the trial call runs
 
 
 class CircuitBreaker:
-    """Opens after so many failures in a row. So many seconds later one call is let through: its
-    success closes it, its failure opens it anew."""
+    """Stops calls to a service that keeps failing.
+
+    It opens after `max_failures` in a row. After `open_seconds` it is half-open and lets one trial
+    call through. If the trial succeeds the breaker closes; if it fails the breaker opens again.
+    """
 
     def __init__(
-        self, failures: int, seconds: float, clock: Callable[[], float] = monotonic
+        self, max_failures: int, open_seconds: float, clock: Callable[[], float] = monotonic
     ) -> None:
         self.clock = clock
-        self._most = failures
-        self._seconds = seconds
+        self._max_failures = max_failures
+        self._open_seconds = open_seconds
         self._failures = 0
-        self._until: float | None = None
-        self._trying = False
+        self._open_until: float | None = None  # None while it is closed
+        self._trial_running = False
 
     @property
     def state(self) -> State:
-        if self._until is None:
+        if self._open_until is None:
             return "closed"
-        return "open" if self.clock() < self._until else "half-open"
+        return "open" if self.clock() < self._open_until else "half-open"
 
     @property
-    def wait(self) -> float:
-        """Seconds until a call may be tried; 0 where it may be now."""
-        if self._until is None:
+    def retry_after(self) -> float:
+        """The seconds until a call is allowed; 0 if it is allowed now."""
+        if self._open_until is None:
             return 0.0
-        return max(self._until - self.clock(), TRIAL if self._trying else 0.0)
+        remaining = self._open_until - self.clock()
+        return max(remaining, TRIAL_WAIT_SECONDS if self._trial_running else 0.0)
 
-    def enter(self) -> bool:
-        """Is this the trial? To be told afterwards what came of it. Only where `wait` is 0."""
-        self._trying = trial = self._until is not None
-        return trial
+    def start_call(self) -> bool:
+        """Return whether the call is the trial. Allowed only while `retry_after` is 0.
 
-    def succeeded(self) -> None:
-        self._failures, self._until, self._trying = 0, None, False
+        The caller then reports success, failure or no result.
+        """
+        self._trial_running = is_trial = self._open_until is not None
+        return is_trial
 
-    def failed(self, *, trial: bool) -> None:
-        """What began before it opened, and fails late, does not keep it open for longer."""
+    def record_success(self) -> None:
+        self._failures, self._open_until, self._trial_running = 0, None, False
+
+    def record_failure(self, *, is_trial: bool) -> None:
+        """Count a failure. A call that began before the breaker opened does not extend the wait."""
         self._failures += 1
-        if trial or (self._until is None and self._failures >= self._most):
-            self._until = self.clock() + self._seconds
-        if trial:
-            self._trying = False
+        reached_limit = self._open_until is None and self._failures >= self._max_failures
+        if is_trial or reached_limit:
+            self._open_until = self.clock() + self._open_seconds
+        if is_trial:
+            self._trial_running = False
 
-    def no_result(self, *, trial: bool) -> None:
-        """The caller left: nothing was learnt, and the next one may try."""
-        if trial:
-            self._trying = False
+    def record_no_result(self, *, is_trial: bool) -> None:
+        """Release the trial slot of a call that was cancelled and so proved nothing."""
+        if is_trial:
+            self._trial_running = False

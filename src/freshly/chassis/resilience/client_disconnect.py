@@ -1,4 +1,4 @@
-"""Work that nobody waits for any more is stopped."""
+"""Cancels work when the client disconnects."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -10,27 +10,28 @@ T = TypeVar("T")
 
 
 class ClientDisconnected(Exception):
-    """Nobody reads the answer any more."""
+    """The client closed the connection before the response was ready."""
 
 
 async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What the work gives; it is cancelled as soon as the client hangs up. Raises ClientLeft.
+    """Return the result of the work, which is cancelled if the client disconnects first.
 
-    For routes that call out and may take long: the body has been read, so that the next thing
-    which comes from the client is its leaving.
+    Raises ClientDisconnected. For routes that make slow external calls. The request's body must
+    have been read already, so that the next message from the client is its disconnect.
     """
-    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_leaving(request))
+    work_task = asyncio.ensure_future(work)
+    disconnect_task = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
+        await asyncio.wait((work_task, disconnect_task), return_when=asyncio.FIRST_COMPLETED)
+        if work_task.done():
+            return work_task.result()
     finally:
-        for task in (working, leaving):
+        for task in (work_task, disconnect_task):
             task.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
+        await asyncio.gather(work_task, disconnect_task, return_exceptions=True)
     raise ClientDisconnected
 
 
-async def _leaving(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -1,9 +1,9 @@
-"""A server that is told to stop takes its leave: of connections, and of answers in pieces.
+"""Graceful shutdown: closes idle connections and ends streams with an event.
 
-For a moment it goes on, and says with each answer that the connection is to be closed: one that is
-closed without a word may have the next request on its way already. Answers that come in pieces
-have a while, and then end with an error that says so: cut off in the middle, they could not be told
-from a broken line.
+When SIGTERM arrives, the server goes on for a second and sends `Connection: close` with each
+response. Clients then open no request on a connection that is about to be closed. Streams may go on
+for a while, and then end with an error event, since a stream that is cut off looks like a broken
+connection.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ import anyio
 from freshly.chassis.errors import Unavailable
 
 Part = TypeVar("Part")
-FAREWELL = 1.0  # seconds in which every connection that is in use has an answer
-PATIENCE = 15.0  # seconds, of the 25 that the server waits for all of its answers
-NO_MORE = object()
+CLOSING_SECONDS = 1.0  # long enough for each connection in use to get a response
+STREAM_SECONDS = 15.0  # less than the 25 s that the server waits for all responses
+END_OF_STREAM = object()
 
 
 class Restarting(Unavailable):
@@ -32,50 +32,59 @@ class Restarting(Unavailable):
 
 
 class GracefulShutdown:
-    def __init__(self, patience: float = PATIENCE) -> None:
-        self.patience = patience
+    """The shutdown of this process. `requested` is set when a signal asks for it.
+
+    `stream_seconds` is how long streams may go on after that.
+    """
+
+    def __init__(self, stream_seconds: float = STREAM_SECONDS) -> None:
+        self.stream_seconds = stream_seconds
         self.requested = asyncio.Event()
 
     def listen(self) -> None:
-        """Hears the signals that end the server, ahead of whoever handles them."""
+        """Handle SIGTERM and SIGINT before the server's own handlers do."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, partial(self._heard, signal.getsignal(number)))
+            signal.signal(number, partial(self._on_signal, signal.getsignal(number)))
 
-    def _heard(self, handler: object, number: int, frame: FrameType | None) -> None:
-        first = not self.requested.is_set()
+    def _on_signal(self, server_handler: object, number: int, frame: FrameType | None) -> None:
+        is_first = not self.requested.is_set()
         self.requested.set()
-        if first and number == signal.SIGTERM:  # a person at the keyboard does not want to wait
-            again = threading.Timer(FAREWELL, os.kill, (os.getpid(), number))
-            again.daemon = True
-            again.start()
-        elif callable(handler):
-            handler(number, frame)
+        if is_first and number == signal.SIGTERM:  # Ctrl-C (SIGINT) stops at once
+            resend = threading.Timer(CLOSING_SECONDS, os.kill, (os.getpid(), number))
+            resend.daemon = True
+            resend.start()
+        elif callable(server_handler):
+            server_handler(number, frame)
 
     async def until_deadline(self, parts: AsyncGenerator[Part, None]) -> AsyncIterator[Part]:
-        """Those parts. Raises Restarting when the server cannot wait for more of them."""
-        over = asyncio.create_task(self._over())
+        """Yield the parts of a stream. Raises Restarting when the shutdown's deadline has passed.
+
+        The generator is closed in any case.
+        """
+        deadline = asyncio.create_task(self._deadline())
         try:
             async with aclosing(parts):
                 while True:
-                    part = await self._next(parts, over)
-                    if part is NO_MORE:
+                    part = await self._next(parts, deadline)
+                    if part is END_OF_STREAM:
                         return
-                    yield part  # type: ignore[misc]  # it is not NO_MORE
+                    yield part  # type: ignore[misc]  # it is not END_OF_STREAM
         finally:
-            over.cancel()
+            deadline.cancel()
 
-    async def _over(self) -> None:
+    async def _deadline(self) -> None:
         await self.requested.wait()
-        await asyncio.sleep(self.patience)
+        await asyncio.sleep(self.stream_seconds)
 
     async def _next(
-        self, parts: AsyncGenerator[Part, None], over: "asyncio.Task[None]"
+        self, parts: AsyncGenerator[Part, None], deadline: "asyncio.Task[None]"
     ) -> Part | object:
+        """Return the next part or END_OF_STREAM. Raises Restarting at the deadline."""
         step = asyncio.ensure_future(_step(parts))
         try:
-            await asyncio.wait({step, over}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({step, deadline}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if not step.done():  # also when it is we who are cancelled, as the client has left
+            if not step.done():  # at the deadline, or when the client disconnects and cancels us
                 step.cancel()
                 with anyio.CancelScope(shield=True), suppress(asyncio.CancelledError):
                     await step
@@ -85,4 +94,4 @@ class GracefulShutdown:
 
 
 async def _step(parts: AsyncGenerator[Part, None]) -> Part | object:
-    return await anext(parts, NO_MORE)
+    return await anext(parts, END_OF_STREAM)

@@ -1,4 +1,4 @@
-"""Who is calling. How that is found out is auth's affair, behind a Protocol."""
+"""The caller: the signed-in user of a request. The auth domain implements `Identity`."""
 
 from dataclasses import dataclass
 from typing import Annotated, Protocol
@@ -10,22 +10,23 @@ from freshly.chassis.data.transactions import Database, Session
 from freshly.chassis.dependencies import Depends, Request
 from freshly.chassis.errors import AppError, Unauthenticated
 
-# What is known of a person: that they are there, their sign-ins, their tier and their families.
+# The topic of cached callers. Changes of accounts, sessions, tiers and memberships invalidate it.
 IDENTITY = CacheTopic("identity")
 
 
 @dataclass(frozen=True)
 class Caller:
+    """The signed-in user. `families` are pairs of family id and role, longest membership first."""
+
     user_id: int
     session_id: str
     tier: str
-    # Family ids, each with the role there; the longest membership first.
     families: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class TokenClaims:
-    """What a token says, and its signature proves; not whether it still holds."""
+    """Claims of a token with a valid signature. Its session may have been revoked since."""
 
     user_id: int
     session_id: str
@@ -33,15 +34,15 @@ class TokenClaims:
 
 class Identity(Protocol):
     def claims(self, token: str) -> TokenClaims:
-        """Raises an Unauthenticated when the token is not one of ours, or not any more."""
+        """Return the token's claims. Raises Unauthenticated if it is not ours or has expired."""
 
-    async def identify(self, claimed: TokenClaims, db: Database) -> Caller:
-        """Raises an Unauthenticated when it holds no more."""
+    async def identify(self, claims: TokenClaims, db: Database) -> Caller:
+        """Return the caller. Raises Unauthenticated if the session or account is gone."""
 
-    async def person(self, user_id: int, session: Session) -> Caller:
-        """Somebody for whom something is done while they are away, without a sign-in.
+    async def caller_of(self, user_id: int, session: Session) -> Caller:
+        """Return a caller without a session, for work on a user's behalf, such as a job.
 
-        Raises an Unauthenticated when they have gone.
+        Raises Unauthenticated if the account is gone.
         """
 
 
@@ -49,31 +50,34 @@ CALLER: TypeAdapter[Caller] = TypeAdapter(Caller)
 
 
 async def authenticate(identity: Identity, db: Database, authorization: str) -> Caller:
-    """Who is calling, by the value of the header `Authorization`. Raises an Unauthenticated.
+    """Return the caller for the value of an `Authorization` header.
 
-    Found out by a read that is over before the endpoint starts.
+    Reads the cache, or else the database in a transaction that ends here. Raises Unauthenticated.
     """
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated
-    claimed = identity.claims(token.strip())
+    claims = identity.claims(token.strip())
 
     async def load() -> Caller:
-        return await identity.identify(claimed, db)
+        return await identity.identify(claims, db)
 
-    tags = (IDENTITY.person(claimed.user_id),)
-    key = f"caller({claimed.user_id},{claimed.session_id})"
+    tags = (IDENTITY.person(claims.user_id),)
+    key = f"caller({claims.user_id},{claims.session_id})"
     return await db.cache.read_value(key, tags, CALLER, load)
 
 
 async def current_caller(request: Request) -> Caller:
-    """Whoever was found at the door, where the limits are (`rate_limit`), or why nobody was."""
-    found: Caller | Exception | None = request.state.caller
-    if isinstance(found, Caller):
-        return found
-    if isinstance(found, AppError) or found is None:
-        raise found or Unauthenticated
-    raise found
+    """Return the caller that the authentication middleware found.
+
+    Raises the error that the middleware met, or Unauthenticated if the request has no token.
+    """
+    result: Caller | Exception | None = request.state.caller
+    if isinstance(result, Caller):
+        return result
+    if isinstance(result, AppError) or result is None:
+        raise result or Unauthenticated
+    raise result
 
 
 require_caller = Depends(current_caller)

@@ -1,4 +1,4 @@
-"""Where a call comes from, as far as it can be told; for what people see of their sign-ins."""
+"""Address, user agent and session of a request, which users see in their list of sessions."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -6,13 +6,13 @@ from typing import Annotated
 from freshly.chassis.dependencies import Depends, Request
 from freshly.chassis.security.caller import Caller
 
-LONGEST_ADDRESS = 45  # characters; IPv6 with IPv4 in it
-LONGEST_USER_AGENT = 255
+MAX_ADDRESS_LENGTH = 45  # characters: IPv6 with an embedded IPv4 address
+MAX_USER_AGENT_LENGTH = 255  # characters
 
 
 @dataclass(frozen=True)
 class ClientInfo:
-    """Nothing of it is known of what nobody called for, such as a job."""
+    """Facts about the client. All are None outside a request, such as in a job."""
 
     address: str | None = None
     user_agent: str | None = None
@@ -20,18 +20,18 @@ class ClientInfo:
 
 
 async def current_client_info(request: Request) -> ClientInfo:
-    """The address is the client's, behind trusted proxies as they tell it."""
+    """Return the request's client. Behind trusted proxies the address is the one they report."""
     caller = request.scope.get("state", {}).get("caller")
     return ClientInfo(
-        address=_bounded(request.client.host if request.client else None, LONGEST_ADDRESS),
-        user_agent=_bounded(request.headers.get("user-agent"), LONGEST_USER_AGENT),
+        address=_cleaned(request.client.host if request.client else None, MAX_ADDRESS_LENGTH),
+        user_agent=_cleaned(request.headers.get("user-agent"), MAX_USER_AGENT_LENGTH),
         session_id=caller.session_id if isinstance(caller, Caller) else None,
     )
 
 
-def _bounded(text: str | None, longest: int) -> str | None:
-    """As a column takes it, and a screen: without control characters."""
-    return "".join(filter(str.isprintable, text))[:longest] or None if text else None
+def _cleaned(text: str | None, max_length: int) -> str | None:
+    """Return the text without control characters, cut to fit its column. None if empty."""
+    return "".join(filter(str.isprintable, text))[:max_length] or None if text else None
 
 
 CurrentClientInfo = Annotated[ClientInfo, Depends(current_client_info)]

@@ -1,4 +1,8 @@
-"""Pictures from outside: looked at, bounded, and written anew, so that nothing else travels."""
+"""Sanitizes pictures from clients: checks them, shrinks them and re-encodes them.
+
+Re-encoding keeps only the pixels. Metadata such as the place of a photo is lost, and so is any
+payload hidden in the file.
+"""
 
 import base64
 import binascii
@@ -10,25 +14,26 @@ from functools import partial
 from anyio import CapacityLimiter, to_thread
 from PIL import Image, ImageOps
 
-MOST_PIXELS = 40_000_000
-# Ours is checked before anything is decoded; Pillow's own would only warn.
+MAX_PIXELS = 40_000_000
+# Disable Pillow's own limit, which only warns. MAX_PIXELS is checked before pixels are decoded.
 Image.MAX_IMAGE_PIXELS = None
-TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
-QUALITY = 88
-AT_A_TIME = CapacityLimiter(2)  # each may take 160 MB and a core
+QUALITY = 88  # of JPEG and WebP, out of 100
+# Two at once, since each may take 160 MB and a core.
+SANITIZER_THREADS = CapacityLimiter(2)
 
 
-class NotAPicture(Exception):
-    """Not of a wanted type, or damaged."""
+class InvalidPicture(Exception):
+    """The file is damaged, or not of an accepted type."""
 
 
 class TooManyPixels(Exception):
-    pass
+    """The picture has more than MAX_PIXELS."""
 
 
-class NotBase64(Exception):
-    pass
+class Base64Error(Exception):
+    """The text is neither base64 nor a base64 data URL."""
 
 
 @dataclass(frozen=True)
@@ -44,50 +49,56 @@ class Picture:
         return f"data:{self.content_type};base64,{base64.b64encode(self.content).decode()}"
 
 
-async def rewritten(
+async def sanitize_picture(
     content: bytes, types: Collection[str], *, largest_side: int, as_jpeg: bool = False
 ) -> Picture:
-    """The same picture, upright, no larger than asked, without metadata.
+    """Return the picture upright, without metadata, with sides of at most `largest_side` pixels.
 
-    Raises NotAPicture, TooManyPixels.
+    `types` are the accepted media types. The result keeps its type, or is JPEG with `as_jpeg`.
+    Raises InvalidPicture or TooManyPixels. Runs in a thread, two at once.
     """
-    rewrite = partial(_rewrite, content, frozenset(types), largest_side, as_jpeg=as_jpeg)
-    return await to_thread.run_sync(rewrite, limiter=AT_A_TIME)
+    reencode = partial(_reencode, content, frozenset(types), largest_side, as_jpeg=as_jpeg)
+    return await to_thread.run_sync(reencode, limiter=SANITIZER_THREADS)
 
 
-def _rewrite(content: bytes, types: frozenset[str], largest_side: int, *, as_jpeg: bool) -> Picture:
-    wanted = [name for name, media_type in TYPES.items() if media_type in types]
+def _reencode(
+    content: bytes, types: frozenset[str], largest_side: int, *, as_jpeg: bool
+) -> Picture:
+    formats = [name for name, media_type in MEDIA_TYPES.items() if media_type in types]
     try:
-        with Image.open(io.BytesIO(content), formats=wanted) as opened:  # reads the header only
-            if opened.width * opened.height > MOST_PIXELS:
+        with Image.open(io.BytesIO(content), formats=formats) as opened:  # reads the header only
+            if opened.width * opened.height > MAX_PIXELS:
                 raise TooManyPixels
-            written_as = "JPEG" if as_jpeg else str(opened.format)
+            output_format = "JPEG" if as_jpeg else str(opened.format)
             opened.draft("RGB", (largest_side, largest_side))
             image = ImageOps.exif_transpose(opened)
             image.thumbnail((largest_side, largest_side))
-            mode = "RGB" if written_as == "JPEG" or "A" not in image.getbands() else "RGBA"
-            plain = Image.new("RGB", image.size, "white") if mode == "RGB" else None
+            mode = "RGB" if output_format == "JPEG" or "A" not in image.getbands() else "RGBA"
+            background = Image.new("RGB", image.size, "white") if mode == "RGB" else None
             image = image.convert("RGBA" if "A" in image.getbands() else mode)
-            if plain is not None and image.mode == "RGBA":
-                plain.paste(image, mask=image.getchannel("A"))
-                image = plain
+            if background is not None and image.mode == "RGBA":
+                background.paste(image, mask=image.getchannel("A"))
+                image = background
             out = io.BytesIO()
             image.info.clear()
-            image.save(out, written_as, quality=QUALITY)
+            image.save(out, output_format, quality=QUALITY)
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-        raise NotAPicture from error
-    return Picture(out.getvalue(), TYPES[written_as])
+        raise InvalidPicture from error
+    return Picture(out.getvalue(), MEDIA_TYPES[output_format])
 
 
-def decoded(text: str) -> tuple[bytes, str | None]:
-    """The bytes of base64 text or a data URL, and the type that the URL names."""
-    named = None
+def decode_picture(text: str) -> tuple[bytes, str | None]:
+    """Return the bytes of base64 text or a data URL, and the media type that the URL names.
+
+    Raises Base64Error.
+    """
+    media_type = None
     if text.startswith("data:"):
         head, comma, text = text.partition(",")
         if not comma or not head.endswith(";base64"):
-            raise NotBase64
-        named = head.removeprefix("data:").removesuffix(";base64").partition(";")[0].lower()
+            raise Base64Error
+        media_type = head.removeprefix("data:").removesuffix(";base64").partition(";")[0].lower()
     try:
-        return base64.b64decode("".join(text.split()), validate=True), named
+        return base64.b64decode("".join(text.split()), validate=True), media_type
     except (binascii.Error, ValueError) as error:
-        raise NotBase64 from error
+        raise Base64Error from error

@@ -1,4 +1,4 @@
-"""Passwords: argon2id, in few threads at a time."""
+"""Password hashes: argon2id, computed in a few threads at a time."""
 
 from functools import cached_property
 
@@ -8,43 +8,46 @@ from pwdlib.exceptions import PwdlibError
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pwdlib.hashers.bcrypt import BcryptHasher
 
-AT_A_TIME = 2  # each takes a core and 19 MiB for some 20 ms
-# OWASP's recommendation, in one lane.
-MEMORY = 19 * 1024  # KiB
-PASSES = 2
-LONGEST_BCRYPT = 72  # bytes; the old backend cut there, and bcrypt ignores the rest
+MAX_CONCURRENT_HASHES = 2  # each takes a core and 19 MiB for about 20 ms
+# OWASP's recommendation for argon2id with a parallelism of one.
+MEMORY_KIB = 19 * 1024
+ITERATIONS = 2
+MAX_BCRYPT_BYTES = 72  # bcrypt ignores the rest; the existing app cut passwords there
 
 
 class Passwords:
     def __init__(self) -> None:
-        current = Argon2Hasher(memory_cost=MEMORY, time_cost=PASSES, parallelism=1)
+        current = Argon2Hasher(memory_cost=MEMORY_KIB, time_cost=ITERATIONS, parallelism=1)
         self._hashes = PasswordHash((current, BcryptHasher()))
 
     @cached_property
     def _threads(self) -> CapacityLimiter:
-        return CapacityLimiter(AT_A_TIME)
+        return CapacityLimiter(MAX_CONCURRENT_HASHES)
 
     @cached_property
-    def _nobodys(self) -> str:
-        """Checked for unknown accounts, so that they take as long as known ones."""
-        return self._hashes.hash("the password of nobody")
+    def _dummy_hash(self) -> str:
+        """A hash to check for unknown accounts, so that they take as long as known ones."""
+        return self._hashes.hash("the password of an unknown account")
 
     async def hash(self, password: str) -> str:
         return await to_thread.run_sync(self._hashes.hash, password, limiter=self._threads)
 
     async def verify(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
-        """Whether it is the password, and a better hash to store instead where there is one."""
+        """Return whether the password matches, and a new hash to store if the old one is weaker.
+
+        `hashed` is None for an unknown account: the result is False, after the usual time.
+        """
         return await to_thread.run_sync(self._verify, password, hashed, limiter=self._threads)
 
     def _verify(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
         if hashed is None:
-            self._hashes.verify(password, self._nobodys)
+            self._hashes.verify(password, self._dummy_hash)
             return False, None
         if BcryptHasher.identify(hashed):
-            cut = password.encode()[:LONGEST_BCRYPT]
+            cut = password.encode()[:MAX_BCRYPT_BYTES]
             matches = self._hashes.verify(cut, hashed)
             return matches, self._hashes.hash(password) if matches else None
         try:
             return self._hashes.verify_and_update(password, hashed)
-        except PwdlibError:  # a hash of neither kind, such as an OAuth account's placeholder
+        except PwdlibError:  # neither kind of hash, such as the placeholder of an OAuth account
             return False, None

@@ -1,4 +1,4 @@
-"""Addresses of files: public ones, and signed ones that expire."""
+"""URLs of files: public ones, and signed ones that expire."""
 
 import hashlib
 import hmac
@@ -12,8 +12,8 @@ from urllib.parse import quote, urlencode
 from freshly.chassis.dependencies import Depends, Request
 
 READ, WRITE = "read", "write"
-HOUR = 3600  # seconds
-A_DAY = timedelta(days=1)
+HOUR_SECONDS = 3600
+ONE_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,12 @@ class UrlSigner:
     secret: str
 
     def sign(self, action: str, bucket: str, path: str, expires: int) -> str:
-        words = "\n".join((action, bucket, path, str(expires)))
-        return hmac.new(self.secret.encode(), words.encode(), hashlib.sha256).hexdigest()
+        """Return the signature. `expires` is in seconds since 1970."""
+        message = "\n".join((action, bucket, path, str(expires)))
+        return hmac.new(self.secret.encode(), message.encode(), hashlib.sha256).hexdigest()
 
-    def holds(self, action: str, bucket: str, path: str, expires: int, signature: str) -> bool:
+    def is_valid(self, action: str, bucket: str, path: str, expires: int, signature: str) -> bool:
+        """Return whether the signature matches and has not expired."""
         expected = self.sign(action, bucket, path, expires)
         same = hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace"))
         return same and expires >= time.time()
@@ -32,38 +34,39 @@ class UrlSigner:
 
 @dataclass(frozen=True)
 class SignedUrls:
-    """What a client may open, as seen from where the client is."""
+    """URLs of files for one client. `base` is the server's URL as that client sees it."""
 
     base: str
     signer: UrlSigner
 
     def public(self, bucket: str, path: str) -> str:
+        """Return the URL of a file in a public bucket."""
         return f"{self.base}/files/{quote(bucket)}/{quote(path)}"
 
     def signed(
         self, bucket: str, path: str, lifetime: timedelta, action: str = READ
     ) -> tuple[str, str]:
-        """The link, and the signature in it."""
+        """Return the signed URL, and the signature in it."""
         expires = int(time.time() + lifetime.total_seconds())
-        if lifetime >= A_DAY:
-            # Ends with an hour, so that it stays the same within one, as does the ETag of what
-            # shows the picture.
-            expires = math.ceil(expires / HOUR) * HOUR
+        if lifetime >= ONE_DAY:
+            # Round up to the next full hour. Within an hour the URL then stays the same, and so
+            # does the ETag of each response that contains it.
+            expires = math.ceil(expires / HOUR_SECONDS) * HOUR_SECONDS
         signature = self.signer.sign(action, bucket, path, expires)
         query = urlencode({"expires": expires, "signature": signature})
         return f"{self.public(bucket, path)}?{query}", signature
 
 
-async def _links(request: Request) -> SignedUrls:
+async def _signed_urls(request: Request) -> SignedUrls:
     resources = request.state.resources
     base = resources.settings.public_url or str(request.base_url)
     return SignedUrls(base.rstrip("/"), resources.url_signer)
 
 
-async def _signer(request: Request) -> UrlSigner:
+async def _url_signer(request: Request) -> UrlSigner:
     signer: UrlSigner = request.state.resources.url_signer
     return signer
 
 
-CurrentSignedUrls = Annotated[SignedUrls, Depends(_links)]
-CurrentUrlSigner = Annotated[UrlSigner, Depends(_signer)]
+CurrentSignedUrls = Annotated[SignedUrls, Depends(_signed_urls)]
+CurrentUrlSigner = Annotated[UrlSigner, Depends(_url_signer)]

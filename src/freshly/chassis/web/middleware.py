@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from freshly.chassis.cache.body import COMPRESSION
 from freshly.chassis.errors import internal_error, problem
 from freshly.chassis.observability.logging import access_line, correlation_id, get_logger
-from freshly.chassis.observability.metrics import observe
+from freshly.chassis.observability.metrics import observe_request
 from freshly.chassis.resources import Resources
 from freshly.chassis.web.authentication import AuthenticationMiddleware
 from freshly.chassis.web.etags import WORTH_COMPRESSING
@@ -94,7 +94,7 @@ class AccessLogMiddleware:
             seconds = perf_counter() - started
             self._log(scope, path, status, seconds)
             route = scope.get("state", {}).get("route", "-")
-            observe(scope["method"] if route != "-" else "-", route, status, seconds)
+            observe_request(scope["method"] if route != "-" else "-", route, status, seconds)
             correlation_id.reset(token)
 
     def _headers(

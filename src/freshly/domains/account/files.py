@@ -31,8 +31,8 @@ class PersonalFiles:
     async def pictures(self, user_id: int) -> AsyncIterator[tuple[str, AsyncIterator[bytes]]]:
         """Yield each picture with its path in the export, such as `chat_pictures/12/3f2a.jpg`."""
         for name, (bucket, folder) in self._pictures(user_id).items():
-            for path in await self.objects.paths(bucket, folder):
-                content = await self.objects.pieces(bucket, path)
+            for path in await self.objects.list_paths(bucket, folder):
+                content = await self.objects.stream(bucket, path)
                 if content is not None:  # None: deleted meanwhile
                     yield f"{name}/{path.partition('/')[2]}", content
 
@@ -49,7 +49,7 @@ class PersonalFiles:
     async def drop_exports(self, at: float) -> int:
         """Delete exports whose links expired before `at` (Unix time). Return their number."""
         bucket = self.settings.exports_bucket
-        paths = await self.objects.paths(bucket, "")
+        paths = await self.objects.list_paths(bucket, "")
         expired = [path for path in paths if _delete_after(path) < at]
         await self.objects.delete(bucket, expired)
         return len(expired)
@@ -58,7 +58,7 @@ class PersonalFiles:
         """Delete all files of a deleted user. Safe to repeat."""
         exports = (self.settings.exports_bucket, f"{user_id}/")
         for bucket, folder in (*self._pictures(user_id).values(), exports):
-            await self.objects.delete(bucket, await self.objects.paths(bucket, folder))
+            await self.objects.delete(bucket, await self.objects.list_paths(bucket, folder))
 
 
 def _delete_after(path: str) -> int:

@@ -8,7 +8,7 @@ from freshly.chassis.cache.invalidation import InvalidatesFor
 from freshly.chassis.data.base import Base, Created
 from freshly.chassis.data.types import Instant
 from freshly.chassis.security.caller import IDENTITY
-from freshly.chassis.security.client_info import LONGEST_ADDRESS, LONGEST_USER_AGENT
+from freshly.chassis.security.client_info import MAX_ADDRESS_LENGTH, MAX_USER_AGENT_LENGTH
 
 
 class AuthSession(Created, Base):
@@ -22,8 +22,8 @@ class AuthSession(Created, Base):
     revoked_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
     # The time of the last refresh. Null before the first one.
     last_used_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
-    address: Mapped[str | None] = mapped_column(String(LONGEST_ADDRESS), default=None)
-    user_agent: Mapped[str | None] = mapped_column(String(LONGEST_USER_AGENT), default=None)
+    address: Mapped[str | None] = mapped_column(String(MAX_ADDRESS_LENGTH), default=None)
+    user_agent: Mapped[str | None] = mapped_column(String(MAX_USER_AGENT_LENGTH), default=None)
 
     __cache_tags__ = (InvalidatesFor(IDENTITY, person="user_id"),)
 

@@ -6,11 +6,11 @@ from freshly.chassis.ports.llm import GenerationOptions, LlmMessage, ModelAnswer
 from freshly.chassis.resources import CurrentObjectStore, CurrentSettings
 from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.security.image_sanitizer import (
-    TYPES,
-    NotAPicture,
+    MEDIA_TYPES,
+    InvalidPicture,
     Picture,
     TooManyPixels,
-    rewritten,
+    sanitize_picture,
 )
 from freshly.chassis.security.signed_urls import CurrentSignedUrls
 from freshly.domains.chat import policy

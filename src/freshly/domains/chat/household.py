@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from freshly.chassis.ports.llm import tokens_in
+from freshly.chassis.ports.llm import estimate_tokens
 
 BUDGET = 1500  # tokens
 STOCK_KEY = "pantry_soonest_to_expire_first"

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.ports.object_storage import ObjectStore, StorageUnavailable
 from freshly.chassis.security.image_sanitizer import (
-    TYPES,
-    NotAPicture,
-    NotBase64,
+    MEDIA_TYPES,
+    Base64Error,
+    InvalidPicture,
     Picture,
     TooManyPixels,
-    decoded,
-    rewritten,
+    decode_picture,
+    sanitize_picture,
 )
 from freshly.domains.chat.errors import InvalidBase64, PictureTooLarge, UnsupportedPicture
 from freshly.settings import Settings

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from freshly.chassis.dependencies import Injected
-from freshly.chassis.ports.llm import GenerationOptions, LlmMessage, parsed
+from freshly.chassis.ports.llm import GenerationOptions, LlmMessage, parse_json
 from freshly.chassis.resources import CurrentSettings
 from freshly.chassis.security.image_sanitizer import Picture
 from freshly.domains.chat import pictures

@@ -2,7 +2,7 @@ from freshly.chassis.jobs import JobContext
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.ports.object_storage import ObjectStore
 from freshly.chassis.rate_limits.policy import RateLimited
-from freshly.chassis.security.image_sanitizer import TYPES, rewritten
+from freshly.chassis.security.image_sanitizer import MEDIA_TYPES, sanitize_picture
 from freshly.chassis.security.signed_urls import SignedUrls
 from freshly.domains.pantry.jobs import DrawPicture, RemovePicture, SweepPictures
 from freshly.domains.pantry.pictures import (
@@ -73,7 +73,7 @@ async def sweep_pictures(_job: SweepPictures, run: JobContext) -> None:
     settings: Settings = run.resources.settings
     objects: ObjectStore = run.resources.objects
     bucket = settings.pantry_images_bucket
-    all_paths = await objects.paths(bucket, "")
+    all_paths = await objects.list_paths(bucket, "")
     for start in range(0, len(all_paths), PATHS_PER_QUERY):
         paths = all_paths[start : start + PATHS_PER_QUERY]
         async with run.read() as session:

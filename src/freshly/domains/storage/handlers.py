@@ -1,6 +1,6 @@
 from freshly.chassis.jobs import JobContext
 from freshly.chassis.ports.object_storage import ObjectStore
-from freshly.chassis.security.image_sanitizer import TYPES, rewritten
+from freshly.chassis.security.image_sanitizer import MEDIA_TYPES, sanitize_picture
 from freshly.domains.storage.jobs import MakeSmallAvatar
 from freshly.domains.storage.service import small_path
 from freshly.settings import Settings

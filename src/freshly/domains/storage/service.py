@@ -8,7 +8,12 @@ from freshly.chassis.jobs import JobQueue
 from freshly.chassis.ports.object_storage import ObjectStore
 from freshly.chassis.resources import CurrentObjectStore, CurrentSettings
 from freshly.chassis.security.caller import CurrentCaller
-from freshly.chassis.security.image_sanitizer import NotAPicture, Picture, TooManyPixels, rewritten
+from freshly.chassis.security.image_sanitizer import (
+    InvalidPicture,
+    Picture,
+    TooManyPixels,
+    sanitize_picture,
+)
 from freshly.chassis.security.signed_urls import READ, WRITE, CurrentSignedUrls, CurrentUrlSigner
 from freshly.domains.storage.errors import (
     FileMissing,
@@ -80,7 +85,7 @@ class FileService:
         # Refuse parent folders and hidden files.
         if any(not part or part.startswith(".") for part in path.split("/")):
             raise FileMissing
-        content = await self.objects.pieces(bucket, path)
+        content = await self.objects.stream(bucket, path)
         if content is None:
             raise FileMissing
         return content
@@ -88,7 +93,7 @@ class FileService:
     async def receive(
         self, bucket: str, path: str, expires: int, signature: str, content: bytes
     ) -> None:
-        if not self.signer.holds(WRITE, bucket, path, expires, signature):
+        if not self.signer.is_valid(WRITE, bucket, path, expires, signature):
             raise LinkNotValid
         picture = await _avatar(content, self.settings, as_jpeg=True)
         await _replace(self.objects, bucket, path, picture.content)
@@ -124,6 +129,6 @@ def _new_path(user_id: int, extension: str) -> str:
 
 async def _replace(objects: ObjectStore, bucket: str, path: str, content: bytes) -> None:
     folder = path.rpartition("/")[0]
-    older = await objects.paths(bucket, f"{folder}/")
+    older = await objects.list_paths(bucket, f"{folder}/")
     await objects.put(bucket, path, content)
     await objects.delete(bucket, [other for other in older if other != path])

@@ -12,12 +12,12 @@ from freshly.chassis.ports.llm import (
     BYTES_PER_TOKEN,
     GeneratedImage,
     GenerationOptions,
-    Kind,
     LanguageModel,
     LlmMessage,
+    ModelKind,
     TokenUsage,
+    estimate_tokens,
     kind_of,
-    tokens_in,
 )
 from freshly.chassis.resources import CurrentSettings, Resources, resource
 from freshly.domains.families.access import Owner

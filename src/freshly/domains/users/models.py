@@ -8,7 +8,7 @@ from freshly.chassis.cache.invalidation import InvalidatesFor
 from freshly.chassis.data.base import Base, Created, Updated
 from freshly.chassis.data.types import Instant
 from freshly.chassis.security.caller import IDENTITY
-from freshly.chassis.security.client_info import LONGEST_ADDRESS, LONGEST_USER_AGENT
+from freshly.chassis.security.client_info import MAX_ADDRESS_LENGTH, MAX_USER_AGENT_LENGTH
 
 
 class User(Created, Updated, Base):
@@ -100,7 +100,7 @@ class Activity(Created, Base):
     # Without a foreign key, because the row outlives its family.
     family_id: Mapped[int | None] = mapped_column(default=None)
     detail: Mapped[str | None] = mapped_column(String(64), default=None)  # a role, a provider, ...
-    address: Mapped[str | None] = mapped_column(String(LONGEST_ADDRESS), default=None)
-    user_agent: Mapped[str | None] = mapped_column(String(LONGEST_USER_AGENT), default=None)
+    address: Mapped[str | None] = mapped_column(String(MAX_ADDRESS_LENGTH), default=None)
+    user_agent: Mapped[str | None] = mapped_column(String(MAX_USER_AGENT_LENGTH), default=None)
     session_id: Mapped[str | None] = mapped_column(String(32), default=None)
     __table_args__ = (Index("ix_activities_created_at", "created_at"),)

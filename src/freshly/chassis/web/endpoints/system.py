@@ -15,9 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from freshly.chassis.data.transactions import CurrentDatabase, Database
 from freshly.chassis.errors import AppError, NotFound, Problem, problem, problems
-from freshly.chassis.jobs.admin import load_of
+from freshly.chassis.jobs.admin import queue_statistics
 from freshly.chassis.observability.logging import get_logger
-from freshly.chassis.observability.metrics import connections, kept, registry
+from freshly.chassis.observability.metrics import cache_bytes, database_units, registry
 from freshly.settings import Settings
 
 logger = get_logger(__name__)
@@ -112,8 +112,8 @@ async def read_metrics(request: Request) -> Response:
         raise NotFound
     db: Database = request.state.resources.db
     for state in ("taken", "waiting", "capacity"):
-        connections.labels(state).set(getattr(db.admission, state))
-    kept.set(db.cache.size)
+        database_units.labels(state).set(getattr(db.admission, state))
+    cache_bytes.set(db.cache.size)
     numbers = generate_latest(_collected()) + await _numbers_of_jobs(db)
     return Response(numbers, media_type=CONTENT_TYPE_LATEST)
 
@@ -122,21 +122,21 @@ async def _numbers_of_jobs(db: Database) -> bytes:
     """Those of all processes, asked of the database; without it the other numbers come alone."""
     try:
         async with asyncio.timeout(COUNTS_WITHIN), db.read() as session:
-            load = await load_of(session)
+            load = await queue_statistics(session)
     except (SQLAlchemyError, OSError, AppError) as error:
         logger.warning("jobs not counted", error=repr(error))
         return b""
     depth = GaugeMetricFamily(
         "freshly_jobs", "Jobs that are not done, by kind and state", labels=("kind", "state")
     )
-    for (kind, state), number in load.depth.items():
+    for (kind, state), number in load.counts.items():
         depth.add_metric((kind, state), number)
     lag = "How long the job that is due longest has waited to be taken"
     found = CollectorRegistry()
     found.register(
         _Found(
             depth,
-            GaugeMetricFamily("freshly_jobs_lag_seconds", lag, value=load.lag),
+            GaugeMetricFamily("freshly_jobs_lag_seconds", lag, value=load.lag_seconds),
             GaugeMetricFamily("freshly_job_workers", "Processes that run jobs", load.workers),
         )
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from freshly.chassis.dependencies import Injected
-from freshly.chassis.ports.llm import GenerationOptions, LlmMessage, parsed
+from freshly.chassis.ports.llm import GenerationOptions, LlmMessage, parse_json
 from freshly.domains.grocery.schemas import NormalizedIngredient
 from freshly.domains.usage.service import Assistant
 
