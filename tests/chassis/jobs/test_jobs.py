@@ -1,4 +1,4 @@
-"""Work for later: asked for with a commit, done once, tried again, parked, shown."""
+"""Jobs: enqueued in a transaction, run once, retried, marked failed, and shown to their user."""
 
 import asyncio
 from datetime import timedelta
@@ -10,7 +10,7 @@ from sqlalchemy import delete, update
 from freshly.chassis.errors import Conflict
 from freshly.chassis.jobs import Job, JobQueue, PermanentFailure, Priority, leases
 from freshly.chassis.jobs.models import JobRow
-from freshly.chassis.jobs.worker import pause_before
+from freshly.chassis.jobs.worker import backoff_after
 from freshly.chassis.observability.logging import correlation_id
 from freshly.domains.families.service import FamilyService
 
@@ -35,25 +35,25 @@ class Hasty(Note):
 
 
 @pytest.fixture
-def noted(jobs):
-    """What was done, in order; a handler that only notes."""
-    done = []
+def handled(jobs):
+    """The texts of handled jobs in order, from a handler that only records them."""
+    texts = []
 
-    async def note(job, _run):
-        done.append(job.text)
+    async def record(job, _context):
+        texts.append(job.text)
 
-    jobs.extra = {Note: note, Urgent: note, Hasty: note}
-    return done
+    jobs.extra = {Note: record, Urgent: record, Hasty: record}
+    return texts
 
 
-async def test_a_person_follows_what_they_asked_for(jobs, kitchen):
+async def test_a_user_reads_state_and_progress_of_their_job_and_no_other_user_does(jobs, kitchen):
     alice, mallory = await kitchen.person("Alice"), await kitchen.person("Mallory")
-    seen = []
+    during = []
 
-    async def export(_job, run):
-        await run.progress(0.5)
-        seen.append(await alice.read(f"/jobs/{job}"))
-        async with run.complete(result_url="/files/exports/alice.zip"):
+    async def export(_job, context):
+        await context.progress(0.5)
+        during.append(await alice.read(f"/jobs/{job}"))
+        async with context.complete(result_url="/files/exports/alice.zip"):
             pass
 
     jobs.extra = {Note: export}
@@ -65,7 +65,7 @@ async def test_a_person_follows_what_they_asked_for(jobs, kitchen):
     assert set(after) == {
         *("id", "kind", "state", "progress", "result_url", "error", "created_at", "updated_at"),
     }
-    assert [(one["state"], one["progress"]) for one in (before, *seen, after)] == [
+    assert [(shown["state"], shown["progress"]) for shown in (before, *during, after)] == [
         ("queued", 0),
         ("running", 0.5),
         ("done", 1),
@@ -77,8 +77,8 @@ async def test_a_person_follows_what_they_asked_for(jobs, kitchen):
     assert (await mallory.read("/jobs"))["items"] == []
 
 
-async def test_the_list_is_pages_newest_first_by_state_and_knows_no_other_parameter(
-    jobs, noted, kitchen
+async def test_the_list_of_jobs_is_paged_newest_first_and_filtered_only_by_state(
+    jobs, handled, kitchen
 ):
     alice = await kitchen.person("Alice")
     ids = [await jobs.enqueue(Note(text=str(n)), user_id=alice.id) for n in range(3)]
@@ -88,73 +88,73 @@ async def test_the_list_is_pages_newest_first_by_state_and_knows_no_other_parame
     first = await alice.read("/jobs", limit=3)
     second = await alice.read("/jobs", limit=3, cursor=first["next_cursor"])
 
-    listed = [one["id"] for one in (*first["items"], *second["items"])]
+    listed = [job["id"] for job in (*first["items"], *second["items"])]
     assert listed == sorted(ids, reverse=True)
     assert second["next_cursor"] is None
-    assert [one["id"] for one in (await alice.read("/jobs", state="queued"))["items"]] == ids[3:]
+    assert [job["id"] for job in (await alice.read("/jobs", state="queued"))["items"]] == ids[3:]
     assert (await alice.get("/jobs", params={"kind": "x"})).status_code == 422
     assert (await alice.get("/jobs", params={"cursor": "x"})).json()["code"] == "bad_cursor"
-    assert noted == ["0", "1", "2"]
+    assert handled == ["0", "1", "2"]
 
 
-async def test_a_transaction_that_is_rolled_back_leaves_no_job(jobs, noted, db):
-    async def change_of_mind():
+async def test_a_job_is_not_enqueued_if_its_transaction_rolls_back(jobs, handled, db):
+    async def enqueue_and_fail():
         async with db.write() as session:
             await JobQueue(session).enqueue(Note(text="never"))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await change_of_mind()
+        await enqueue_and_fail()
     await jobs.run_due()
 
-    assert noted == []
+    assert handled == []
     assert await jobs.rows("test.note") == []
 
 
-async def test_the_urgent_goes_first_then_who_came_first(jobs, noted):
+async def test_urgent_jobs_run_first_then_the_oldest_first(jobs, handled):
     for text in ("a", "b"):
         await jobs.enqueue(Note(text=text))
     await jobs.enqueue(Note(text="later"), priority=Priority.LOW)
     await jobs.enqueue(Urgent(text="urgent"))
 
-    await jobs.run_due(at_once=1)
+    await jobs.run_due(concurrency=1)
 
-    assert noted == ["urgent", "a", "b", "later"]
+    assert handled == ["urgent", "a", "b", "later"]
 
 
-async def test_a_delay_is_waited_for(jobs, noted):
+async def test_a_delayed_job_does_not_run_before_its_time(jobs, handled):
     await jobs.enqueue(Note(text="tomorrow"), delay=timedelta(days=1))
 
     await jobs.run_due()
-    assert noted == []
+    assert handled == []
     await jobs.hasten()
     await jobs.run_due()
-    assert noted == ["tomorrow"]
+    assert handled == ["tomorrow"]
 
 
-async def test_the_same_key_is_one_job_while_it_waits_and_another_one_afterwards(jobs, noted):
+async def test_a_key_names_one_queued_job_and_is_free_again_when_the_job_is_done(jobs, handled):
     first = await jobs.enqueue(Note(text="1"), key="plan:1", delay=timedelta(hours=1))
     same = await jobs.enqueue(Note(text="2"), key="plan:1")
     other = await jobs.enqueue(Note(text="3"), key="plan:2")
-    await jobs.run_due()  # the second was for now
+    await jobs.run_due()  # the second call asked for the job to run now
 
     assert same == first
     assert other != first
-    assert sorted(noted) == ["1", "3"]
+    assert sorted(handled) == ["1", "3"]
     assert await jobs.enqueue(Note(), key="plan:1") != first
 
 
-async def test_many_who_ask_at_once_for_the_same_get_one_job(jobs):
+async def test_concurrent_enqueues_with_the_same_key_return_the_same_job(jobs):
     ids = await asyncio.gather(*(jobs.enqueue(Note(), key="plan:1") for _ in range(10)))
 
     assert len(set(ids)) == 1
     assert len(await jobs.rows("test.note")) == 1
 
 
-async def test_what_is_asked_for_while_it_runs_is_done_once_more(jobs):
+async def test_a_job_that_is_enqueued_again_while_it_runs_runs_once_more(jobs):
     runs = []
 
-    async def recompute(_job, _run):
+    async def recompute(_job, _context):
         runs.append(await jobs.enqueue(Note(), key="plan:1") if not runs else None)
 
     jobs.extra = {Note: recompute}
@@ -165,10 +165,10 @@ async def test_what_is_asked_for_while_it_runs_is_done_once_more(jobs):
     assert [(row.state, row.lease) for row in await jobs.rows("test.note")] == [("done", 2)]
 
 
-async def test_what_fails_is_tried_again_later_and_parked_after_five_tries(jobs, kitchen):
+async def test_a_failing_job_is_retried_later_and_marked_failed_after_five_attempts(jobs, kitchen):
     alice = await kitchen.person("Alice")
 
-    async def fail(_job, _run):
+    async def fail(_job, _context):
         raise RuntimeError("secret provider text")
 
     jobs.extra = {Note: fail}
@@ -181,60 +181,66 @@ async def test_what_fails_is_tried_again_later_and_parked_after_five_tries(jobs,
         await jobs.hasten()
 
     assert states == [*(("queued", n, True) for n in range(1, 5)), *[("failed", 5, False)] * 2]
-    told = await alice.read(f"/jobs/{job}")
-    assert (told["state"], told["error"]) == ("failed", "Something went wrong on our side.")
+    shown = await alice.read(f"/jobs/{job}")
+    assert (shown["state"], shown["error"]) == (
+        "failed",
+        "Sorry, something went wrong on our side. Please try again later.",
+    )
     assert (await jobs.row(job)).payload == {"text": "poison"}
 
 
-def test_the_pauses_grow_and_are_never_the_same_for_all():
-    pauses = [[pause_before(n, Note).total_seconds() for _ in range(50)] for n in range(1, 9)]
+def test_the_backoff_grows_fourfold_up_to_an_hour_and_varies_at_random():
+    backoffs = [[backoff_after(n, Note).total_seconds() for _ in range(50)] for n in range(1, 9)]
 
-    assert [min(some) < max(some) for some in pauses] == [True] * 8
-    for n, some in enumerate(pauses):
+    assert [min(sample) < max(sample) for sample in backoffs] == [True] * 8
+    for n, sample in enumerate(backoffs):
         usual = min(5 * 4**n, 3600)
-        assert all(usual * 0.5 <= pause <= usual * 1.5 for pause in some)
+        assert all(usual * 0.5 <= backoff <= usual * 1.5 for backoff in sample)
 
 
-async def test_a_refusal_tells_the_person_why(jobs, kitchen):
+async def test_a_user_reads_why_a_handler_refused_their_job(jobs, kitchen):
     alice = await kitchen.person("Alice")
 
     class AlreadyThere(Conflict):
         code, detail = "already_there", "There is one already."
 
-    async def refuse(job, _run):
+    async def refuse(job, _context):
         raise PermanentFailure("The picture is broken.") if job.text == "give up" else AlreadyThere
 
     jobs.extra = {Note: refuse}
-    hopeless = await jobs.enqueue(Note(text="give up"), user_id=alice.id)
-    refused = await jobs.enqueue(Note(), user_id=alice.id)
+    permanent = await jobs.enqueue(Note(text="give up"), user_id=alice.id)
+    retried = await jobs.enqueue(Note(), user_id=alice.id)
     await jobs.run_due()
 
-    told = [await alice.read(f"/jobs/{job}") for job in (hopeless, refused)]
-    assert [(one["state"], one["error"]) for one in told] == [
+    shown = [await alice.read(f"/jobs/{job}") for job in (permanent, retried)]
+    assert [(job["state"], job["error"]) for job in shown] == [
         ("failed", "The picture is broken."),
         ("queued", "There is one already."),
     ]
 
 
-async def test_what_takes_too_long_is_ended(jobs):
-    async def dawdle(_job, _run):
+async def test_a_job_is_stopped_at_its_time_limit(jobs):
+    async def sleep(_job, _context):
         await asyncio.sleep(60)
 
-    jobs.extra = {Hasty: dawdle}
+    jobs.extra = {Hasty: sleep}
     job = await jobs.enqueue(Hasty())
     await jobs.run_due()
 
     row = await jobs.row(job)
-    assert (row.state, row.error) == ("failed", "It took too long.")
+    assert (row.state, row.error) == (
+        "failed",
+        "Stopped at the time limit of 0.05 seconds. Please try again later.",
+    )
 
 
-async def test_a_record_that_this_release_cannot_read_is_parked_and_an_unknown_kind_waits(
-    jobs, noted, db
+async def test_a_job_with_an_invalid_payload_fails_and_one_of_an_unknown_kind_stays_queued(
+    jobs, handled, db
 ):
-    class FromTheFuture(Note):
+    class OfNewerRelease(Note):
         kind: ClassVar[str] = "test.future"
 
-    unknown = await jobs.enqueue(FromTheFuture())
+    unknown = await jobs.enqueue(OfNewerRelease())
     broken = await jobs.enqueue(Note())
     async with db.write() as session:
         await session.execute(
@@ -243,20 +249,20 @@ async def test_a_record_that_this_release_cannot_read_is_parked_and_an_unknown_k
     await jobs.run_due()
 
     assert [(await jobs.row(job)).state for job in (unknown, broken)] == ["queued", "failed"]
-    assert noted == []
+    assert handled == []
 
 
-async def test_who_lost_a_job_commits_nothing(jobs, db, kitchen):
+async def test_a_run_that_lost_its_lease_commits_nothing(jobs, db, kitchen):
     alice = await kitchen.person("Alice")
 
-    async def lose_it(_job, run):
-        async with db.write() as session:  # as a healer and another worker would
+    async def lose_lease(_job, context):
+        async with db.write() as session:  # as if another worker had reclaimed and claimed the job
             await session.execute(update(JobRow).values(lease=JobRow.lease + 1))
-        async with run.complete() as session:
-            service = await run.service(FamilyService, session)
+        async with context.complete() as session:
+            service = await context.service(FamilyService, session)
             await service.leave_all()
 
-    jobs.extra = {Note: lose_it}
+    jobs.extra = {Note: lose_lease}
     await kitchen.family(alice)
     job = await jobs.enqueue(Note(), user_id=alice.id)
     await jobs.run_due()
@@ -265,12 +271,12 @@ async def test_who_lost_a_job_commits_nothing(jobs, db, kitchen):
     assert (await jobs.row(job)).state != "done"
 
 
-async def test_a_job_that_is_gone_when_it_is_done_is_let_go(jobs, db):
-    async def vanish(_job, run):
+async def test_a_worker_ignores_that_a_running_job_was_deleted(jobs, db):
+    async def delete_job(_job, context):
         async with db.write() as session:
-            await session.execute(delete(JobRow).where(JobRow.id == run.id))
+            await session.execute(delete(JobRow).where(JobRow.id == context.id))
 
-    jobs.extra = {Note: vanish}
+    jobs.extra = {Note: delete_job}
     await jobs.enqueue(Note())
     async with asyncio.timeout(20):
         await jobs.run_due()
@@ -278,15 +284,15 @@ async def test_a_job_that_is_gone_when_it_is_done_is_let_go(jobs, db):
     assert await jobs.rows() == []
 
 
-async def test_effects_of_a_failed_last_unit_of_work_are_undone_with_it(jobs, kitchen):
+async def test_a_failure_in_the_last_transaction_of_a_job_rolls_back_its_effects(jobs, kitchen):
     alice = await kitchen.person("Alice")
 
-    async def half(_job, run):
-        async with run.complete() as session:
-            await (await run.service(FamilyService, session)).leave_all()
+    async def leave_and_fail(_job, context):
+        async with context.complete() as session:
+            await (await context.service(FamilyService, session)).leave_all()
             raise OSError
 
-    jobs.extra = {Note: half}
+    jobs.extra = {Note: leave_and_fail}
     await kitchen.family(alice)
     job = await jobs.enqueue(Note(), user_id=alice.id)
     await jobs.run_due()
@@ -295,43 +301,43 @@ async def test_effects_of_a_failed_last_unit_of_work_are_undone_with_it(jobs, ki
     assert ((await jobs.row(job)).state, (await jobs.row(job)).attempts) == ("queued", 1)
 
 
-async def test_a_job_acts_as_the_person_who_caused_it_and_in_their_name_only(jobs, kitchen):
+async def test_a_job_acts_only_as_the_user_who_caused_it(jobs, kitchen):
     alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
     await kitchen.family(alice)
     await kitchen.family(bob)
 
-    async def leave(_job, run):
-        async with run.complete() as session:
-            await (await run.service(FamilyService, session)).leave_all()
+    async def leave(_job, context):
+        async with context.complete() as session:
+            await (await context.service(FamilyService, session)).leave_all()
 
     jobs.extra = {Note: leave}
     await jobs.enqueue(Note(), user_id=alice.id)
-    nobodys = await jobs.enqueue(Note())
+    without_user = await jobs.enqueue(Note())
     await jobs.run_due()
 
     assert await alice.read("/families") == []
     assert len(await bob.read("/families")) == 1
-    assert (await jobs.row(nobodys)).error == "Not authenticated"
+    assert (await jobs.row(without_user)).error == "Not authenticated"
 
 
-async def test_a_deleted_person_takes_their_jobs_along(jobs, noted, kitchen):
+async def test_deleting_an_account_deletes_its_jobs(jobs, handled, kitchen):
     alice = await kitchen.person("Alice")
     await jobs.enqueue(Note(text="of Alice"), user_id=alice.id)
 
     await alice.delete("/users/me")
     await jobs.run_due()
 
-    assert noted == []
+    assert handled == []
     assert await jobs.rows("test.note") == []
 
 
-async def test_the_correlation_id_of_the_request_is_that_of_the_job(jobs):
+async def test_a_job_has_the_correlation_id_of_the_request_that_enqueued_it(jobs):
     seen = []
 
-    async def look(_job, _run):
+    async def record(_job, _context):
         seen.append(correlation_id.get())
 
-    jobs.extra = {Note: look}
+    jobs.extra = {Note: record}
     token = correlation_id.set("from-the-request")
     await jobs.enqueue(Note())
     correlation_id.reset(token)
@@ -340,15 +346,15 @@ async def test_the_correlation_id_of_the_request_is_that_of_the_job(jobs):
     assert seen == ["from-the-request"]
 
 
-async def test_a_job_whose_taking_was_committed_but_never_heard_of_is_done(jobs, noted, db):
-    """The connection broke between the commit and its answer."""
+async def test_a_job_runs_although_the_response_to_its_claim_was_lost(jobs, handled, db):
+    """The connection breaks after the commit of the claim and before its response."""
     await jobs.enqueue(Note(text="soup"))
     worker = jobs.worker()
-    await worker.join()
+    await worker.heartbeat()
     async with db.write() as session:
-        await leases.take(session, worker.id, worker.jobs, 1)
+        await leases.claim(session, worker.id, worker.jobs, 1)
 
-    worker._unsure = True  # noqa: SLF001 - as it is while an answer is out
-    await worker.drain()
+    worker._claim_unconfirmed = True  # noqa: SLF001 - as it is until the response arrives
+    await worker.run_until_idle()
 
-    assert noted == ["soup"]
+    assert handled == ["soup"]

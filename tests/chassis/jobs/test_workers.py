@@ -1,4 +1,4 @@
-"""Workers as processes that die, sleep and come back: nothing is lost, nothing is seen twice."""
+"""Worker processes that are killed, paused and continued: no job is lost or done twice."""
 
 import asyncio
 import os
@@ -17,46 +17,48 @@ from freshly.chassis.jobs.models import JobRow, WorkerRow
 from tests.conftest import until
 from tests.support.worker import Mark
 
-PATIENCE = 60  # seconds; a bound against hanging, not a measurement
+TIMEOUT_SECONDS = 60  # against hanging; nothing is measured by it
 REPOSITORY = Path(__file__).parents[3]
 
 
-class Worker:
+class WorkerProcess:
     def __init__(self, process):
-        self.process, self.pid = process, process.pid
-        self.said = b""
+        self.process = process
+        self.output = b""
 
-    async def says(self, word):
-        async with asyncio.timeout(PATIENCE):
-            while word not in self.said:
-                read = await self.process.stdout.readline()
-                assert read, self.said
-                self.said += read
+    async def prints(self, text):
+        """Wait until the process prints the text."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while text not in self.output:
+                line = await self.process.stdout.readline()
+                assert line, self.output
+                self.output += line
 
     def signal(self, number):
         self.process.send_signal(number)
 
-    async def ended(self, number):
+    async def end(self, number):
+        """Send the signal, wait until the process has ended, and return its exit status."""
         self.signal(number)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             rest, _ = await self.process.communicate()
-        self.said += rest
+        self.output += rest
         return self.process.returncode
 
 
-class Bench:
-    """Starts workers, and shows what they have done."""
+class Workers:
+    """Starts worker processes, and reads what they have done."""
 
     def __init__(self, db, settings):
         self.db, self.settings, self.started = db, settings, []
 
-    async def worker(self, *arguments, **environment):
-        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    async def start(self, *arguments, **environment):
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.support.worker", *arguments),
             cwd=REPOSITORY,
             env={
-                **kept,
+                **inherited,
                 "DATABASE_URL": self.settings.database_url.get_secret_value(),
                 "DATA_DIR": str(self.settings.data_dir),
                 **environment,
@@ -64,9 +66,9 @@ class Bench:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        worker = Worker(process)
+        worker = WorkerProcess(process)
         self.started.append(worker)
-        await worker.says(b"ready")
+        await worker.prints(b"ready")
         return worker
 
     async def enqueue(self, count, **fields):
@@ -75,6 +77,7 @@ class Bench:
                 await JobQueue(session).enqueue(Mark(number=number, **fields))
 
     async def marks(self):
+        """Return how often each job was done, by its number."""
         async with self.db.read() as session:
             return Counter(await session.scalars(text("SELECT number FROM marks")))
 
@@ -82,7 +85,7 @@ class Bench:
         async with self.db.read() as session:
             return (await session.scalars(select(JobRow).order_by(JobRow.id))).all()
 
-    async def workers(self):
+    async def registered(self):
         async with self.db.read() as session:
             return (await session.scalars(select(WorkerRow.id))).all()
 
@@ -91,28 +94,28 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(app, settings):
+async def workers(app, settings):
     db = app.resources.db
     async with db.write() as session:
         await session.execute(text("CREATE TABLE marks (number INTEGER)"))
-    made = Bench(db, settings)
-    yield made
-    for worker in made.started:
+    pool = Workers(db, settings)
+    yield pool
+    for worker in pool.started:
         if worker.process.returncode is None:
             worker.signal(signal.SIGCONT)
-            await worker.ended(signal.SIGKILL)
+            await worker.end(signal.SIGKILL)
 
 
 @asynccontextmanager
-async def killing(bench, workers):
-    """One after the other, and another one in its place."""
+async def killing(workers, victims):
+    """Kill the victims in turn, and start a new worker in place of each."""
 
     async def kill():
         turn = 0
         while True:
             await asyncio.sleep(0.7)
-            await workers[turn % len(workers)].ended(signal.SIGKILL)
-            workers[turn % len(workers)] = await bench.worker()
+            await victims[turn % len(victims)].end(signal.SIGKILL)
+            victims[turn % len(victims)] = await workers.start()
             turn += 1
 
     task = asyncio.create_task(kill())
@@ -122,67 +125,69 @@ async def killing(bench, workers):
     assert task.cancelled(), task.exception()
 
 
-async def test_workers_that_are_killed_lose_no_job_and_do_none_twice(bench):
-    workers = [await bench.worker() for _ in range(2)]
-    await bench.enqueue(60, seconds=0.2)
-    async with killing(bench, workers):
-        await until(bench.are_done)
+async def test_no_job_is_lost_or_done_twice_when_workers_are_killed(workers):
+    victims = [await workers.start() for _ in range(2)]
+    await workers.enqueue(60, seconds=0.2)
+    async with killing(workers, victims):
+        await until(workers.are_done)
 
-    rows = await bench.rows()
-    assert await bench.marks() == Counter(range(60))
-    assert {row.attempts for row in rows} == {0}  # to be killed is no try
+    rows = await workers.rows()
+    assert await workers.marks() == Counter(range(60))
+    assert {row.attempts for row in rows} == {0}  # a crash is not an attempt
     assert sum(row.crashes for row in rows) >= 1
 
 
-async def test_a_paused_worker_that_wakes_up_does_nothing_a_second_time(bench):
-    sleeper = await bench.worker()
-    await bench.enqueue(1, seconds=1)
-    await sleeper.says(b"began 0")
-    sleeper.signal(signal.SIGSTOP)
-    other = await bench.worker()
-    await other.says(b"began 0")
-    await until(bench.are_done)
+async def test_a_paused_worker_does_not_repeat_a_job_that_another_has_taken_over(workers):
+    paused = await workers.start()
+    await workers.enqueue(1, seconds=1)
+    await paused.prints(b"began 0")
+    paused.signal(signal.SIGSTOP)
+    other = await workers.start()
+    await other.prints(b"began 0")
+    await until(workers.are_done)
 
-    sleeper.signal(signal.SIGCONT)
-    await sleeper.says(b'"outcome"')
-    (row,) = await bench.rows()
+    paused.signal(signal.SIGCONT)
+    await paused.prints(b'"outcome"')
+    (row,) = await workers.rows()
 
-    assert await bench.marks() == Counter([0])
+    assert await workers.marks() == Counter([0])
     assert (row.state, row.lease, row.attempts) == ("done", 2, 0)
 
 
-async def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(bench):
-    worker = await bench.worker()
-    await bench.enqueue(1, seconds=1)
-    await worker.says(b"began 0")
+async def test_a_worker_finishes_its_running_job_on_sigterm(workers):
+    worker = await workers.start()
+    await workers.enqueue(1, seconds=1)
+    await worker.prints(b"began 0")
 
-    assert await worker.ended(signal.SIGTERM) == 0
-    assert await bench.marks() == Counter([0])
-    assert await bench.workers() == []
+    assert await worker.end(signal.SIGTERM) == 0
+    assert await workers.marks() == Counter([0])
+    assert await workers.registered() == []
 
 
-async def test_what_takes_longer_than_it_may_is_given_back_at_once(bench):
-    worker = await bench.worker(GRACE="0.1")
-    await bench.enqueue(1, seconds=50)
-    await worker.says(b"began 0")
+async def test_a_job_that_outlasts_the_shutdown_grace_is_queued_again(workers):
+    worker = await workers.start(GRACE_SECONDS="0.1")
+    await workers.enqueue(1, seconds=50)
+    await worker.prints(b"began 0")
 
-    assert await worker.ended(signal.SIGTERM) == 0
-    (row,) = await bench.rows()
+    assert await worker.end(signal.SIGTERM) == 0
+    (row,) = await workers.rows()
     assert (row.state, row.attempts, row.worker_id) == ("queued", 0, None)
-    assert b"Traceback" not in worker.said
+    assert b"Traceback" not in worker.output
 
 
-async def test_a_schedule_fires_once_over_several_workers(bench):
+async def test_a_schedule_fires_once_for_several_workers(workers):
     for _ in range(3):
-        await bench.worker("tick")
+        await workers.start("tick")
 
-    async def came_round_twice():
-        return len(await bench.rows()) >= 2
+    async def has_fired_twice():
+        return len(await workers.rows()) >= 2
 
-    await until(came_round_twice)
-    await until(bench.are_done)
+    await until(has_fired_twice)
+    await until(workers.are_done)
 
-    rows = await bench.rows()
-    apart = [(later.created_at - row.created_at).total_seconds() for row, later in pairwise(rows)]
-    assert min(apart) > 0.5
-    assert await bench.marks() == Counter({-1: len(rows)})
+    rows = await workers.rows()
+    intervals = [
+        (later.created_at - row.created_at).total_seconds() for row, later in pairwise(rows)
+    ]
+    assert min(intervals) > 0.5
+    assert await workers.marks() == Counter({-1: len(rows)})

@@ -1,14 +1,15 @@
-"""What an operator watches."""
+"""Metrics for Prometheus."""
 
 from tests.conftest import client_of
 
 
 def value(text, start):
+    """Return the number in the line that begins so."""
     [line] = [line for line in text.splitlines() if line.startswith(start)]
     return float(line.rsplit(" ", 1)[1])
 
 
-async def test_counts_requests_by_route_statements_and_reads_of_the_cache(client, kitchen):
+async def test_metrics_count_requests_by_route_statements_and_cache_reads(client, kitchen):
     alice = await kitchen.person()
     count = 'freshly_http_request_seconds_count{method="GET",route="/meals/{id}",status="404"}'
     await alice.get("/meals/1")
@@ -27,13 +28,13 @@ async def test_counts_requests_by_route_statements_and_reads_of_the_cache(client
     assert "/meals/2" not in after
 
 
-async def test_paths_of_nobodys_choosing_make_no_series(client):
+async def test_unknown_paths_create_no_time_series(client):
     for n in range(3):
         await client.get(f"/nothing/{n}")
     assert "nothing" not in (await client.get("/metrics")).text
 
 
-async def test_strangers_are_shown_nothing(app):
+async def test_metrics_are_hidden_from_public_addresses(app):
     async def from_outside(scope, receive, send):
         await app({**scope, "client": ("8.8.8.8", 1)}, receive, send)
 

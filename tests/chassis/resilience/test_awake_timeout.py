@@ -1,4 +1,4 @@
-"""What takes too long is ended, and what is here is taken, however busy this process was."""
+"""AwakeTimeout: ends what takes too long, but not because this process was busy."""
 
 import asyncio
 import threading
@@ -8,42 +8,44 @@ import pytest
 
 from freshly.chassis.resilience.awake_timeout import AwakeTimeout
 
-SHORT = 0.1  # seconds
+SHORT_SECONDS = 0.1
 
 
-async def test_what_never_comes_is_ended():
+async def test_a_wait_without_end_times_out():
     with pytest.raises(TimeoutError):
-        async with AwakeTimeout(SHORT):
+        async with AwakeTimeout(SHORT_SECONDS):
             await asyncio.Event().wait()
 
 
-async def test_what_came_while_this_process_was_busy_is_taken():
+async def test_a_response_that_arrived_while_the_process_was_busy_is_received():
     loop = asyncio.get_running_loop()
-    answer = loop.create_future()
-    other = threading.Timer(SHORT, loop.call_soon_threadsafe, (answer.set_result, "here"))
+    response = loop.create_future()
+    server = threading.Timer(
+        SHORT_SECONDS, loop.call_soon_threadsafe, (response.set_result, "here")
+    )
 
-    async with AwakeTimeout(SHORT):
-        other.start()
-        loop.call_soon(time.sleep, 3 * SHORT)
-        assert await answer == "here"
+    async with AwakeTimeout(SHORT_SECONDS):
+        server.start()
+        loop.call_soon(time.sleep, 3 * SHORT_SECONDS)
+        assert await response == "here"
 
-    other.join()
+    server.join()
 
 
-async def test_what_is_done_is_not_ended_later():
-    async with AwakeTimeout(SHORT):
+async def test_the_timeout_has_no_effect_after_its_context_has_ended():
+    async with AwakeTimeout(SHORT_SECONDS):
         await asyncio.sleep(0)
 
-    await asyncio.sleep(2 * SHORT)
+    await asyncio.sleep(2 * SHORT_SECONDS)
 
 
-async def test_it_can_be_ended_before_its_time():
-    patience = AwakeTimeout(60)
+async def test_the_timeout_can_be_triggered_early_and_more_than_once():
+    timeout = AwakeTimeout(60)
 
-    async def give_up():
-        patience.end()
-        patience.end()  # somebody else's, too
+    async def trigger():
+        timeout.end()
+        timeout.end()  # as when two callers give up
 
     with pytest.raises(TimeoutError):
-        async with patience:
-            await asyncio.gather(give_up(), asyncio.Event().wait())
+        async with timeout:
+            await asyncio.gather(trigger(), asyncio.Event().wait())
