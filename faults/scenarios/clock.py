@@ -16,7 +16,7 @@ from faults.report import Report
 from faults.scenarios import CannotRun, scenario
 from tests.domains.auth.test_codes import code_in
 from tests.support.api import PASSWORD, Kitchen, Person
-from tests.support.fake_services import Letterbox, letterbox
+from tests.support.fake_services import SmtpServer, smtp_server
 
 OFF = 600  # seconds
 LIMIT = 3  # of forgotten passwords, a minute
@@ -62,7 +62,7 @@ async def _two(
 
 
 async def _played(report: Report, off: int) -> None:
-    with letterbox() as box:
+    with smtp_server() as box:
         async with _two(report, off, box.port) as (environment, other), AsyncExitStack() as stack:
             ports = (environment.server.port, other.port)
             balancer = await stack.enter_async_context(proxy(*ports))
@@ -117,7 +117,7 @@ async def _sign_ins(here: AsyncClient, there: AsyncClient) -> list[str]:
     return refused
 
 
-async def _new_password(here: AsyncClient, there: AsyncClient, box: Letterbox) -> list[str]:
+async def _new_password(here: AsyncClient, there: AsyncClient, box: SmtpServer) -> list[str]:
     """A code of one server, used at the other; and the token for it, at the first again."""
     address = f"10.3.0.{os.urandom(1)[0]}"
     here.headers["X-Forwarded-For"] = there.headers["X-Forwarded-For"] = address

@@ -10,7 +10,7 @@ from faults.load import OK
 from faults.proxy import proxy
 from faults.report import Report
 from faults.scenarios import scenario
-from tests.support.fake_services import letterbox
+from tests.support.fake_services import smtp_server
 
 LETTERS = 10
 AWAY = 10.0  # seconds
@@ -19,7 +19,7 @@ ARRIVES_WITHIN = 60.0
 
 @scenario("mail refused for 10 s while ten people ask for a code")
 async def mail_refused(report: Report) -> None:
-    with letterbox() as box:
+    with smtp_server() as box:
         async with proxy(box.port) as between:
             told = {
                 "MAIL_SERVER": "127.0.0.1",

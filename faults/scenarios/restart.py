@@ -16,7 +16,7 @@ from faults.environment import SETTINGS, WORKERS, Environment, production, start
 from faults.proxy import proxy
 from faults.report import Report, quantile
 from faults.scenarios import scenario
-from tests.support.fake_services import Model, model_server
+from tests.support.fake_services import FakeModel, model_server
 
 TIMES = 3
 SLOWEST = 1.0  # seconds, of 99 in 100
@@ -103,8 +103,8 @@ async def restart_while_streaming(report: Report) -> None:
                 await _stream(environment, model, name, pieces)
 
 
-async def _stream(environment: Environment, model: Model, name: str, pieces: int) -> None:
-    model.was_asked.clear()
+async def _stream(environment: Environment, model: FakeModel, name: str, pieces: int) -> None:
+    model.request_received.clear()
     model.says([part for n in range(pieces) for part in (f"word{n} ", 1)])
     url = f"http://127.0.0.1:{environment.server.port}"
     token = environment.load.users[0].token
@@ -113,7 +113,7 @@ async def _stream(environment: Environment, model: Model, name: str, pieces: int
         asking = asyncio.create_task(
             client.post("/chat/stream", json={"message": "Dinner?"}, headers=headers)
         )
-        await model.was_asked.wait()
+        await model.request_received.wait()
         await asyncio.sleep(2)
         with environment.report.fault():
             os.kill(environment.server.pid, signal.SIGTERM)

@@ -17,7 +17,7 @@ from freshly.chassis.data.idempotency_keys import IdempotencyRecord, Idempotency
 from tests.conftest import client_of, running, settings_for
 from tests.contracts.test_idempotency import AGAIN, RICE, keyed
 from tests.support.api import PASSWORD, Kitchen, Person
-from tests.support.fake_services import PATIENCE, free_port, model_server, serving
+from tests.support.fake_services import TIMEOUT_SECONDS, free_port, model_server, serving
 from tests.support.pictures import picture
 
 STARTS_WITHIN = 60  # seconds
@@ -52,7 +52,7 @@ async def kept_one(db):
 
 
 async def becomes_true(ask):
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + TIMEOUT_SECONDS
     while not await ask():
         assert time.monotonic() < until
         await asyncio.sleep(0.02)
@@ -175,7 +175,7 @@ async def test_the_model_is_asked_once_for_fifty_sends(alice, model):
 
     assert {answer.status_code for answer in answers} == {200}, answers[0].text
     assert len({answer.content for answer in answers}) == 1
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
     assert len(await alice.read("/chat/conversations")) == 1
 
 
@@ -210,7 +210,7 @@ async def test_a_claim_whose_holder_died_is_waited_for_and_then_taken_over(
     assert (waiting.status_code, waiting.json()["code"]) == (409, "still_at_work")
     assert int(waiting.headers["retry-after"]) > 0
     assert other.json()["code"] == "idempotency_key_reused"
-    assert (done.status_code, len(model.asked)) == (200, 2)
+    assert (done.status_code, len(model.requests)) == (200, 2)
 
 
 async def test_a_stream_is_told_again_as_it_was(alice, model):
@@ -224,7 +224,7 @@ async def test_a_stream_is_told_again_as_it_was(alice, model):
     assert second.text == first.text
     assert second.headers["content-type"] == first.headers["content-type"]
     assert (AGAIN in first.headers, second.headers[AGAIN]) == (False, "true")
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
 
 
 async def test_a_stream_that_failed_is_asked_for_anew(alice, model):
@@ -241,7 +241,7 @@ async def test_a_stream_that_failed_is_asked_for_anew(alice, model):
 
 async def test_who_left_a_stream_is_told_what_there_was(app, model, db):
     model.says(["Good ", 30, "evening"])
-    async with serving(app) as url, AsyncClient(base_url=url, timeout=PATIENCE) as remote:
+    async with serving(app) as url, AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS) as remote:
         alice = await Kitchen(remote).person("Alice")
         headers = {**alice.headers, **keyed("a")}
         asked = remote.stream("POST", "/chat/stream", json={"message": "Hi"}, headers=headers)
@@ -257,7 +257,7 @@ async def test_who_left_a_stream_is_told_what_there_was(app, model, db):
         assert "Good" in again.text
         assert "event: done" not in again.text
         assert len(await alice.read("/chat/conversations")) == 1
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
 
 
 async def test_two_processes_do_one_work(settings, alice):
@@ -325,16 +325,16 @@ async def test_what_was_committed_by_a_server_that_then_died_is_not_done_twice(
     settings, alice, tmp_path
 ):
     with server(settings, tmp_path, dies=True) as (url, process):
-        async with AsyncClient(base_url=url, timeout=PATIENCE) as client:
+        async with AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS) as client:
             assert (await answering(client)).status_code == 200
             with pytest.raises(TransportError):
                 await Person(client, alice.user, alice.tokens).post(
                     "/pantry-items/me", RICE, headers=keyed("a")
                 )
-        assert process.wait(PATIENCE) == -signal.SIGKILL
+        assert process.wait(TIMEOUT_SECONDS) == -signal.SIGKILL
 
     with server(settings, tmp_path, dies=False) as (url, _):
-        async with AsyncClient(base_url=url, timeout=PATIENCE) as client:
+        async with AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS) as client:
             assert (await answering(client)).status_code == 200
             again = await Person(client, alice.user, alice.tokens).post(
                 "/pantry-items/me", RICE, headers=keyed("a")

@@ -1,4 +1,4 @@
-"""The servers that Freshly talks to, real ones on loopback: a model, mail, keys, S3."""
+"""Fake external services on loopback: a language model, SMTP, Supabase's keys and S3."""
 
 import asyncio
 import json
@@ -14,12 +14,12 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-PATIENCE = 10  # seconds
+TIMEOUT_SECONDS = 10  # against hanging; nothing is measured by it
 
 
 @asynccontextmanager
 async def serving(app, *, with_lifespan=False):
-    """The base URL of that ASGI app, served for real in this event loop."""
+    """Serve the ASGI app with uvicorn in this event loop, and yield its base URL."""
     config = uvicorn.Config(
         app,
         host="127.0.0.1",
@@ -30,7 +30,7 @@ async def serving(app, *, with_lifespan=False):
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
@@ -38,23 +38,22 @@ async def serving(app, *, with_lifespan=False):
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit, server.force_exit = True, not with_lifespan
-        await asyncio.wait_for(running, PATIENCE)
+        await asyncio.wait_for(running, TIMEOUT_SECONDS)
 
 
 @dataclass
-class Model:
-    """A small server of Chat Completions that answers from a script, and keeps what it was asked.
+class FakeModel:
+    """A server of Chat Completions that answers from a script and records its requests.
 
-    A line of the script is a text, a list of pieces to stream (a number among them is a pause in
-    seconds), a status, or "reset" for a connection that breaks.
+    A line of the script is a text, a body (dict), a status (int), or a list of chunks to stream. A
+    number among the chunks is a pause in seconds; ConnectionResetError breaks the connection.
     """
 
     url: str = ""
     script: list = field(default_factory=list)
-    asked: list = field(default_factory=list)
-    was_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    requests: list = field(default_factory=list)
+    request_received: asyncio.Event = field(default_factory=asyncio.Event)
     aborted: asyncio.Event = field(default_factory=asyncio.Event)
-    pictures: list = field(default_factory=list)
 
     def says(self, *lines):
         self.script += lines
@@ -68,22 +67,22 @@ class Model:
         )
 
     async def _complete(self, request):
-        asked = await request.json()
-        self.asked.append(asked)
-        self.was_asked.set()
+        body = await request.json()
+        self.requests.append(body)
+        self.request_received.set()
         line = self.script.pop(0) if self.script else "Hello!"
         if isinstance(line, int):
             return JSONResponse({"error": {"message": "secret provider text"}}, line)
         if isinstance(line, dict):
             return JSONResponse(line)
-        if asked.get("stream"):
-            return StreamingResponse(self._pieces(line), media_type="text/event-stream")
+        if body.get("stream"):
+            return StreamingResponse(self._chunks(line), media_type="text/event-stream")
         return JSONResponse(
             {
                 "id": "1",
                 "object": "chat.completion",
                 "created": 1,
-                "model": asked["model"],
+                "model": body["model"],
                 "choices": [
                     {
                         "index": 0,
@@ -94,21 +93,21 @@ class Model:
             }
         )
 
-    async def _pieces(self, line):
+    async def _chunks(self, line):
         finished = False
         try:
-            for piece in [line] if isinstance(line, str) else line:
-                if isinstance(piece, int | float):
-                    await asyncio.sleep(piece)
+            for part in [line] if isinstance(line, str) else line:
+                if isinstance(part, int | float):
+                    await asyncio.sleep(part)
                     continue
-                if piece is ConnectionResetError:
-                    raise RuntimeError("the model breaks off, as it was told to")
+                if part is ConnectionResetError:
+                    raise RuntimeError("the model breaks the connection, as its script says")
                 chunk = {
                     "id": "1",
                     "object": "chat.completion.chunk",
                     "created": 1,
                     "model": "m",
-                    "choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}],
+                    "choices": [{"index": 0, "delta": {"content": part}, "finish_reason": None}],
                 }
                 yield f"data: {json.dumps(chunk)}\n\n"
             finished = True
@@ -118,7 +117,7 @@ class Model:
                 self.aborted.set()
 
     async def _draw(self, request):
-        self.asked.append(await request.json())
+        self.requests.append(await request.json())
         line = self.script.pop(0) if self.script else {"url": "https://pictures.example.com/1"}
         if isinstance(line, int):
             return JSONResponse({"error": {"message": "secret provider text"}}, line)
@@ -127,7 +126,7 @@ class Model:
 
 @asynccontextmanager
 async def model_server():
-    model = Model()
+    model = FakeModel()
     async with serving(model.app()) as url:
         model.url = f"{url}/v1"
         yield model
@@ -135,19 +134,22 @@ async def model_server():
 
 @asynccontextmanager
 async def key_server(keys):
-    """Publishes keys as Supabase does; `keys` is a JWK set that may change meanwhile."""
-    asked = []
+    """Serve public keys like Supabase, and yield the URL and the list of requests.
+
+    `keys` is a JWK set that the test may change. If it is empty, the server fails.
+    """
+    requests = []
 
     async def published(_request):
-        asked.append(1)
+        requests.append(1)
         return JSONResponse(keys) if keys else Response(status_code=500)
 
     async with serving(Starlette(routes=[Route("/auth/v1/jwks", published)])) as url:
-        yield url, asked
+        yield url, requests
 
 
-class Letterbox:
-    """Takes mail by SMTP."""
+class SmtpServer:
+    """Receives emails by SMTP. `port` is set by `smtp_server()`."""
 
     def __init__(self):
         self.emails = []
@@ -157,16 +159,16 @@ class Letterbox:
 
     async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - aiosmtpd's name
         email = message_from_bytes(envelope.content, policy=policy.default)
-        self._loop.call_soon_threadsafe(self._keep, email)
+        self._loop.call_soon_threadsafe(self._store, email)
         return "250 OK"
 
-    def _keep(self, email):
+    def _store(self, email):
         self.emails.append(email)
         self.arrived.set()
 
-    async def email(self):
-        """The next one to arrive."""
-        async with asyncio.timeout(PATIENCE):
+    async def next_email(self):
+        """Wait for the next email and return it."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             await self.arrived.wait()
         email = self.emails.pop(0)
         if not self.emails:
@@ -181,13 +183,13 @@ def free_port():
 
 
 @contextmanager
-def letterbox():
-    box = Letterbox()
-    box.port = free_port()
-    controller = Controller(box, hostname="127.0.0.1", port=box.port)
+def smtp_server():
+    server = SmtpServer()
+    server.port = free_port()
+    controller = Controller(server, hostname="127.0.0.1", port=server.port)
     controller.start()
     try:
-        yield box
+        yield server
     finally:
         controller.stop()
 

@@ -1,4 +1,4 @@
-"""A model's server that misbehaves, at the level of bytes, on loopback."""
+"""A faulty server of a language model, on loopback, which misbehaves down to single bytes."""
 
 import asyncio
 import gzip
@@ -8,76 +8,85 @@ import struct
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 
-from tests.support.fake_services import PATIENCE
+from tests.support.fake_services import TIMEOUT_SECONDS
 
-# What a provider may say, and nobody may read.
-NASTY = 'sk-live-4711 of org-acme at http://10.1.2.3/v1: Traceback (most recent call last) "</s>'
-TEN_MEGABYTES = 10_000_000
-SMALL_BUFFER = 32_768  # bytes; else the system takes megabytes that nobody has read
+# Text of a provider that must reach neither users nor clients.
+PROVIDER_TEXT = (
+    'sk-live-4711 of org-acme at http://10.1.2.3/v1: Traceback (most recent call last) "</s>'
+)
+TEN_MEGABYTES = 10_000_000  # bytes
+# A small buffer, because the system would take megabytes that the client never reads.
+SEND_BUFFER_BYTES = 32_768
 
 
 @dataclass
-class MoodyModel:
-    """Behaves as its mood is, an async function of (request, writer), or as its script says."""
+class FaultyModel:
+    """Responds with the next behaviour of `script`, or else with `behaviour`.
+
+    A behaviour is an async function of (request, connection). `requests` are the bodies received,
+    `sent` counts bytes.
+    """
 
     url: str = ""
-    mood: object = None
+    behaviour: object = None
     script: list = field(default_factory=list)
-    asked: list = field(default_factory=list)
-    was_asked: asyncio.Event = field(default_factory=asyncio.Event)
-    was_left: asyncio.Event = field(default_factory=asyncio.Event)
-    is_alone: asyncio.Event = field(default_factory=asyncio.Event)
+    requests: list = field(default_factory=list)
+    request_received: asyncio.Event = field(default_factory=asyncio.Event)
+    disconnected: asyncio.Event = field(default_factory=asyncio.Event)
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
     connections: int = 0
     sent: int = 0
 
     async def serve(self, reader, writer):
         self.connections += 1
-        self.is_alone.clear()
-        connected = writer.get_extra_info("socket")
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
+        self._idle.clear()
+        client_socket = writer.get_extra_info("socket")
+        client_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         try:
             while (request := await _request(reader)) is not None:
-                self.asked.append(request)
-                self.was_asked.set()
-                mood = self.script.pop(0) if self.script else self.mood
-                behaving = asyncio.ensure_future(mood(request, _Counted(writer, self)))
-                leaving = asyncio.ensure_future(reader.read(1))
-                await asyncio.wait({behaving, leaving}, return_when=asyncio.FIRST_COMPLETED)
-                if not behaving.done():
-                    self.was_left.set()
-                for task in (behaving, leaving):
+                self.requests.append(request)
+                self.request_received.set()
+                behaviour = self.script.pop(0) if self.script else self.behaviour
+                response = asyncio.ensure_future(behaviour(request, _Connection(writer, self)))
+                disconnect = asyncio.ensure_future(reader.read(1))
+                await asyncio.wait({response, disconnect}, return_when=asyncio.FIRST_COMPLETED)
+                if not response.done():
+                    self.disconnected.set()
+                for task in (response, disconnect):
                     task.cancel()
-                await asyncio.gather(behaving, leaving, return_exceptions=True)
-                if writer.is_closing() or leaving.done():
+                await asyncio.gather(response, disconnect, return_exceptions=True)
+                if writer.is_closing() or disconnect.done():
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
-            self.was_left.set()
+            self.disconnected.set()
         finally:
             self.connections -= 1
             if not self.connections:
-                self.is_alone.set()
+                self._idle.set()
             writer.close()
 
-    async def is_left_alone(self):
-        """Waits until nobody is connected any more."""
-        async with asyncio.timeout(PATIENCE):
-            await self.is_alone.wait()
+    async def wait_until_idle(self):
+        """Wait until no client is connected."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await self._idle.wait()
 
 
-class _Counted:
+class _Connection:
+    """Sends bytes to the client and counts them."""
+
     def __init__(self, writer, model):
         self.writer, self.model = writer, model
 
     async def send(self, data):
         self.writer.write(data)
         await self.writer.drain()
-        await asyncio.sleep(0)  # what fits the system's buffers would let nobody else run
+        await asyncio.sleep(0)  # a drain that needs no wait does not let other tasks run
         self.model.sent += len(data)
 
     def reset(self):
-        """RST in place of FIN."""
-        connected = self.writer.get_extra_info("socket")
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        """Close the connection with RST instead of FIN."""
+        client_socket = self.writer.get_extra_info("socket")
+        client_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 
@@ -94,35 +103,36 @@ async def _request(reader):
     return json.loads(await reader.readexactly(length))
 
 
-def _head(status, kind, *more):
-    lines = (f"HTTP/1.1 {status} Moody", f"content-type: {kind}", "connection: close", *more)
+def _head(status, content_type, *headers):
+    status_line = f"HTTP/1.1 {status} Faulty"
+    lines = (status_line, f"content-type: {content_type}", "connection: close", *headers)
     return "\r\n".join((*lines, "", "")).encode()
 
 
-def refuses(status, *headers, text=NASTY):
-    """A status, with a body that is not for people."""
+def refuses(status, *headers, text=PROVIDER_TEXT):
+    """Respond with this status, and with a body that must not reach users."""
 
-    async def mood(_request, out):
+    async def behaviour(_request, connection):
         body = json.dumps({"error": {"message": text, "type": text, "param": text}}).encode()
-        await out.send(_head(status, "application/json", *headers) + body)
-        out.writer.close()
+        await connection.send(_head(status, "application/json", *headers) + body)
+        connection.writer.close()
 
-    return mood
+    return behaviour
 
 
-def whole(answer, kind="application/json", *headers):
-    """A body as it is given, or as JSON."""
+def whole(answer, content_type="application/json", *headers):
+    """Respond with this body: bytes as they are, anything else as JSON."""
 
-    async def mood(_request, out):
+    async def behaviour(_request, connection):
         body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        await out.send(_head(200, kind, *headers) + body)
-        out.writer.close()
+        await connection.send(_head(200, content_type, *headers) + body)
+        connection.writer.close()
 
-    return mood
+    return behaviour
 
 
 def says(text, tokens=None):
-    """The whole at once, of a server that knows no streams."""
+    """Respond with the whole answer at once, like a server that cannot stream."""
     answer = {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}
     return whole({**answer, "usage": {"total_tokens": tokens}} if tokens else answer)
 
@@ -132,84 +142,87 @@ def event(text):
     return f"data: {json.dumps(chunk)}\n\n".encode()
 
 
-def streams(*pieces, tokens=None, done=True):
-    """Pieces of an answer; a number is a pause in seconds, an event is waited for, and bytes are
-    sent as they are."""
+def streams(*parts, tokens=None, done=True):
+    """Stream texts. A number is a pause in seconds, an event is waited for, bytes are sent raw."""
 
-    async def mood(_request, out):
-        await out.send(_head(200, "text/event-stream"))
-        for piece in pieces:
-            if isinstance(piece, int | float):
-                await asyncio.sleep(piece)
-            elif isinstance(piece, asyncio.Event):
-                await piece.wait()
+    async def behaviour(_request, connection):
+        await connection.send(_head(200, "text/event-stream"))
+        for part in parts:
+            if isinstance(part, int | float):
+                await asyncio.sleep(part)
+            elif isinstance(part, asyncio.Event):
+                await part.wait()
             else:
-                await out.send(piece if isinstance(piece, bytes) else event(piece))
+                await connection.send(part if isinstance(part, bytes) else event(part))
         if tokens is not None:
             usage = {"choices": [], "usage": {"total_tokens": tokens}}
-            await out.send(f"data: {json.dumps(usage)}\n\n".encode())
+            await connection.send(f"data: {json.dumps(usage)}\n\n".encode())
         if done:
-            await out.send(b"data: [DONE]\n\n")
-        out.writer.close()
+            await connection.send(b"data: [DONE]\n\n")
+        connection.writer.close()
 
-    return mood
+    return behaviour
 
 
-async def silent(_request, _out):
+async def silent(_request, _connection):
+    """Accept the request and never respond."""
     await asyncio.sleep(3600)
 
 
-async def silent_within(_request, out):
-    """Begins, and says no more."""
-    await out.send(_head(200, "text/event-stream") + event("Half"))
+async def silent_within(_request, connection):
+    """Begin to stream, and then send no more."""
+    await connection.send(_head(200, "text/event-stream") + event("Half"))
     await asyncio.sleep(3600)
 
 
-async def trickles(_request, out):
-    await out.send(_head(200, "text/event-stream"))
+async def trickles(_request, connection):
+    """Stream byte by byte, so slowly that a word takes longer than a call may."""
+    await connection.send(_head(200, "text/event-stream"))
     for byte in event("A word that takes its time") * 100:
-        await out.send(bytes([byte]))
-        await asyncio.sleep(0.2)  # a word takes longer than a call may
+        await connection.send(bytes([byte]))
+        await asyncio.sleep(0.2)
 
 
-async def resets(_request, out):
-    out.reset()
+async def resets(_request, connection):
+    connection.reset()
 
 
-async def floods(_request, out):
-    """Ten megabytes of one JSON text."""
-    await out.send(_head(200, "application/json") + b'{"choices": "')
+async def floods(_request, connection):
+    """Respond with ten megabytes of a single JSON string."""
+    await connection.send(_head(200, "application/json") + b'{"choices": "')
     for _ in range(TEN_MEGABYTES // 50_000):
-        await out.send(b"x" * 50_000)
-    out.writer.close()
+        await connection.send(b"x" * 50_000)
+    connection.writer.close()
 
 
-async def floods_in_pieces(_request, out):
-    await out.send(_head(200, "text/event-stream"))
+async def floods_in_pieces(_request, connection):
+    """Stream ten megabytes."""
+    await connection.send(_head(200, "text/event-stream"))
     for _ in range(TEN_MEGABYTES // 1_000):
-        await out.send(event("x" * 950))
-    out.writer.close()
+        await connection.send(event("x" * 950))
+    connection.writer.close()
 
 
-async def floods_with_an_error(_request, out):
-    await out.send(_head(500, "application/json"))
+async def floods_with_an_error(_request, connection):
+    """Respond with status 500 and ten megabytes."""
+    await connection.send(_head(500, "application/json"))
     for _ in range(TEN_MEGABYTES // 50_000):
-        await out.send(b"x" * 50_000)
-    out.writer.close()
+        await connection.send(b"x" * 50_000)
+    connection.writer.close()
 
 
 def packed_bomb():
-    """Ten megabytes in ten kilobytes."""
+    """Respond with ten megabytes, compressed to ten kilobytes."""
     return whole(gzip.compress(b" " * TEN_MEGABYTES), "application/json", "content-encoding: gzip")
 
 
 @asynccontextmanager
-async def moody_model(mood=None):
-    model = MoodyModel(mood=mood or says("Hello!"))
-    serving = set()
+async def faulty_model(behaviour=None):
+    model = FaultyModel(behaviour=behaviour or says("Hello!"))
+    tasks = set()
 
     async def serve(reader, writer):
-        serving.add(asyncio.current_task())
+        tasks.add(asyncio.current_task())
         await model.serve(reader, writer)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -218,25 +231,25 @@ async def moody_model(mood=None):
         yield model
     finally:
         server.close()
-        for task in serving:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextmanager
 def deaf_port():
-    """A port where connecting is neither accepted nor refused, as behind a wall."""
-    with closing(socket.socket()) as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        waiting = []
+    """Yield a port that neither accepts nor refuses connections, as behind a firewall."""
+    with closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        pending = []  # they fill the queue of the listener
         try:
             for _ in range(4):
-                one = socket.socket()
-                one.setblocking(False)
-                one.connect_ex(listening.getsockname())
-                waiting.append(one)
-            yield listening.getsockname()[1]
+                client = socket.socket()
+                client.setblocking(False)
+                client.connect_ex(listener.getsockname())
+                pending.append(client)
+            yield listener.getsockname()[1]
         finally:
-            for one in waiting:
-                one.close()
+            for client in pending:
+                client.close()

@@ -1,4 +1,4 @@
-"""Pictures, made as a test needs them."""
+"""Makes and opens pictures for tests."""
 
 import base64
 import io
@@ -7,6 +7,8 @@ import zlib
 
 from PIL import Image
 
+DESCRIPTION, ORIENTATION = 0x010E, 0x0112  # EXIF tags
+
 
 def picture(kind="PNG", size=(40, 30), colour="tomato", **options):
     out = io.BytesIO()
@@ -14,15 +16,16 @@ def picture(kind="PNG", size=(40, 30), colour="tomato", **options):
     return out.getvalue()
 
 
-def with_exif():
+def picture_with_exif():
+    """Return a JPEG whose metadata holds a description and a rotation."""
     exif = Image.Exif()
-    exif[0x010E] = "where we live"
-    exif[0x0112] = 6  # lying on its side
+    exif[DESCRIPTION] = "where we live"
+    exif[ORIENTATION] = 6  # to be turned by 90 degrees
     return picture("JPEG", (40, 30), exif=exif)
 
 
-def bomb(side=50_000):
-    """A PNG of a few hundred bytes that says it is enormous."""
+def decompression_bomb(side=50_000):
+    """Return a PNG of a few hundred bytes whose header claims `side` x `side` pixels."""
 
     def chunk(kind, data):
         body = kind + data
@@ -38,11 +41,12 @@ def bomb(side=50_000):
 
 
 def in_base64(content, media_type=None):
+    """Return base64 text, or a data URL if there is a media type."""
     text = base64.b64encode(content).decode()
     return f"data:{media_type};base64,{text}" if media_type else text
 
 
-def opened(content):
+def open_picture(content):
     image = Image.open(io.BytesIO(content))
     image.load()
     return image

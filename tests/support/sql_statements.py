@@ -1,20 +1,20 @@
-"""How much SQL is sent."""
+"""Counts SQL statements."""
 
 from freshly.chassis.observability.metrics import registry
 
 
 class Statements:
-    """How much SQL is sent while it is entered, as the operator's metrics have it."""
+    """Counts the statements that are sent inside the context, with the metric for operators."""
 
     number = 0
 
     def __enter__(self):
-        self._before = self._sent()
+        self._before = self._total()
         return self
 
     def __exit__(self, *_):
-        self.number = self._sent() - self._before
+        self.number = self._total() - self._before
 
     @staticmethod
-    def _sent():
+    def _total():
         return registry.get_sample_value("freshly_sql_statements_total")

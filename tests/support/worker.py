@@ -1,6 +1,7 @@
-"""A worker with jobs of its own that a test may kill: `python -m tests.support.worker`.
+"""A worker process for tests that kill it: `python -m tests.support.worker`.
 
-What a job does is seen in the table `marks`: written with the job's end, or not at all.
+Each job writes to the table `marks` in the transaction that marks the job done, so a test sees how
+often it was done. The argument `tick` adds a schedule that fires every two seconds.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from freshly.chassis.observability.logging import configure_logging
 from freshly.settings import load
 from freshly.wiring.resources import open_resources
 
-SILENCE = timedelta(seconds=1)
+HEARTBEAT_TIMEOUT = timedelta(seconds=1)
 
 
 class Mark(Job):
@@ -32,16 +33,16 @@ class Tick(Job):
     kind: ClassVar[str] = "test.tick"
 
 
-async def mark(job, run):
+async def mark(job, context):
     sys.stdout.write(f"began {job.number}\n")
     sys.stdout.flush()
     await asyncio.sleep(job.seconds)
-    async with run.complete() as session:
+    async with context.complete() as session:
         await session.execute(text("INSERT INTO marks (number) VALUES (:n)"), {"n": job.number})
 
 
-async def tick(_job, run):
-    async with run.complete() as session:
+async def tick(_job, context):
+    async with context.complete() as session:
         await session.execute(text("INSERT INTO marks (number) VALUES (-1)"))
 
 
@@ -51,10 +52,13 @@ async def main():
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     schedules = [Schedule(Tick(), every(timedelta(seconds=2)))] if "tick" in sys.argv else []
     async with open_resources(load()) as resources:
-        handlers = {Mark: mark, Tick: tick}
-        grace = float(os.environ.get("GRACE", "5"))
         worker = Worker(
-            resources, handlers, schedules, silence=SILENCE, dedicated=True, grace=grace
+            resources,
+            {Mark: mark, Tick: tick},
+            schedules,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            dedicated=True,
+            shutdown_grace=timedelta(seconds=float(os.environ.get("GRACE_SECONDS", "5"))),
         )
         sys.stdout.write("ready\n")
         sys.stdout.flush()

@@ -13,7 +13,7 @@ from freshly.domains.auth.models import EmailCode
 from freshly.domains.users.models import User
 from tests.conftest import Jobs, client_of, running, settings_for, until
 from tests.support.api import PASSWORD, Kitchen
-from tests.support.fake_services import free_port, letterbox
+from tests.support.fake_services import free_port, smtp_server
 
 NEW_PASSWORD = "another good password"
 
@@ -21,7 +21,7 @@ NEW_PASSWORD = "another good password"
 @pytest.fixture
 async def client_and_inbox(database_url, tmp_path):
     """A client of an app that sends email to a real mail server, and that server's inbox."""
-    with letterbox() as inbox:
+    with smtp_server() as inbox:
         settings = settings_for(
             database_url,
             tmp_path,
@@ -45,7 +45,7 @@ def code_in(email):
 async def request_code(client, inbox, path, email):
     response = await client.post(path, json={"email": email})
     assert response.status_code == 200, response.text
-    return code_in(await inbox.email())
+    return code_in(await inbox.next_email())
 
 
 async def expire_codes(client):
@@ -66,7 +66,7 @@ async def test_the_code_from_an_email_confirms_the_address(client_and_inbox):
     alice = await Kitchen(client).person("Alice")
 
     sent = await client.post("/auth/send-code", json={"email": alice.user["email"].upper()})
-    email = await inbox.email()
+    email = await inbox.next_email()
     body = {"email": alice.user["email"], "code": code_in(email)}
     verified = await client.post("/auth/verify-code", json=body)
 
@@ -89,7 +89,7 @@ async def test_a_code_can_be_requested_with_a_query_parameter(client_and_inbox):
     sent = await client.post("/auth/send-code", params={"email": alice.user["email"]})
 
     assert sent.status_code == 200
-    assert code_in(await inbox.email())
+    assert code_in(await inbox.next_email())
     assert (await client.post("/auth/send-code")).status_code == 422
 
 
@@ -108,7 +108,7 @@ async def test_known_and_unknown_addresses_get_the_same_responses(client_and_inb
         responses = [await client.post(use_at, json={"email": email, "code": "000000"})]
         responses.append(await client.post(ask_at, json={"email": email}))
         if not outcomes:
-            await inbox.email()  # wait for the email before its code expires
+            await inbox.next_email()  # wait for the email before its code expires
         responses += [
             await client.post(use_at, json={"email": email, "code": "000000"}) for _ in range(6)
         ]

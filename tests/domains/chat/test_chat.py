@@ -9,7 +9,13 @@ from freshly.domains.chat.policy import DEFAULT_SYSTEM
 from tests.conftest import client_of, running, settings_for
 from tests.support.api import Kitchen
 from tests.support.fake_services import free_port
-from tests.support.pictures import bomb, in_base64, opened, picture, with_exif
+from tests.support.pictures import (
+    decompression_bomb,
+    in_base64,
+    open_picture,
+    picture,
+    picture_with_exif,
+)
 
 MEAL = {
     "name": "Leek soup",
@@ -47,7 +53,7 @@ async def test_a_first_message_starts_a_conversation_and_a_second_continues_it(a
         ("user", "What can I cook?"),
         ("assistant", "With leeks."),
     ]
-    request = model.asked[1]
+    request = model.requests[1]
     assert (request["model"], request["max_tokens"], request["temperature"]) == (
         "gpt-4o-mini",
         1000,
@@ -70,7 +76,7 @@ async def test_the_system_text_of_the_first_message_cannot_be_replaced(alice, mo
         "system",
         "You are a pirate.",
     )
-    assert model.asked[1]["messages"][0]["content"].startswith("You are a pirate.")
+    assert model.requests[1]["messages"][0]["content"].startswith("You are a pirate.")
 
 
 async def test_an_empty_conversation_gets_the_policy_with_its_first_message(alice, model):
@@ -80,7 +86,7 @@ async def test_an_empty_conversation_gets_the_policy_with_its_first_message(alic
     await ask(alice, conversation_id=created["id"])
 
     assert (await messages_of(alice, created["id"]))[0] == ("system", DEFAULT_SYSTEM)
-    assert model.asked[0]["messages"][0]["content"].startswith(DEFAULT_SYSTEM)
+    assert model.requests[0]["messages"][0]["content"].startswith(DEFAULT_SYSTEM)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +102,7 @@ async def test_the_mode_follows_the_latest_message(alice, model, text, mode):
     first = await ask(alice, "recipe")
     await ask(alice, text, conversation_id=first["conversation_id"])
 
-    assert model.asked[1]["messages"][1]["content"] == f"mode: {mode}"
+    assert model.requests[1]["messages"][1]["content"] == f"mode: {mode}"
     (summary,) = await alice.read("/chat/conversations")
     assert summary["message_count"] == 6  # the mode is one message, which is replaced
 
@@ -107,7 +113,7 @@ async def test_the_model_gets_the_last_six_questions_and_answers(alice, model):
     for n in range(1, 9):
         await ask(alice, f"text {n}", conversation_id=conversation)
 
-    sent = [message["content"] for message in model.asked[8]["messages"][2:]]
+    sent = [message["content"] for message in model.requests[8]["messages"][2:]]
     expected = [line for n in range(2, 8) for line in (f"text {n}", f"answer {n}")]
     assert sent == [*expected, "text 8"]
 
@@ -117,7 +123,7 @@ async def test_a_message_is_preferred_to_a_prompt_and_blank_text_is_refused(alic
     await alice.post_ok("/chat", {"message": "one", "prompt": "two"}, status=200)
     await alice.post_ok("/chat", {"message": " ", "prompt": "two"}, status=200)
 
-    assert [request["messages"][-1]["content"] for request in model.asked] == ["one", "two"]
+    assert [request["messages"][-1]["content"] for request in model.requests] == ["one", "two"]
     for blank in ({}, {"message": "  "}, {"prompt": "\n"}, {"message": None, "prompt": None}):
         assert (await alice.post("/chat", blank)).status_code == 422
 
@@ -202,7 +208,7 @@ async def test_another_users_conversation_is_404_like_a_missing_conversation(ali
             ),
         ]
         assert [response.status_code for response in responses] == [404] * 6
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -263,11 +269,11 @@ async def test_a_picture_goes_to_the_vision_model_and_is_stored_behind_a_signed_
     alice, client, model
 ):
     model.says("A tomato.")
-    sent = in_base64(with_exif(), "image/jpg")
+    sent = in_base64(picture_with_exif(), "image/jpg")
 
     answer = await ask(alice, "What food is this?", image=sent)
 
-    request = model.asked[0]
+    request = model.requests[0]
     assert request["model"] == "gpt-4o"
     text, image = request["messages"][-1]["content"]
     assert text["text"] == "What food is this?"
@@ -276,7 +282,7 @@ async def test_a_picture_goes_to_the_vision_model_and_is_stored_behind_a_signed_
     assert f"/chat-images/{alice.id}/" in parts.path
     downloaded = await client.get(f"{parts.path}?{parts.query}")
     assert b"where we live" not in downloaded.content
-    assert opened(downloaded.content).size == (30, 40)
+    assert open_picture(downloaded.content).size == (30, 40)
     assert (await client.get(parts.path)).status_code == 403
     assert (await client.get(f"/api/v1{parts.path}?{parts.query}")).status_code == 200
     conversation = await alice.read(f"/chat/conversations/{answer['conversation_id']}")
@@ -293,7 +299,7 @@ async def test_a_picture_goes_to_the_vision_model_and_is_stored_behind_a_signed_
         (in_base64(picture(), "image/gif"), 415),
         (in_base64(picture("GIF")), 415),
         (in_base64(b"some text"), 415),
-        (in_base64(bomb()), 415),
+        (in_base64(decompression_bomb()), 415),
         (in_base64(b"x" * (5 * 2**20 + 1)), 413),
         ("x" * 7_600_000, 422),
         ("x" * 8_100_000, 413),
@@ -306,13 +312,13 @@ async def test_invalid_and_too_large_pictures_are_refused(alice, model, path, im
 
     assert response.status_code == status
     assert len(response.content) < 2000
-    assert model.asked == []
+    assert model.requests == []
 
 
 async def test_a_picture_is_refused_if_the_question_is_not_about_food(alice, model):
     response = await alice.post("/chat", {"message": "Who is this?", "image": in_base64(picture())})
 
-    assert (response.status_code, model.asked) == (400, [])
+    assert (response.status_code, model.requests) == (400, [])
 
 
 async def test_a_failed_question_stores_no_picture(alice, model, tmp_path):
@@ -330,7 +336,7 @@ async def test_a_legacy_question_is_answered_without_a_conversation(alice, clien
     answer = await alice.post_ok("/chat/legacy", {"prompt": "JSON please"}, status=200)
 
     assert answer == {"reply": '{"a":1}'}
-    request = model.asked[0]
+    request = model.requests[0]
     assert (request["max_tokens"], request["temperature"]) == (750, 0.2)
     assert "JSON object" in request["messages"][0]["content"]
     assert await alice.read("/chat/conversations") == []
@@ -341,7 +347,7 @@ async def test_a_generated_picture_is_returned_as_a_link_and_a_failure_is_502(al
     model.says({"url": "https://pictures.example.com/1.png"})
     linked = await alice.post_ok("/chat/generate-image", {"prompt": "Soup"}, status=200)
     assert linked == {"image_url": "https://pictures.example.com/1.png", "prompt": "Soup"}
-    request = model.asked[0]
+    request = model.requests[0]
     assert (request["model"], request["size"]) == ("dall-e-3", "1024x1024")
     assert (request["quality"], request["style"]) == ("standard", "vivid")
 
@@ -349,7 +355,7 @@ async def test_a_generated_picture_is_returned_as_a_link_and_a_failure_is_502(al
     stored = await alice.post_ok("/chat/generate-image", {"prompt": "Soup"}, status=200)
     parts = urlsplit(stored["image_url"])
     downloaded = await client.get(f"{parts.path}?{parts.query}")
-    assert opened(downloaded.content).size == opened(picture()).size
+    assert open_picture(downloaded.content).size == open_picture(picture()).size
 
     model.says({"b64_json": in_base64(b"<script>secret provider text</script>")})
     unusable = await alice.post("/chat/generate-image", {"prompt": "Soup"})

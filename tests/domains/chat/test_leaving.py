@@ -8,13 +8,13 @@ from httpx2 import AsyncClient
 from tests.conftest import settings_for
 from tests.domains.chat.test_moods import BODIES
 from tests.support.api import Kitchen
-from tests.support.fake_services import PATIENCE, serving
-from tests.support.faulty_llm import moody_model, refuses, says, silent, silent_within
+from tests.support.fake_services import serving
+from tests.support.faulty_llm import faulty_model, refuses, says, silent, silent_within
 
 
 @pytest.fixture
 async def model():
-    async with moody_model(silent) as server:
+    async with faulty_model(silent) as server:
         yield server
 
 
@@ -26,20 +26,20 @@ def settings(database_url, tmp_path, model):
 @pytest.fixture
 async def alice(app):
     """A user of a real server, which sees when a client disconnects."""
-    async with serving(app) as url, AsyncClient(base_url=url, timeout=PATIENCE) as client:
+    async with serving(app) as url, AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS) as client:
         yield await Kitchen(client).person("Alice")
 
 
 async def disconnect(alice, model, path):
     """Send a request, disconnect when the model has it, and wait for the model's disconnect."""
-    model.was_asked.clear()
-    model.was_left.clear()
+    model.request_received.clear()
+    model.disconnected.clear()
     request = asyncio.create_task(alice.post(path, BODIES[path]))
-    async with asyncio.timeout(PATIENCE):
-        await model.was_asked.wait()
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        await model.request_received.wait()
     request.cancel()
     async with asyncio.timeout(1):
-        await model.was_left.wait()
+        await model.disconnected.wait()
 
 
 async def used_tokens(alice):
@@ -52,13 +52,13 @@ async def test_a_disconnect_stops_the_model_within_a_second_and_nothing_is_store
 ):
     await disconnect(alice, model, path)
 
-    await model.is_left_alone()
+    await model.wait_until_idle()
     # The question is charged, because the model got it. No answer is charged.
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while await used_tokens(alice) >= 5000 or not await used_tokens(alice):
             pass
     assert await alice.read("/chat/conversations") == []
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while [entry for entry in (tmp_path / "files").rglob("*") if entry.is_file()]:
             await alice.read("/chat/usage")  # lets the server work
     if path != "/chat/stream":  # its response had begun
@@ -67,11 +67,11 @@ async def test_a_disconnect_stops_the_model_within_a_second_and_nothing_is_store
 
 
 async def test_the_part_sent_before_a_disconnect_is_charged(alice, model):
-    model.mood = silent_within
+    model.behaviour = silent_within
     await disconnect(alice, model, "/chat/legacy")
 
-    await model.is_left_alone()
-    async with asyncio.timeout(PATIENCE):
+    await model.wait_until_idle()
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while await used_tokens(alice) > 200:
             pass
     assert await used_tokens(alice) > 0
@@ -80,16 +80,16 @@ async def test_the_part_sent_before_a_disconnect_is_charged(alice, model):
 async def test_after_a_disconnect_during_the_trial_the_next_request_is_the_trial(app, alice, model):
     breaker, now = app.resources.llm.guard.breakers["text"], [0.0]
     breaker.clock = lambda: now[0]
-    model.mood = refuses(500)
+    model.behaviour = refuses(500)
     for _ in range(5):
         await alice.post("/chat", {"message": "Hi"})
     assert breaker.state == "open"
     now[0] += 30
 
-    model.mood = silent
+    model.behaviour = silent
     await disconnect(alice, model, "/chat")
-    await model.is_left_alone()
+    await model.wait_until_idle()
 
-    model.mood = says("I am back.")
+    model.behaviour = says("I am back.")
     assert (await alice.post("/chat", {"message": "Hi"})).status_code == 200
     assert breaker.state == "closed"

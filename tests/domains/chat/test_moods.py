@@ -9,16 +9,15 @@ import pytest
 
 from tests.conftest import client_of, running, settings_for, until
 from tests.support.api import Kitchen
-from tests.support.fake_services import PATIENCE
 from tests.support.faulty_llm import (
-    NASTY,
+    PROVIDER_TEXT,
     TEN_MEGABYTES,
     deaf_port,
     event,
+    faulty_model,
     floods,
     floods_in_pieces,
     floods_with_an_error,
-    moody_model,
     packed_bomb,
     refuses,
     resets,
@@ -48,7 +47,7 @@ BODIES = {
 
 @pytest.fixture
 async def model():
-    async with moody_model() as server:
+    async with faulty_model() as server:
         yield server
 
 
@@ -70,7 +69,7 @@ async def problem_and_response(person, path):
 async def gather_with_slow_model(model, waiting_calls, calls):
     """Run calls at once. The model answers when only `waiting_calls` of them are unfinished."""
     may_answer = asyncio.Event()
-    model.mood = streams(may_answer, "Here I am.")
+    model.behaviour = streams(may_answer, "Here I am.")
     tasks = [asyncio.create_task(call) for call in calls]
     await until(lambda: sum(not call.done() for call in tasks) <= waiting_calls)
     may_answer.set()
@@ -78,7 +77,7 @@ async def gather_with_slow_model(model, waiting_calls, calls):
 
 
 UNREACHABLE, UNUSABLE = (503, "model_unavailable"), (502, "model_answer_unusable")
-NO_TEXT = {"choices": [{"index": 0, "message": {"role": "assistant", "content": [NASTY]}}]}
+NO_TEXT = {"choices": [{"index": 0, "message": {"role": "assistant", "content": [PROVIDER_TEXT]}}]}
 FAULTS = {
     "silent": (silent, UNREACHABLE),
     "one byte at a time": (trickles, UNREACHABLE),
@@ -86,20 +85,23 @@ FAULTS = {
     "floods": (floods, UNUSABLE),
     "floods with an error": (floods_with_an_error, UNUSABLE),
     "compressed bomb": (packed_bomb(), UNUSABLE),
-    "truncated JSON": (whole(b'{"choices": [{"message": {"content": "' + NASTY.encode()), UNUSABLE),
+    "truncated JSON": (
+        whole(b'{"choices": [{"message": {"content": "' + PROVIDER_TEXT.encode()),
+        UNUSABLE,
+    ),
     "deeply nested JSON": (whole(b"[" * 500_000), UNUSABLE),
-    "no choices": (whole({"message": NASTY, "choices": []}), UNUSABLE),
-    "strange choices": (whole({"choices": NASTY}), UNUSABLE),
+    "no choices": (whole({"message": PROVIDER_TEXT, "choices": []}), UNUSABLE),
+    "strange choices": (whole({"choices": PROVIDER_TEXT}), UNUSABLE),
     "strange content": (whole(NO_TEXT), UNUSABLE),
-    "an HTML page": (whole(f"<html>{NASTY}</html>".encode(), "text/html"), UNUSABLE),
-    "an error as an answer": (whole({"error": {"message": NASTY}}), UNUSABLE),
+    "an HTML page": (whole(f"<html>{PROVIDER_TEXT}</html>".encode(), "text/html"), UNUSABLE),
+    "an error as an answer": (whole({"error": {"message": PROVIDER_TEXT}}), UNUSABLE),
     "an error as an event": (
-        streams(f"data: {json.dumps({'error': {'message': NASTY}})}\n\n".encode()),
+        streams(f"data: {json.dumps({'error': {'message': PROVIDER_TEXT}})}\n\n".encode()),
         UNUSABLE,
     ),
     "truncated event": (streams(b'data: {"choices": [{"delta": \n\n'), UNUSABLE),
     "wrong key": (refuses(401), UNUSABLE),
-    "a redirect": (refuses(307, f"location: http://127.0.0.1:9/{NASTY[:12]}"), UNUSABLE),
+    "a redirect": (refuses(307, f"location: http://127.0.0.1:9/{PROVIDER_TEXT[:12]}"), UNUSABLE),
     "server error": (refuses(500), UNUSABLE),
     "busy": (refuses(429), (503, "model_busy")),
 }
@@ -109,9 +111,9 @@ FAULTS = {
 async def test_each_fault_of_the_model_is_a_problem_and_nothing_is_stored(
     alice, model, tmp_path, fault
 ):
-    model.mood, (status, code) = FAULTS[fault]
+    model.behaviour, (status, code) = FAULTS[fault]
 
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         outcomes = await asyncio.gather(*(problem_and_response(alice, path) for path in BODIES))
 
     for problem, response in outcomes:
@@ -121,12 +123,12 @@ async def test_each_fault_of_the_model_is_a_problem_and_nothing_is_stored(
     assert await alice.read("/chat/conversations") == []
     assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
     assert (await alice.read("/chat/usage"))["person"]["used"] == 0
-    await model.is_left_alone()
+    await model.wait_until_idle()
     assert model.sent < len(BODIES) * TEN_MEGABYTES
 
 
 async def test_a_stream_that_falls_silent_ends_with_a_problem_and_its_part_is_stored(alice, model):
-    model.mood = silent_within
+    model.behaviour = silent_within
 
     problem, response = await problem_and_response(alice, "/chat/stream")
 
@@ -135,11 +137,11 @@ async def test_a_stream_that_falls_silent_ends_with_a_problem_and_its_part_is_st
     conversation = await alice.read(f"/chat/conversations/{summary['id']}")
     assert conversation["messages"][-1]["content"] == "Half"
     assert conversation["messages"][-1]["interrupted"] is True
-    await model.is_left_alone()
+    await model.wait_until_idle()
 
 
 async def test_an_answer_without_end_is_cut_off(alice, model):
-    model.mood = floods_in_pieces
+    model.behaviour = floods_in_pieces
 
     outcomes = await asyncio.gather(*(problem_and_response(alice, path) for path in BODIES))
 
@@ -149,13 +151,13 @@ async def test_an_answer_without_end_is_cut_off(alice, model):
     message = conversation["messages"][-1]
     assert (set(message["content"]), message["interrupted"]) == ({"x"}, True)
     assert len(message["content"]) <= 16 * 1000
-    await model.is_left_alone()
+    await model.wait_until_idle()
     assert model.sent < 2 * TEN_MEGABYTES  # one call is for a picture, which may be larger
 
 
 async def test_characters_that_no_database_stores_are_removed_from_an_answer(alice, model):
     broken = b'data: {"choices": [{"delta": {"content": "To\\u0000mato \\ud83d"}}]}\n\n'
-    model.mood = streams(broken, event(" soup"))
+    model.behaviour = streams(broken, event(" soup"))
 
     answer = await alice.post_ok("/chat", {"message": "Hello"}, status=200)
 
@@ -170,7 +172,7 @@ async def test_a_model_that_accepts_no_connection_is_503_in_time(database_url, t
         settings = settings_for(database_url, tmp_path, openai_base_url=url, **SHORT)
         async with running(settings) as app, client_of(app) as client:
             alice = await Kitchen(client).person()
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 response = await alice.post("/chat", {"message": "Hello"})
             assert (response.status_code, response.json()["code"]) == UNREACHABLE
 
@@ -186,16 +188,16 @@ async def test_a_temporary_fault_of_the_model_is_retried_at_most_twice(alice, mo
 
     model.script = [fault, fault, fault, streams("too late")]
     assert (await alice.post("/chat", {"message": "Hi"})).status_code in (502, 503)
-    assert len(model.asked) == 6
+    assert len(model.requests) == 6
 
 
 @pytest.mark.parametrize("fault", [silent, refuses(401), floods], ids=["silent", "401", "floods"])
 async def test_a_lasting_fault_of_the_model_is_not_retried(alice, model, fault):
-    model.mood = fault
+    model.behaviour = fault
 
     await alice.post("/chat", {"message": "Hi"})
 
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
 
 
 def in_200_seconds():
@@ -216,7 +218,7 @@ def in_200_seconds():
 async def test_the_retry_after_of_a_busy_model_is_passed_on_within_bounds(
     alice, model, sent, expected
 ):
-    model.mood = refuses(429, f"Retry-After: {sent() if callable(sent) else sent}")
+    model.behaviour = refuses(429, f"Retry-After: {sent() if callable(sent) else sent}")
 
     response = await alice.post("/chat", {"message": "Hi"})
 
@@ -229,33 +231,33 @@ async def test_an_open_circuit_breaker_refuses_calls_and_later_lets_one_call_try
     guard, now = app.resources.llm.guard, [1000.0]
     for breaker in guard.breakers.values():
         breaker.clock = lambda: now[0]
-    model.mood = refuses(500)
+    model.behaviour = refuses(500)
     for _ in range(5):
         assert (await alice.post("/chat", {"message": "Hi"})).status_code == 502
-    calls_before = len(model.asked)
+    calls_before = len(model.requests)
 
     for path in ("/chat/stream", "/chat/legacy", "/grocery-lists/ingredients/normalize"):
         response = await alice.post(path, BODIES[path])
         assert (response.status_code, response.json()["code"]) == UNREACHABLE
         assert response.headers["Retry-After"] == "30"
-    assert len(model.asked) == calls_before
+    assert len(model.requests) == calls_before
     # The model for images has a circuit breaker of its own.
     assert (await alice.post("/chat/generate-image", {"prompt": "Soup"})).status_code == 502
-    assert len(model.asked) > calls_before
+    assert len(model.requests) > calls_before
 
     now[0] += 31
-    model.asked.clear()
+    model.requests.clear()
     calls = [alice.post("/chat", {"message": "Hi"}) for _ in range(5)]
     responses = await gather_with_slow_model(model, 1, calls)
     assert sorted(response.status_code for response in responses) == [200, 503, 503, 503, 503]
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
     assert (await alice.post("/chat", {"message": "Hi"})).status_code == 200
 
 
 async def test_a_failed_trial_opens_the_circuit_breaker_again(app, alice, model):
     breaker, now = app.resources.llm.guard.breakers["text"], [0.0]
     breaker.clock = lambda: now[0]
-    model.mood = refuses(500)
+    model.behaviour = refuses(500)
     for _ in range(5):
         await alice.post("/chat", {"message": "Hi"})
     now[0] += 30
@@ -263,23 +265,23 @@ async def test_a_failed_trial_opens_the_circuit_breaker_again(app, alice, model)
     assert (await alice.post("/chat", {"message": "Hi"})).status_code == 502
     assert (await alice.post("/chat", {"message": "Hi"})).status_code == 503
     now[0] += 30
-    model.mood = says("I am back.")
+    model.behaviour = says("I am back.")
     assert (await alice.post("/chat", {"message": "Hi"})).status_code == 200
 
 
 async def test_a_busy_model_or_a_bad_request_does_not_open_the_circuit_breaker(alice, model):
     for fault, status in ((refuses(429, "Retry-After: 99"), 503), (refuses(400), 502)):
-        model.mood = fault
+        model.behaviour = fault
         for _ in range(6):
             assert (await alice.post("/chat", {"message": "Hi"})).status_code == status
-    model.mood = says("Hello!")
+    model.behaviour = says("Hello!")
 
     assert (await alice.post("/chat", {"message": "Hi"})).status_code == 200
 
 
 async def test_calls_above_the_limit_of_simultaneous_calls_are_503(database_url, tmp_path, model):
-    limits = {**SHORT, "openai_max_calls": 2, "openai_first_byte_timeout": PATIENCE}
-    limits["openai_timeout"] = PATIENCE
+    limits = {**SHORT, "openai_max_calls": 2, "openai_first_byte_timeout": TIMEOUT_SECONDS}
+    limits["openai_timeout"] = TIMEOUT_SECONDS
     settings = settings_for(database_url, tmp_path, openai_base_url=model.url, **limits)
     async with running(settings) as app, client_of(app) as client:
         alice = await Kitchen(client).person()
@@ -302,11 +304,11 @@ async def test_stream_options_are_not_sent_again_to_a_server_that_refuses_them(a
         has_options = "stream_options" in request
         await (refuses(400) if has_options else streams("Hello!"))(request, out)
 
-    model.mood = refuse_stream_options
+    model.behaviour = refuse_stream_options
     for _ in range(2):
         assert (await alice.post_ok("/chat", {"message": "Hi"}, status=200))["reply"] == "Hello!"
 
-    assert ["stream_options" in request for request in model.asked] == [True, False, False]
+    assert ["stream_options" in request for request in model.requests] == [True, False, False]
 
 
 async def test_the_metrics_count_the_outcomes_of_model_calls(alice, model, client):

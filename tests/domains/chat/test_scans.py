@@ -5,7 +5,13 @@ import json
 
 import pytest
 
-from tests.support.pictures import bomb, in_base64, opened, picture, with_exif
+from tests.support.pictures import (
+    decompression_bomb,
+    in_base64,
+    open_picture,
+    picture,
+    picture_with_exif,
+)
 
 GROCERIES = {
     "items": [
@@ -52,7 +58,7 @@ def sent_picture(request):
 async def test_a_scan_lists_groceries_and_leaves_invalid_lines_out(alice, model):
     model.says(json.dumps(GROCERIES))
 
-    body = {"image_data": in_base64(with_exif())}
+    body = {"image_data": in_base64(picture_with_exif())}
     result = await alice.post_ok("/chat/scan-grocery", body, status=200)
 
     assert result["total_items"] == len(result["items"]) == 2
@@ -60,7 +66,7 @@ async def test_a_scan_lists_groceries_and_leaves_invalid_lines_out(alice, model)
     assert (milk["name"], milk["quantity"], milk["category"]) == ("Milk", "1 l", "dairy")
     assert (eggs["quantity"], eggs["category"]) == ("12", "other")
     assert result["analysis_notes"] == "A full bag."
-    request = model.asked[0]
+    request = model.requests[0]
     assert (request["model"], request["max_tokens"], request["temperature"]) == (
         "gpt-4o",
         1500,
@@ -70,7 +76,7 @@ async def test_a_scan_lists_groceries_and_leaves_invalid_lines_out(alice, model)
     head, content = sent_picture(request)
     assert head == "data:image/jpeg;base64"
     assert b"where we live" not in content
-    assert opened(content).size == (30, 40)
+    assert open_picture(content).size == (30, 40)
 
 
 async def test_a_scan_of_a_receipt_reads_its_store_date_and_prices(alice, model):
@@ -85,7 +91,7 @@ async def test_a_scan_of_a_receipt_reads_its_store_date_and_prices(alice, model)
     assert (tomatoes["quantity"], tomatoes["unit"], tomatoes["price"]) == ("1.5 kg", "kg", 4.5)
     assert (bread["quantity"], bread["price"]) == ("1", None)
     assert groceries["store_name"] is None
-    first, second = (request["messages"][0]["content"] for request in model.asked)
+    first, second = (request["messages"][0]["content"] for request in model.requests)
     assert "receipt" in first
     assert "receipt" not in second
 
@@ -103,8 +109,8 @@ async def test_the_model_is_asked_once_more_if_its_answer_is_not_the_requested_j
     result = await scan(alice)
 
     assert result["total_items"] == 2
-    assert len(model.asked) == 2
-    repair = model.asked[1]["messages"]
+    assert len(model.requests) == 2
+    repair = model.requests[1]["messages"]
     assert repair[2]["role"] == "assistant"
     assert "not the JSON object" in repair[3]["content"]
 
@@ -116,7 +122,7 @@ async def test_a_second_unreadable_answer_gives_an_empty_list_with_a_note(alice,
 
     assert (result["items"], result["total_items"]) == ([], 0)
     assert "could not be read" in result["analysis_notes"]
-    assert len(model.asked) == 2
+    assert len(model.requests) == 2
 
 
 async def test_large_pictures_are_scaled_down_before_the_model_gets_them(alice, model):
@@ -124,12 +130,12 @@ async def test_large_pictures_are_scaled_down_before_the_model_gets_them(alice, 
 
     await scan(alice, picture("JPEG", (5000, 2500)))
 
-    assert opened(sent_picture(model.asked[0])[1]).size == (2048, 1024)
+    assert open_picture(sent_picture(model.requests[0])[1]).size == (2048, 1024)
 
 
 async def test_invalid_scans_are_refused_before_the_model_is_called(alice, model):
     await scan(alice, status=400, scan_type="fridge")
-    for content in (b"text", picture("GIF"), bomb(), picture()[:50]):
+    for content in (b"text", picture("GIF"), decompression_bomb(), picture()[:50]):
         assert (await scan(alice, content, status=400))["code"] == "not_a_picture"
     await scan(alice, b"x" * (2 * 2**20 + 1), status=413)
     await scan(alice, b"x" * 3_000_000, status=413)
@@ -141,7 +147,7 @@ async def test_invalid_scans_are_refused_before_the_model_is_called(alice, model
     for image, status in refusals.items():
         response = await alice.post("/chat/scan-grocery", {"image_data": image})
         assert response.status_code == status
-    assert model.asked == []
+    assert model.requests == []
 
 
 async def test_a_failing_model_is_502_without_the_providers_text(alice, model):
@@ -164,7 +170,7 @@ async def test_a_written_ingredient_is_normalized(alice, model):
 
     normalized = await alice.post_ok(path, {"raw_text": "2 lbs ripe tomatoes"}, status=200)
     assert normalized == answer
-    assert (model.asked[0]["model"], model.asked[0]["temperature"]) == ("gpt-4o-mini", 0.1)
+    assert (model.requests[0]["model"], model.requests[0]["temperature"]) == ("gpt-4o-mini", 0.1)
     for _ in range(2):
         unreadable = await alice.post_ok(path, {"raw_text": "2 lbs ripe tomatoes"}, status=200)
         assert (unreadable["confidence"], unreadable["category"]) == (0, "Other")

@@ -7,7 +7,7 @@ import pytest
 from httpx2 import AsyncClient
 
 from tests.support.api import Kitchen
-from tests.support.fake_services import PATIENCE, serving
+from tests.support.fake_services import TIMEOUT_SECONDS, serving
 
 PAUSE = 0.02
 
@@ -15,7 +15,7 @@ PAUSE = 0.02
 @pytest.fixture
 async def remote(app):
     """A client of the app on a real server, which sees when a client disconnects."""
-    async with serving(app) as url, AsyncClient(base_url=url, timeout=PATIENCE) as client:
+    async with serving(app) as url, AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS) as client:
         yield client
 
 
@@ -92,7 +92,7 @@ async def test_a_disconnect_stops_the_model_within_a_second_and_the_part_is_stor
     async with asyncio.timeout(1):
         await model.aborted.wait()
 
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not (listed := await alice.read("/chat/conversations")):
             pass
     message = await last_message(alice, listed[0]["id"])
@@ -107,8 +107,8 @@ async def test_a_disconnect_before_the_first_word_stores_nothing(alice, model):
     request = asyncio.create_task(
         alice.client.post("/chat/stream", json=body, headers=alice.headers)
     )
-    async with asyncio.timeout(PATIENCE):
-        await model.was_asked.wait()
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        await model.request_received.wait()
     request.cancel()
     async with asyncio.timeout(1):
         await model.aborted.wait()
@@ -151,11 +151,11 @@ async def test_a_model_that_refuses_is_an_error_event_and_nothing_is_stored(
 async def test_a_conversation_that_is_deleted_during_its_stream_is_an_error_event(alice, model):
     model.says("Hello!", ["One ", *[PAUSE, "more "] * 30])
     first = await alice.post_ok("/chat", {"message": "Hi"}, status=200)
-    model.was_asked.clear()
+    model.request_received.clear()
     path = f"/chat/conversations/{first['conversation_id']}"
 
     streamed = asyncio.create_task(stream(alice, conversation_id=first["conversation_id"]))
-    await model.was_asked.wait()
+    await model.request_received.wait()
     assert (await alice.delete(path)).status_code == 200
 
     name, data = (await streamed)[-1]
@@ -164,10 +164,10 @@ async def test_a_conversation_that_is_deleted_during_its_stream_is_an_error_even
 
 
 async def test_a_shutdown_ends_the_stream_and_the_part_is_stored(alice, app, model):
-    model.says(["Leek ", PATIENCE, "soup"])
+    model.says(["Leek ", TIMEOUT_SECONDS, "soup"])
     app.resources.shutdown.patience = 0.1
     streaming = asyncio.create_task(stream(alice))
-    await model.was_asked.wait()
+    await model.request_received.wait()
 
     app.resources.shutdown.requested.set()
     streamed = await streaming
@@ -183,7 +183,7 @@ async def test_a_shutdown_ends_the_stream_and_the_part_is_stored(alice, app, mod
 async def test_a_shutdown_lets_a_short_answer_finish(alice, app, model):
     model.says(["Leek ", 0.3, "soup"])
     streaming = asyncio.create_task(stream(alice))
-    await model.was_asked.wait()
+    await model.request_received.wait()
 
     app.resources.shutdown.requested.set()
     streamed = await streaming

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from tests.conftest import client_of, running, settings_for
 from tests.domains.chat.test_moods import BODIES
 from tests.support.api import Kitchen
-from tests.support.faulty_llm import moody_model, refuses, says, streams, whole
+from tests.support.faulty_llm import faulty_model, refuses, says, streams, whole
 from tests.support.pictures import in_base64, picture
 
 NOON = datetime(2030, 1, 7, 12, tzinfo=UTC).timestamp()
@@ -19,7 +19,7 @@ USER_LIMIT, FAMILY_LIMIT = 10_000, 12_000
 
 @pytest.fixture
 async def model():
-    async with moody_model() as server:
+    async with faulty_model() as server:
         yield server
 
 
@@ -60,7 +60,7 @@ async def ask(person, text="Hi"):
 async def test_the_usage_shows_used_tokens_the_limits_and_when_they_reset(
     alice, family, model, now
 ):
-    model.mood = says("Hello!", tokens=321)
+    model.behaviour = says("Hello!", tokens=321)
     assert (await ask(alice)).status_code == 200
 
     assert await alice.read("/chat/usage") == {
@@ -83,10 +83,12 @@ async def test_the_usage_shows_used_tokens_the_limits_and_when_they_reset(
 
 @pytest.mark.parametrize("path", BODIES)
 async def test_each_route_that_calls_the_model_counts_tokens(alice, model, path):
-    model.mood = says('{"items": [], "normalized_name": "tomato", "confidence": 1}', tokens=100)
+    model.behaviour = says(
+        '{"items": [], "normalized_name": "tomato", "confidence": 1}', tokens=100
+    )
     if path == "/chat/generate-image":
         images = [{"url": "https://pictures.example.com/1"}]
-        model.mood = whole({"data": images, "usage": {"total_tokens": 100}})
+        model.behaviour = whole({"data": images, "usage": {"total_tokens": 100}})
     assert (await alice.post(path, BODIES[path])).status_code == 200
 
     assert (await used_tokens(alice))[0] == 100
@@ -101,12 +103,12 @@ async def test_a_scan_that_calls_the_model_twice_counts_both_calls(alice, model)
 
 
 async def test_tokens_are_estimated_if_the_model_does_not_report_them(alice, model):
-    model.mood = streams("Leeks ", "and ", "cream.")
+    model.behaviour = streams("Leeks ", "and ", "cream.")
     assert (await ask(alice, "x" * 300)).status_code == 200
     text_tokens = (await used_tokens(alice))[0]
     assert 100 < text_tokens < 200  # question, policy and answer, three bytes per token
 
-    model.mood = says('{"items": []}')
+    model.behaviour = says('{"items": []}')
     scan = {"image_data": in_base64(picture())}
     assert (await alice.post("/chat/scan-grocery", scan)).status_code == 200
     scan_tokens = (await used_tokens(alice))[0] - text_tokens
@@ -117,11 +119,11 @@ async def test_tokens_are_estimated_if_the_model_does_not_report_them(alice, mod
 async def test_an_invalid_number_of_tokens_from_the_model_is_replaced_by_an_estimate(
     alice, model, reported
 ):
-    model.mood = says("Hello!")
+    model.behaviour = says("Hello!")
     await ask(alice)
     estimated = (await used_tokens(alice))[0]
 
-    model.mood = streams("Hello!", tokens=reported)
+    model.behaviour = streams("Hello!", tokens=reported)
     assert (await ask(alice)).status_code == 200
 
     assert (await used_tokens(alice))[0] == 2 * estimated
@@ -129,9 +131,9 @@ async def test_an_invalid_number_of_tokens_from_the_model_is_replaced_by_an_esti
 
 @pytest.mark.usefixtures("family")
 async def test_a_user_above_the_daily_limit_is_refused_until_midnight(alice, model, now):
-    model.mood = says("Hello!", tokens=USER_LIMIT)
+    model.behaviour = says("Hello!", tokens=USER_LIMIT)
     assert (await ask(alice)).status_code == 200
-    calls_before = len(model.asked)
+    calls_before = len(model.requests)
 
     for path, body in BODIES.items():
         response = await alice.post(path, body)
@@ -148,7 +150,7 @@ async def test_a_user_above_the_daily_limit_is_refused_until_midnight(alice, mod
             "retry_after": HALF_A_DAY,
         }
         assert int(response.headers["Retry-After"]) == HALF_A_DAY
-    assert len(model.asked) == calls_before
+    assert len(model.requests) == calls_before
     # Refused requests are not charged.
     assert await used_tokens(alice) == (USER_LIMIT, [USER_LIMIT])
 
@@ -158,7 +160,7 @@ async def test_a_user_above_the_daily_limit_is_refused_until_midnight(alice, mod
 
 @pytest.mark.usefixtures("now")
 async def test_a_refused_question_stores_no_picture(alice, model, tmp_path):
-    model.mood = says("Hello!", tokens=USER_LIMIT)
+    model.behaviour = says("Hello!", tokens=USER_LIMIT)
     await ask(alice)
 
     assert (await alice.post("/chat", BODIES["/chat"])).status_code == 429
@@ -169,9 +171,9 @@ async def test_a_refused_question_stores_no_picture(alice, model, tmp_path):
 async def test_members_share_the_limit_of_their_family(kitchen, alice, model):
     bob, carol = await kitchen.person("Bob"), await kitchen.person("Carol")
     await kitchen.family(alice, bob)
-    model.mood = says("Hello!", tokens=USER_LIMIT - 1000)
+    model.behaviour = says("Hello!", tokens=USER_LIMIT - 1000)
     assert (await ask(alice)).status_code == 200
-    model.mood = says("Hello!", tokens=FAMILY_LIMIT - USER_LIMIT + 1000)
+    model.behaviour = says("Hello!", tokens=FAMILY_LIMIT - USER_LIMIT + 1000)
     assert (await ask(bob)).status_code == 200
 
     refused = await ask(bob)
@@ -187,7 +189,7 @@ async def test_members_share_the_limit_of_their_family(kitchen, alice, model):
 async def test_a_user_in_two_families_is_charged_to_the_first(kitchen, alice, model):
     bob = await kitchen.person("Bob")
     first, second = await kitchen.family(alice), await kitchen.family(bob, alice)
-    model.mood = says("Hello!", tokens=70)
+    model.behaviour = says("Hello!", tokens=70)
     await ask(alice)
 
     families = (await alice.read("/chat/usage"))["families"]
@@ -204,13 +206,13 @@ async def test_the_limit_is_exact_under_simultaneous_questions(kitchen, alice, m
     bob = await kitchen.person("Bob")
     await kitchen.family(alice, bob)
     # Until it is answered, a question reserves 750 tokens for its answer and about 60 for itself.
-    model.mood = streams(0.5, "Hello!", tokens=750)
+    model.behaviour = streams(0.5, "Hello!", tokens=750)
 
     responses = await asyncio.gather(*(ask(person) for person in (alice, bob) for _ in range(12)))
 
     answered = sum(response.status_code == 200 for response in responses)
     assert {response.status_code for response in responses} == {200, 429}
-    assert len(model.asked) == answered
+    assert len(model.requests) == answered
     assert FAMILY_LIMIT // 900 <= answered <= FAMILY_LIMIT // 750
     alice_used, family_used = await used_tokens(alice)
     bob_used, _ = await used_tokens(bob)
@@ -231,7 +233,7 @@ async def test_a_question_above_the_daily_limit_is_answered_on_an_unused_day(ali
 
 @pytest.mark.parametrize("path", ["/chat", "/chat/stream", "/chat/generate-image"])
 async def test_a_failed_call_of_the_model_costs_no_tokens(alice, model, path):
-    model.mood = refuses(400)
+    model.behaviour = refuses(400)
     await alice.post(path, BODIES[path])
 
     assert (await used_tokens(alice))[0] == 0
@@ -247,7 +249,7 @@ async def test_without_limits_no_question_is_refused_but_tokens_are_counted(
         chat_tokens_per_person=0,
         chat_tokens_per_family=0,
     )
-    model.mood = says("Hello!", tokens=9_000_000)
+    model.behaviour = says("Hello!", tokens=9_000_000)
     async with running(settings) as app, client_of(app) as client:
         alice = await Kitchen(client).person()
         for _ in range(3):
@@ -259,7 +261,7 @@ async def test_without_limits_no_question_is_refused_but_tokens_are_counted(
 
 @pytest.mark.usefixtures("family")
 async def test_the_usage_of_a_deleted_user_is_deleted(alice, model, db):
-    model.mood = says("Hello!", tokens=10)
+    model.behaviour = says("Hello!", tokens=10)
     await ask(alice)
     assert (await alice.delete("/users/me")).status_code in (200, 204)
 

@@ -40,7 +40,7 @@ async def alice(kitchen):
 
 
 async def files(app, bucket="pantry_items"):
-    return await app.resources.objects.paths(bucket, "")
+    return await app.resources.objects.list_paths(bucket, "")
 
 
 async def image_of(person, item):
@@ -54,7 +54,7 @@ async def test_a_new_item_gets_a_picture_that_can_be_opened(alice, kitchen, jobs
 
     await jobs.run_due()
 
-    (request,) = model.asked
+    (request,) = model.requests
     assert "studio product photo of Rote Bete!" in request["prompt"]
     assert (request["size"], request["style"], request["quality"], request["response_format"]) == (
         "1024x1024", "natural", "standard", "b64_json")  # fmt: skip
@@ -71,7 +71,7 @@ async def test_an_item_added_by_the_route_for_personal_items_gets_no_picture(ali
     await alice.post_ok("/pantry-items/me", {"ingredient_name": "milk"})
     await jobs.run_due()
 
-    assert (model.asked, await jobs.rows("pantry.draw_picture")) == ([], [])
+    assert (model.requests, await jobs.rows("pantry.draw_picture")) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ async def test_without_a_key_or_with_a_limit_of_zero_no_picture_is_requested(
         await kitchen.stock(await kitchen.person("Alice"), "milk")
         await jobs.run_due()
 
-        assert (model.asked, await jobs.rows("pantry.draw_picture")) == ([], [])
+        assert (model.requests, await jobs.rows("pantry.draw_picture")) == ([], [])
 
 
 async def test_a_family_gets_pictures_up_to_its_daily_limit(alice, kitchen, jobs, model, db):
@@ -117,7 +117,7 @@ async def test_a_failing_model_does_not_block_the_pantry(alice, kitchen, jobs, m
     await jobs.run_due()
 
     (row,) = await jobs.rows("pantry.draw_picture")
-    assert (row.state, len(model.asked)) == ("failed", 2)
+    assert (row.state, len(model.requests)) == ("failed", 2)
     assert await image_of(alice, item) is None
     assert await files(app) == []
     assert (await alice.patch(f"/pantry-items/{item['id']}", {"quantity": 1})).status_code == 200
@@ -134,7 +134,7 @@ async def test_a_user_without_tokens_gets_no_picture_and_no_job_fails(settings, 
         await jobs.run_due()
 
         rows = await jobs.rows("pantry.draw_picture")
-        assert ([row.state for row in rows], len(model.asked)) == (["done", "done"], 1)
+        assert ([row.state for row in rows], len(model.requests)) == (["done", "done"], 1)
 
 
 async def test_a_picture_is_deleted_with_its_item(alice, kitchen, jobs, model, app):
@@ -156,7 +156,7 @@ async def test_an_item_that_is_deleted_before_its_picture_is_generated_gets_none
     await alice.delete(f"/pantry-items/{item['id']}")
     await jobs.run_due()
 
-    assert (model.asked, await files(app)) == ([], [])
+    assert (model.requests, await files(app)) == ([], [])
 
 
 async def test_the_pictures_of_a_deleted_family_are_swept_away(alice, kitchen, jobs, model, app):

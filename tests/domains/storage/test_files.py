@@ -8,13 +8,13 @@ import boto3
 import pytest
 from pydantic import SecretStr
 
-from freshly.adapters.object_storage import store_for
+from freshly.adapters.object_storage import create_object_store
 from freshly.chassis.security.signed_urls import SignedUrls
 from freshly.settings import BadSettings
 from tests.conftest import client_of, running, settings_for
 from tests.support.api import Kitchen
 from tests.support.fake_services import free_port, s3_server
-from tests.support.pictures import bomb, opened, picture, with_exif
+from tests.support.pictures import decompression_bomb, open_picture, picture, picture_with_exif
 
 UPLOAD = "/storage/avatar/proxy"
 
@@ -79,7 +79,7 @@ async def test_an_avatar_is_public_under_a_name_that_cannot_be_guessed(
     assert downloaded.status_code == 200
     assert downloaded.headers["content-type"] == f"image/{kind.lower()}"
     assert "immutable" in downloaded.headers["cache-control"]
-    assert opened(downloaded.content).size == (40, 30)
+    assert open_picture(downloaded.content).size == (40, 30)
 
 
 async def test_a_new_avatar_replaces_only_the_old_one_of_its_user(storage_client):
@@ -98,12 +98,12 @@ async def test_a_new_avatar_replaces_only_the_old_one_of_its_user(storage_client
 async def test_an_avatar_loses_the_cameras_data_and_is_turned_upright(storage_client):
     alice = await Kitchen(storage_client).person("Alice")
 
-    avatar = (await upload(alice, with_exif())).json()
+    avatar = (await upload(alice, picture_with_exif())).json()
 
     content = (await storage_client.get(path_of(avatar["publicUrl"]))).content
     assert b"where we live" not in content
-    assert opened(content).size == (30, 40)
-    assert not opened(content).getexif()
+    assert open_picture(content).size == (30, 40)
+    assert not open_picture(content).getexif()
 
 
 async def test_a_signed_link_accepts_the_upload_of_one_avatar(storage_client):
@@ -118,7 +118,7 @@ async def test_a_signed_link_accepts_the_upload_of_one_avatar(storage_client):
     assert (await storage_client.get(path_of(signed["publicUrl"]))).status_code == 404
     assert (await storage_client.put(link, content=picture("PNG"))).status_code == 204
     downloaded = await storage_client.get(path_of(signed["publicUrl"]))
-    assert opened(downloaded.content).format == "JPEG"
+    assert open_picture(downloaded.content).format == "JPEG"
     link_of_bob = link.replace(f"/{alice.id}/", f"/{bob.id}/")
     assert (await storage_client.put(link_of_bob, content=picture())).status_code == 403
 
@@ -166,7 +166,7 @@ async def test_a_file_that_is_not_a_picture_is_refused(storage_client):
         "gif": picture("GIF"),
         "webp": picture("WEBP"),
         "half a png": picture()[:60],
-        "bomb": bomb(),
+        "bomb": decompression_bomb(),
     }
 
     for name, content in not_pictures.items():
@@ -215,7 +215,7 @@ def test_an_invalid_storage_url_is_refused_with_the_name_of_its_setting(tmp_path
     settings = settings_for("sqlite://", tmp_path, storage_url=SecretStr(url))
 
     with pytest.raises(BadSettings, match="STORAGE_URL"):
-        store_for(settings)
+        create_object_store(settings)
 
 
 async def test_a_small_avatar_is_made_too_and_is_deleted_with_the_large_one(kitchen, jobs, client):
@@ -231,7 +231,7 @@ async def test_a_small_avatar_is_made_too_and_is_deleted_with_the_large_one(kitc
     await jobs.run_due()
     small = f"{first.rpartition('.')[0]}.small.jpg"
     downloaded = await client.get(small)
-    assert (downloaded.status_code, opened(downloaded.content).size) == (200, (96, 48))
+    assert (downloaded.status_code, open_picture(downloaded.content).size) == (200, (96, 48))
 
     await upload_avatar("blue")
     assert (await client.get(small)).status_code == 404

@@ -52,7 +52,7 @@ class TokenIdentity:
             raise TokenRevoked
         return Caller(token_claims.user_id, token_claims.session_id, status.tier, status.families)
 
-    async def person(self, user_id: int, session: Session) -> Caller:
+    async def caller_of(self, user_id: int, session: Session) -> Caller:
         status = await self.account_statuses.in_session(user_id, session)
         if status is None:
             raise UserGone

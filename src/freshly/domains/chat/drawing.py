@@ -60,6 +60,6 @@ class LegacyService:
 async def _picture(content: bytes) -> Picture:
     """Re-encode the content. Raise ModelAnswerUnusable if it is not a picture."""
     try:
-        return await rewritten(content, set(TYPES.values()), largest_side=MAX_SIDE)
-    except (NotAPicture, TooManyPixels) as error:
+        return await sanitize_picture(content, set(MEDIA_TYPES.values()), largest_side=MAX_SIDE)
+    except (InvalidPicture, TooManyPixels) as error:
         raise ModelAnswerUnusable from error

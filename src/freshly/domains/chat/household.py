@@ -63,14 +63,14 @@ def _fitting(
     Of a list, return as many elements as fit, found by binary search.
     """
     room = {LEFT_OUT_KEY: 10**9}  # space for the count of omitted values
-    if tokens_in(_json({**included, name: value, **room})) <= budget:
+    if estimate_tokens(_json({**included, name: value, **room})) <= budget:
         return value, 0
     if not isinstance(value, list):
         return None, 1
     fits, too_many = 0, len(value)
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
-        if tokens_in(_json({**included, name: value[:middle], **room})) <= budget:
+        if estimate_tokens(_json({**included, name: value[:middle], **room})) <= budget:
             fits = middle
         else:
             too_many = middle

@@ -37,8 +37,8 @@ async def from_text(text: str, settings: Settings) -> Picture:
     Raise InvalidBase64, UnsupportedPicture or PictureTooLarge.
     """
     try:
-        content, media_type = decoded(text)
-    except NotBase64 as error:
+        content, media_type = decode_picture(text)
+    except Base64Error as error:
         raise InvalidBase64 from error
     if media_type is not None and ALIASES.get(media_type, media_type) not in allowed(settings):
         raise UnsupportedPicture
@@ -51,10 +51,12 @@ async def checked(content: bytes, settings: Settings, max_bytes: int = MAX_BYTES
     if len(content) > limit:
         raise PictureTooLarge(limit=f"{limit / 2**20:.0f}")
     try:
-        return await rewritten(content, allowed(settings), largest_side=MAX_SIDE)
-    except (NotAPicture, TooManyPixels) as error:
+        return await sanitize_picture(content, allowed(settings), largest_side=MAX_SIDE)
+    except (InvalidPicture, TooManyPixels) as error:
         raise UnsupportedPicture from error
 
 
 def allowed(settings: Settings) -> set[str]:
-    return {ALIASES.get(name, name) for name in settings.allowed_file_types} & set(TYPES.values())
+    return {ALIASES.get(name, name) for name in settings.allowed_file_types} & set(
+        MEDIA_TYPES.values()
+    )

@@ -151,7 +151,7 @@ async def checked_answer(
     """Return the model's JSON answer. If it fails the check, ask once more, then return None."""
     answer = await assistant.answer(messages, options)
     try:
-        return check(parsed(answer))
+        return check(parse_json(answer))
     except ValueError as error:  # errors of json and pydantic included
         problem = _problem_of(error)
     retry = [
@@ -162,7 +162,7 @@ async def checked_answer(
         ),
     ]
     try:
-        return check(parsed(await assistant.answer(retry, options)))
+        return check(parse_json(await assistant.answer(retry, options)))
     except ValueError:
         return None
 

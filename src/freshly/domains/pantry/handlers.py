@@ -46,8 +46,8 @@ async def draw_picture(job: DrawPicture, run: JobContext) -> None:
     except RateLimited:
         logger.info("no tokens left for a picture of a pantry item", item=job.item_id)
         return
-    picture = await rewritten(
-        image.content or b"", set(TYPES.values()), largest_side=SIDE_PIXELS, as_jpeg=True
+    picture = await sanitize_picture(
+        image.content or b"", set(MEDIA_TYPES.values()), largest_side=SIDE_PIXELS, as_jpeg=True
     )
     bucket = settings.pantry_images_bucket
     path = path_of(owner.tag, job.item_id, name)

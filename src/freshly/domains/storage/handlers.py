@@ -15,7 +15,9 @@ async def make_small_avatar(job: MakeSmallAvatar, run: JobContext) -> None:
     content = await objects.get(bucket, job.path)
     if content is None:  # replaced by a newer avatar
         return
-    picture = await rewritten(content, set(TYPES.values()), largest_side=SIDE_PIXELS, as_jpeg=True)
+    picture = await sanitize_picture(
+        content, set(MEDIA_TYPES.values()), largest_side=SIDE_PIXELS, as_jpeg=True
+    )
     await objects.put(bucket, small, picture.content)
     if await objects.get(bucket, job.path) is None:  # replaced while this job ran
         await objects.delete(bucket, [small])

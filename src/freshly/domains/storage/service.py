@@ -77,7 +77,7 @@ class FileService:
 
         Raise LinkNotValid or FileMissing.
         """
-        allowed = self.is_public(bucket) or self.signer.holds(
+        allowed = self.is_public(bucket) or self.signer.is_valid(
             READ, bucket, path, expires, signature
         )
         if not allowed:
@@ -115,10 +115,10 @@ async def _avatar(content: bytes, settings: Settings, *, as_jpeg: bool = False) 
     if len(content) > limit:
         raise ImageTooLarge(limit=f"{limit / 2**20:.0f} MB")
     try:
-        return await rewritten(
+        return await sanitize_picture(
             content, AVATAR_TYPES, largest_side=AVATAR_SIDE_PIXELS, as_jpeg=as_jpeg
         )
-    except (NotAPicture, TooManyPixels) as error:
+    except (InvalidPicture, TooManyPixels) as error:
         raise InvalidImageType from error
 
 

@@ -37,9 +37,9 @@ class Assistant:
     allowance: Injected[Allowance]
     settings: CurrentSettings
 
-    def check(self, kind: Kind = "text") -> None:
+    def check(self, kind: ModelKind = "text") -> None:
         """Raise ModelNotConfigured or ModelUnavailable before a call is prepared, if known."""
-        self.model.check(kind)
+        self.model.ensure_available(kind)
 
     async def answer(self, messages: Sequence[LlmMessage], options: GenerationOptions) -> str:
         async with self.stream(messages, options) as pieces:
@@ -78,7 +78,7 @@ class Assistant:
             image = await self.model.generate_image(
                 prompt, size=size, quality=quality, style=style, as_bytes=as_bytes
             )
-            charge.counted = image.spent.tokens if image.spent else None
+            charge.counted = image.usage.tokens if image.usage else None
         except AppError:
             charge.estimated = 0
             raise
@@ -121,7 +121,7 @@ class Assistant:
 
 
 def _tokens_of(message: LlmMessage) -> int:
-    tokens = tokens_in(message.text) + TOKENS_PER_MESSAGE
+    tokens = estimate_tokens(message.text) + TOKENS_PER_MESSAGE
     return tokens + TOKENS_PER_PICTURE if message.picture else tokens
 
 

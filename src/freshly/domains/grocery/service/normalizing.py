@@ -26,7 +26,7 @@ class NormalizeService:
         messages = [LlmMessage("system", PROMPT), LlmMessage("user", raw_text)]
         answer = await self.assistant.answer(messages, OPTIONS)
         try:
-            return NormalizedIngredient.model_validate(_with_defaults(parsed(answer)))
+            return NormalizedIngredient.model_validate(_with_defaults(parse_json(answer)))
         except ValueError:  # or a ValidationError, which is a ValueError
             return NormalizedIngredient(
                 normalized_name=raw_text.strip(),
