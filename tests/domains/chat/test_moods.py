@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import client_of, running, settings_for, until
 from tests.support.api import Kitchen
+from tests.support.fake_services import TIMEOUT_SECONDS
 from tests.support.faulty_llm import (
     PROVIDER_TEXT,
     TEN_MEGABYTES,

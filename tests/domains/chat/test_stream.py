@@ -165,7 +165,7 @@ async def test_a_conversation_that_is_deleted_during_its_stream_is_an_error_even
 
 async def test_a_shutdown_ends_the_stream_and_the_part_is_stored(alice, app, model):
     model.says(["Leek ", TIMEOUT_SECONDS, "soup"])
-    app.resources.shutdown.patience = 0.1
+    app.resources.shutdown.stream_seconds = 0.1
     streaming = asyncio.create_task(stream(alice))
     await model.request_received.wait()
 
