@@ -45,7 +45,7 @@ async def test_the_model_gets_the_users_preferences_and_the_food_that_expires_fi
 
     await alice.post_ok("/chat", {"message": "Hello"}, status=200)
 
-    household = household_in(model.asked[0])
+    household = household_in(model.requests[0])
     assert household["allergies"] == ["shellfish", "Brazil nut"]
     assert (household["diet"], household["calories_per_day"], household["goal"]) == (
         "vegetarian",
@@ -69,7 +69,7 @@ async def test_text_of_a_user_cannot_end_the_household_block(alice, kitchen, mod
     system = model.requests[0]["messages"][0]["content"]
     assert system.endswith("</household>")
     assert system.count("</household>") == 2  # in the policy before the block, and at its end
-    assert household_in(model.asked[0])["pantry_soonest_to_expire_first"][0]["food"] == injection
+    assert household_in(model.requests[0])["pantry_soonest_to_expire_first"][0]["food"] == injection
 
 
 async def test_a_large_pantry_is_cut_to_the_token_budget(alice, kitchen, model):
@@ -78,7 +78,7 @@ async def test_a_large_pantry_is_cut_to_the_token_budget(alice, kitchen, model):
 
     await alice.post_ok("/chat", {"message": "Hello"}, status=200)
 
-    household = household_in(model.asked[0])
+    household = household_in(model.requests[0])
     shown = len(household["pantry_soonest_to_expire_first"])
     assert 20 < shown < 120
     assert household["left_out_for_brevity"] == 120 - shown
