@@ -20,10 +20,10 @@ from freshly.domains.grocery.handlers import recompute
 from freshly.domains.grocery.jobs import Recompute
 from freshly.domains.notifications.handlers import (
     digest_for_all,
-    mail_what_expires,
-    tell_what_expires,
+    send_digest,
+    send_digest_email,
 )
-from freshly.domains.notifications.jobs import DigestForAll, MailWhatExpires, TellWhatExpires
+from freshly.domains.notifications.jobs import DigestForAll, SendDigest, SendDigestEmail
 from freshly.domains.pantry.handlers import draw_picture, remove_picture, sweep_pictures
 from freshly.domains.pantry.jobs import DrawPicture, RemovePicture, SweepPictures
 from freshly.domains.storage.handlers import make_small_avatar
@@ -44,8 +44,8 @@ HANDLERS: Handlers = {
     RemovePicture: remove_picture,
     SweepPictures: sweep_pictures,
     DigestForAll: digest_for_all,
-    TellWhatExpires: tell_what_expires,
-    MailWhatExpires: mail_what_expires,
+    SendDigest: send_digest,
+    SendDigestEmail: send_digest_email,
     RemoveFiles: remove_files,
     PurgeAccounts: purge_accounts,
     WarmUp: warm_up,

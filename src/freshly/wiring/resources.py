@@ -40,7 +40,7 @@ from freshly.domains.grocery.listeners import (
 )
 from freshly.domains.meal_plans.events import SlotsChanged
 from freshly.domains.meals.events import MealChanged
-from freshly.domains.notifications.listeners import tell_owners_of_new_member
+from freshly.domains.notifications.listeners import notify_owners_of_new_member
 from freshly.domains.pantry.events import StockChanged
 from freshly.settings import Settings
 from freshly.wiring.rate_limits import groups
@@ -49,7 +49,7 @@ from freshly.wiring.tables import all_tables
 logger = get_logger(__name__)
 
 LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
-    MemberJoined: (tell_owners_of_new_member,),
+    MemberJoined: (notify_owners_of_new_member,),
     StockChanged: (recompute_for_stock,),
     SlotsChanged: (recompute_for_plan,),
     MealChanged: (recompute_for_meal,),

@@ -78,7 +78,7 @@ async def test_the_part_sent_before_a_disconnect_is_charged(alice, model):
 
 
 async def test_after_a_disconnect_during_the_trial_the_next_request_is_the_trial(app, alice, model):
-    breaker, now = app.resources.llm.guard.breakers["text"], [0.0]
+    breaker, now = app.resources.llm.call_limiter.breakers["text"], [0.0]
     breaker.clock = lambda: now[0]
     model.behaviour = refuses(500)
     for _ in range(5):

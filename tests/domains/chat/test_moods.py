@@ -229,7 +229,7 @@ async def test_the_retry_after_of_a_busy_model_is_passed_on_within_bounds(
 
 
 async def test_an_open_circuit_breaker_refuses_calls_and_later_lets_one_call_try(app, alice, model):
-    guard, now = app.resources.llm.guard, [1000.0]
+    guard, now = app.resources.llm.call_limiter, [1000.0]
     for breaker in guard.breakers.values():
         breaker.clock = lambda: now[0]
     model.behaviour = refuses(500)
@@ -256,7 +256,7 @@ async def test_an_open_circuit_breaker_refuses_calls_and_later_lets_one_call_try
 
 
 async def test_a_failed_trial_opens_the_circuit_breaker_again(app, alice, model):
-    breaker, now = app.resources.llm.guard.breakers["text"], [0.0]
+    breaker, now = app.resources.llm.call_limiter.breakers["text"], [0.0]
     breaker.clock = lambda: now[0]
     model.behaviour = refuses(500)
     for _ in range(5):

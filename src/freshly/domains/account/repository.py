@@ -26,7 +26,7 @@ class PersonalRowReader:
     db: Database
 
     async def rows(self, table: str, user_id: int) -> AsyncIterator[Sequence[dict[str, Any]]]:
-        """Yield pages of the user's exported rows, each read in its own transaction."""
+        """Yield the exported columns of the user's rows, page by page, each in a transaction."""
         source = Base.metadata.tables[table]
         columns = [source.c[name] for name in BELONGINGS[table].exported]
         statement = select(*columns).where(belongs_to(source, user_id))

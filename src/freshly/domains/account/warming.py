@@ -13,7 +13,7 @@ from freshly.domains.families.access import Access
 from freshly.domains.families.service import FamilyListing
 from freshly.domains.grocery.schemas import GroceryListQuery
 from freshly.domains.grocery.service import GroceryListing
-from freshly.domains.meal_plans.service import PlanLists
+from freshly.domains.meal_plans.service import MealPlanListing
 from freshly.domains.meals.service import MealListing
 from freshly.domains.pantry.service import PantryListing
 
@@ -42,4 +42,4 @@ async def _read_first_lists(access: Access, db: Database) -> None:
     for family_id in (None, *access.roles):
         await PantryListing(access, db).page(family_id, ListQuery())
         await GroceryListing(access, db).page(family_id, GroceryListQuery())
-        await PlanLists(access, db).page(family_id, ListQuery())
+        await MealPlanListing(access, db).page(family_id, ListQuery())

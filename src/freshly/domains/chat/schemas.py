@@ -15,10 +15,7 @@ ScanType = Literal["groceries", "receipt"]
 
 
 class ChatRequest(Schema):
-    """A message to the assistant.
-
-    `message` takes precedence over `prompt`. `system` is used in the first turn only.
-    """
+    """`message` wins over `prompt`. `system` counts in the first turn only."""
 
     prompt: LongText | None = Field(default=None, examples=["What can I cook tonight?"])
     message: LongText | None = None
@@ -38,7 +35,7 @@ class ChatRequest(Schema):
 
 
 class ProposedMeal(MealRead):
-    """A meal that the assistant proposes, in the form that `POST /meals/me` accepts."""
+    """A dish as it can be kept by `POST /meals/me`."""
 
     model_config = ConfigDict(serialize_by_alias=True)  # for events, too
 
@@ -123,7 +120,7 @@ class ScannedItem(BaseModel):
 
 
 class ScanReply(BaseModel):
-    """The items on a picture. The last three fields are for receipts only."""
+    """The last three are of receipts only."""
 
     items: list[ScannedItem]
     total_items: int

@@ -43,7 +43,7 @@ class GroceryListCreate(Scoped):
 
 class GroceryListQuery(ListQuery):
     status: Annotated[
-        # Any text is accepted, as in the existing app: an unknown status matches no list.
+        # Free text, as ever: a status that no list has finds none.
         ShortText | None,
         Field(description="Only lists of this status."),
     ] = None
@@ -64,7 +64,7 @@ class ItemCreate(Schema):
 
 
 class ItemUpdate(Schema):
-    """Change only the fields that are sent. Null clears a field."""
+    """PATCH: only what is sent changes; null clears."""
 
     quantity: QuantityIn | None = None
     unit_id: Id | None = None
@@ -110,7 +110,7 @@ class GroceryListRead(BaseModel):
 
 
 class AddFromMeal(Scoped):
-    """The meal and the list. `recipe_id` is the id of a meal: the app calls meals recipes here."""
+    """`recipe_id` is a meal's id: the app calls meals recipes here."""
 
     meal_id: Id = Field(validation_alias=AliasChoices("recipe_id", "meal_id"))
     list_id: Id | None = None

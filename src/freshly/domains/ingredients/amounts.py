@@ -156,8 +156,8 @@ def _tokens(text: str) -> list[_Token]:
 def _number(text: str) -> Decimal:
     whole, _, fraction = text.rpartition(" ") if "/" in text else (text, "", "")
     if fraction:
-        above, below = fraction.split("/")
-        return Decimal(whole.strip() or 0) + Decimal(above) / Decimal(below)
+        numerator, denominator = fraction.split("/")
+        return Decimal(whole.strip() or 0) + Decimal(numerator) / Decimal(denominator)
     if re.fullmatch(r"[1-9]\d{0,2}(,\d{3})+(\.\d+)?", text):
         return Decimal(text.replace(",", ""))
     return Decimal(text.replace(",", "."))
@@ -179,10 +179,10 @@ class _Reader:
         while total and self._another_term_follows():
             self._take("+")
             self._take("plus")
-            more = self._term()
-            if more is None:
+            addend = self._term()
+            if addend is None:
                 break
-            total = self._sum(total, more) or total
+            total = self._sum(total, addend) or total
         return total if total and self._rest_is_harmless(total) else None
 
     def _term(self) -> Amount | None:
@@ -212,16 +212,16 @@ class _Reader:
         return Amount(quantity, "count")
 
     def _quantity(self) -> Decimal | None:
-        first = self._one_number()
+        first = self._read_number()
         if first is None:
             return None
         start = self.at
-        if self._skip_one(RANGE) and (last := self._one_number()) is not None:
+        if self._skip_one(RANGE) and (last := self._read_number()) is not None:
             return max(first, last)
         self.at = start
         return first
 
-    def _one_number(self) -> Decimal | None:
+    def _read_number(self) -> Decimal | None:
         token = self._peek()
         if token is None:
             return None
@@ -233,17 +233,16 @@ class _Reader:
         self.at += 1
         value = NUMBER_WORDS[token.word]
         if token.word in {"half", "a", "ein", "eine", "un", "une", "una"}:
-            value = self._half_a_or_a_half(value)
+            value = self._times_next_word(value)
         self._skip({"of"})
         return value
 
-    def _half_a_or_a_half(self, value: Decimal) -> Decimal:
+    def _times_next_word(self, value: Decimal) -> Decimal:
         """Multiply with a second number word: "half a lemon", "a half", "a couple"."""
         token = self._peek()
         if token is not None and token.number is None and token.word in NUMBER_WORDS:
             self.at += 1
-            other = NUMBER_WORDS[token.word]
-            return value * other
+            return value * NUMBER_WORDS[token.word]
         return value
 
     def _unit(self) -> Unit | None:
@@ -288,13 +287,14 @@ class _Reader:
         return token.number is not None
 
     @staticmethod
-    def _sum(total: Amount, more: Amount) -> Amount | None:
-        one, other = find_unit(total.unit), find_unit(more.unit)
-        if one is None or other is None or one.kind is not other.kind:
+    def _sum(total: Amount, addend: Amount) -> Amount | None:
+        unit, other_unit = find_unit(total.unit), find_unit(addend.unit)
+        if unit is None or other_unit is None or unit.kind is not other_unit.kind:
             return None
-        if one.kind not in BASE and one is not other:
+        if unit.kind not in BASE and unit is not other_unit:
             return None
-        return Amount(total.quantity + more.quantity * other.factor / one.factor, one.code)
+        added = addend.quantity * other_unit.factor / unit.factor
+        return Amount(total.quantity + added, unit.code)
 
     def _rest_is_harmless(self, amount: Amount) -> bool:
         """Check the rest of the text: after a bare number, only the food itself may follow."""

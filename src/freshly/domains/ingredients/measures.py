@@ -56,8 +56,8 @@ def fits(quantity: Decimal) -> bool:
 
 def is_household_measure(unit: str) -> bool:
     """Return True for a unit whose weight depends on the food, such as a clove or a can."""
-    known = find_unit(unit)
-    return known is not None and known.kind is Kind.HOUSEHOLD
+    known_unit = find_unit(unit)
+    return known_unit is not None and known_unit.kind is Kind.HOUSEHOLD
 
 
 def normalize(quantity: Decimal, unit: str, food: FoodFacts) -> Measured | None:
@@ -82,32 +82,32 @@ def comparable(quantity: Decimal, unit: str | None, food: FoodFacts) -> Measured
     So "1 kg" and "500 g" of a food that is measured in ml and has no density still compare.
     """
     code = folded(unit)
-    known = find_unit(code)
+    known_unit = find_unit(code)
     if food.canonical is None:
         # The existing app leaves these amounts unchanged. Metric units are the same for each food.
-        if known is None or not known.is_metric or known.kind not in BASE:
+        if known_unit is None or not known_unit.is_metric or known_unit.kind not in BASE:
             return Measured(quantity, code)
-        return Measured(quantity * known.factor, BASE[known.kind]).rounded()
+        return Measured(quantity * known_unit.factor, BASE[known_unit.kind]).rounded()
     if measured := normalize(quantity, code, food):
         return measured.rounded()
-    if known is None or known.kind not in BASE:
+    if known_unit is None or known_unit.kind not in BASE:
         return Measured(quantity, code)
-    return Measured(quantity * known.factor, BASE[known.kind]).rounded()
+    return Measured(quantity * known_unit.factor, BASE[known_unit.kind]).rounded()
 
 
 def convert(quantity: Decimal, unit: str, to: str, food: FoodFacts) -> Decimal | None:
     """Convert a quantity of a food. Return None if the conversion factor is unknown."""
     if folded(unit) == folded(to):
         return quantity
-    given, wanted = find_unit(unit), find_unit(to)
-    if given is None or wanted is None:
+    given, target = find_unit(unit), find_unit(to)
+    if given is None or target is None:
         return None
-    base = _convert(quantity * given.factor, given, wanted.kind, food, wanted)
-    return None if base is None else base / wanted.factor
+    base = _convert(quantity * given.factor, given, target.kind, food, target)
+    return None if base is None else base / target.factor
 
 
 def _convert(
-    base: Decimal, given: Unit, kind: Kind, food: FoodFacts, wanted: Unit | None = None
+    base: Decimal, given: Unit, kind: Kind, food: FoodFacts, target: Unit | None = None
 ) -> Decimal | None:
     """Convert `base` g, ml, pieces or household units of the food to the base unit of `kind`."""
     if given.kind is kind and kind in BASE:
@@ -120,7 +120,7 @@ def _convert(
     per_unit = {
         Kind.VOLUME: food.density,
         Kind.COUNT: food.piece_weight,
-        Kind.HOUSEHOLD: food.measures.get(wanted.code) if wanted else None,
+        Kind.HOUSEHOLD: food.measures.get(target.code) if target else None,
     }[kind]
     return grams / per_unit if per_unit else None
 
@@ -140,14 +140,14 @@ def for_display(quantity: Decimal, unit: str) -> Measured:
 
     A positive amount is never rounded to 0.
     """
-    known = find_unit(unit)
-    if known is None or known.kind not in BASE:
+    known_unit = find_unit(unit)
+    if known_unit is None or known_unit.kind not in BASE:
         return _at_least(quantity, "0.01", folded(unit))
-    if known.kind is not Kind.COUNT and known.factor >= 1 and known.is_metric:
-        return _metric_for_display(quantity * known.factor, known.kind)
-    if known.kind is Kind.COUNT:
-        return Measured((quantity * known.factor).quantize(Decimal(1), ROUND_CEILING), "pcs")
-    return _at_least(quantity, "0.01", known.code)
+    if known_unit.kind is not Kind.COUNT and known_unit.factor >= 1 and known_unit.is_metric:
+        return _metric_for_display(quantity * known_unit.factor, known_unit.kind)
+    if known_unit.kind is Kind.COUNT:
+        return Measured((quantity * known_unit.factor).quantize(Decimal(1), ROUND_CEILING), "pcs")
+    return _at_least(quantity, "0.01", known_unit.code)
 
 
 def _metric_for_display(base: Decimal, kind: Kind) -> Measured:

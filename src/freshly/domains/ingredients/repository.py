@@ -49,11 +49,11 @@ class IngredientRepository:
 
     async def with_measures(self, ids: Iterable[int]) -> Sequence[Ingredient]:
         """Return the ingredients, and the foods of which they are other names."""
-        wanted = set(ids)
-        foods = select(Ingredient.food_id).where(Ingredient.id.in_(wanted))
+        wanted_ids = set(ids)
+        foods = select(Ingredient.food_id).where(Ingredient.id.in_(wanted_ids))
         rows = await self.session.scalars(
             select(Ingredient)
-            .where(or_(Ingredient.id.in_(wanted), Ingredient.id.in_(foods)))
+            .where(or_(Ingredient.id.in_(wanted_ids), Ingredient.id.in_(foods)))
             .options(joinedload(Ingredient.measures))
         )
         return rows.unique().all()
@@ -70,11 +70,11 @@ class IngredientRepository:
 
     async def by_names(self, names: Iterable[str]) -> dict[str, Ingredient]:
         """Return ingredients by lower-case name, in one statement."""
-        wanted = {name.lower() for name in names}
-        lower = func.lower if all(name.isascii() for name in wanted) else unicode_lower
+        lower_names = {name.lower() for name in names}
+        lower = func.lower if all(name.isascii() for name in lower_names) else unicode_lower
         rows = await self.session.scalars(
             select(Ingredient)
-            .where(lower(Ingredient.name).in_(wanted))
+            .where(lower(Ingredient.name).in_(lower_names))
             .order_by(Ingredient.id.desc())
         )
         return {row.name.lower(): row for row in rows}

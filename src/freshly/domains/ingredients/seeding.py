@@ -35,16 +35,16 @@ async def seed(session: Session) -> int:
 
 
 async def _seed_units(repository: IngredientRepository) -> None:
-    known = {unit.code for unit in await repository.units()}
-    wanted = [
+    known_codes = {unit.code for unit in await repository.units()}
+    units = [
         UnitRow(code=u.code, display_name=u.display_name, is_metric=u.is_metric) for u in UNITS
     ]
-    wanted += [
+    units += [
         UnitRow(code=DISPLAY_CODES[u.code], display_name=u.display_name, is_metric=u.is_metric)
         for u in UNITS
         if u.code in DISPLAY_CODES
     ]
-    repository.add([unit for unit in wanted if unit.code not in known])
+    repository.add([unit for unit in units if unit.code not in known_codes])
 
 
 def _fill(row: Ingredient, food: CatalogueFood) -> None:

@@ -25,13 +25,13 @@ from freshly.domains.meal_plans.schemas import (
     SlotRead,
     SlotWrite,
 )
-from freshly.domains.meal_plans.service import MealPlanService, PlanLists
+from freshly.domains.meal_plans.service import MealPlanListing, MealPlanService
 from freshly.domains.meals.errors import MealNotFound
 
 router = APIRouter(prefix="/meal-plans", tags=["meal plans"])
 
 Plans = Injected[MealPlanService]
-Lists = Injected[PlanLists]
+Lists = Injected[MealPlanListing]
 FIVE_MINUTES = private_max_age(seconds=300)
 
 

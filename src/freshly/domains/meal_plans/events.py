@@ -5,6 +5,6 @@ from freshly.chassis.data.events import Event
 
 @dataclass(frozen=True)
 class SlotsChanged(Event):
-    """Something else is planned in a week, or it is another week."""
+    """Other meals are planned in a week, or the week has moved."""
 
     plan_id: int

@@ -17,7 +17,7 @@ PLAN_SHOPPING_COLUMNS = ("week_start",)
 
 
 class MealPlan(Created, Guarded):
-    """A week of a family, or of one person."""
+    """A week of a family or of a user."""
 
     __tablename__ = "meal_plans"
 
@@ -54,7 +54,7 @@ class PlannedPortions:
 
 
 class MealSlot(Guarded):
-    """A meal time of the week: day 0 to 6 from the start, breakfast, lunch, dinner or snack."""
+    """A meal time: a day from 0 to 6 after the start, and breakfast, lunch, dinner or snack."""
 
     __tablename__ = "meal_slots"
 

@@ -15,12 +15,12 @@ from freshly.domains.meal_plans.schemas import MealPlanRead
 
 plans = MealPlan.__table__.c
 ROWS = select(*columns_for(MealPlanRead, MealPlan.__table__))
-PLANNED = struct_for(MealPlanRead)
-FAMILYS = KeysetQuery(ROWS.where(plans.family_id == bindparam("family")), plans.id)
-OWN = KeysetQuery(
+PLAN = struct_for(MealPlanRead)
+OF_FAMILY = KeysetQuery(ROWS.where(plans.family_id == bindparam("family")), plans.id)
+OF_USER = KeysetQuery(
     ROWS.where(
         plans.created_by_user_id == bindparam("user_id"),
-        # Who left a family sees its plans no more, not even those of their own making.
+        # A user who left a family does not see its plans, not even those that they created.
         or_(plans.family_id.is_(None), plans.family_id.in_(MY_FAMILY_IDS)),
     ),
     plans.id,
@@ -28,17 +28,20 @@ OWN = KeysetQuery(
 
 
 @dataclass
-class CalendarRepository:
-    """A family's plans, or those that a person made and may still see, as records."""
+class MealPlanListReader:
+    """Reads plans as structs with the fields of MealPlanRead.
+
+    The plans of a family, or those that a user created and may still see.
+    """
 
     db: CurrentDatabase
 
     async def page(self, owner: Owner, query: ListQuery) -> PageRows[Any]:
         if owner.family_id is not None:
-            found, more = await FAMILYS.page(self.db, query, family=owner.family_id)
+            rows, next_cursor = await OF_FAMILY.page(self.db, query, family=owner.family_id)
         else:
-            found, more = await OWN.page(self.db, query, user_id=owner.user_id)
-        return PageRows(found.as_structs(PLANNED), more)
+            rows, next_cursor = await OF_USER.page(self.db, query, user_id=owner.user_id)
+        return PageRows(rows.as_structs(PLAN), next_cursor)
 
 
 class MealPlanRepository(GuardedRepository[MealPlan]):
@@ -51,8 +54,8 @@ class SlotRepository(GuardedRepository[MealSlot]):
     not_found = SlotNotFound
 
     async def of(self, plan: MealPlan) -> Sequence[MealSlot]:
-        """The slots of a plan with their meals, day by day."""
-        found = await self.session.scalars(
+        """Return the slots of a plan with their meals, ordered by day."""
+        slots = await self.session.scalars(
             self.visible()
             .where(MealSlot.meal_plan_id == plan.id)
             .options(
@@ -61,7 +64,7 @@ class SlotRepository(GuardedRepository[MealSlot]):
             .order_by(MealSlot.day, MealSlot.id)
             .execution_options(populate_existing=True)
         )
-        return found.all()
+        return slots.all()
 
     async def planned_at(self, plan: MealPlan, day: int, slot: str) -> list[PlannedPortions]:
         rows = await self.session.execute(
@@ -72,10 +75,10 @@ class SlotRepository(GuardedRepository[MealSlot]):
         return [PlannedPortions(*row) for row in rows]
 
     async def clear(self, plan: MealPlan, day: int, slot: str) -> bool:
-        """Whether there was anything."""
-        gone = await self.session.scalars(
+        """Delete the slot. Return False if there was none."""
+        deleted = await self.session.scalars(
             delete(MealSlot)
             .where(MealSlot.meal_plan_id == plan.id, MealSlot.day == day, MealSlot.slot == slot)
             .returning(MealSlot.id)
         )
-        return bool(gone.all())
+        return bool(deleted.all())

@@ -20,7 +20,7 @@ from freshly.domains.meal_plans.errors import (
 from freshly.domains.meal_plans.events import SlotsChanged
 from freshly.domains.meal_plans.models import PLANS, MealPlan, MealSlot, PlannedPortions, SlotMeal
 from freshly.domains.meal_plans.repository import (
-    CalendarRepository,
+    MealPlanListReader,
     MealPlanRepository,
     SlotRepository,
 )
@@ -39,7 +39,7 @@ TIMES_OF_DAY = ("breakfast", "lunch", "dinner", "snack")
 
 
 @dataclass
-class PlanLists:
+class MealPlanListing:
     access: CurrentAccess
     db: CurrentDatabase
 
@@ -47,7 +47,7 @@ class PlanLists:
         owner = self.access.owner(family_id)
 
         async def load() -> CachedBody:
-            return (await CalendarRepository(self.db).page(owner, query)).to_body()
+            return (await MealPlanListReader(self.db).page(owner, query)).to_body()
 
         key = f"meal_plans/{owner.tag}/{query.limit}/{query.cursor}"
         # A user who leaves a family no longer sees its plans, so memberships count too.
@@ -74,16 +74,16 @@ class MealPlanService:
         return await self._create(new, None)
 
     async def update_own(self, id: int, update: MealPlanUpdate) -> MealPlan:
-        return await self._change(await self._own(id), update)
+        return await self._change(await self._lock_own(id), update)
 
     async def update(self, id: int, update: MealPlanUpdate) -> MealPlan:
-        return await self._change(await self._managed(id), update)
+        return await self._change(await self._lock_managed(id), update)
 
     async def remove_own(self, id: int) -> None:
-        await self.plans.delete(await self._own(id))
+        await self.plans.delete(await self._lock_own(id))
 
     async def remove(self, id: int) -> None:
-        await self.plans.delete(await self._managed(id))
+        await self.plans.delete(await self._lock_managed(id))
 
     async def planned(self, plan: MealPlan) -> Sequence[MealSlot]:
         return await self.slots.of(plan)
@@ -93,7 +93,7 @@ class MealPlanService:
         return sorted((_read(slot) for slot in slots), key=_day_and_time)
 
     async def plan_meals(self, plan_id: int, day: int, slot: str, new: SlotWrite) -> SlotRead:
-        """Create or replace; whoever else changes slots of this plan waits."""
+        """Create or replace a slot. The plan is locked, so changes of its slots take turns."""
         plan = await self.plans.get(plan_id, lock=True)
         former = await self.slots.planned_at(plan, day, slot)
         await self._check_meals(plan, new, {planned.meal_id for planned in former})
@@ -111,7 +111,7 @@ class MealPlanService:
         if Counter(planned) != Counter(former):
             await self.events.publish(SlotsChanged(plan.id))
         slots = await self.slots.of(plan)
-        return next(_read(found) for found in slots if (found.day, found.slot) == (day, slot))
+        return next(_read(row) for row in slots if (row.day, row.slot) == (day, slot))
 
     async def clear_slot(self, plan_id: int, day: int, slot: str) -> None:
         plan = await self.plans.get(plan_id, lock=True)
@@ -121,13 +121,15 @@ class MealPlanService:
 
     async def _check_meals(self, plan: MealPlan, new: SlotWrite, already_planned: set[int]) -> None:
         """Raise MealNotFound for a new meal of neither the caller nor the plan's family."""
-        wanted = {planned.meal_id for planned in new.meals} - already_planned
-        found = await self.meals.of_ids(wanted)
-        for meal_id in wanted:
-            meal = found.get(meal_id)
-            mine = meal is not None and meal.created_by_user_id == self.access.user_id
-            familys = meal is not None and plan.family_id and meal.family_id == plan.family_id
-            if not (mine or familys):
+        new_ids = {planned.meal_id for planned in new.meals} - already_planned
+        meals = await self.meals.of_ids(new_ids)
+        for meal_id in new_ids:
+            meal = meals.get(meal_id)
+            if meal is None:
+                raise MealNotFound
+            is_own = meal.created_by_user_id == self.access.user_id
+            is_of_family = plan.family_id is not None and meal.family_id == plan.family_id
+            if not (is_own or is_of_family):
                 raise MealNotFound
 
     async def _create(
@@ -150,7 +152,8 @@ class MealPlanService:
             await self.events.publish(SlotsChanged(plan.id))
         return plan
 
-    async def _own(self, id: int) -> MealPlan:
+    async def _lock_own(self, id: int) -> MealPlan:
+        """Lock a plan that the caller created. Others are treated like missing ones."""
         try:
             plan = await self.plans.get(id, lock=True)
         except MealPlanNotFound as error:
@@ -159,8 +162,11 @@ class MealPlanService:
             raise MealPlanNotFoundOrForeign
         return plan
 
-    async def _managed(self, id: int) -> MealPlan:
-        """A family's plan is its owners' and admins' to change; a personal one is its creator's."""
+    async def _lock_managed(self, id: int) -> MealPlan:
+        """Lock a plan of the caller, or of a family that the caller manages.
+
+        Raise NotAllowedOnPlan for other plans that the caller sees.
+        """
         plan = await self.plans.get(id, lock=True)
         if plan.family_id is not None and not self.access.manages(plan.family_id):
             raise NotAllowedOnPlan

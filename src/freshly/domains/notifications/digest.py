@@ -1,4 +1,4 @@
-"""The texts about food that expires soon: a notification and an email."""
+"""The texts of the daily digest of food that expires soon: a notification and an email."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,31 +6,33 @@ from datetime import date, timedelta
 
 from freshly.chassis.ports.email import Email
 
-SOON = timedelta(days=3)
-MAX_NAMED = 10
+DIGEST_PERIOD = timedelta(days=3)  # the digest names food that expires within this time
+MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
-class ToUse:
+class ExpiringFood:
+    """A food in the pantry with its expiry date."""
+
     name: str
     expires_at: date
 
 
-def title(found: Sequence[ToUse]) -> str:
-    return f"{len(found)} {'thing' if len(found) == 1 else 'things'} to use soon"
+def title(foods: Sequence[ExpiringFood]) -> str:
+    return f"{len(foods)} {'thing' if len(foods) == 1 else 'things'} to use soon"
 
 
-def message(found: Sequence[ToUse], day: date) -> str:
-    named = [f"{one.name} ({_when(one.expires_at, day)})" for one in found[:MAX_NAMED]]
-    more = len(found) - len(named)
-    return "Good until: " + ", ".join(named) + (f", and {more} more." if more else ".")
+def message(foods: Sequence[ExpiringFood], day: date) -> str:
+    listed = [f"{food.name} ({_when(food.expires_at, day)})" for food in foods[:MAX_LISTED]]
+    omitted = len(foods) - len(listed)
+    return "Good until: " + ", ".join(listed) + (f", and {omitted} more." if omitted else ".")
 
 
-def email(to: str, name: str, found: Sequence[ToUse], day: date) -> Email:
-    lines = "\n".join(f"  {one.name}: good until {_when(one.expires_at, day)}" for one in found)
+def email(to: str, name: str, foods: Sequence[ExpiringFood], day: date) -> Email:
+    lines = "\n".join(f"  {food.name}: good until {_when(food.expires_at, day)}" for food in foods)
     return Email(
         to=to,
-        subject=f"Freshly: {title(found)}",
+        subject=f"Freshly: {title(foods)}",
         text=(
             f"Good morning {name},\n\n"
             f"please use this food soon:\n\n{lines}\n\n"

@@ -28,7 +28,7 @@ router = APIRouter(prefix="/notifications", tags=["notifications"])
 
 Notifications = Injected[NotificationService]
 NOTIFICATIONS = TypeAdapter(list[NotificationRead])
-HALF_A_MINUTE = 30
+MAX_AGE_SECONDS = 30
 ERRORS = problems(NotificationNotFound, NotYourNotification)
 
 
@@ -38,8 +38,8 @@ async def list_notifications(
     query: Annotated[NotificationQuery, Query()],
     request: Request,
 ) -> Response:
-    found = await notifications.page(query)
-    return conditional(request, NOTIFICATIONS, found, HALF_A_MINUTE)
+    page = await notifications.page(query)
+    return conditional(request, NOTIFICATIONS, page, MAX_AGE_SECONDS)
 
 
 @router.get("/unread-count", summary="How much I have not read")

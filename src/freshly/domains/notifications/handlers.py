@@ -2,64 +2,69 @@ from freshly.chassis.jobs import JobContext, JobQueue
 from freshly.chassis.ports.email import Mailer
 from freshly.chassis.web.clock import today_in
 from freshly.domains.notifications import digest
-from freshly.domains.notifications.jobs import DigestForAll, MailWhatExpires, TellWhatExpires
+from freshly.domains.notifications.jobs import DigestForAll, SendDigest, SendDigestEmail
 from freshly.domains.notifications.models import Notification, NotificationType
 from freshly.domains.notifications.repository import DigestRepository
 
-AT_ONCE = 100  # people to a unit of work
+USERS_PER_TRANSACTION = 100
 
 
 async def digest_for_all(_job: DigestForAll, run: JobContext) -> None:
     day = today_in(run.resources.settings)
-    last = 0
+    last_user_id = 0
     while True:
         async with run.write() as session:
-            people = await DigestRepository(session).people(day, after=last, limit=AT_ONCE)
+            user_ids = await DigestRepository(session).users_to_notify(
+                day, after=last_user_id, limit=USERS_PER_TRANSACTION
+            )
             jobs = JobQueue(session)
-            for person_id in people:
+            for user_id in user_ids:
                 await jobs.enqueue(
-                    TellWhatExpires(person_id=person_id, day=day), key=f"digest:{person_id}:{day}"
+                    SendDigest(person_id=user_id, day=day), key=f"digest:{user_id}:{day}"
                 )
-        if len(people) < AT_ONCE:
+        if len(user_ids) < USERS_PER_TRANSACTION:
             return
-        last = people[-1]
+        last_user_id = user_ids[-1]
 
 
-async def tell_what_expires(job: TellWhatExpires, run: JobContext) -> None:
-    """At most once a day, and not a day late: that it was done is one commit with it."""
+async def send_digest(job: SendDigest, run: JobContext) -> None:
+    """Send the digest of a day, at most once and never on a later day.
+
+    The notification and the note that the day is done are committed together.
+    """
     if today_in(run.resources.settings) != job.day:
         return
     async with run.complete() as session:
         digests = DigestRepository(session)
-        wanted = await digests.begin(job.person_id, job.day)
-        if wanted is None:
+        choice = await digests.start(job.person_id, job.day)
+        if choice is None:
             return
-        found = await digests.to_use(job.person_id, job.day)
-        if found and wanted.in_app:
-            await digests.tell(
+        foods = await digests.expiring_foods(job.person_id, job.day)
+        if foods and choice.in_app:
+            await digests.add(
                 Notification(
                     user_id=job.person_id,
                     type=NotificationType.SYSTEM,
-                    title=digest.title(found),
-                    message=digest.message(found, job.day),
+                    title=digest.title(foods),
+                    message=digest.message(foods, job.day),
                 )
             )
-        if found and wanted.by_mail:
-            email = MailWhatExpires(person_id=job.person_id, day=job.day)
+        if foods and choice.by_mail:
+            email = SendDigestEmail(person_id=job.person_id, day=job.day)
             await JobQueue(session).enqueue(email)
 
 
-async def mail_what_expires(job: MailWhatExpires, run: JobContext) -> None:
-    """Not a day late, and not to an address that was never confirmed."""
+async def send_digest_email(job: SendDigestEmail, run: JobContext) -> None:
+    """Send the email of a day, never on a later day and never to an unconfirmed address."""
     if today_in(run.resources.settings) != job.day:
         return
     async with run.read() as session:
         digests = DigestRepository(session)
-        person = await digests.addressee(job.person_id)
-        found = await digests.to_use(job.person_id, job.day)
-    if person is None or not found:
+        recipient = await digests.email_recipient(job.person_id)
+        foods = await digests.expiring_foods(job.person_id, job.day)
+    if recipient is None or not foods:
         return
-    email = digest.email(person.email, person.display_name, found, job.day)
+    email = digest.email(recipient.email, recipient.display_name, foods, job.day)
     mailer: Mailer = run.resources.mailer
     await run.ensure_lease()
     await mailer.send(email.with_message_id(run.id))

@@ -1,4 +1,4 @@
-"""What other domains' news means for people."""
+"""Creates notifications for events of other domains."""
 
 from freshly.chassis.data.transactions import Session
 from freshly.domains.families.events import MemberJoined
@@ -6,18 +6,18 @@ from freshly.domains.notifications.models import Notification, NotificationType
 from freshly.domains.notifications.repository import NotificationWriter
 
 
-async def tell_owners_of_new_member(news: MemberJoined, session: Session) -> None:
+async def notify_owners_of_new_member(event: MemberJoined, session: Session) -> None:
     notifications = NotificationWriter(session)
-    newcomer, family = await notifications.names(news.user_id, news.family_id)
-    for owner_id in await notifications.owners(news.family_id):
+    newcomer, family = await notifications.names(event.user_id, event.family_id)
+    for owner_id in await notifications.owners(event.family_id):
         notifications.add(
             Notification(
                 user_id=owner_id,
                 type=NotificationType.FAMILY_MEMBER_JOINED,
                 title="New Family Member",
                 message=f"{newcomer} joined {family}",
-                related_user_id=news.user_id,
-                related_family_id=news.family_id,
+                related_user_id=event.user_id,
+                related_family_id=event.family_id,
             )
         )
     await notifications.flush()

@@ -69,14 +69,14 @@ class Notification(Created, Guarded):
 
 
 class NoticeChoices(Guarded):
-    """What a person wants to be told; without a row, what most want."""
+    """The choices of a user about notifications. Without a row the defaults apply."""
 
     __tablename__ = "notice_choices"
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), unique=True)
     digest: Mapped[str] = mapped_column(String(16), default=Digest.NOTIFICATION)
-    digest_on: Mapped[date | None] = mapped_column(default=None)  # the last day of one
+    digest_on: Mapped[date | None] = mapped_column(default=None)  # day of the last digest
 
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:

@@ -12,7 +12,7 @@ from freshly.domains.families.access import Access, GuardedRepository
 from freshly.domains.families.models import Family, Membership, Role
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.meals.models import Meal
-from freshly.domains.notifications.digest import SOON, ToUse
+from freshly.domains.notifications.digest import DIGEST_PERIOD, ExpiringFood
 from freshly.domains.notifications.errors import NotificationNotFound, NotYourNotification
 from freshly.domains.notifications.models import Digest, NoticeChoices, Notification
 from freshly.domains.notifications.schemas import NotificationQuery
@@ -22,20 +22,20 @@ from freshly.domains.users.models import User
 
 @dataclass
 class NotificationWriter:
-    """Writes what people are told; no Access, because it is others who are told."""
+    """Writes notifications. Not scoped by Access, because the recipients are other users."""
 
     session: Session
 
     async def owners(self, family_id: int) -> Sequence[int]:
-        found = await self.session.scalars(
+        user_ids = await self.session.scalars(
             select(Membership.user_id)
             .where(Membership.family_id == family_id, Membership.role == Role.OWNER)
             .order_by(Membership.id)
         )
-        return found.all()
+        return user_ids.all()
 
     async def names(self, user_id: int, family_id: int) -> tuple[str, str]:
-        """A person's name, or e-mail address where there is none, and a family's."""
+        """Return the names of a user (the email address if there is none) and of a family."""
         user = await self.session.get_one(User, user_id)
         family = await self.session.get_one(Family, family_id)
         return user.display_name, family.display_name
@@ -48,14 +48,14 @@ class NotificationWriter:
 
 
 class NotificationRepository(GuardedRepository[Notification]):
-    """The caller's own."""
+    """The notifications of the caller."""
 
     model = Notification
     not_found = NotificationNotFound
     forbidden = NotYourNotification
 
-    def named(self) -> Select[Any]:
-        """Each with the names of the person, the meal and the family it is about."""
+    def with_names(self) -> Select[Any]:
+        """Select notifications with the names of the user, meal and family that they refer to."""
         return (
             select(
                 *Notification.__table__.columns,
@@ -70,18 +70,18 @@ class NotificationRepository(GuardedRepository[Notification]):
         )
 
     async def page(self, query: NotificationQuery) -> Sequence[Row[Any]]:
-        found = self.named()
+        statement = self.with_names()
         if query.unread_only:
-            found = found.where(Notification.is_read.is_(False))
+            statement = statement.where(Notification.is_read.is_(False))
         if query.type is not None:
-            found = found.where(Notification.type == query.type)
-        newest = found.order_by(Notification.created_at.desc(), Notification.id.desc())
-        rows = await self.session.execute(newest.offset(query.skip).limit(query.limit))
+            statement = statement.where(Notification.type == query.type)
+        newest_first = statement.order_by(Notification.created_at.desc(), Notification.id.desc())
+        rows = await self.session.execute(newest_first.offset(query.skip).limit(query.limit))
         return list(rows)
 
     async def read(self, id: int) -> Row[Any]:
-        found = await self.session.execute(self.named().where(Notification.id == id))
-        row: Row[Any] | None = found.one_or_none()
+        rows = await self.session.execute(self.with_names().where(Notification.id == id))
+        row: Row[Any] | None = rows.one_or_none()
         if row is None:
             raise await self._missing_or_forbidden(id)
         return row
@@ -107,128 +107,140 @@ class NotificationRepository(GuardedRepository[Notification]):
         )
 
     async def mark_all_read(self) -> int:
-        done = await self.session.execute(
+        result = await self.session.execute(
             update(Notification)
             .where(self._own(), Notification.is_read.is_(False))
             .values(is_read=True, read_at=now())
             .execution_options(synchronize_session=False)
         )
-        return _rows_of(done)
+        return _row_count(result)
 
     async def delete_all(self, *, only_read: bool) -> int:
         statement = delete(Notification).where(self._own())
         if only_read:
             statement = statement.where(Notification.is_read)
-        done = await self.session.execute(statement.execution_options(synchronize_session=False))
-        return _rows_of(done)
+        result = await self.session.execute(statement.execution_options(synchronize_session=False))
+        return _row_count(result)
 
     def _own(self) -> ColumnElement[bool]:
         return Notification.visible_to(self.access)
 
 
 class ChoicesRepository(GuardedRepository[NoticeChoices]):
-    """The caller's own."""
+    """The choices of the caller."""
 
     model = NoticeChoices
-    not_found = NotificationNotFound  # never: it is made where it is missing
+    not_found = NotificationNotFound  # never raised: defaults replace a missing row
 
-    async def mine(self, *, lock: bool = False) -> NoticeChoices:
-        """One that is not kept, where nothing was chosen; locked it will be."""
+    async def own_choices(self, *, lock: bool = False) -> NoticeChoices:
+        """Return the caller's choices, or unsaved defaults. With `lock`, create a missing row."""
         if lock:
-            kept = await _kept(self.session, self.access.user_id)
+            row = await _get_or_create(self.session, self.access.user_id)
         else:
-            kept = await self.session.scalar(self.visible())
-        return kept or NoticeChoices(user_id=self.access.user_id)
+            row = await self.session.scalar(self.visible())
+        return row or NoticeChoices(user_id=self.access.user_id)
 
-    async def is_confirmed(self) -> bool:
-        """Is the address the caller's?"""
-        me = select(User.is_verified).where(User.id == self.access.user_id)
-        return bool(await self.session.scalar(me))
+    async def has_confirmed_email(self) -> bool:
+        """Return True if the caller has confirmed the email address."""
+        is_verified = select(User.is_verified).where(User.id == self.access.user_id)
+        return bool(await self.session.scalar(is_verified))
 
 
 @dataclass
 class DigestRepository:
-    """Who is to be told what is to be used soon; no Access, because it is for everybody in turn."""
+    """Reads data for digests. Not scoped by Access, because a job runs it for all users."""
 
     session: Session
 
-    async def people(self, day: date, *, after: int, limit: int) -> Sequence[int]:
-        its = Membership.user_id == User.id
-        mine = select(Membership.family_id).where(its).correlate(User)
-        theirs = or_(PantryItem.owner_user_id == User.id, PantryItem.family_id.in_(mine))
-        found = await self.session.scalars(
+    async def users_to_notify(self, day: date, *, after: int, limit: int) -> Sequence[int]:
+        """Return users with food that expires soon, in order of their ids, beginning after `after`.
+
+        Leave out users who chose no digest or already got the one of the day.
+        """
+        of_user = Membership.user_id == User.id
+        families = select(Membership.family_id).where(of_user).correlate(User)
+        in_pantry = or_(PantryItem.owner_user_id == User.id, PantryItem.family_id.in_(families))
+        user_ids = await self.session.scalars(
             select(User.id)
             .outerjoin(NoticeChoices, NoticeChoices.user_id == User.id)
             .where(
                 User.id > after,
                 or_(
                     NoticeChoices.user_id.is_(None),
-                    and_(NoticeChoices.digest != Digest.NONE, _not_told(day)),
+                    and_(NoticeChoices.digest != Digest.NONE, _not_notified(day)),
                 ),
-                select(PantryItem.id).where(theirs, _expires(day)).exists(),
+                select(PantryItem.id).where(in_pantry, _expires_soon(day)).exists(),
             )
             .order_by(User.id)
             .limit(limit)
         )
-        return found.all()
+        return user_ids.all()
 
-    async def begin(self, person_id: int, day: date) -> Digest | None:
-        """What the person wants, if they were not told that day yet; then they were."""
-        choices = await _kept(self.session, person_id)
+    async def start(self, person_id: int, day: date) -> Digest | None:
+        """Mark the day as done and return the user's choice.
+
+        Return None if the day was done before or the user is deleted. Lock the user.
+        """
+        choices = await _get_or_create(self.session, person_id)
         if choices is None or (choices.digest_on is not None and choices.digest_on >= day):
             return None
         choices.digest_on = day
         return Digest(choices.digest)
 
-    async def to_use(self, person_id: int, day: date) -> Sequence[ToUse]:
+    async def expiring_foods(self, person_id: int, day: date) -> Sequence[ExpiringFood]:
         access = await Access.of(person_id, self.session)
         rows = await self.session.execute(
             select(Ingredient.name, PantryItem.expires_at)
             .join(Ingredient, Ingredient.id == PantryItem.ingredient_id)
-            .where(PantryItem.visible_to(access), _expires(day))
+            .where(PantryItem.visible_to(access), _expires_soon(day))
             .order_by(PantryItem.expires_at, Ingredient.name, PantryItem.id)
         )
-        return [ToUse(name, expires_at) for name, expires_at in rows if expires_at is not None]
+        return [
+            ExpiringFood(name, expires_at) for name, expires_at in rows if expires_at is not None
+        ]
 
-    async def addressee(self, person_id: int) -> User | None:
-        """Who still wants letters, at an address that is theirs."""
-        found: User | None = await self.session.scalar(
+    async def email_recipient(self, person_id: int) -> User | None:
+        """Return the user if the digest is still wanted by email and the address is confirmed."""
+        user: User | None = await self.session.scalar(
             select(User)
             .join(NoticeChoices, NoticeChoices.user_id == User.id)
             .where(
                 User.id == person_id,
                 User.is_verified.is_(True),
-                NoticeChoices.digest.in_([one for one in Digest if one.by_mail]),
+                NoticeChoices.digest.in_([digest for digest in Digest if digest.by_mail]),
             )
         )
-        return found
+        return user
 
-    async def tell(self, notification: Notification) -> None:
+    async def add(self, notification: Notification) -> None:
         self.session.add(notification)
         await self.session.flush()
 
 
-def _expires(day: date) -> ColumnElement[bool]:
-    """Soon, and there is some of it."""
-    some = or_(PantryItem.quantity.is_(None), PantryItem.quantity > Decimal(0))
-    return and_(PantryItem.expires_at.between(day, day + SOON), some)
+def _expires_soon(day: date) -> ColumnElement[bool]:
+    """Return the condition for items that are not used up and expire within DIGEST_PERIOD."""
+    in_stock = or_(PantryItem.quantity.is_(None), PantryItem.quantity > Decimal(0))
+    return and_(PantryItem.expires_at.between(day, day + DIGEST_PERIOD), in_stock)
 
 
-def _not_told(day: date) -> ColumnElement[bool]:
+def _not_notified(day: date) -> ColumnElement[bool]:
     return or_(NoticeChoices.digest_on.is_(None), NoticeChoices.digest_on < day)
 
 
-async def _kept(session: Session, user_id: int) -> NoticeChoices | None:
-    """The person's, made where there is none; None if they are gone. Others wait for the person."""
-    person = select(User.id).where(User.id == user_id).with_for_update(key_share=True)
-    if await session.scalar(person) is None:
+async def _get_or_create(session: Session, user_id: int) -> NoticeChoices | None:
+    """Lock the user and return the choices. Add a missing row to the session.
+
+    Return None if the user is deleted.
+    """
+    user = select(User.id).where(User.id == user_id).with_for_update(key_share=True)
+    if await session.scalar(user) is None:
         return None
-    found = await session.scalar(select(NoticeChoices).where(NoticeChoices.user_id == user_id))
-    if found is None:
-        found = NoticeChoices(user_id=user_id)
-        session.add(found)
-    return found
+    row = await session.scalar(select(NoticeChoices).where(NoticeChoices.user_id == user_id))
+    if row is None:
+        row = NoticeChoices(user_id=user_id)
+        session.add(row)
+    return row
 
 
-def _rows_of(done: Any) -> int:
-    return int(done.rowcount)
+def _row_count(result: Any) -> int:
+    return int(result.rowcount)

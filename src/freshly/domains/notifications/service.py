@@ -21,14 +21,14 @@ from freshly.domains.notifications.schemas import (
 
 @dataclass
 class NoticeService:
-    """For the domains above that have something to tell, in the same unit of work."""
+    """Lets other domains notify users, in the same transaction."""
 
     session: DbSession
 
-    async def tell(self, notification: Notification) -> None:
-        notices = NotificationWriter(self.session)
-        notices.add(notification)
-        await notices.flush()
+    async def notify(self, notification: Notification) -> None:
+        writer = NotificationWriter(self.session)
+        writer.add(notification)
+        await writer.flush()
 
 
 @dataclass
@@ -51,7 +51,7 @@ class NotificationService:
         return NotificationStats(total=total, unread=sum(by_type.values()), unreadByType=by_type)
 
     async def mark(self, id: int, *, read: bool) -> NotificationRead:
-        """Marked again it keeps the time of the first reading."""
+        """Mark as read or unread. A second mark as read keeps the time of the first."""
         notification = await self.notifications.get(id, lock=True)
         if read and not notification.is_read:
             notification.read_at = await self.notifications.now()
@@ -78,13 +78,13 @@ class ChoicesService:
     choices: Injected[ChoicesRepository]
 
     async def read(self) -> NoticeChoices:
-        return await self.choices.mine()
+        return await self.choices.own_choices()
 
     async def update(self, update: NoticeChoicesUpdate) -> NoticeChoices:
-        choices = await self.choices.mine(lock=True)
+        choices = await self.choices.own_choices(lock=True)
         values = changes(update)
         digest = Digest(values.get("digest", Digest.NONE))
-        if digest.by_mail and not await self.choices.is_confirmed():
+        if digest.by_mail and not await self.choices.has_confirmed_email():
             raise EmailNotConfirmed
         assign(choices, values)
         return await self.choices.save(choices)

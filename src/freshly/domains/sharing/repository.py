@@ -12,12 +12,12 @@ from freshly.domains.sharing.errors import NotYourShareRequest, ShareRequestNotF
 from freshly.domains.sharing.models import MealShareRequest, ShareStatus
 from freshly.domains.users.models import User
 
-Told = Select[MealShareRequest, Meal, User, User, Meal]
+OfferStatement = Select[MealShareRequest, Meal, User, User, Meal]
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A request with everything that is told of it."""
+    """A share request with all rows that its response needs."""
 
     request: MealShareRequest
     meal: Meal
@@ -32,10 +32,10 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
     forbidden = NotYourShareRequest
 
     async def offer(self, id: int) -> Offer:
-        found = await self._offers(self._told().where(MealShareRequest.id == id))
-        if not found:
+        offers = await self._offers(self._offer_statement().where(MealShareRequest.id == id))
+        if not offers:
             raise await self._missing_or_forbidden(id)
-        return found[0]
+        return offers[0]
 
     async def sent(self, query: ListQuery) -> PageRows[Offer]:
         return await self._newest(query, MealShareRequest.sender_user_id == self.access.user_id)
@@ -51,7 +51,7 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
         )
 
     async def is_pending(self, meal_id: int, recipient_user_id: int) -> bool:
-        found = await self.session.scalar(
+        pending = await self.session.scalar(
             self.visible()
             .where(
                 MealShareRequest.meal_id == meal_id,
@@ -60,11 +60,11 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
             )
             .limit(1)
         )
-        return found is not None
+        return pending is not None
 
     async def accepted_meals(self, query: ListQuery) -> PageRows[Meal]:
-        """Clones that came of requests to the caller, and that the caller still has."""
-        clones = (
+        """Return the caller's copies of meals that the caller accepted and still owns."""
+        copies = (
             select(Meal)
             .join(MealShareRequest, MealShareRequest.accepted_meal_id == Meal.id)
             .where(
@@ -72,9 +72,9 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
                 Meal.created_by_user_id == self.access.user_id,
             )
         )
-        return await paginate(self.session, clones, (Meal.id,), query)
+        return await paginate(self.session, copies, (Meal.id,), query)
 
-    async def person(self, id: int) -> User | None:
+    async def user(self, id: int) -> User | None:
         return await self.session.get(User, id)
 
     async def now(self) -> datetime:
@@ -82,12 +82,15 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
 
     async def _newest(self, query: ListQuery, *conditions: ColumnElement[bool]) -> PageRows[Offer]:
         keys = (MealShareRequest.created_at, MealShareRequest.id)
-        told = self._told().where(*conditions).add_columns(*keys)
-        found = await paginate(self.session, told, keys, query, columns=True, newest_first=True)
-        return PageRows([Offer(*row[: -len(keys)]) for row in found.items], found.next_cursor)
+        statement = self._offer_statement().where(*conditions).add_columns(*keys)
+        page = await paginate(self.session, statement, keys, query, columns=True, newest_first=True)
+        return PageRows([Offer(*row[: -len(keys)]) for row in page.items], page.next_cursor)
 
-    def _told(self) -> Told:
-        """One statement for everything: the meal of a request may be read by both sides."""
+    def _offer_statement(self) -> OfferStatement:
+        """Select share requests with their meals and users in one statement.
+
+        Sender and recipient may both read the meal of a request.
+        """
         sender, recipient, accepted = aliased(User), aliased(User), aliased(Meal)
         request = MealShareRequest
         return (
@@ -99,5 +102,5 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
             .outerjoin(accepted, accepted.id == request.accepted_meal_id)
         )
 
-    async def _offers(self, statement: Told) -> list[Offer]:
+    async def _offers(self, statement: OfferStatement) -> list[Offer]:
         return [Offer(*row) for row in await self.session.execute(statement)]

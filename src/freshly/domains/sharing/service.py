@@ -37,15 +37,16 @@ class ShareService:
     notices: Injected[NoticeService]
 
     async def create(self, new: ShareCreate) -> ShareRead:
+        """Offer a meal of the caller to a member of a common family. Lock the meal."""
         meal = await self._own(new.meal_id)
         if new.recipient_user_id == self.access.user_id:
             raise SharedWithOneself
-        if await self.requests.person(new.recipient_user_id) is None:
+        if await self.requests.user(new.recipient_user_id) is None:
             raise RecipientNotFound
-        theirs = await Access.of(new.recipient_user_id, self.session)
-        if not theirs.roles.keys() & self.access.roles.keys():
+        recipient_access = await Access.of(new.recipient_user_id, self.session)
+        if not recipient_access.roles.keys() & self.access.roles.keys():
             raise NoCommonFamily
-        # Two at once take turns, because the meal is locked.
+        # The meal is locked, so that concurrent requests cannot both pass this check.
         if await self.requests.is_pending(meal.id, new.recipient_user_id):
             raise AlreadyOffered
         request = await self.requests.save(
@@ -56,7 +57,7 @@ class ShareService:
             )
         )
         offer = await self.requests.offer(request.id)
-        await self._tell(
+        await self._notify(
             offer,
             NotificationType.MEAL_SHARE_REQUEST,
             "New Meal Share Request",
@@ -65,18 +66,22 @@ class ShareService:
         return _read(offer)
 
     async def pending(self, query: ListQuery) -> PageRows[ShareRead]:
-        return _all_read(await self.requests.pending(query))
+        return _read_page(await self.requests.pending(query))
 
     async def sent(self, query: ListQuery) -> PageRows[ShareRead]:
-        return _all_read(await self.requests.sent(query))
+        return _read_page(await self.requests.sent(query))
 
     async def received(self, query: ListQuery) -> PageRows[ShareRead]:
-        return _all_read(await self.requests.received(query))
+        return _read_page(await self.requests.received(query))
 
     async def accepted_meals(self, query: ListQuery) -> PageRows[Meal]:
         return await self.requests.accepted_meals(query)
 
     async def respond(self, id: int, *, accepted: bool) -> ShareRead:
+        """Answer a request. Lock it, and copy the meal for the caller if accepted.
+
+        Raise OnlyRecipientResponds or AlreadyResponded.
+        """
         request = await self.requests.get(id, lock=True)
         if request.recipient_user_id != self.access.user_id:
             raise OnlyRecipientResponds
@@ -91,14 +96,14 @@ class ShareService:
         offer = await self.requests.offer(id)
         recipient, meal = offer.recipient.display_name, offer.meal.name
         if accepted:
-            await self._tell(
+            await self._notify(
                 offer,
                 NotificationType.MEAL_SHARE_ACCEPTED,
                 "Meal Share Accepted",
                 f"{recipient} accepted your meal '{meal}' and now has their own copy.",
             )
         else:
-            await self._tell(
+            await self._notify(
                 offer,
                 NotificationType.MEAL_SHARE_DECLINED,
                 "Meal Share Declined",
@@ -107,7 +112,7 @@ class ShareService:
         return _read(offer)
 
     async def cancel(self, id: int) -> None:
-        """What the recipient was told of it goes with it (the foreign key cascades)."""
+        """Delete a pending request of the caller. A foreign key deletes its notifications."""
         request = await self.requests.get(id, lock=True)
         if request.sender_user_id != self.access.user_id:
             raise OnlySenderCancels
@@ -116,6 +121,7 @@ class ShareService:
         await self.requests.delete(request)
 
     async def _own(self, meal_id: int) -> Meal:
+        """Lock a meal of the caller. Raise MealToShareNotFound or NotYoursToShare."""
         try:
             return await self.meals.own(meal_id)
         except MealNotFound as error:
@@ -123,26 +129,27 @@ class ShareService:
         except NotMealsOwner as error:
             raise NotYoursToShare from error
 
-    async def _tell(self, offer: Offer, type: NotificationType, title: str, message: str) -> None:
-        asked = type is NotificationType.MEAL_SHARE_REQUEST
-        told, about = offer.recipient, offer.sender
-        if not asked:
-            told, about = about, told
-        await self.notices.tell(
+    async def _notify(self, offer: Offer, type: NotificationType, title: str, message: str) -> None:
+        """Notify the recipient of a new request, or the sender of its answer."""
+        is_new = type is NotificationType.MEAL_SHARE_REQUEST
+        notified, other = offer.recipient, offer.sender
+        if not is_new:
+            notified, other = other, notified
+        await self.notices.notify(
             Notification(
-                user_id=told.id,
+                user_id=notified.id,
                 type=type,
                 title=title,
                 message=message,
                 related_meal_id=offer.meal.id,
-                related_user_id=about.id,
+                related_user_id=other.id,
                 related_share_request_id=offer.request.id,
             )
         )
 
 
-def _all_read(found: PageRows[Offer]) -> PageRows[ShareRead]:
-    return PageRows([_read(offer) for offer in found.items], found.next_cursor)
+def _read_page(page: PageRows[Offer]) -> PageRows[ShareRead]:
+    return PageRows([_read(offer) for offer in page.items], page.next_cursor)
 
 
 def _read(offer: Offer) -> ShareRead:

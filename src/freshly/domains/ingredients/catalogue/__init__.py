@@ -21,8 +21,8 @@ class CatalogueFood:
     aisle: str
     kind: str
     unit: str
-    density: float | None
-    piece_weight: float | None
+    density: float | None  # g/ml
+    piece_weight: float | None  # g
     measures: Mapping[str, Decimal]  # grams by unit code
     shelf_life: Mapping[str, int | None]  # days by place
     allergens: list[str] | None  # None: unknown
@@ -70,5 +70,8 @@ def foods() -> tuple[CatalogueFood, ...]:
 
 @cache
 def name_index() -> NameIndex:
-    names = ((food.name, [a for some in food.aliases.values() for a in some]) for food in foods())
+    names = (
+        (food.name, [alias for aliases in food.aliases.values() for alias in aliases])
+        for food in foods()
+    )
     return NameIndex.of(names)
