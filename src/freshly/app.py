@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 from freshly import __version__
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.web import openapi
-from freshly.chassis.web.endpoints import jobs, system
+from freshly.chassis.web.endpoints import docs, jobs, system
 from freshly.chassis.web.error_handlers import install_error_handlers
 from freshly.chassis.web.middleware import add_middleware
 from freshly.chassis.web.preconditions import link_resources
@@ -40,7 +40,7 @@ def _routes() -> Sequence[BaseRoute]:
         redoc_url=None,
         generate_unique_id_function=openapi.operation_id,
     )
-    for router in (system.router, openapi.router, *public_routers()):
+    for router in (system.router, docs.router, *public_routers()):
         add_routes(built.router, router)
     for router in (*signed_in_routers(), jobs.router):
         add_routes(built.router, router, signed_in=True)

@@ -1,25 +1,16 @@
-"""The description of the API: /openapi.json for programs, /docs for people, without a network."""
+"""The OpenAPI document: what FastAPI derives from the routes, and what only Freshly knows."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Response
-from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
-from starlette.responses import FileResponse, HTMLResponse
 
-from freshly.chassis.errors import NotFound, Problem
+from freshly.chassis.errors import Problem
 from freshly.chassis.web.etags import PreconditionFailed
 from freshly.chassis.web.preconditions import Route
 
-ASSETS = Path(__file__).with_name("swagger")
-SERVED = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
-ICON = (
-    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
-    "%3Ctext y='13' font-size='13'%3E%F0%9F%A5%95%3C/text%3E%3C/svg%3E"
-)
 METHODS = {"get", "post", "put", "patch", "delete"}
 PROBLEM_JSON = "application/problem+json"
 FIRST_ERROR = 400
@@ -42,27 +33,6 @@ KEY = {
 KEY_REFUSED = "Idempotency-Key: cannot be one, or was sent with another request"
 ETAG = {"ETag": {"description": "Names this state.", "schema": {"type": "string"}}}
 NOT_MODIFIED = {"description": "It is as `If-None-Match` has it", "headers": ETAG}
-
-router = APIRouter(tags=["system"])
-
-
-@router.get("/docs", include_in_schema=False)
-async def read_docs() -> HTMLResponse:
-    return get_swagger_ui_html(
-        openapi_url="/openapi.json",
-        title="Freshly",
-        swagger_js_url="/docs/assets/swagger-ui-bundle.js",
-        swagger_css_url="/docs/assets/swagger-ui.css",
-        swagger_favicon_url=ICON,
-    )
-
-
-@router.get("/docs/assets/{name}", include_in_schema=False)
-async def read_asset(name: str) -> Response:
-    if name not in SERVED:
-        raise NotFound
-    headers = {"Cache-Control": "public, max-age=86400"}
-    return FileResponse(ASSETS / name, media_type=SERVED[name], headers=headers)
 
 
 def operation_id(route: APIRoute) -> str:

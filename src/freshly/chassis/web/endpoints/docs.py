@@ -1,0 +1,45 @@
+"""/docs: Swagger UI for people. It works offline; all its files come from this server."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import APIRouter, Response
+from starlette.responses import FileResponse, HTMLResponse
+
+from freshly.chassis.errors import NotFound
+
+PAGE = Path(__file__).parents[1] / "docs"
+SWAGGER_UI = Path(str(files("fastapi_swagger"))) / "resources"
+ASSETS = {
+    "swagger-ui-bundle.js": (SWAGGER_UI, "text/javascript"),
+    "swagger-ui.css": (SWAGGER_UI, "text/css"),
+    "start.js": (PAGE, "text/javascript"),
+    "icon.svg": (PAGE, "image/svg+xml"),
+}
+# Tried in Chromium: Swagger UI needs no inline script or style. React sets styles through the DOM,
+# which the policy does not cover.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; "
+    "script-src 'self'; "
+    "style-src 'self'; "
+    "img-src 'self' data:; "  # the arrows and locks in swagger-ui.css are data: URLs
+    "connect-src 'self'; "  # reads /openapi.json, and sends the requests that a user tries out
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+router = APIRouter(tags=["system"])
+
+
+@router.get("/docs", include_in_schema=False)
+async def read_docs() -> HTMLResponse:
+    page = (PAGE / "index.html").read_text(encoding="utf-8")
+    return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+
+
+@router.get("/docs/assets/{name}", include_in_schema=False)
+async def read_asset(name: str) -> Response:
+    if name not in ASSETS:
+        raise NotFound
+    folder, media_type = ASSETS[name]
+    headers = {"Cache-Control": "public, max-age=86400"}
+    return FileResponse(folder / name, media_type=media_type, headers=headers)
