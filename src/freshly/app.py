@@ -18,7 +18,6 @@ from freshly.chassis.web.error_handlers import install_error_handlers
 from freshly.chassis.web.middleware import add_middleware
 from freshly.chassis.web.preconditions import link_resources
 from freshly.chassis.web.routing import SectionRouter, add_routes
-from freshly.examples import EXAMPLES
 from freshly.settings import Settings
 from freshly.wiring.jobs import worker
 from freshly.wiring.rate_limits import group_of, groups
@@ -74,7 +73,7 @@ def create_app(settings: Settings, shutdown: GracefulShutdown | None = None) -> 
         telemetry=TELEMETRY,
     )
     app.router.middleware_stack = SectionRouter(app.routes, app.router.app)
-    openapi.describe(app, tags(), EXAMPLES)
+    openapi.describe(app, tags())
     install_error_handlers(app)
     add_middleware(app, settings, group_of)
     return app

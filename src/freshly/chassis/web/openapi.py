@@ -41,19 +41,19 @@ def operation_id(route: APIRoute) -> str:
     return f"{tag.replace(' ', '_')}_{route.name}"
 
 
-def describe(app: FastAPI, tags: Mapping[str, str], examples: Mapping[str, Any]) -> None:
-    """Gives the app its document; `examples` are by the name of the schema of a request body."""
+def describe(app: FastAPI, tags: Mapping[str, str]) -> None:
+    """Make `app.openapi()` return our document; `tags` maps each tag to its description."""
     made: dict[str, Any] = {}
 
     def openapi() -> dict[str, Any]:
         if not made:
-            made.update(_document(app, tags, examples))
+            made.update(_document(app, tags))
         return made
 
     app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI documents it
 
 
-def _document(app: FastAPI, tags: Mapping[str, str], examples: Mapping[str, Any]) -> dict[str, Any]:
+def _document(app: FastAPI, tags: Mapping[str, str]) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -72,8 +72,6 @@ def _document(app: FastAPI, tags: Mapping[str, str], examples: Mapping[str, Any]
     schemas["Problem"] = problem
     for name in FRAMEWORKS_OWN:
         schemas.pop(name, None)
-    for name, example in examples.items():
-        schemas[name]["examples"] = [example]
     closed = set(_signed_in(app))
     routes = [route for route in app.routes if isinstance(route, Route)]
     ours = {(route.path_format, route.method.lower()): route for route in routes}

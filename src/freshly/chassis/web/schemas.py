@@ -70,6 +70,11 @@ QuantityOut = Annotated[Decimal, PlainSerializer(plain, return_type=str)]
 Nullable = BeforeValidator(_blank_is_null)
 
 
+def example(body: dict[str, Any]) -> ConfigDict:
+    """Return the configuration of a schema whose example in the API's description is `body`."""
+    return ConfigDict(json_schema_extra={"examples": [body]})
+
+
 class Schema(BaseModel):
     """The base of request bodies. Unknown keys are ignored, as the existing app expects."""
 

@@ -14,6 +14,7 @@ from freshly.chassis.web.schemas import (
     Nullable,
     Schema,
     ShortText,
+    example,
 )
 from freshly.domains.preferences.schemas import PreferenceCreate
 from freshly.domains.users.schemas import Email
@@ -33,6 +34,10 @@ SessionId = Annotated[str, AfterValidator(_as_ours_are)]
 
 
 class Register(Schema):
+    model_config = example(
+        {"email": "anna@example.com", "password": "correct horse", "name": "Anna"}
+    )
+
     email: Email
     password: Annotated[AnyText, Field(min_length=SHORTEST_PASSWORD, max_length=LONGEST_PASSWORD)]
     name: Annotated[Line | None, Nullable] = None
@@ -41,12 +46,16 @@ class Register(Schema):
 
 
 class Login(Schema):
+    model_config = example({"email": "anna@example.com", "password": "correct horse"})
+
     email: Email
     password: Annotated[AnyText, Field(max_length=1000)]
 
 
 class Refresh(Schema):
     """A signed-out start of the app sends null, which is a token like any other bad one: 401."""
+
+    model_config = example({"refresh_token": "the refresh token of the last sign-in"})
 
     refresh_token: LongText | None = None
 
@@ -70,15 +79,23 @@ class SessionRead(BaseModel):
 
 
 class EmailOnly(Schema):
+    model_config = example({"email": "anna@example.com"})
+
     email: Email
 
 
 class EmailAndCode(Schema):
+    model_config = example({"email": "anna@example.com", "code": "123456"})
+
     email: Email
     code: Annotated[ShortText, AfterValidator(str.strip)]
 
 
 class PasswordReset(Schema):
+    model_config = example(
+        {"reset_token": "the token for the code", "new_password": "better horse"}
+    )
+
     reset_token: LongText
     new_password: Annotated[AnyText, Field(max_length=LONGEST_PASSWORD)]
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from freshly.chassis.errors import Problem
-from freshly.chassis.web.schemas import AnyText, Id, Line, LongText, ReadSchema, Schema
+from freshly.chassis.web.schemas import AnyText, Id, Line, LongText, ReadSchema, Schema, example
 from freshly.domains.meals.schemas import MealRead
 
 LONGEST_PICTURE_TEXT = 7_500_000  # characters; 5 MB in base64, and a margin
@@ -16,6 +16,8 @@ ScanType = Literal["groceries", "receipt"]
 
 class ChatRequest(Schema):
     """`message` wins over `prompt`. `system` counts in the first turn only."""
+
+    model_config = example({"message": "What can I cook with what expires first?"})
 
     prompt: LongText | None = Field(default=None, examples=["What can I cook tonight?"])
     message: LongText | None = None
@@ -52,6 +54,8 @@ class ChatReply(BaseModel):
 
 
 class LegacyRequest(Schema):
+    model_config = example({"prompt": "A soup of leeks, as JSON"})
+
     prompt: Annotated[LongText, Field(min_length=1, examples=["A soup of leeks, as JSON"])]
     system: LongText | None = None
 
@@ -61,6 +65,8 @@ class LegacyReply(BaseModel):
 
 
 class ConversationCreate(Schema):
+    model_config = example({"title": "Sunday lunch"})
+
     title: Line | None = Field(default=None, examples=["Sunday lunch"])
 
 
@@ -94,6 +100,8 @@ class ConversationSummary(ReadSchema):
 
 
 class ImageRequest(Schema):
+    model_config = example({"prompt": "A bowl of tomato soup"})
+
     prompt: Annotated[Prompt, Field(min_length=1, examples=["A bowl of tomato soup"])]
     size: Literal["256x256", "512x512", "1024x1024", "1792x1024", "1024x1792"] = "1024x1024"
     quality: Literal["standard", "hd"] = "standard"
@@ -106,6 +114,8 @@ class ImageReply(BaseModel):
 
 
 class ScanRequest(Schema):
+    model_config = example({"image_data": "iVBORw0KGgo=", "scan_type": "groceries"})
+
     image_data: PictureText
     scan_type: ScanType = "groceries"
 

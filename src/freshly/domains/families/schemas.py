@@ -3,7 +3,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from freshly.chassis.web.schemas import AnyText, Ok, ReadSchema, Schema, ShortText
+from freshly.chassis.web.schemas import AnyText, Ok, ReadSchema, Schema, ShortText, example
 from freshly.domains.families.models import Role
 from freshly.domains.users.schemas import UserRead
 
@@ -15,6 +15,8 @@ def _not_blank(text: str) -> str:
 
 
 class FamilyCreate(Schema):
+    model_config = example({"display_name": "The Miller Family"})
+
     display_name: Annotated[AnyText, Field(max_length=255), AfterValidator(_not_blank)]
 
 
@@ -26,15 +28,21 @@ class FamilyRead(ReadSchema):
 
 
 class JoinFamily(Schema):
+    model_config = example({"invite_code": "123456"})
+
     invite_code: ShortText
 
 
 class RoleUpdate(Schema):
+    model_config = example({"role": "admin"})
+
     role: Role
 
 
 class FreeRoleUpdate(Schema):
     """An unknown role is a 400 here, as the existing app has it."""
+
+    model_config = example({"role": "admin"})
 
     role: ShortText
 

@@ -15,6 +15,7 @@ from freshly.chassis.web.schemas import (
     Schema,
     ShortText,
     Title,
+    example,
 )
 from freshly.domains.grocery.models import ListStatus
 
@@ -35,6 +36,8 @@ class Scoped(Schema):
 
 
 class GroceryListCreate(Scoped):
+    model_config = example({"scope": "family", "family_id": 1, "title": "Saturday"})
+
     scope: Scope
     title: Title | None = None
     status: ListStatus | None = ListStatus.DRAFT
@@ -50,12 +53,16 @@ class GroceryListQuery(ListQuery):
 
 
 class GroceryListUpdate(Schema):
+    model_config = example({"status": "finalized"})
+
     title: Title | None = None
     status: ListStatus | None = None
     meal_plan_id: Id | None = None
 
 
 class ItemCreate(Schema):
+    model_config = example({"ingredient_id": 1, "quantity": "2", "note": "the ripe ones"})
+
     ingredient_id: Id
     quantity: QuantityIn | None = None
     unit_id: Id | None = None
@@ -65,6 +72,8 @@ class ItemCreate(Schema):
 
 class ItemUpdate(Schema):
     """PATCH: only what is sent changes; null clears."""
+
+    model_config = example({"checked": True})
 
     quantity: QuantityIn | None = None
     unit_id: Id | None = None
@@ -111,6 +120,8 @@ class GroceryListRead(BaseModel):
 
 class AddFromMeal(Scoped):
     """`recipe_id` is a meal's id: the app calls meals recipes here."""
+
+    model_config = example({"recipe_id": 1, "list_id": 1})
 
     meal_id: Id = Field(validation_alias=AliasChoices("recipe_id", "meal_id"))
     list_id: Id | None = None
@@ -178,10 +189,14 @@ class Rebuilt(BaseModel):
 
 
 class PlanChoice(Schema):
+    model_config = example({"meal_plan_id": 1})
+
     meal_plan_id: Id | None = None
 
 
 class ItemChoice(Schema):
+    model_config = example({"item_id": 1})
+
     item_id: Id
 
 
@@ -219,6 +234,8 @@ class Explanation(BaseModel):
 
 
 class NormalizeRequest(Schema):
+    model_config = example({"raw_text": "2 lbs ripe tomatoes"})
+
     raw_text: Annotated[
         AnyText, Field(min_length=1, max_length=500, examples=["2 lbs ripe tomatoes"])
     ]

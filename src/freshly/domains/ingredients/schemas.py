@@ -3,7 +3,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from freshly.chassis.web.schemas import LARGEST_INT, AnyText, Nullable, ReadSchema, Schema
+from freshly.chassis.web.schemas import LARGEST_INT, AnyText, Nullable, ReadSchema, Schema, example
 
 CanonicalKind = Literal["weight", "volume", "count"]
 Name = Annotated[AnyText, Field(min_length=2, max_length=120)]
@@ -14,6 +14,8 @@ Pieces = Annotated[int, Field(ge=1, le=LARGEST_INT)]
 
 
 class IngredientCreate(Schema):
+    model_config = example({"name": "Gooseberry jam", "category": "Pantry"})
+
     name: Name
     category: Category = None
     canonical_unit_type: CanonicalKind | None = None
@@ -24,6 +26,8 @@ class IngredientCreate(Schema):
 
 
 class IngredientUpdate(Schema):
+    model_config = example({"category": "Spreads"})
+
     name: Name | None = None
     category: Category = None
     canonical_unit_type: CanonicalKind | None = None

@@ -3,7 +3,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from freshly.chassis.web.schemas import Id, LongText, ReadSchema, Schema, Title
+from freshly.chassis.web.schemas import Id, LongText, ReadSchema, Schema, Title, example
 
 Day = Annotated[int, Field(ge=0, le=6, description="Days from the start of the week.")]
 SlotName = Literal["breakfast", "lunch", "dinner", "snack"]
@@ -14,6 +14,8 @@ MOST_MEALS = 50
 
 
 class MealPlanCreate(Schema):
+    model_config = example({"family_id": 1, "week_start": "2030-01-07", "title": "First week"})
+
     family_id: Id
     title: Title | None = None
     week_start: PlannedDay
@@ -23,12 +25,16 @@ class MealPlanCreate(Schema):
 class PersonalMealPlanCreate(Schema):
     """A `family_id` is ignored here."""
 
+    model_config = example({"week_start": "2030-01-07"})
+
     title: Title | None = None
     week_start: PlannedDay
     week_end: PlannedDay | None = None
 
 
 class MealPlanUpdate(Schema):
+    model_config = example({"title": "A lighter week"})
+
     title: Title | None = None
     week_start: PlannedDay | None = None
     week_end: PlannedDay | None = None
@@ -50,6 +56,8 @@ class PlannedMeal(Schema):
 
 
 class SlotWrite(Schema):
+    model_config = example({"servings": 4, "meals": [{"meal_id": 1}]})
+
     servings: Annotated[Count | None, Field(description="How many people eat.")] = None
     notes: LongText | None = None
     meals: Annotated[list[PlannedMeal], Field(max_length=MOST_MEALS)]

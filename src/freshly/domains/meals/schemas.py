@@ -23,6 +23,7 @@ from freshly.chassis.web.schemas import (
     LongText,
     Schema,
     WholeNumber,
+    example,
 )
 from freshly.domains.meals.models import Difficulty, Meal, MealType
 
@@ -77,7 +78,30 @@ class Macros(Schema):
 
 
 class MealCreate(Schema):
-    model_config = BOTH_SPELLINGS
+    model_config = BOTH_SPELLINGS | example(
+        {
+            "name": "Pea soup",
+            "image": "",
+            "calories": 320,
+            "prepTime": 10,
+            "cookTime": 25,
+            "totalTime": 35,
+            "mealType": "Dinner",
+            "cuisine": "Dutch",
+            "tags": ["quick"],
+            "macros": {"protein": 18, "fats": 6, "carbs": 45},
+            "difficulty": "Easy",
+            "servings": 4,
+            "dietCompatibility": ["vegetarian"],
+            "goalFit": ["balanced"],
+            "ingredients": [
+                {"name": "split peas", "amount": "500 g"},
+                {"name": "carrot", "amount": "2"},
+            ],
+            "instructions": ["Boil the peas.", "Add the carrots."],
+            "cookingTools": ["pot"],
+        }
+    )
 
     name: Line
     image: LongText
@@ -104,7 +128,7 @@ class MealCreate(Schema):
 class MealUpdate(Schema):
     """Only what is sent changes. A family stays unless `familyId` is sent; null detaches it."""
 
-    model_config = BOTH_SPELLINGS
+    model_config = BOTH_SPELLINGS | example({"servings": 6, "isFavorite": True})
 
     name: Line | None = None
     image: LongText | None = None
@@ -129,7 +153,7 @@ class MealUpdate(Schema):
 
 
 class AttachFamily(Schema):
-    model_config = BOTH_SPELLINGS
+    model_config = BOTH_SPELLINGS | example({"familyId": 1})
 
     family_id: Id
 

@@ -4,7 +4,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from freshly.chassis.web.schemas import ReadSchema, Schema
+from freshly.chassis.web.schemas import ReadSchema, Schema, example
 from freshly.domains.notifications.models import Digest, NotificationType
 
 LONGEST_PAGE = 100
@@ -62,5 +62,7 @@ class NoticeChoicesRead(ReadSchema):
 
 class NoticeChoicesUpdate(Schema):
     """PATCH: only what is sent changes."""
+
+    model_config = example({"digest": "both"})
 
     digest: Digest | None = None

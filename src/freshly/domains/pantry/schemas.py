@@ -12,6 +12,7 @@ from freshly.chassis.web.schemas import (
     ReadSchema,
     Schema,
     ShortText,
+    example,
 )
 
 Scope = Literal["personal", "family"]
@@ -23,6 +24,8 @@ Trimmed = Annotated[
 
 class PantryItemCreate(Schema):
     """An ingredient by name (made when new) or id; a family's with `family_id`, else one's own."""
+
+    model_config = example({"ingredient_name": "Milk", "quantity": "1.5", "unit": "l"})
 
     ingredient_name: Name = Field(
         default=None, validation_alias=AliasChoices("ingredient_name", "name")
@@ -53,6 +56,8 @@ class PantryItemCreate(Schema):
 
 class PantryItemUpdate(Schema):
     """PATCH: only what is sent changes; null clears."""
+
+    model_config = example({"quantity": "0.5"})
 
     ingredient_name: Name = None
     quantity: QuantityIn | None = None

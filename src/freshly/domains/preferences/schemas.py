@@ -3,7 +3,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
-from freshly.chassis.web.schemas import LARGEST_INT, Id, Line, ReadSchema, Schema, WholeNumber
+from freshly.chassis.web.schemas import (
+    LARGEST_INT,
+    Id,
+    Line,
+    ReadSchema,
+    Schema,
+    WholeNumber,
+    example,
+)
 
 GOAL_VARIANTS = {
     "lose-weight": "lose_weight",
@@ -28,6 +36,8 @@ Ids = Annotated[list[Id], Field(max_length=1000)]
 
 class PreferenceCreate(Schema):
     """What a person eats and aims at. Targets are stored as sent; nothing is worked out."""
+
+    model_config = example({"diet_type": "vegetarian", "calorie_target": 1900})
 
     age: Age | None = None
     gender: Gender | None = None
@@ -77,6 +87,8 @@ class PreferenceCreate(Schema):
 
 class PreferenceUpdate(Schema):
     """PATCH: what is sent changes; null is no change."""
+
+    model_config = example({"food_allergies": ["peanut"]})
 
     age: Age | None = None
     gender: Gender | None = None

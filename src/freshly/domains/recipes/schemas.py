@@ -3,7 +3,15 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from freshly.chassis.web.schemas import LARGEST_INT, AnyText, Id, LongText, ReadSchema, Schema
+from freshly.chassis.web.schemas import (
+    LARGEST_INT,
+    AnyText,
+    Id,
+    LongText,
+    ReadSchema,
+    Schema,
+    example,
+)
 
 RecipeTitle = Annotated[AnyText, Field(min_length=2, max_length=200, examples=["Pea soup"])]
 Description = Annotated[AnyText, Field(max_length=500)]
@@ -18,6 +26,8 @@ class RecipeQuery(BaseModel):
 
 
 class RecipeCreate(Schema):
+    model_config = example({"family_id": 1, "title": "Pea soup", "servings": 4})
+
     family_id: Annotated[Id, Field(examples=[1])]
     title: RecipeTitle
     description: Description | None = None
@@ -27,6 +37,8 @@ class RecipeCreate(Schema):
 
 class RecipeUpdate(Schema):
     """PATCH: what is sent changes; null is no change."""
+
+    model_config = example({"servings": 6})
 
     title: RecipeTitle | None = None
     description: Description | None = None

@@ -4,13 +4,15 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from freshly.chassis.web.schemas import AnyText, Id, Schema
+from freshly.chassis.web.schemas import AnyText, Id, Schema, example
 from freshly.domains.meals.schemas import BOTH_SPELLINGS, MealRead
 from freshly.domains.sharing.models import ShareStatus
 
 
 class ShareCreate(Schema):
-    model_config = BOTH_SPELLINGS
+    model_config = BOTH_SPELLINGS | example(
+        {"mealId": 1, "recipientUserId": 2, "message": "You asked for it"}
+    )
 
     meal_id: Annotated[Id, Field(examples=[1])]
     recipient_user_id: Annotated[Id, Field(examples=[2])]
@@ -18,6 +20,8 @@ class ShareCreate(Schema):
 
 
 class ShareResponse(Schema):
+    model_config = example({"action": "accept"})
+
     action: Literal["accept", "decline"]
 
 

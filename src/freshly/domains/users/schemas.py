@@ -3,7 +3,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, EmailStr, Field
 
-from freshly.chassis.web.schemas import LARGEST_INT, AnyText, Line, Nullable, ReadSchema, Schema
+from freshly.chassis.web.schemas import (
+    LARGEST_INT,
+    AnyText,
+    Line,
+    Nullable,
+    ReadSchema,
+    Schema,
+    example,
+)
 from freshly.domains.users.models import ActivityKind, Outcome
 
 
@@ -18,6 +26,8 @@ Measure = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 class UserUpdate(Schema):
     """PATCH: empty or null is no change. `status` and `tier` are accepted and ignored."""
+
+    model_config = example({"name": "Anna", "location": "Utrecht"})
 
     name: Annotated[Trimmed, Nullable] = None
     email: Annotated[Email | None, Nullable] = None
