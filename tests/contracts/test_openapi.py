@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from freshly.app import create_app
+from freshly.chassis.web.openapi import NAMES_OF_CLIENTS
 from freshly.chassis.web.schemas import Schema
 from freshly.wiring.registry import DOMAINS, tags
 from tests.conftest import settings_for
@@ -101,6 +102,15 @@ def subclasses(model):
     for one in model.__subclasses__():
         yield one
         yield from subclasses(one)
+
+
+def test_renamed_classes_keep_the_schema_names_that_clients_know(document):
+    schemas = document["components"]["schemas"]
+
+    assert schemas["ActivityRead"]["properties"]["kind"]["$ref"] == "#/components/schemas/Happened"
+    for ours, theirs in NAMES_OF_CLIENTS.items():
+        assert ours not in schemas
+        assert schemas[theirs]["title"] == theirs
 
 
 def test_a_typed_client_can_be_made_of_it_and_compiles(document, tmp_path):

@@ -1,5 +1,6 @@
 """The OpenAPI document: what FastAPI derives from the routes, and what only Freshly knows."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ METHODS = {"get", "post", "put", "patch", "delete"}
 PROBLEM_JSON = "application/problem+json"
 FIRST_ERROR = 400
 FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")
+# Generated clients contain the names of schemas. A class that is renamed keeps its name there.
+NAMES_OF_CLIENTS = {"ActivityKind": "Happened"}
 DESCRIPTION = """\
 Every call is known under `/api/v1` too. Errors have one shape, `Problem`, as \
 `application/problem+json`; besides the ones that an operation names, any may answer 413 (body too \
@@ -81,7 +84,21 @@ def _document(app: FastAPI, tags: Mapping[str, str]) -> dict[str, Any]:
         if (path, method) in ours:
             _describe_headers(ours[path, method], operation)
         _describe_errors(operation["responses"])
-    return document
+    return _with_names_of_clients(document)
+
+
+def _with_names_of_clients(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document with the names of NAMES_OF_CLIENTS as keys, titles and references."""
+    schemas = document["components"]["schemas"]
+    for ours, theirs in NAMES_OF_CLIENTS.items():
+        schemas[theirs] = {**schemas.pop(ours), "title": theirs}
+    document["components"]["schemas"] = dict(sorted(schemas.items()))
+
+    text = json.dumps(document)
+    for ours, theirs in NAMES_OF_CLIENTS.items():
+        text = text.replace(f'"#/components/schemas/{ours}"', f'"#/components/schemas/{theirs}"')
+    result: dict[str, Any] = json.loads(text)
+    return result
 
 
 def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
