@@ -38,21 +38,21 @@ class Domain:
 
 # Ordered from the bottom up. A domain may import only those before it; import-linter checks this.
 DOMAINS = (
-    Domain("users", "users", "The person"),
-    Domain("preferences", "preferences", "What a person eats and aims at"),
-    Domain("auth", "auth", "Accounts, sign-in, codes by mail"),
-    Domain("families", "families", "Who belongs together, and who may do what"),
+    Domain("users", "users", "Profile and activity of the signed-in user"),
+    Domain("preferences", "preferences", "Diet, allergies and targets"),
+    Domain("auth", "auth", "Accounts, sign-in, sessions and email codes"),
+    Domain("families", "families", "Families, members and roles"),
     Domain("usage"),
-    Domain("ingredients", "ingredients", "The catalogue of foods, and units"),
-    Domain("storage", "storage", "Pictures"),
-    Domain("pantry", "pantry", "What is in the kitchen"),
-    Domain("recipes", "recipes", "How a family cooks it; diet tags"),
-    Domain("meals", "meals", "Dishes that a person keeps"),
-    Domain("meal_plans", "meal plans", "Meals on the days of a week"),
+    Domain("ingredients", "ingredients", "Foods and units"),
+    Domain("storage", "storage", "Pictures and other files"),
+    Domain("pantry", "pantry", "Food that a user or a family has at home"),
+    Domain("recipes", "recipes", "Recipes of a family, and diet tags"),
+    Domain("meals", "meals", "Dishes that a user stores"),
+    Domain("meal_plans", "meal plans", "Meals planned for the days of a week"),
     Domain("grocery", "grocery lists", "What to buy"),
-    Domain("notifications", "notifications", "What a person is told"),
-    Domain("sharing", "sharing", "Offering a meal to somebody"),
-    Domain("chat", "chat", "The assistant: conversations, scans, pictures"),
+    Domain("notifications", "notifications", "Notifications, and which of them a user wants"),
+    Domain("sharing", "sharing", "Offers of a meal to another user"),
+    Domain("chat", "chat", "The assistant: conversations, scans, images"),
     Domain("account"),
 )
 
@@ -68,7 +68,7 @@ def signed_in_routers() -> Iterator[APIRouter]:
 def tags() -> dict[str, str]:
     """Return the description of each tag of the API document, the chassis' own included."""
     return {
-        "system": "Is it there, and is it well",
+        "system": "Health and readiness",
         **{domain.tag: domain.about for domain in DOMAINS if domain.tag},
-        "jobs": "What takes longer",
+        "jobs": "Background jobs of the user",
     }

@@ -1,4 +1,8 @@
-"""The OpenAPI document: what FastAPI derives from the routes, and what only Freshly knows."""
+"""The OpenAPI document: what FastAPI derives from the routes, and what only Freshly knows.
+
+FastAPI does not see headers that no endpoint takes (Idempotency-Key, If-Match, ETag), nor the one
+shape of all error responses.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,31 +19,40 @@ from freshly.chassis.web.preconditions import Route
 METHODS = {"get", "post", "put", "patch", "delete"}
 PROBLEM_JSON = "application/problem+json"
 FIRST_ERROR = 400
-FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")
+FASTAPI_SCHEMAS = ("HTTPValidationError", "ValidationError")  # replaced by Problem
 # Generated clients contain the names of schemas. A class that is renamed keeps its name there.
 NAMES_OF_CLIENTS = {"ActivityKind": "Happened"}
 DESCRIPTION = """\
-Every call is known under `/api/v1` too. Errors have one shape, `Problem`, as \
-`application/problem+json`; besides the ones that an operation names, any may answer 413 (body too \
-large), 429 (too many calls) and 503 (busy; see `Retry-After`). Quantities leave as decimal \
-strings; numbers and strings are taken. Sign in with `POST /auth/login` and send the access token \
-as `Authorization: Bearer ...`. What can be read has an `ETag`; a write that says `If-Match` is \
-done only while that is how things are. A POST with an `Idempotency-Key` can be sent again: the \
-first answer comes again, with `Idempotency-Replayed: true`."""
+Every path also works under `/api/v1`.
+
+**Sign in** with `POST /auth/login` and send the access token as `Authorization: Bearer ...`.
+
+**Errors** have one shape, `Problem`, with the media type `application/problem+json`. Besides the \
+errors that an operation lists, any operation can return 413 (body too large), 429 (too many \
+requests) and 503 (busy; wait for the seconds in `Retry-After`).
+
+**Quantities** are decimal strings in responses. Requests may send strings or numbers.
+
+**Concurrent changes**: a resource that you can read has an `ETag`; a write with `If-Match` \
+succeeds only if the resource has not changed.
+
+**Retries**: you can send a POST with an `Idempotency-Key` again. It runs once; a retry gets the \
+first response, with `Idempotency-Replayed: true`."""
 KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "Sent again with it within 24 hours, the same request is answered the same.",
+    "description": "A key of your choice. Within 24 hours, a retry with the same key gets the "
+    "first response.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]+$"},
 }
-KEY_REFUSED = "Idempotency-Key: cannot be one, or was sent with another request"
-ETAG = {"ETag": {"description": "Names this state.", "schema": {"type": "string"}}}
-NOT_MODIFIED = {"description": "It is as `If-None-Match` has it", "headers": ETAG}
+KEY_REFUSED = "The Idempotency-Key is malformed, or was used for another request"
+ETAG = {"ETag": {"description": "The version of the resource.", "schema": {"type": "string"}}}
+NOT_MODIFIED = {"description": "Unchanged since the ETag in `If-None-Match`", "headers": ETAG}
 
 
 def operation_id(route: APIRoute) -> str:
-    """What generated clients call the operation: `pantry_add_item`."""
+    """Return the name of the operation in generated clients, such as `pantry_add_item`."""
     tag = str(route.tags[0]) if route.tags else "system"
     return f"{tag.replace(' ', '_')}_{route.name}"
 
@@ -73,7 +86,7 @@ def _document(app: FastAPI, tags: Mapping[str, str]) -> dict[str, Any]:
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs", {}))
     schemas["Problem"] = problem
-    for name in FRAMEWORKS_OWN:
+    for name in FASTAPI_SCHEMAS:
         schemas.pop(name, None)
     closed = set(_signed_in(app))
     routes = [route for route in app.routes if isinstance(route, Route)]
@@ -109,13 +122,13 @@ def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[st
 
 
 def _describe_headers(route: Route, operation: dict[str, Any]) -> None:
-    """Those that the framework does not see, because no endpoint asks for them."""
+    """Add the headers that FastAPI does not see, because no endpoint takes them."""
     parameters, responses = operation.setdefault("parameters", []), operation["responses"]
     if route.method == "POST":
         parameters.append(KEY)
         responses.setdefault("422", {"description": KEY_REFUSED})
     if route.resource is not None:
-        about = f"An `ETag` of `GET {route.resource.path}`; or `*` for any."
+        about = f"The `ETag` of `GET {route.resource.path}`, or `*` for any version."
         one = {"name": "If-Match", "in": "header", "required": False, "description": about}
         parameters.append({**one, "schema": {"type": "string"}})
         refused = f"{PreconditionFailed.detail} (`{PreconditionFailed.code}`)"
@@ -130,13 +143,13 @@ def _describe_headers(route: Route, operation: dict[str, Any]) -> None:
 
 
 def _describe_errors(responses: dict[str, Any]) -> None:
-    """One shape for all, the framework's own and those that any operation may give included."""
+    """Give all error responses the shape of Problem, FastAPI's own and the default included."""
     responses["default"] = {"description": "Any other error"}
     for status, response in responses.items():
         if status != "default" and int(status) < FIRST_ERROR:
             continue
         if status == "422" and "Validation" in str(response.get("description")):
-            response["description"] = "What was sent makes no sense (`validation_error`)"
+            response["description"] = "The request is not valid (`validation_error`)"
         response["content"] = {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 

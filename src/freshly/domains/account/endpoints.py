@@ -10,12 +10,12 @@ router = APIRouter(prefix="/users", tags=["users"])
 @router.post(
     "/me/export",
     status_code=202,
-    summary="Have everything that is mine collected in a zip",
+    summary="Export all my data as a zip file",
 )
 async def export_me(account: Injected[AccountService]) -> JobRead:
     return await account.export()
 
 
-@router.delete("/me", status_code=204, summary="Delete my account and everything in it")
+@router.delete("/me", status_code=204, summary="Delete my account and all its data")
 async def delete_me(account: Injected[AccountService]) -> None:
     await account.delete()

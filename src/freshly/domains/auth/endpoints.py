@@ -77,7 +77,7 @@ OAUTH_ERRORS = (
     "/register",
     response_model=UserRead,
     responses=problems(EmailAlreadyRegistered),
-    summary="Open an account",
+    summary="Create an account",
 )
 async def register(registration: Injected[RegistrationService], new: Register) -> User:
     return await registration.register(new)
@@ -91,21 +91,19 @@ async def login(sign_in: Injected[SignInService], given: Login) -> Tokens:
 @public.post(
     "/refresh",
     responses=problems(InvalidRefreshToken, RefreshTokenRevoked, WrongTokenType),
-    summary="A new pair of tokens for a refresh token",
+    summary="Trade a refresh token for new tokens",
 )
 async def refresh(sign_in: Injected[SignInService], given: Refresh) -> Tokens:
     return await sign_in.refresh(given.refresh_token)
 
 
-@router.post("/logout", summary="End this sign-in")
+@router.post("/logout", summary="Sign out of this session")
 async def logout(sessions: Injected[SessionService]) -> Message:
     await sessions.logout()
     return Message(message="Successfully logged out")
 
 
-@router.get(
-    "/sessions", responses=problems(BadCursor), summary="Where I am signed in, the latest first"
-)
+@router.get("/sessions", responses=problems(BadCursor), summary="List my sessions, latest first")
 async def list_sessions(
     sessions: Injected[SessionService], query: Annotated[PageQuery, Query()]
 ) -> Page[SessionRead]:
@@ -116,13 +114,13 @@ async def list_sessions(
     "/sessions/{id}",
     status_code=204,
     responses=problems(SessionNotFound),
-    summary="Sign a device out",
+    summary="Revoke a session",
 )
 async def revoke_session(sessions: Injected[SessionService], id: SessionId) -> None:
     await sessions.revoke(id)
 
 
-@router.get("/me", response_model=UserRead, summary="Who I am")
+@router.get("/me", response_model=UserRead, summary="Get the signed-in user")
 async def read_me(users: Injected[UserService]) -> User:
     return await users.me()
 
@@ -130,7 +128,7 @@ async def read_me(users: Injected[UserService]) -> User:
 @public.post(
     "/send-code",
     responses=problems(NoAddress, RateLimited),
-    summary="Have a code sent, to confirm an address",
+    summary="Send a code to confirm an email address",
 )
 async def send_code(
     verification: Injected[VerificationService],
@@ -149,7 +147,7 @@ async def send_code(
 @public.post(
     "/verify-code",
     responses=problems(NoActiveCode, CodeExpired, WrongCode, TooManyTries, RateLimited),
-    summary="Confirm an address by the code that was sent",
+    summary="Confirm an email address with the code",
 )
 async def verify_code(
     verification: Injected[VerificationService],
@@ -161,7 +159,7 @@ async def verify_code(
     return Verified(message="Email verified", is_verified=confirmed)
 
 
-@public.post("/forgot-password", summary="Have a code sent, for a new password")
+@public.post("/forgot-password", summary="Send a code to reset a password")
 async def forgot_password(reset: Injected[PasswordResetService], given: EmailOnly) -> Message:
     await reset.send_code(given.email)
     return Message(message=SENT)
@@ -170,7 +168,7 @@ async def forgot_password(reset: Injected[PasswordResetService], given: EmailOnl
 @public.post(
     "/forgot-password/verify",
     responses=problems(NoActiveResetCode, ResetCodeExpired, WrongResetCode, TooManyTries),
-    summary="Trade the code for a token that allows a new password",
+    summary="Trade the code for a password reset token",
 )
 async def verify_reset_code(
     reset: Injected[PasswordResetService], given: EmailAndCode
@@ -182,7 +180,7 @@ async def verify_reset_code(
 @public.post(
     "/reset-password",
     responses=problems(InvalidResetToken, PasswordTooShort, WrongTokenScope, UserNotFound),
-    summary="Set a new password; every sign-in ends",
+    summary="Set a new password and end all sessions",
 )
 async def reset_password(reset: Injected[PasswordResetService], given: PasswordReset) -> Message:
     await reset.reset(given)
@@ -192,7 +190,7 @@ async def reset_password(reset: Injected[PasswordResetService], given: PasswordR
 @public.post(
     "/signup/oauth",
     responses=problems(OAuthWithoutEmail, OAuthEmailTaken, OAuthAccountTaken, *OAUTH_ERRORS),
-    summary="Open an account by Google or Apple (bearer: Supabase's token)",
+    summary="Create an account with Google or Apple (bearer: Supabase token)",
 )
 async def sign_up_by_oauth(
     oauth: Injected[OAuthService],
@@ -204,7 +202,7 @@ async def sign_up_by_oauth(
 @public.post(
     "/login/oauth",
     responses=problems(ProviderMismatch, NotRegistered, *OAUTH_ERRORS),
-    summary="Sign in by Google or Apple (bearer: Supabase's token)",
+    summary="Sign in with Google or Apple (bearer: Supabase token)",
 )
 async def login_by_oauth(
     oauth: Injected[OAuthService],

@@ -29,7 +29,7 @@ def _as_ours_are(id: str) -> str:
     return id
 
 
-# Another one belongs to no session: 404, like any other unknown id.
+# Any other text is the id of no session: 404, as for an unknown id.
 SessionId = Annotated[str, AfterValidator(_as_ours_are)]
 
 
@@ -53,7 +53,7 @@ class Login(Schema):
 
 
 class Refresh(Schema):
-    """A signed-out start of the app sends null, which is a token like any other bad one: 401."""
+    """The signed-out app sends null, which returns 401 like any invalid token."""
 
     model_config = example({"refresh_token": "the refresh token of the last sign-in"})
 
@@ -67,7 +67,7 @@ class Tokens(BaseModel):
 
 
 class SessionRead(BaseModel):
-    """A sign-in on a device. `last_used_at` is when it last renewed its tokens."""
+    """A session on a device. `last_used_at` is the time of its last token refresh."""
 
     id: str
     created_at: datetime

@@ -62,7 +62,7 @@ ASK_ERRORS = (
 EVENTS = {Delta: "delta", ProposedMeal: "meal", Done: "done"}
 
 
-@router.post("", responses=problems(*ASK_ERRORS), summary="Say something to the assistant")
+@router.post("", responses=problems(*ASK_ERRORS), summary="Send a message to the assistant")
 async def chat(request: Request, asking: Injected[AskService], new: ChatRequest) -> ChatReply:
     return await cancel_on_disconnect(request, asking.answer(new))
 
@@ -79,7 +79,7 @@ async def _begin_turn(
     "/stream",
     response_class=EventSourceResponse,
     responses=problems(*ASK_ERRORS),
-    summary="Say something to the assistant; the answer comes as server-sent events",
+    summary="Send a message and stream the reply as server-sent events",
 )
 async def stream_chat(
     begun_turn: Annotated[tuple[AskService, Turn], Depends(_begin_turn)],
@@ -94,12 +94,12 @@ async def stream_chat(
         yield ServerSentEvent(event="error", data=StreamProblem(problem=described(error)))
 
 
-@router.get("/usage", summary="Tokens used today, by me and by my families")
+@router.get("/usage", summary="Get the tokens used today by me and my families")
 async def read_usage(usage: Injected[UsageService]) -> UsageRead:
     return await usage.read()
 
 
-@router.get("/conversations", summary="My conversations, newest activity first")
+@router.get("/conversations", summary="List my conversations, latest activity first")
 async def list_conversations(
     conversations: Conversations,
     skip: Skip = 0,
@@ -108,7 +108,7 @@ async def list_conversations(
     return await conversations.page(skip, limit)
 
 
-@router.post("/conversations", summary="Begin a conversation")
+@router.post("/conversations", summary="Start a conversation")
 async def create_conversation(
     conversations: Conversations, new: ConversationCreate
 ) -> ConversationRead:
@@ -118,7 +118,7 @@ async def create_conversation(
 @router.get(
     "/conversations/{id}",
     responses=problems(ConversationNotFound),
-    summary="A conversation with its messages",
+    summary="Get a conversation with its messages",
 )
 async def read_conversation(conversations: Conversations, id: Id) -> ConversationRead:
     return await conversations.read(id)
@@ -144,7 +144,7 @@ async def delete_conversation(
 @router.get(
     "/conversations/{id}/messages",
     responses=problems(ConversationNotFound),
-    summary="Messages of a conversation, oldest first",
+    summary="List the messages of a conversation, oldest first",
 )
 async def list_messages(
     conversations: Conversations,
@@ -158,7 +158,7 @@ async def list_messages(
 @router.put(
     "/conversations/{id}/title",
     responses=problems(ConversationNotFound),
-    summary="Give a conversation a title",
+    summary="Rename a conversation",
 )
 async def rename_conversation(
     conversations: Conversations,
@@ -170,7 +170,7 @@ async def rename_conversation(
 
 
 @router.post(
-    "/legacy", responses=problems(*CALL_ERRORS), summary="One question, one answer, nothing kept"
+    "/legacy", responses=problems(*CALL_ERRORS), summary="Ask a single question without storing it"
 )
 async def ask_once(
     request: Request, legacy: Injected[LegacyService], new: LegacyRequest
@@ -181,7 +181,7 @@ async def ask_once(
 @router.post(
     "/generate-image",
     responses=problems(StorageUnavailable, *CALL_ERRORS),
-    summary="Have a picture drawn",
+    summary="Generate an image",
 )
 async def generate_image(
     request: Request, drawing: Injected[DrawService], new: ImageRequest
@@ -192,7 +192,7 @@ async def generate_image(
 @router.post(
     "/scan-grocery",
     responses=problems(*PICTURE_ERRORS, *CALL_ERRORS),
-    summary="What groceries are on a picture (base64)",
+    summary="Recognize groceries in a picture (base64)",
 )
 async def scan_picture(
     request: Request, scanning: Injected[ScanService], given: ScanRequest
@@ -205,7 +205,7 @@ async def scan_picture(
 @router.post(
     "/scan-grocery-proxy",
     responses=problems(BadScanType, NotAScan, PictureTooLarge, *CALL_ERRORS),
-    summary="What groceries are on a picture, or goods on a receipt (file, 2 MB)",
+    summary="Recognize groceries or a receipt in a picture (file, 2 MB)",
 )
 async def scan_file(
     request: Request,

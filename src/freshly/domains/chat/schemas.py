@@ -15,13 +15,13 @@ ScanType = Literal["groceries", "receipt"]
 
 
 class ChatRequest(Schema):
-    """`message` wins over `prompt`. `system` counts in the first turn only."""
+    """`message` takes precedence over `prompt`. `system` applies to the first turn only."""
 
     model_config = example({"message": "What can I cook with what expires first?"})
 
     prompt: LongText | None = Field(default=None, examples=["What can I cook tonight?"])
     message: LongText | None = None
-    image: PictureText | None = Field(default=None, description="Base64, or a data URL.")
+    image: PictureText | None = Field(default=None, description="Base64 or a data URL.")
     system: LongText | None = None
     conversation_id: Id | None = None
 
@@ -37,7 +37,7 @@ class ChatRequest(Schema):
 
 
 class ProposedMeal(MealRead):
-    """A dish as it can be kept by `POST /meals/me`."""
+    """A dish that a client can store with `POST /meals/me`."""
 
     model_config = ConfigDict(serialize_by_alias=True)  # for events, too
 
@@ -130,7 +130,7 @@ class ScannedItem(BaseModel):
 
 
 class ScanReply(BaseModel):
-    """The last three are of receipts only."""
+    """The last three fields are set for receipts only."""
 
     items: list[ScannedItem]
     total_items: int

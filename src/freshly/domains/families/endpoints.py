@@ -41,13 +41,13 @@ router = APIRouter(tags=["families"])
 Families = Injected[FamilyService]
 
 
-@router.get("/families", response_model=list[FamilyRead], summary="The families I am in")
+@router.get("/families", response_model=list[FamilyRead], summary="List my families")
 @direct
 async def list_families(families: Injected[FamilyListing], request: Request) -> Response:
     return to_response(request, await families.page())
 
 
-@router.post("/families", summary="Found a family, as its owner")
+@router.post("/families", summary="Create a family, as its owner")
 async def create_family(families: Families, new: FamilyCreate) -> FamilyRead:
     return await families.create(new)
 
@@ -56,21 +56,21 @@ async def create_family(families: Families, new: FamilyCreate) -> FamilyRead:
     "/families/join",
     response_model=MembershipRead,
     responses=problems(InvalidInviteCode),
-    summary="Join a family by its invite code",
+    summary="Join a family with its invite code",
 )
 async def join_family(families: Families, given: JoinFamily) -> Membership:
     return await families.join(given.invite_code)
 
 
 @router.get(
-    "/families/{family_id}", responses=problems(NotAFamilyMember), summary="One of my families"
+    "/families/{family_id}", responses=problems(NotAFamilyMember), summary="Get a family of mine"
 )
 async def read_family(families: Families, family_id: Id) -> FamilyRead:
     return await families.read(family_id)
 
 
 @router.delete(
-    "/families/{family_id}", responses=problems(NotAllowed), summary="Dissolve a family (owner)"
+    "/families/{family_id}", responses=problems(NotAllowed), summary="Delete a family (owner)"
 )
 async def delete_family(families: Families, family_id: Id) -> Ok:
     await families.delete(family_id)
@@ -80,7 +80,7 @@ async def delete_family(families: Families, family_id: Id) -> Ok:
 @router.post(
     "/families/{family_id}/invite/regenerate",
     responses=problems(NotAllowed),
-    summary="A new invite code (admin, owner)",
+    summary="Replace the invite code (admin, owner)",
 )
 async def regenerate_code(families: Families, family_id: Annotated[Id, Path(ge=1)]) -> FamilyRead:
     return await families.regenerate_code(family_id)
@@ -90,7 +90,7 @@ async def regenerate_code(families: Families, family_id: Annotated[Id, Path(ge=1
     "/families/{family_id}/members",
     response_model=list[MembershipRead],
     responses=problems(NotAFamilyMember),
-    summary="Who is in the family",
+    summary="List the members of a family",
 )
 async def list_members(families: Families, family_id: Id) -> Sequence[Membership]:
     return await families.members(family_id)
@@ -99,7 +99,7 @@ async def list_members(families: Families, family_id: Id) -> Sequence[Membership
 @router.delete(
     "/families/{family_id}/members/{user_id}",
     responses=problems(LastOwner, NotAllowed, NotAMember),
-    summary="Leave, or remove somebody (admin, owner)",
+    summary="Leave, or remove a member (admin, owner)",
 )
 async def remove_member(families: Families, family_id: Id, user_id: Id) -> Ok:
     await families.remove_member(family_id, user_id)
@@ -110,7 +110,7 @@ async def remove_member(families: Families, family_id: Id, user_id: Id) -> Ok:
     "/families/{family_id}/members/{user_id}/role",
     response_model=MembershipRead,
     responses=problems(LastOwner, NotAllowed, MemberNotFound),
-    summary="Change somebody's role (admin, owner)",
+    summary="Change a member's role (admin, owner)",
 )
 async def change_role(
     families: Families, family_id: Id, user_id: Id, update: RoleUpdate
@@ -122,7 +122,7 @@ async def change_role(
     "/families/{family_id}/members/{user_id}/preferences",
     response_model=PreferenceRead,
     responses=problems(NotAllowed, MemberNotFound, PreferencesNotSet),
-    summary="A member's preferences (owner)",
+    summary="Get a member's preferences (owner)",
 )
 async def read_members_preferences(
     families: Families, preferences: Injected[PreferenceService], family_id: Id, user_id: Id
@@ -135,7 +135,7 @@ async def read_members_preferences(
     "/families/{family_id}/members/{user_id}/profile",
     response_model=UserRead,
     responses=problems(NotAllowed, MemberNotFound),
-    summary="A member's profile (owner)",
+    summary="Get a member's profile (owner)",
 )
 async def read_members_profile(families: Families, family_id: Id, user_id: Id) -> User:
     return (await families.member_of_owned_family(family_id, user_id)).user
@@ -156,7 +156,7 @@ async def change_membership_role(
 @router.delete(
     "/memberships/{id}",
     responses=problems(LastOwner, NotAllowed, MembershipNotFound),
-    summary="Leave, or remove somebody (admin, owner), by membership",
+    summary="Leave, or remove a member (admin, owner), by membership",
 )
 async def remove_membership(families: Families, id: Id) -> Left | Kicked:
     return await families.remove_membership(id)

@@ -24,7 +24,7 @@ class FamilyRead(ReadSchema):
     id: int
     display_name: str
     invite_code: str
-    count: Annotated[int, Field(description="How many members it has.")]
+    count: Annotated[int, Field(description="Number of members.")]
 
 
 class JoinFamily(Schema):
@@ -40,7 +40,7 @@ class RoleUpdate(Schema):
 
 
 class FreeRoleUpdate(Schema):
-    """An unknown role is a 400 here, as the existing app has it."""
+    """An unknown role returns 400 here, as in the existing app."""
 
     model_config = example({"role": "admin"})
 

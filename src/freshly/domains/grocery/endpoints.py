@@ -70,7 +70,7 @@ GROCERY_LISTS = query_parameters(GroceryListQuery)
     response_model=list[GroceryListRead],
     responses=problems(BadCursor),
     openapi_extra=GROCERY_LISTS,
-    summary="My lists",
+    summary="List my grocery lists",
 )
 @direct
 async def list_mine(lists: Injected[GroceryListing], request: Request) -> Response:
@@ -82,7 +82,7 @@ async def list_mine(lists: Injected[GroceryListing], request: Request) -> Respon
     response_model=list[GroceryListRead],
     responses=problems(NotAFamilyMember),
     openapi_extra=GROCERY_LISTS,
-    summary="A family's lists",
+    summary="List a family's grocery lists",
 )
 async def list_familys(
     lists: Injected[GroceryListing], family_id: Id, request: Request
@@ -95,7 +95,7 @@ async def list_familys(
     status_code=201,
     responses=problems(NotAFamilyMember, MealPlanNotFound),
     dependencies=UNCACHED,
-    summary="Begin a list",
+    summary="Create a grocery list",
 )
 async def create_list(lists: Lists, new: GroceryListCreate) -> GroceryListRead:
     return await lists.create(new)
@@ -104,7 +104,7 @@ async def create_list(lists: Lists, new: GroceryListCreate) -> GroceryListRead:
 @router.post(
     "/add-from-recipe",
     responses=problems(MealToAddNotFound, NotAFamilyMember, *LIST_ERRORS),
-    summary="Put the ingredients of a meal on a list",
+    summary="Add the ingredients of a meal to a list",
 )
 async def add_from_meal(from_meal: Injected[FromMealService], new: AddFromMeal) -> AddedFromMeal:
     return await from_meal.add(new)
@@ -114,7 +114,7 @@ async def add_from_meal(from_meal: Injected[FromMealService], new: AddFromMeal) 
     "/rebuild-from-meal-plan/{plan_id}",
     responses=problems(PlanToShopNotFound),
     dependencies=UNCACHED,
-    summary="What a plan needs and the kitchen does not have",
+    summary="Rebuild the list of a plan: what the pantry lacks",
 )
 async def rebuild(rebuilding: Injected[RebuildService], plan_id: Id) -> Rebuilt:
     return await rebuilding.rebuild(plan_id)
@@ -123,7 +123,7 @@ async def rebuild(rebuilding: Injected[RebuildService], plan_id: Id) -> Rebuilt:
 @router.post(
     "/ingredients/normalize",
     responses=problems(RateLimited, *MODEL_ERRORS),
-    summary="A written line, read by the assistant: which food, how much",
+    summary="Recognize food and quantity in a written line",
 )
 async def normalize(
     request: Request, normalizing: Injected[NormalizeService], given: NormalizeRequest
@@ -132,7 +132,7 @@ async def normalize(
 
 
 @router.get(
-    "/items/{id}", response_model=ItemRead, responses=problems(*ITEM_ERRORS), summary="One line"
+    "/items/{id}", response_model=ItemRead, responses=problems(*ITEM_ERRORS), summary="Get an item"
 )
 async def read_item(items: Items, id: Id) -> GroceryListItem:
     return await items.get(id)
@@ -142,14 +142,14 @@ async def read_item(items: Items, id: Id) -> GroceryListItem:
     "/items/{id}",
     response_model=ItemRead,
     responses=problems(*ITEM_ERRORS, UnitNotFound),
-    summary="Change a line",
+    summary="Update an item",
 )
 async def update_item(items: Items, id: Id, update: ItemUpdate) -> GroceryListItem:
     return await items.update(id, update)
 
 
 @router.delete(
-    "/items/{id}", status_code=204, responses=problems(*ITEM_ERRORS), summary="Drop a line"
+    "/items/{id}", status_code=204, responses=problems(*ITEM_ERRORS), summary="Delete an item"
 )
 async def remove_item(items: Items, id: Id) -> None:
     await items.remove(id)
@@ -159,7 +159,7 @@ async def remove_item(items: Items, id: Id) -> None:
     "/items/{id}/check",
     response_model=ItemRead,
     responses=problems(*ITEM_ERRORS),
-    summary="Tick a line off, or on again",
+    summary="Check or uncheck an item",
 )
 async def toggle_item(items: Items, id: Id) -> GroceryListItem:
     return await items.toggle(id)
@@ -168,29 +168,33 @@ async def toggle_item(items: Items, id: Id) -> GroceryListItem:
 @router.post(
     "/items/{id}/mark-purchased",
     responses=problems(*ITEM_ERRORS, QuantityTooLarge),
-    summary="Bought: it goes to the pantry",
+    summary="Mark an item as purchased and add it to the pantry",
 )
 @router.post(
     "/items/{id}/purchased",
     responses=problems(*ITEM_ERRORS, QuantityTooLarge),
-    summary="The same as mark-purchased",
+    summary="Do the same as mark-purchased",
     operation_id="mark_purchased_alias",
 )
 async def mark_purchased(items: Items, id: Id) -> Purchased:
     return await items.mark_purchased(id)
 
 
-@router.get("/{id}", responses=problems(*LIST_ERRORS), summary="One list")
+@router.get("/{id}", responses=problems(*LIST_ERRORS), summary="Get a grocery list")
 async def read_list(lists: Lists, id: Id) -> GroceryListRead:
     return await lists.read(id)
 
 
-@router.patch("/{id}", responses=problems(*LIST_ERRORS, MealPlanNotFound), summary="Change a list")
+@router.patch(
+    "/{id}", responses=problems(*LIST_ERRORS, MealPlanNotFound), summary="Update a grocery list"
+)
 async def update_list(lists: Lists, id: Id, update: GroceryListUpdate) -> GroceryListRead:
     return await lists.update(id, update)
 
 
-@router.delete("/{id}", status_code=204, responses=problems(*LIST_ERRORS), summary="Drop a list")
+@router.delete(
+    "/{id}", status_code=204, responses=problems(*LIST_ERRORS), summary="Delete a grocery list"
+)
 async def remove_list(lists: Lists, id: Id) -> None:
     await lists.remove(id)
 
@@ -200,14 +204,14 @@ async def remove_list(lists: Lists, id: Id) -> None:
     status_code=201,
     response_model=ItemRead,
     responses=problems(*LIST_ERRORS, IngredientNotFound, UnitNotFound),
-    summary="Add a line",
+    summary="Add an item",
 )
 async def add_item(items: Items, id: Id, new: ItemCreate) -> GroceryListItem:
     return await items.add(id, new)
 
 
 @router.delete(
-    "/{id}/items/checked", responses=problems(*LIST_ERRORS), summary="Drop what is ticked off"
+    "/{id}/items/checked", responses=problems(*LIST_ERRORS), summary="Delete the checked items"
 )
 async def remove_checked(items: Items, id: Id) -> Cleared:
     return await items.remove_checked(id)
@@ -217,7 +221,7 @@ async def remove_checked(items: Items, id: Id) -> Cleared:
     "/{id}/sync-pantry",
     responses=problems(OnlyCreatorSyncs, *LIST_ERRORS),
     dependencies=UNCACHED,
-    summary="Take off what the kitchen has",
+    summary="Subtract what the pantry has",
 )
 async def sync_pantry(syncing: Injected[SyncService], id: Id) -> Synced:
     return await syncing.sync(id)
@@ -227,7 +231,7 @@ async def sync_pantry(syncing: Injected[SyncService], id: Id) -> Synced:
     "/{id}/explanation",
     responses=problems(*LIST_ERRORS),
     dependencies=UNCACHED,
-    summary="Why each line is on the list",
+    summary="Explain why each item is on the list",
 )
 async def explain(explaining: Injected[ExplanationService], id: Id) -> Explanation:
     return await explaining.explain(id)
@@ -237,7 +241,7 @@ async def explain(explaining: Injected[ExplanationService], id: Id) -> Explanati
     "/{id}/rebuild-from-meal-plan",
     responses=problems(ListHasNoPlan, PlanToShopNotFound, *LIST_ERRORS),
     dependencies=UNCACHED,
-    summary="Rebuild, by the list",
+    summary="Rebuild a list from its plan",
 )
 async def rebuild_list(
     rebuilding: Injected[RebuildService],
@@ -251,13 +255,13 @@ async def rebuild_list(
     "/{id}/remove-item",
     status_code=204,
     responses=problems(*ITEM_ERRORS),
-    summary="Drop a line, by the list",
+    summary="Delete an item, named in the body",
 )
 @router.delete(
     "/{id}/remove-item",
     status_code=204,
     responses=problems(*ITEM_ERRORS),
-    summary="Drop a line, by the list",
+    summary="Delete an item, named in the body",
     operation_id="remove_item_by_list_delete",
 )
 async def remove_item_by_list(items: Items, id: Id, choice: ItemChoice) -> None:

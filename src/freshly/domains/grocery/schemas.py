@@ -46,9 +46,9 @@ class GroceryListCreate(Scoped):
 
 class GroceryListQuery(ListQuery):
     status: Annotated[
-        # Free text, as ever: a status that no list has finds none.
+        # Free text, as in the existing app: an unknown status matches no list.
         ShortText | None,
-        Field(description="Only lists of this status."),
+        Field(description="Only lists with this status."),
     ] = None
 
 
@@ -71,7 +71,7 @@ class ItemCreate(Schema):
 
 
 class ItemUpdate(Schema):
-    """PATCH: only what is sent changes; null clears."""
+    """Only the fields that are sent change; null clears a field."""
 
     model_config = example({"checked": True})
 
@@ -106,7 +106,7 @@ class GroceryListRead(BaseModel):
     family_id: int | None
     owner_user_id: Annotated[
         int | None,
-        Field(description="Of a family's list: the creator to the creator, else a family owner."),
+        Field(description="On a family's list: for the creator the creator, else a family owner."),
     ]
     created_by_user_id: int | None
     scope: Scope
@@ -119,7 +119,7 @@ class GroceryListRead(BaseModel):
 
 
 class AddFromMeal(Scoped):
-    """`recipe_id` is a meal's id: the app calls meals recipes here."""
+    """`recipe_id` is the id of a meal: the existing app calls meals recipes here."""
 
     model_config = example({"recipe_id": 1, "list_id": 1})
 
@@ -214,7 +214,7 @@ class CoverRead(BaseModel):
 
 
 class ExplainedLine(BaseModel):
-    item_id: Annotated[int | None, Field(description="Null where the pantry covers all of it.")]
+    item_id: Annotated[int | None, Field(description="Null if the pantry covers the whole need.")]
     ingredient_name: str
     unit: str
     needed: list[NeedRead]

@@ -27,7 +27,9 @@ router = APIRouter(tags=["ingredients"])
 Ingredients = Injected[IngredientService]
 
 
-@router.get("/ingredients", response_model=list[IngredientRead], summary="The catalogue, by name")
+@router.get(
+    "/ingredients", response_model=list[IngredientRead], summary="List the ingredients, by name"
+)
 async def list_ingredients(
     ingredients: Ingredients, query: CurrentListQuery, request: Request, response: Response
 ) -> Sequence[Ingredient]:
@@ -39,7 +41,7 @@ async def list_ingredients(
     status_code=201,
     response_model=IngredientRead,
     responses=problems(IngredientExists),
-    summary="Add an ingredient to the catalogue",
+    summary="Add an ingredient",
 )
 async def create_ingredient(ingredients: Ingredients, new: IngredientCreate) -> Ingredient:
     return await ingredients.create(new)
@@ -48,7 +50,7 @@ async def create_ingredient(ingredients: Ingredients, new: IngredientCreate) -> 
 @router.get(
     "/ingredients/{id}",
     responses=problems(IngredientNotFound),
-    summary="An ingredient and what is known of it",
+    summary="Get an ingredient with its food data",
 )
 async def read_ingredient(ingredients: Ingredients, id: Id) -> FoodRead:
     return await ingredients.read(id)
@@ -58,7 +60,7 @@ async def read_ingredient(ingredients: Ingredients, id: Id) -> FoodRead:
     "/ingredients/{id}",
     response_model=IngredientRead,
     responses=problems(IngredientNotFound, NotYourIngredient, IngredientExists),
-    summary="Change an ingredient that only you use",
+    summary="Update an ingredient that only I use",
 )
 async def update_ingredient(
     ingredients: Ingredients, id: Id, update: IngredientUpdate
@@ -70,19 +72,19 @@ async def update_ingredient(
     "/ingredients/{id}",
     status_code=204,
     responses=problems(IngredientNotFound, NotYourIngredient),
-    summary="Remove an ingredient that only you use",
+    summary="Delete an ingredient that only I use",
 )
 async def remove_ingredient(ingredients: Ingredients, id: Id) -> None:
     await ingredients.remove(id)
 
 
-@router.get("/units", response_model=list[UnitRead], summary="Every unit")
+@router.get("/units", response_model=list[UnitRead], summary="List the units")
 async def list_units(ingredients: Ingredients) -> Sequence[UnitRow]:
     return await ingredients.units()
 
 
 @router.get(
-    "/units/{id}", response_model=UnitRead, responses=problems(UnitNotFound), summary="One unit"
+    "/units/{id}", response_model=UnitRead, responses=problems(UnitNotFound), summary="Get a unit"
 )
 async def read_unit(ingredients: Ingredients, id: Id) -> UnitRow:
     return await ingredients.unit(id)

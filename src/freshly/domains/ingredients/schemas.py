@@ -50,7 +50,7 @@ class IngredientRead(ReadSchema):
 
 
 class ShelfLife(BaseModel):
-    """Days that it usually keeps; null where one would not keep it."""
+    """Usual shelf life in days; null for an unsuitable place."""
 
     pantry: int | None
     fridge: int | None
@@ -58,15 +58,15 @@ class ShelfLife(BaseModel):
 
 
 class FoodRead(IngredientRead):
-    """An ingredient with what the catalogue knows of it; nulls for what people added."""
+    """An ingredient with its food data. The data is null for ingredients that users added."""
 
     measures: Annotated[
-        dict[str, float], Field(description="Grams of one household unit, such as a clove.")
+        dict[str, float], Field(description="Grams per household unit, such as a clove.")
     ]
-    aliases: Annotated[dict[str, list[str]] | None, Field(description="By language.")]
+    aliases: Annotated[dict[str, list[str]] | None, Field(description="Other names by language.")]
     shelf_life: ShelfLife | None
-    allergens: Annotated[list[str] | None, Field(description="Null is unknown, not none.")]
-    nutrition: Annotated[dict[str, float | None] | None, Field(description="Per 100 g.")]
+    allergens: Annotated[list[str] | None, Field(description="Null means unknown, not none.")]
+    nutrition: Annotated[dict[str, float | None] | None, Field(description="Nutrients per 100 g.")]
     source: str | None
 
 

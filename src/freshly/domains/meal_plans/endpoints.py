@@ -40,7 +40,7 @@ FIVE_MINUTES = private_max_age(seconds=300)
     response_model=list[MealPlanRead],
     responses=problems(BadCursor),
     openapi_extra=LIST_PARAMETERS,
-    summary="The plans I made",
+    summary="List the plans I made",
 )
 @direct
 async def list_mine(plans: Lists, request: Request) -> Response:
@@ -54,7 +54,7 @@ async def list_mine(plans: Lists, request: Request) -> Response:
     status_code=201,
     response_model=MealPlanRead,
     responses=problems(WeekEndsBeforeItStarts),
-    summary="Plan a week of my own",
+    summary="Create a plan of my own",
 )
 async def create_mine(plans: Plans, new: PersonalMealPlanCreate) -> MealPlan:
     return await plans.create_personal(new)
@@ -64,7 +64,7 @@ async def create_mine(plans: Plans, new: PersonalMealPlanCreate) -> MealPlan:
     "/me/{id}",
     response_model=MealPlanRead,
     responses=problems(MealPlanNotFoundOrForeign, WeekEndsBeforeItStarts),
-    summary="Change a plan I made",
+    summary="Update a plan I made",
 )
 async def update_mine(plans: Plans, id: Id, update: MealPlanUpdate) -> MealPlan:
     return await plans.update_own(id, update)
@@ -74,7 +74,7 @@ async def update_mine(plans: Plans, id: Id, update: MealPlanUpdate) -> MealPlan:
     "/me/{id}",
     status_code=204,
     responses=problems(MealPlanNotFoundOrForeign),
-    summary="Drop a plan I made; its lists stay",
+    summary="Delete a plan I made, but not its grocery lists",
 )
 async def remove_mine(plans: Plans, id: Id) -> None:
     await plans.remove_own(id)
@@ -85,7 +85,7 @@ async def remove_mine(plans: Plans, id: Id) -> None:
     response_model=list[MealPlanRead],
     responses=problems(NotAFamilyMember),
     openapi_extra=LIST_PARAMETERS,
-    summary="A family's plans",
+    summary="List a family's plans",
 )
 async def list_familys(plans: Lists, family_id: Id, request: Request) -> Response:
     return to_response(request, await plans.page(family_id, parse_list_query(request)))
@@ -96,7 +96,7 @@ async def list_familys(plans: Lists, family_id: Id, request: Request) -> Respons
     status_code=201,
     response_model=MealPlanRead,
     responses=problems(NotAFamilyMember, WeekEndsBeforeItStarts),
-    summary="Plan a family's week",
+    summary="Create a plan for a family",
 )
 async def create_plan(plans: Plans, new: MealPlanCreate) -> MealPlan:
     return await plans.create(new)
@@ -106,7 +106,7 @@ async def create_plan(plans: Plans, new: MealPlanCreate) -> MealPlan:
     "/{id}",
     response_model=MealPlanRead,
     responses=problems(MealPlanNotFound),
-    summary="One plan",
+    summary="Get a plan",
 )
 async def read_plan(plans: Plans, id: Id) -> MealPlan:
     return await plans.get(id)
@@ -116,7 +116,7 @@ async def read_plan(plans: Plans, id: Id) -> MealPlan:
     "/{id}",
     response_model=MealPlanRead,
     responses=problems(MealPlanNotFound, NotAllowedOnPlan, WeekEndsBeforeItStarts),
-    summary="Change a plan (admin, owner)",
+    summary="Update a plan (admin, owner)",
 )
 async def update_plan(plans: Plans, id: Id, update: MealPlanUpdate) -> MealPlan:
     return await plans.update(id, update)
@@ -126,13 +126,17 @@ async def update_plan(plans: Plans, id: Id, update: MealPlanUpdate) -> MealPlan:
     "/{id}",
     status_code=204,
     responses=problems(MealPlanNotFound, NotAllowedOnPlan),
-    summary="Drop a plan (admin, owner); its lists stay",
+    summary="Delete a plan, but not its grocery lists (admin, owner)",
 )
 async def remove_plan(plans: Plans, id: Id) -> None:
     await plans.remove(id)
 
 
-@router.get("/{id}/slots", responses=problems(MealPlanNotFound), summary="What is planned when")
+@router.get(
+    "/{id}/slots",
+    responses=problems(MealPlanNotFound),
+    summary="List the slots of a plan with their meals",
+)
 async def list_slots(plans: Plans, id: Id) -> list[SlotRead]:
     return await plans.list_slots(id)
 
@@ -140,7 +144,7 @@ async def list_slots(plans: Plans, id: Id) -> list[SlotRead]:
 @router.put(
     "/{id}/slots/{day}/{slot}",
     responses=problems(MealPlanNotFound, MealNotFound),
-    summary="Plan a meal time; what was planned there is replaced",
+    summary="Replace the meals of a slot",
 )
 async def plan_meals(plans: Plans, id: Id, day: Day, slot: SlotName, new: SlotWrite) -> SlotRead:
     return await plans.plan_meals(id, day, slot, new)
@@ -150,7 +154,7 @@ async def plan_meals(plans: Plans, id: Id, day: Day, slot: SlotName, new: SlotWr
     "/{id}/slots/{day}/{slot}",
     status_code=204,
     responses=problems(MealPlanNotFound, SlotNotFound),
-    summary="Plan nothing there",
+    summary="Clear a slot",
 )
 async def clear_slot(plans: Plans, id: Id, day: Day, slot: SlotName) -> None:
     await plans.clear_slot(id, day, slot)

@@ -8,7 +8,7 @@ from freshly.chassis.web.schemas import Id, LongText, ReadSchema, Schema, Title,
 Day = Annotated[int, Field(ge=0, le=6, description="Days from the start of the week.")]
 SlotName = Literal["breakfast", "lunch", "dinner", "snack"]
 Count = Annotated[int, Field(ge=1, le=1000)]
-# Far enough, and a week more still is a date.
+# A week after the last planned day is still a valid date.
 PlannedDay = Annotated[date, Field(ge=date(1900, 1, 1), le=date(9000, 1, 1))]
 MOST_MEALS = 50
 
@@ -23,7 +23,7 @@ class MealPlanCreate(Schema):
 
 
 class PersonalMealPlanCreate(Schema):
-    """A `family_id` is ignored here."""
+    """A `family_id` is ignored."""
 
     model_config = example({"week_start": "2030-01-07"})
 
@@ -58,7 +58,7 @@ class PlannedMeal(Schema):
 class SlotWrite(Schema):
     model_config = example({"servings": 4, "meals": [{"meal_id": 1}]})
 
-    servings: Annotated[Count | None, Field(description="How many people eat.")] = None
+    servings: Annotated[Count | None, Field(description="Number of people who eat.")] = None
     notes: LongText | None = None
     meals: Annotated[list[PlannedMeal], Field(max_length=MOST_MEALS)]
 

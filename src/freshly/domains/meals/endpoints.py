@@ -43,7 +43,7 @@ FIVE_MINUTES = private_max_age(seconds=300)
     response_model=list[MealBoth],
     responses=problems(BadCursor),
     openapi_extra=LIST_PARAMETERS,
-    summary="My meals",
+    summary="List my meals",
 )
 @direct
 async def list_mine(meals: Injected[MealListing], request: Request) -> Response:
@@ -57,7 +57,7 @@ async def list_mine(meals: Injected[MealListing], request: Request) -> Response:
     status_code=201,
     response_model=MealRead,
     responses=problems(NotInMealsFamily),
-    summary="Keep a meal",
+    summary="Add a meal",
 )
 async def create_meal(meals: Meals, new: MealCreate) -> Meal:
     return await meals.create(new)
@@ -67,7 +67,7 @@ async def create_meal(meals: Meals, new: MealCreate) -> Meal:
     "/meals/me/{id}",
     response_model=MealRead,
     responses=problems(MealNotFoundOrForeign, NotInMealsFamily),
-    summary="Change a meal of mine",
+    summary="Update a meal of mine",
 )
 async def update_mine(meals: Meals, id: Id, update: MealUpdate) -> Meal:
     return await meals.update_own(id, update)
@@ -77,13 +77,13 @@ async def update_mine(meals: Meals, id: Id, update: MealUpdate) -> Meal:
     "/meals/me/{id}",
     status_code=204,
     responses=problems(MealNotFoundOrForeign),
-    summary="Drop a meal of mine",
+    summary="Delete a meal of mine",
 )
 async def remove_mine(meals: Meals, id: Id) -> None:
     await meals.remove_own(id)
 
 
-@router.get("/meals/{id}", responses=problems(MealNotFound), summary="A meal I may see")
+@router.get("/meals/{id}", responses=problems(MealNotFound), summary="Get a meal")
 async def read_meal(meals: Meals, id: Id) -> MealBoth:
     return MealBoth.of(await meals.get(id))
 
@@ -91,7 +91,7 @@ async def read_meal(meals: Meals, id: Id) -> MealBoth:
 @router.put(
     "/meals/{id}",
     responses=problems(MealNotFound, NotMealsOwner, NotInMealsFamily),
-    summary="Change a meal",
+    summary="Update a meal",
 )
 async def update_meal(meals: Meals, id: Id, update: MealUpdate) -> MealBoth:
     return MealBoth.of(await meals.update(id, update))
@@ -101,7 +101,7 @@ async def update_meal(meals: Meals, id: Id, update: MealUpdate) -> MealBoth:
     "/meals/{id}",
     status_code=204,
     responses=problems(MealNotFound, NotMealsOwner),
-    summary="Drop a meal",
+    summary="Delete a meal",
 )
 async def remove_meal(meals: Meals, id: Id) -> None:
     await meals.remove(id)
@@ -111,7 +111,7 @@ async def remove_meal(meals: Meals, id: Id) -> None:
     "/meals/{id}/attach-family",
     response_model=MealRead,
     responses=problems(MealToAttachNotFound, NotYoursToAttach, NotInMealsFamily),
-    summary="Show a meal of mine to a family",
+    summary="Attach a meal of mine to a family",
 )
 async def attach_family(meals: Meals, id: Id, given: AttachFamily) -> Meal:
     return await meals.attach(id, given.family_id)
@@ -122,7 +122,7 @@ async def attach_family(meals: Meals, id: Id, given: AttachFamily) -> Meal:
     response_model=list[MealRead],
     responses=problems(NotAllowed, MemberNotFound),
     tags=["families"],
-    summary="A member's meals (owner)",
+    summary="List a member's meals (owner)",
 )
 async def list_members_meals(
     *,

@@ -37,7 +37,7 @@ MOST_LINES = 200
 
 
 def _written(amount: object) -> object:
-    """Numbers are kept as text: 1.50 is "1.5"."""
+    """Return a number as text: 1.50 becomes "1.5"."""
     if isinstance(amount, bool) or not isinstance(amount, int | float | Decimal):
         return amount
     text = f"{Decimal(str(amount)):f}"
@@ -52,7 +52,7 @@ Whole = Annotated[int, Field(ge=-LARGEST_INT, le=LARGEST_INT)]
 
 
 class MealIngredient(Schema):
-    """An amount is text ("2 cups"); a number may come with a `unit` of its own."""
+    """The amount is text ("2 cups"), or a number with a separate `unit`."""
 
     name: Line
     amount: AmountText
@@ -126,7 +126,7 @@ class MealCreate(Schema):
 
 
 class MealUpdate(Schema):
-    """Only what is sent changes. A family stays unless `familyId` is sent; null detaches it."""
+    """Only the fields that are sent change. A null `familyId` detaches the family."""
 
     model_config = BOTH_SPELLINGS | example({"servings": 6, "isFavorite": True})
 
@@ -184,7 +184,7 @@ Strings = Annotated[list[str], BeforeValidator(_or_empty)]
 
 
 class MealRead(BaseModel):
-    """camelCase, as everywhere but in the list."""
+    """A meal in camelCase. Only the list of meals has both spellings."""
 
     model_config = ConfigDict(
         from_attributes=True,
@@ -216,7 +216,7 @@ class MealRead(BaseModel):
 
 
 class MealBoth(BaseModel):
-    """camelCase with its snake_case twins: some screens of the app read the one, some the other."""
+    """Each field in camelCase and snake_case: some screens of the app read one, some the other."""
 
     id: int
     createdByUserId: int

@@ -32,7 +32,9 @@ MAX_AGE_SECONDS = 30
 ERRORS = problems(NotificationNotFound, NotYourNotification)
 
 
-@router.get("", response_model=list[NotificationRead], summary="What I was told, newest first")
+@router.get(
+    "", response_model=list[NotificationRead], summary="List my notifications, newest first"
+)
 async def list_notifications(
     notifications: Notifications,
     query: Annotated[NotificationQuery, Query()],
@@ -42,33 +44,33 @@ async def list_notifications(
     return conditional(request, NOTIFICATIONS, page, MAX_AGE_SECONDS)
 
 
-@router.get("/unread-count", summary="How much I have not read")
+@router.get("/unread-count", summary="Count my unread notifications")
 async def count_unread(notifications: Notifications) -> UnreadCount:
     return UnreadCount(count=await notifications.unread())
 
 
-@router.get("/stats", summary="How much there is, and how much unread, by type")
+@router.get("/stats", summary="Count my notifications, and the unread ones by type")
 async def read_stats(notifications: Notifications) -> NotificationStats:
     return await notifications.stats()
 
 
-@router.post("/mark-all-read", summary="Mark everything as read")
+@router.post("/mark-all-read", summary="Mark all my notifications as read")
 async def mark_all_read(notifications: Notifications) -> Counted:
     return await notifications.mark_all_read()
 
 
-@router.delete("/read/all", summary="Delete what I have read")
+@router.delete("/read/all", summary="Delete my read notifications")
 async def delete_read(notifications: Notifications) -> Counted:
     return await notifications.delete_all(only_read=True)
 
 
 # Ahead of /{id}, which would take "all" for an id.
-@router.delete("/all", summary="Delete everything")
+@router.delete("/all", summary="Delete all my notifications")
 async def delete_all(notifications: Notifications) -> Counted:
     return await notifications.delete_all(only_read=False)
 
 
-@router.get("/choices", response_model=NoticeChoicesRead, summary="What I want to be told, and how")
+@router.get("/choices", response_model=NoticeChoicesRead, summary="Get my notification settings")
 async def read_choices(choices: Injected[ChoicesService]) -> NoticeChoices:
     return await choices.read()
 
@@ -77,7 +79,7 @@ async def read_choices(choices: Injected[ChoicesService]) -> NoticeChoices:
     "/choices",
     response_model=NoticeChoicesRead,
     responses=problems(EmailNotConfirmed),
-    summary="Choose what I am told, and how",
+    summary="Update my notification settings",
 )
 async def update_choices(
     choices: Injected[ChoicesService], update: NoticeChoicesUpdate
@@ -85,17 +87,17 @@ async def update_choices(
     return await choices.update(update)
 
 
-@router.get("/{id}", responses=ERRORS, summary="One notification")
+@router.get("/{id}", responses=ERRORS, summary="Get a notification")
 async def read_notification(notifications: Notifications, id: Id) -> NotificationRead:
     return await notifications.read(id)
 
 
-@router.patch("/{id}/read", responses=ERRORS, summary="Mark as read")
+@router.patch("/{id}/read", responses=ERRORS, summary="Mark a notification as read")
 async def mark_read(notifications: Notifications, id: Id) -> NotificationRead:
     return await notifications.mark(id, read=True)
 
 
-@router.patch("/{id}/unread", responses=ERRORS, summary="Mark as not read")
+@router.patch("/{id}/unread", responses=ERRORS, summary="Mark a notification as unread")
 async def mark_unread(notifications: Notifications, id: Id) -> NotificationRead:
     return await notifications.mark(id, read=False)
 

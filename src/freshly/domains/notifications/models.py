@@ -20,7 +20,7 @@ class NotificationType(StrEnum):
 
 
 class Digest(StrEnum):
-    """How somebody is told each morning what is to be used soon."""
+    """The way a user gets the morning digest of food to use soon."""
 
     NONE = "none"
     NOTIFICATION = "notification"

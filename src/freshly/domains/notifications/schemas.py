@@ -11,7 +11,7 @@ LONGEST_PAGE = 100
 
 
 class NotificationQuery(BaseModel):
-    """As the existing app asks; anything else is ignored."""
+    """The parameters of the existing app; others are ignored."""
 
     unread_only: Annotated[bool, Field(alias="unreadOnly")] = False
     type: NotificationType | None = None
@@ -56,12 +56,12 @@ class Counted(BaseModel):
 
 class NoticeChoicesRead(ReadSchema):
     digest: Annotated[
-        Digest, Field(description="Each morning, what is to be used within three days.")
+        Digest, Field(description="A list each morning of the food to use within three days.")
     ]
 
 
 class NoticeChoicesUpdate(Schema):
-    """PATCH: only what is sent changes."""
+    """Only the fields that are sent change."""
 
     model_config = example({"digest": "both"})
 

@@ -25,7 +25,7 @@ PantryLists = Injected[PantryListing]
     response_model=list[PantryItemRead],
     responses=problems(BadCursor),
     openapi_extra=LIST_PARAMETERS,
-    summary="What I have in the kitchen",
+    summary="List my pantry items",
 )
 @direct
 async def list_mine(lists: PantryLists, request: Request) -> Response:
@@ -37,7 +37,7 @@ async def list_mine(lists: PantryLists, request: Request) -> Response:
     response_model=list[PantryItemRead],
     responses=problems(NotAFamilyMember),
     openapi_extra=LIST_PARAMETERS,
-    summary="What a family has in the kitchen",
+    summary="List a family's pantry items",
 )
 async def list_familys(lists: PantryLists, family_id: Id, request: Request) -> Response:
     return to_response(request, await lists.page(family_id, parse_list_query(request)))
@@ -47,7 +47,7 @@ async def list_familys(lists: PantryLists, family_id: Id, request: Request) -> R
     "/{id}",
     response_model=PantryItemRead,
     responses=problems(NotYourPantry, PantryItemNotFound),
-    summary="One item",
+    summary="Get a pantry item",
 )
 async def read_item(pantry: Pantry, id: Id) -> PantryItem:
     return await pantry.get(id)
@@ -58,7 +58,7 @@ async def read_item(pantry: Pantry, id: Id) -> PantryItem:
     status_code=201,
     response_model=PantryItemRead,
     responses=problems(NotAFamilyMember, IngredientNotFound, QuantityTooLarge),
-    summary="Put something into the kitchen",
+    summary="Add a pantry item",
 )
 async def add_item(pantry: Injected[PantryWithPictures], new: PantryItemCreate) -> PantryItem:
     return await pantry.add(new)
@@ -69,7 +69,7 @@ async def add_item(pantry: Injected[PantryWithPictures], new: PantryItemCreate) 
     status_code=201,
     response_model=PantryItemRead,
     responses=problems(PersonalItemsOnly, IngredientNotFound, QuantityTooLarge),
-    summary="Put something into my own kitchen",
+    summary="Add an item to my own pantry",
 )
 async def add_my_item(pantry: Pantry, new: PantryItemCreate) -> PantryItem:
     return await pantry.add_personal(new)
@@ -79,7 +79,7 @@ async def add_my_item(pantry: Pantry, new: PantryItemCreate) -> PantryItem:
     "/{id}",
     response_model=PantryItemRead,
     responses=problems(NotYourPantry, PantryItemNotFound, QuantityTooLarge),
-    summary="Change an item",
+    summary="Update a pantry item",
 )
 async def update_item(pantry: Pantry, id: Id, update: PantryItemUpdate) -> PantryItem:
     return await pantry.update(id, update)
@@ -89,7 +89,7 @@ async def update_item(pantry: Pantry, id: Id, update: PantryItemUpdate) -> Pantr
     "/{id}",
     status_code=204,
     responses=problems(NotYourPantry, PantryItemNotFound),
-    summary="Take an item out of the kitchen",
+    summary="Delete a pantry item",
 )
 async def remove_item(pantry: Pantry, id: Id) -> None:
     await pantry.remove(id)

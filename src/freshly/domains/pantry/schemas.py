@@ -23,7 +23,7 @@ Trimmed = Annotated[
 
 
 class PantryItemCreate(Schema):
-    """An ingredient by name (made when new) or id; a family's with `family_id`, else one's own."""
+    """A new item: an ingredient by name or id, of a family with `family_id`, else of the user."""
 
     model_config = example({"ingredient_name": "Milk", "quantity": "1.5", "unit": "l"})
 
@@ -55,7 +55,7 @@ class PantryItemCreate(Schema):
 
 
 class PantryItemUpdate(Schema):
-    """PATCH: only what is sent changes; null clears."""
+    """Only the fields that are sent change; null clears a field."""
 
     model_config = example({"quantity": "0.5"})
 

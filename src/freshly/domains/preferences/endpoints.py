@@ -16,14 +16,14 @@ Preferences = Injected[OwnPreferenceService]
     "/me",
     response_model=PreferenceRead,
     responses=problems(PreferencesNotSet),
-    summary="What I eat and aim at",
+    summary="Get my food preferences",
 )
 async def read_mine(preferences: Preferences) -> UserPreference:
     return await preferences.read()
 
 
 @router.post(
-    "/me", status_code=201, response_model=PreferenceRead, summary="Set what I eat and aim at"
+    "/me", status_code=201, response_model=PreferenceRead, summary="Set my food preferences"
 )
 async def put_mine(preferences: Preferences, given: PreferenceCreate) -> UserPreference:
     return await preferences.put(given)
@@ -33,7 +33,7 @@ async def put_mine(preferences: Preferences, given: PreferenceCreate) -> UserPre
     "/me",
     response_model=PreferenceRead,
     responses=problems(PreferencesNotSet, CalorieRange),
-    summary="Change some of what I eat and aim at",
+    summary="Update some of my food preferences",
 )
 async def update_mine(preferences: Preferences, update: PreferenceUpdate) -> UserPreference:
     return await preferences.update(update)
@@ -43,7 +43,7 @@ async def update_mine(preferences: Preferences, update: PreferenceUpdate) -> Use
     "/me",
     status_code=204,
     responses=problems(PreferencesNotSet),
-    summary="Forget what I eat and aim at",
+    summary="Delete my food preferences",
 )
 async def remove_mine(preferences: Preferences) -> None:
     await preferences.delete()

@@ -35,7 +35,7 @@ Ids = Annotated[list[Id], Field(max_length=1000)]
 
 
 class PreferenceCreate(Schema):
-    """What a person eats and aims at. Targets are stored as sent; nothing is worked out."""
+    """Diet, allergies and targets of a user. Targets are stored as sent, not computed."""
 
     model_config = example({"diet_type": "vegetarian", "calorie_target": 1900})
 
@@ -86,7 +86,7 @@ class PreferenceCreate(Schema):
 
 
 class PreferenceUpdate(Schema):
-    """PATCH: what is sent changes; null is no change."""
+    """Only the fields that are sent change; null leaves a field as it is."""
 
     model_config = example({"food_allergies": ["peanut"]})
 

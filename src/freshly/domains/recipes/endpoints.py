@@ -28,7 +28,7 @@ DietTags = Injected[DietTagService]
     "/recipes",
     response_model=list[RecipeRead],
     responses=problems(NotAFamilyMember),
-    summary="Recipes of my families, by title",
+    summary="List recipes of my families, by title",
 )
 async def list_recipes(
     recipes: Recipes, query: Annotated[RecipeQuery, Query()]
@@ -41,7 +41,7 @@ async def list_recipes(
     status_code=201,
     response_model=RecipeRead,
     responses=problems(NotAFamilyMember),
-    summary="Write a recipe down for a family",
+    summary="Add a recipe to a family",
 )
 async def create_recipe(recipes: Recipes, new: RecipeCreate) -> Recipe:
     return await recipes.create(new)
@@ -51,7 +51,7 @@ async def create_recipe(recipes: Recipes, new: RecipeCreate) -> Recipe:
     "/recipes/{id}",
     response_model=RecipeRead,
     responses=problems(RecipeNotFound),
-    summary="A recipe of one of my families",
+    summary="Get a recipe",
 )
 async def read_recipe(recipes: Recipes, id: Id) -> Recipe:
     return await recipes.get(id)
@@ -61,7 +61,7 @@ async def read_recipe(recipes: Recipes, id: Id) -> Recipe:
     "/recipes/{id}",
     response_model=RecipeRead,
     responses=problems(RecipeNotFound, NotRecipesKeeper),
-    summary="Change a recipe (its writer, admin, owner)",
+    summary="Update a recipe (author, admin, owner)",
 )
 async def update_recipe(recipes: Recipes, id: Id, update: RecipeUpdate) -> Recipe:
     return await recipes.update(id, update)
@@ -71,13 +71,13 @@ async def update_recipe(recipes: Recipes, id: Id, update: RecipeUpdate) -> Recip
     "/recipes/{id}",
     status_code=204,
     responses=problems(RecipeNotFound, NotRecipesKeeper),
-    summary="Drop a recipe (its writer, admin, owner)",
+    summary="Delete a recipe (author, admin, owner)",
 )
 async def delete_recipe(recipes: Recipes, id: Id) -> None:
     await recipes.delete(id)
 
 
-@router.get("/diet-tags", response_model=list[DietTagRead], summary="Every diet tag")
+@router.get("/diet-tags", response_model=list[DietTagRead], summary="List the diet tags")
 async def list_diet_tags(tags: DietTags) -> Sequence[DietTag]:
     return await tags.all()
 
@@ -86,7 +86,7 @@ async def list_diet_tags(tags: DietTags) -> Sequence[DietTag]:
     "/diet-tags/{id}",
     response_model=DietTagRead,
     responses=problems(DietTagNotFound),
-    summary="One diet tag",
+    summary="Get a diet tag",
 )
 async def read_diet_tag(tags: DietTags, id: Id) -> DietTag:
     return await tags.get(id)

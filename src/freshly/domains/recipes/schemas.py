@@ -36,7 +36,7 @@ class RecipeCreate(Schema):
 
 
 class RecipeUpdate(Schema):
-    """PATCH: what is sent changes; null is no change."""
+    """Only the fields that are sent change; null leaves a field as it is."""
 
     model_config = example({"servings": 6})
 

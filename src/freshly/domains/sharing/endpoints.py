@@ -37,27 +37,27 @@ Shares = Injected[ShareService]
         *(SharedWithOneself, NotYoursToShare, NoCommonFamily),
         *(MealToShareNotFound, RecipientNotFound, AlreadyOffered),
     ),
-    summary="Offer a meal of mine to somebody of my families",
+    summary="Offer a meal of mine to a member of my families",
 )
 async def create_request(shares: Shares, new: ShareCreate) -> ShareRead:
     return await shares.create(new)
 
 
-@router.get("/pending", summary="Offers to me that wait for an answer, newest first")
+@router.get("/pending", summary="List the pending offers to me, newest first")
 async def list_pending(
     shares: Shares, query: CurrentListQuery, request: Request, response: Response
 ) -> Sequence[ShareRead]:
     return with_next_link(request, response, await shares.pending(query))
 
 
-@router.get("/sent", summary="What I have offered, newest first")
+@router.get("/sent", summary="List the offers I sent, newest first")
 async def list_sent(
     shares: Shares, query: CurrentListQuery, request: Request, response: Response
 ) -> Sequence[ShareRead]:
     return with_next_link(request, response, await shares.sent(query))
 
 
-@router.get("/received", summary="What I was offered, newest first")
+@router.get("/received", summary="List the offers I received, newest first")
 async def list_received(
     shares: Shares, query: CurrentListQuery, request: Request, response: Response
 ) -> Sequence[ShareRead]:
@@ -65,7 +65,7 @@ async def list_received(
 
 
 @router.get(
-    "/accepted-meals", response_model=list[MealRead], summary="My copies of what I accepted"
+    "/accepted-meals", response_model=list[MealRead], summary="List my copies of accepted meals"
 )
 async def list_accepted_meals(
     shares: Shares, query: CurrentListQuery, request: Request, response: Response
@@ -78,7 +78,7 @@ async def list_accepted_meals(
     responses=problems(
         *(AlreadyResponded, OnlyRecipientResponds, NotYourShareRequest, ShareRequestNotFound)
     ),
-    summary="Accept a meal, which makes a copy of it mine, or decline it",
+    summary="Accept an offer, which copies the meal, or decline it",
 )
 async def respond(shares: Shares, id: Id, answer: ShareResponse) -> ShareRead:
     return await shares.respond(id, accepted=answer.action == "accept")
@@ -90,7 +90,7 @@ async def respond(shares: Shares, id: Id, answer: ShareResponse) -> ShareRead:
     responses=problems(
         *(OnlyPendingIsCancelled, OnlySenderCancels, NotYourShareRequest, ShareRequestNotFound)
     ),
-    summary="Take an offer back, while it waits",
+    summary="Withdraw a pending offer",
 )
 async def cancel_request(shares: Shares, id: Id) -> None:
     await shares.cancel(id)

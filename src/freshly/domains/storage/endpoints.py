@@ -32,7 +32,7 @@ BRIEFLY = "private, max-age=300"
     "/avatar/proxy",
     status_code=201,
     responses=problems(InvalidImageType, ImageTooLarge, StorageUnavailable),
-    summary="Upload a picture of me (JPEG or PNG, 5 MB)",
+    summary="Upload my avatar (JPEG or PNG, 5 MB)",
 )
 async def upload_avatar(
     avatars: Injected[AvatarService], file: Annotated[UploadFile, File()]
@@ -40,7 +40,7 @@ async def upload_avatar(
     return await avatars.store(await file.read())
 
 
-@router.post("/avatar/signed_url", summary="A link to upload a picture of me to (by PUT)")
+@router.post("/avatar/signed_url", summary="Get a link to upload my avatar to (by PUT)")
 async def allow_avatar(avatars: Injected[AvatarService]) -> AvatarUpload:
     return await avatars.allow_upload()
 
@@ -49,7 +49,7 @@ async def allow_avatar(avatars: Injected[AvatarService]) -> AvatarUpload:
     FILES,
     response_class=Response,
     responses=problems(FileMissing, LinkNotValid, StorageUnavailable),
-    summary="A file, by its link",
+    summary="Download a file by its link",
 )
 async def read_file(
     files: Injected[FileService],
@@ -68,7 +68,7 @@ async def read_file(
     FILES,
     status_code=204,
     responses=problems(InvalidImageType, ImageTooLarge, LinkNotValid, StorageUnavailable),
-    summary="Upload a file, by its link",
+    summary="Upload a file by its link",
 )
 async def receive_file(
     files: Injected[FileService],

@@ -8,7 +8,7 @@ class StoredAvatar(BaseModel):
 
 
 class AvatarUpload(StoredAvatar):
-    """PUT the picture to `signedUrl`, within ten minutes; then it is at `publicUrl`."""
+    """PUT the picture to `signedUrl` within ten minutes. Then `publicUrl` shows it."""
 
     signedUrl: str
     token: str

@@ -14,13 +14,13 @@ from freshly.domains.users.service import UserService
 router = APIRouter(prefix="/users", tags=["users"])
 
 
-@router.get("/me", response_model=UserRead, summary="Who I am")
+@router.get("/me", response_model=UserRead, summary="Get my profile")
 async def read_me(users: Injected[UserService]) -> User:
     return await users.me()
 
 
 @router.patch(
-    "/me", response_model=UserRead, responses=problems(EmailTaken), summary="Change my profile"
+    "/me", response_model=UserRead, responses=problems(EmailTaken), summary="Update my profile"
 )
 async def update_me(users: Injected[UserService], update: UserUpdate) -> User:
     return await users.update_me(update)
@@ -30,7 +30,7 @@ async def update_me(users: Injected[UserService], update: UserUpdate) -> User:
     "/me/activity",
     response_model=Page[ActivityRead],
     responses=problems(BadCursor),
-    summary="What happened to my account, newest first",
+    summary="List my account activity, newest first",
 )
 async def list_activity(
     activity: Injected[ActivityService], query: Annotated[PageQuery, Query()]

@@ -25,7 +25,7 @@ Measure = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
 class UserUpdate(Schema):
-    """PATCH: empty or null is no change. `status` and `tier` are accepted and ignored."""
+    """An empty or null field stays as it is. `status` and `tier` are accepted and ignored."""
 
     model_config = example({"name": "Anna", "location": "Utrecht"})
 
@@ -66,7 +66,7 @@ class UserRead(ReadSchema):
 
 
 class ActivityRead(ReadSchema):
-    """`detail` is the role that was given, how somebody signed in, which session was revoked."""
+    """`detail` is the new role, the way of signing in, or the revoked session."""
 
     id: int
     kind: ActivityKind

@@ -52,7 +52,7 @@ class OwnJobs:
     "",
     response_model=Page[JobRead],
     responses=problems(BadCursor),
-    summary="What I asked for that takes longer, newest first",
+    summary="List my background jobs, newest first",
 )
 async def list_jobs(
     jobs: Injected[OwnJobs], query: Annotated[JobQuery, Query()]
@@ -64,7 +64,7 @@ async def list_jobs(
     "/{id}",
     response_model=JobRead,
     responses=problems(JobNotFound),
-    summary="How far something is that I asked for",
+    summary="Get a background job",
 )
 async def read_job(jobs: Injected[OwnJobs], id: Annotated[ShortText, Path()]) -> JobRow:
     return await jobs.get(id)

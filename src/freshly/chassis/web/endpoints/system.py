@@ -52,7 +52,7 @@ class Ready(BaseModel):
     pool: Pool
 
 
-@router.get("/", summary="What this is")
+@router.get("/", summary="Get the name and version of the API")
 async def welcome(request: Request) -> Welcome:
     settings: Settings = request.state.resources.settings
     return Welcome(
@@ -64,7 +64,7 @@ async def welcome(request: Request) -> Welcome:
     )
 
 
-@router.get("/health", summary="The process answers")
+@router.get("/health", summary="Check that the process answers")
 async def health(request: Request) -> Health:
     settings: Settings = request.state.resources.settings
     return Health(status="healthy", app=settings.app_name, env=settings.app_env)
@@ -73,7 +73,7 @@ async def health(request: Request) -> Health:
 @router.get(
     "/ready",
     response_model=Ready,
-    summary="The database answers too",
+    summary="Check that the database answers",
     responses={503: {"model": Problem, "description": "The database does not respond"}},
 )
 async def ready(request: Request, db: CurrentDatabase) -> object:
@@ -102,10 +102,13 @@ COUNTS_WITHIN = 2  # seconds
     "/metrics",
     response_class=Response,
     responses={
-        200: {"content": {CONTENT_TYPE_LATEST: {}}, "description": "Prometheus' text format"},
+        200: {
+            "content": {CONTENT_TYPE_LATEST: {}},
+            "description": "Metrics in Prometheus' text format",
+        },
         **problems(NotFound),
     },
-    summary="Numbers for Prometheus (from private networks only)",
+    summary="Get metrics for Prometheus (from private networks only)",
 )
 async def read_metrics(request: Request) -> Response:
     if not _is_near(request.client.host if request.client else ""):
