@@ -1,0 +1,25 @@
+"""Settings: read once from the environment, frozen, and passed down."""
+
+from freshly.settings.database_url import driven
+from freshly.settings.definition import Settings
+from freshly.settings.errors import BadSettings
+from freshly.settings.limits import (
+    LARGEST_AVATAR,
+    LARGEST_BODY,
+    LARGEST_PICTURE_BODY,
+    LARGEST_SCAN,
+    WEAKEST_SECRET,
+)
+from freshly.settings.loading import load
+
+__all__ = [
+    "LARGEST_AVATAR",
+    "LARGEST_BODY",
+    "LARGEST_PICTURE_BODY",
+    "LARGEST_SCAN",
+    "WEAKEST_SECRET",
+    "BadSettings",
+    "Settings",
+    "driven",
+    "load",
+]

@@ -1,0 +1,382 @@
+"""The settings. Descriptions are the source of docs/reference/settings.md and .env.example."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import ByteSize, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy.engine import URL
+
+from freshly.settings.database_url import driven
+from freshly.settings.file_secrets import FileSecrets
+from freshly.settings.limits import WEAKEST_SECRET
+from freshly.settings.types import (
+    LARGEST_COUNT,
+    Networks,
+    Port,
+    Positive,
+    Seconds,
+    Size,
+    Timeout,
+    TimeZone,
+    Tokens,
+    Unit,
+    Words,
+)
+
+
+class Settings(BaseSettings):
+    """All settings, each an environment variable with the name of the field in capitals."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    app_name: str = Field(default="Freshly API", description="The title of the API.")
+    app_env: Literal["local", "development", "staging", "production"] = Field(
+        default="local",
+        description="The environment. `staging` and `production` refuse secrets under 32 "
+        "characters. All but `local` check `ALLOWED_HOSTS`.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        default="INFO",
+        description="The lowest level to log. The log is JSON lines on standard error.",
+    )
+    debug: bool = Field(default=False, description="Has no effect; the existing app sets it.")
+
+    data_dir: Path = Field(
+        default=Path("data"),
+        description="The folder of the embedded database, of generated secrets and of files.",
+    )
+    host: str = Field(default="127.0.0.1", description="The address to listen on.")
+    port: Port = Field(default=8000, description="The TCP port to listen on.")
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1, description="The number of server processes. More than one needs PostgreSQL."
+    )
+    timezone: TimeZone = Field(
+        default="UTC",
+        description="The time zone of today (for expiry dates) and of 7:00 (for the morning "
+        "digest).",
+    )
+    public_url: str | None = Field(
+        default=None,
+        description="The start of links to files, such as `https://api.example.com`. Set it "
+        "behind a proxy. Default: the host of the request.",
+    )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="Addresses or networks (CIDR) of proxies whose `X-Forwarded-For` is trusted. "
+        "`*` trusts every peer.",
+    )
+    allowed_hosts: Words = Field(
+        default=("localhost", "127.0.0.1"),
+        description="Values of the Host header that are accepted. `*.example.com` accepts all "
+        "subdomains.",
+    )
+    cors_origins: Words = Field(
+        default=("http://localhost:3000", "http://127.0.0.1:3000"),
+        description="Origins of browsers that may call the API. In `local`, each port of "
+        "localhost may too.",
+    )
+
+    secret_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Signs links to files and encrypts stored responses. Default: the first start "
+        "creates it in `DATA_DIR`.",
+    )
+    jwt_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Signs access and refresh tokens. Default: the first start creates it in "
+        "`DATA_DIR`.",
+    )
+    jwt_alg: Literal["HS256", "HS384", "HS512"] = Field(
+        default="HS256", description="The algorithm that signs tokens."
+    )
+    access_token_expire_minutes: Annotated[int, Field(gt=0), Unit("minutes")] = Field(
+        default=30, description="The lifetime of an access token."
+    )
+    refresh_token_expire_days: Annotated[int, Field(gt=0), Unit("days")] = Field(
+        default=7, description="The lifetime of a refresh token."
+    )
+
+    # URLs may contain passwords, so they are secrets too.
+    database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="The database: `postgresql://user:password@host/name` or `sqlite:///path`. "
+        "Default: SQLite in `DATA_DIR`.",
+    )
+    database_url_pooler: SecretStr | None = Field(
+        default=None,
+        description="The address of a connection pooler such as PgBouncer. Requests use it; "
+        "migrations use `DATABASE_URL`. Freshly sets nothing on its connections, so set the "
+        "limits on the role: `ALTER ROLE name SET lock_timeout = '3s'`, and `statement_timeout`.",
+    )
+    database_pool_size: Positive = Field(
+        default=20, description="Connections that each process keeps open."
+    )
+    database_max_overflow: Annotated[int, Field(ge=0)] = Field(
+        default=30,
+        description="Further connections that each process opens under load. As many transactions "
+        "as both together run at once; ten times as many wait.",
+    )
+    database_pool_timeout: Annotated[float, Field(gt=0), Unit("seconds")] = Field(
+        default=2,
+        description="How long a request waits for a connection before it gets 503. The existing "
+        "app's 30 s would let the queue grow without bound.",
+    )
+    database_statement_timeout: Seconds = Field(
+        default=30,
+        description="PostgreSQL cancels a longer statement. Behind a pooler, Freshly stops "
+        "waiting for it five seconds later.",
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="Redis, which processes use to share cached responses and rate limits. Set it "
+        "if there is more than one process.",
+    )
+    cache: Literal["auto", "memory", "off"] = Field(
+        default="auto",
+        description="Where responses are cached. `auto`: in Redis; without Redis in memory on "
+        "SQLite, else nowhere. `memory`: in a single process on PostgreSQL that runs its jobs "
+        "itself. `off`: nowhere.",
+    )
+    cache_ttl_seconds: Seconds = Field(
+        default=300, description="The longest time that a response stays cached."
+    )
+    cache_memory: Size = Field(
+        default=ByteSize(32 * 1024 * 1024),
+        description="The largest total of cached responses in a process.",
+    )
+
+    jobs: Literal["auto", "inside", "worker"] = Field(
+        default="auto",
+        description="The process that runs jobs. `auto`: the server, unless a `freshly worker` is "
+        "alive. `inside`: always the server. `worker`: only `freshly worker`.",
+    )
+    jobs_at_once: Annotated[int, Field(gt=0, le=100)] = Field(
+        default=4, description="Jobs that each process runs at once."
+    )
+    jobs_worker_silence: Annotated[float, Field(ge=1), Unit("seconds")] = Field(
+        default=15,
+        description="After so long without a heartbeat, a worker is dead and other workers take "
+        "over its jobs.",
+    )
+
+    rate_limit_enabled: bool = Field(
+        default=True,
+        description="Limit the calls of each user and address. See docs/guides/operators.md.",
+    )
+    rate_limit_requests: Positive = Field(
+        default=100, description="Calls that a user may make in each window of `RATE_LIMIT_WINDOW`."
+    )
+    rate_limit_window: Seconds = Field(default=60, description="The length of that window.")
+    auth_rate_limit: Positive = Field(
+        default=10, description="Sign-ins that an address may try each minute."
+    )
+    rate_limit_overrides: dict[str, dict[str, str]] = Field(
+        default={},
+        description='Other limits by group and tier, as JSON: `{"chat": {"free": '
+        '"10/minute;50/day"}}`.',
+    )
+
+    max_file_size: Size = Field(
+        default=ByteSize(10 * 1024 * 1024),
+        description="The largest picture. A picture is also limited to 5 MiB, a scanned file to 2 "
+        "MiB.",
+    )
+    allowed_file_types: Words = Field(
+        default=("image/jpeg", "image/png", "image/webp"),
+        description="Media types of pictures. Avatars are JPEG or PNG.",
+    )
+    storage_url: SecretStr | None = Field(
+        default=None,
+        description="Where files are stored: `file:///path`, or "
+        "`s3://key:secret@host/bucket?region=` with `&tls=false` for plain HTTP. Default: "
+        "`DATA_DIR/files`.",
+    )
+    avatars_bucket: str = Field(
+        default="users",
+        description="The folder of avatars. It is public, so no other bucket may have this name.",
+    )
+    chat_images_bucket: str = Field(
+        default="chat-images", description="The folder of pictures in conversations."
+    )
+    exports_bucket: str = Field(default="exports", description="The folder of account exports.")
+    pantry_images_bucket: str = Field(
+        default="pantry_items",
+        description="The folder of pictures of pantry items. It is public, so no other bucket may "
+        "have this name.",
+    )
+
+    mail_username: str | None = Field(default=None, description="The user name at the SMTP server.")
+    mail_password: SecretStr | None = Field(
+        default=None, description="The password at the SMTP server."
+    )
+    mail_from: str | None = Field(
+        default=None, description="The sender's address. Default: `MAIL_USERNAME`."
+    )
+    mail_port: Annotated[int, Field(gt=0, le=65535)] = Field(
+        default=587, description="The port of the SMTP server."
+    )
+    mail_server: str | None = Field(
+        default=None,
+        description="The host of the SMTP server. Without it, `local` writes emails to the log "
+        "and to `DATA_DIR/outbox`; elsewhere they are lost, with an error in the log.",
+    )
+    mail_from_name: str = Field(default="Freshly", description="The sender's name.")
+    mail_starttls: bool = Field(default=True, description="Start TLS after connecting.")
+    mail_ssl_tls: bool = Field(
+        default=False,
+        description="Connect with TLS, as on port 465. Then `MAIL_STARTTLS` has no effect.",
+    )
+
+    supabase_url: str | None = Field(
+        default=None,
+        description="The Supabase project that signs users in with Google and Apple. Its public "
+        "keys check the tokens.",
+    )
+    supabase_service_role: SecretStr | None = Field(
+        default=None, description="Has no effect; the existing app sets it."
+    )
+    supabase_jwt_secret: SecretStr | None = Field(
+        default=None,
+        description="The shared secret of the Supabase project, if it signs tokens with one.",
+    )
+
+    openai_api_key: SecretStr | None = Field(
+        default=None,
+        description="The key of the assistant's model at OpenAI. With neither a key nor "
+        "`OPENAI_BASE_URL`, the assistant's routes return 503.",
+    )
+    openai_base_url: str | None = Field(
+        default=None, description="Another server of the Chat Completions API. It may need no key."
+    )
+    openai_model: str = Field(default="gpt-4o-mini", description="The model for text.")
+    openai_vision_model: str = Field(
+        default="gpt-4o", description="The model for pictures that users send."
+    )
+    openai_image_model: str = Field(
+        default="dall-e-3", description="The model that generates images."
+    )
+    openai_max_tokens: Annotated[int, Field(gt=0), Unit("tokens")] = Field(
+        default=1000, description="The longest reply in a chat. Scans have their own limit."
+    )
+    openai_temperature: Annotated[float, Field(ge=0, le=2)] = Field(
+        default=0.7, description="How random the replies in a chat are."
+    )
+    openai_connect_timeout: Timeout = Field(
+        default=3, description="The longest wait for a connection to the model."
+    )
+    openai_first_byte_timeout: Timeout = Field(
+        default=20,
+        description="The longest silence of the model. Raise it for a model that thinks for long. "
+        "It does not apply to generated images.",
+    )
+    openai_timeout: Timeout = Field(
+        default=60, description="The longest call to the model, with its retries."
+    )
+    openai_retries: Annotated[int, Field(ge=0, le=5)] = Field(
+        default=2,
+        description="Retries after a failed connection, a 429 or a 5xx, within `OPENAI_TIMEOUT`.",
+    )
+    openai_max_calls: Positive = Field(
+        default=100, description="Calls to the model that each process makes at once."
+    )
+    openai_queue_timeout: Timeout = Field(
+        default=2, description="How long a further call waits before it gets 503."
+    )
+    openai_breaker_failures: Positive = Field(
+        default=5,
+        description="Failures in a row that open the circuit breaker. Text, vision and images "
+        "have one each.",
+    )
+    openai_breaker_seconds: Timeout = Field(
+        default=30,
+        description="How long an open circuit breaker refuses calls with 503, until one call "
+        "tries again.",
+    )
+    chat_tokens_per_person: Tokens = Field(
+        default=300_000,
+        description="Tokens that a user may use each UTC day; 0 means no limit. The default fits "
+        "the free tier's fifty questions a day.",
+    )
+    chat_tokens_per_family: Tokens = Field(
+        default=1_000_000,
+        description="Tokens that the members of a family may use together each UTC day; 0 means "
+        "no limit.",
+    )
+    pantry_pictures_per_day: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = Field(
+        default=20,
+        description="Pictures of new pantry items that are generated each day for a family, or "
+        "for a user's own pantry. They need `OPENAI_API_KEY` and count as tokens of the user who "
+        "added the item; 0 turns them off.",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, FileSecrets(settings_cls)
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("database_url", "database_url_pooler")
+    @classmethod
+    def _names_a_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and value.get_secret_value():
+            driven(value.get_secret_value())
+        return value
+
+    @model_validator(mode="after")
+    def _strong_enough(self) -> Self:
+        if self.app_env in ("staging", "production"):
+            for name in ("secret_key", "jwt_secret"):
+                secret = getattr(self, name).get_secret_value()
+                if secret and len(secret) < WEAKEST_SECRET:
+                    raise ValueError(
+                        f"{name.upper()}: is too weak for {self.app_env}: "
+                        f"give {WEAKEST_SECRET} characters or more"
+                    )
+        private = (self.chat_images_bucket, self.exports_bucket)
+        if self.avatars_bucket in (*private, self.pantry_images_bucket):
+            raise ValueError("AVATARS_BUCKET: is public, so it needs a name of its own")
+        if self.pantry_images_bucket in private:
+            raise ValueError("PANTRY_IMAGES_BUCKET: is public, so it needs a name of its own")
+        if self.workers > 1 and self.database.get_backend_name() == "sqlite":
+            raise ValueError("WORKERS: more than one needs PostgreSQL: give DATABASE_URL")
+        if self.workers > 1 and self.cache == "memory":
+            raise ValueError("CACHE: memory is for a single process: give REDIS_URL instead")
+        return self
+
+    @property
+    def is_local(self) -> bool:
+        return self.app_env in ("local", "development")
+
+    @property
+    def database(self) -> URL:
+        """The URL of the database for migrations, and for the app unless there is a pooler."""
+        given = self.database_url.get_secret_value()
+        return driven(given or f"sqlite:///{self.data_dir / 'freshly.db'}")
+
+    @property
+    def cache_alone(self) -> bool:
+        """True if responses may be cached in memory: only one process writes."""
+        alone = self.database.get_backend_name() == "sqlite" and self.jobs != "worker"
+        return self.cache == "memory" or (self.cache == "auto" and alone)
+
+    @property
+    def draws_pantry(self) -> bool:
+        """True if pictures of pantry items are generated: a model without a key rarely can."""
+        return self.openai_api_key is not None and self.pantry_pictures_per_day > 0
+
+    @property
+    def pooled_database(self) -> URL:
+        pooler = self.database_url_pooler
+        return driven(pooler.get_secret_value()) if pooler else self.database

@@ -1,0 +1,70 @@
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings.exceptions import SettingsError
+
+from freshly.settings.definition import Settings
+from freshly.settings.errors import BadSettings
+from freshly.settings.limits import WEAKEST_SECRET
+
+
+def load(*, data: bool = True) -> Settings:
+    """Return the settings of the environment.
+
+    With `data`, create DATA_DIR, and in it the secrets that the environment does not set. Without
+    it, touch no file and leave those secrets empty. Raises BadSettings, which names the setting.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        raise BadSettings(_first_line(error)) from error
+    except SettingsError as error:
+        name = str(error).partition('"')[2].partition('"')[0].upper()
+        raise BadSettings(f"{name}: is not JSON: {error.__cause__}") from error
+    if settings.cache == "memory" and settings.jobs == "worker":
+        raise BadSettings(
+            "CACHE: memory is for a single process, and with JOBS=worker there are two:"
+            " give REDIS_URL instead"
+        )
+    return _with_secrets(settings) if data else settings
+
+
+def _first_line(error: ValidationError) -> str:
+    """Return the name and the reason of the first error, without the value: it may be a secret."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    reason = first["msg"].removeprefix("Value error, ")
+    path: Sequence[int | str] = first["loc"]
+    return f"{str(path[0]).upper()}: {reason}" if path else reason
+
+
+def _with_secrets(settings: Settings) -> Settings:
+    """Return the settings with the missing secrets, which the first start stores in DATA_DIR."""
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        made = {
+            name: SecretStr(_stored_secret(settings.data_dir / name))
+            for name in ("secret_key", "jwt_secret")
+            if not getattr(settings, name).get_secret_value()
+        }
+    except OSError as error:
+        raise BadSettings(f"DATA_DIR: {settings.data_dir}: {error.strerror}") from error
+    return settings.model_copy(update=made)
+
+
+def _stored_secret(path: Path) -> str:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        stored = path.read_text(encoding="ascii").strip()
+        if len(stored) < WEAKEST_SECRET:
+            raise BadSettings(
+                f"{path}: is damaged; remove it, and the next start makes a new one"
+                " (all users sign in again)"
+            ) from None
+        return stored
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(48))
+    return path.read_text(encoding="ascii")

@@ -1,0 +1,63 @@
+"""Types of settings: how their text is read, what it may be, and in which unit."""
+
+import json
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field
+from pydantic_settings import NoDecode
+
+LARGEST_COUNT = 10**9
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The unit of a number, for the generated reference."""
+
+    name: str
+
+
+def _comma_list(value: object) -> object:
+    """Split a comma list, or parse JSON. Raises ValueError on bad JSON."""
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        return [word.strip() for word in value.split(",") if word.strip()]
+    if isinstance(value, str):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"is neither a comma list nor JSON: {error}") from error
+    return value
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError("is not a time zone such as Europe/Berlin") from error
+    return name
+
+
+def _networks(given: tuple[str, ...]) -> tuple[str, ...]:
+    for one in given:
+        if one == "*":
+            continue
+        try:
+            ip_network(one)
+        except ValueError as error:
+            raise ValueError(
+                f"{one} is neither an address nor a network such as 10.0.0.0/8, nor *"
+            ) from error
+    return given
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list)]
+Networks = Annotated[Words, AfterValidator(_networks)]
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Positive = Annotated[int, Field(gt=0)]
+Tokens = Annotated[int, Field(ge=0, le=LARGEST_COUNT), Unit("tokens a day")]
+Seconds = Annotated[int, Field(gt=0), Unit("seconds")]
+Timeout = Annotated[float, Field(gt=0, le=3600), Unit("seconds")]
+Size = Annotated[ByteSize, Field(gt=0), Unit("bytes")]  # a text such as 10MiB is one too
