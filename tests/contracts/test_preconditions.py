@@ -259,10 +259,10 @@ async def shopping(kitchen):
     """Somebody with a list of one line."""
     alice = await kitchen.person("Alice")
     rice = await kitchen.ingredient(alice, "Rice of ours")
-    made = await alice.created("/grocery-lists", {"scope": "personal"})
+    made = await alice.post_ok("/grocery-lists", {"scope": "personal"})
     db = await kitchen.unit_ids(alice)
     line = {"ingredient_id": rice["id"], "quantity": 2, "unit_id": db["kg"]}
-    item = await alice.created(f"/grocery-lists/{made['id']}/items", line)
+    item = await alice.post_ok(f"/grocery-lists/{made['id']}/items", line)
     return alice, f"/grocery-lists/items/{item['id']}"
 
 

@@ -1,22 +1,17 @@
-"""Two families with one of everything, and how each operation is called there."""
+"""A world for requests: two families with one of everything."""
 
 import json
-import shutil
 from dataclasses import dataclass, field
 
 from tests.support.api import MEAL, PASSWORD, Kitchen
 from tests.support.pictures import in_base64, picture
-
-ROLES = ("anonymous", "stranger", "ex-member", "member", "admin", "owner")
-FILE = {"files": {"file": ("me.png", picture())}}
-NOBODYS = {"email": "nobody@example.com"}
+from tests.support.role_table import ROLES, ROWS
 
 
 @dataclass
 class World:
-    headers: dict = field(default_factory=dict)
-    ids: dict = field(default_factory=dict)
-    refresh_token: str = ""
+    headers: dict = field(default_factory=dict)  # by role
+    ids: dict = field(default_factory=dict)  # and other values that paths and rows name
 
     def save(self, path):
         path.write_text(json.dumps(vars(self)))
@@ -26,7 +21,7 @@ class World:
         return cls(**json.loads(path.read_text()))
 
     def path(self, template):
-        """The template filled with what belongs to the owner, or to their family."""
+        """Return the path with the ids of what belongs to the owner, or to the owner's family."""
         parts = template.strip("/").split("/")
         filled = []
         for place, part in enumerate(parts):
@@ -48,82 +43,26 @@ class World:
         return "/" + "/".join(filled)
 
     def request(self, method, template):
-        """What the operation is called with, besides its path."""
-        ids = self.ids
-        calls = {
-            "POST /auth/register": {"json": {"email": "new@example.com", "password": PASSWORD}},
-            "POST /auth/login": {"json": {"email": ids["email"], "password": PASSWORD}},
-            "POST /auth/refresh": {"json": {"refresh_token": self.refresh_token}},
-            "POST /auth/send-code": {"json": NOBODYS},
-            "POST /auth/verify-code": {"json": {**NOBODYS, "code": "123456"}},
-            "POST /auth/forgot-password": {"json": NOBODYS},
-            "POST /auth/forgot-password/verify": {"json": {**NOBODYS, "code": "123456"}},
-            "POST /auth/reset-password": {"json": {"reset_token": "x", "new_password": PASSWORD}},
-            "PATCH /users/me": {"json": {"name": "New"}},
-            "POST /preferences/me": {"json": {"goal": "balanced"}},
-            "PATCH /notifications/choices": {"json": {"digest": "none"}},
-            "PATCH /preferences/me": {"json": {"calorie_target": 2100}},
-            "POST /families": {"json": {"display_name": "New"}},
-            "POST /families/join": {"json": {"invite_code": ids["invite_code"]}},
-            "PATCH /families/{family_id}/members/{user_id}/role": {"json": {"role": "admin"}},
-            "PATCH /memberships/{id}/role": {"json": {"role": "admin"}},
-            "POST /ingredients": {"json": {"name": "Dragon fruit jam"}},
-            "PATCH /ingredients/{id}": {"json": {"category": "Fruit"}},
-            "POST /storage/avatar/proxy": FILE,
-            "POST /pantry-items": {
-                "json": {"ingredient_name": "Rice", "family_id": ids["families"]}
-            },
-            "POST /pantry-items/me": {"json": {"ingredient_name": "Rice"}},
-            "PATCH /pantry-items/{id}": {"json": {"quantity": 3}},
-            "POST /recipes": {"json": {"family_id": ids["families"], "title": "Soup"}},
-            "PATCH /recipes/{id}": {"json": {"title": "Broth"}},
-            "GET /recipes": {"params": {"family_id": ids["families"]}},
-            "POST /meals/me": {"json": {**MEAL, "familyId": ids["families"]}},
-            "PATCH /meals/me/{id}": {"json": {"name": "New"}},
-            "PUT /meals/{id}": {"json": {"name": "New"}},
-            "POST /meals/{id}/attach-family": {"json": {"familyId": ids["families"]}},
-            "POST /meal-plans": {
-                "json": {"family_id": ids["families"], "week_start": "2030-01-07"}
-            },
-            "POST /meal-plans/me": {"json": {"week_start": "2030-01-07"}},
-            "PATCH /meal-plans/me/{id}": {"json": {"title": "New"}},
-            "PATCH /meal-plans/{id}": {"json": {"title": "New"}},
-            "PUT /meal-plans/{id}/slots/{day}/{slot}": {
-                "json": {"meals": [{"meal_id": ids["meals"]}]}
-            },
-            "POST /grocery-lists": {"json": {"scope": "family", "family_id": ids["families"]}},
-            "POST /grocery-lists/add-from-recipe": {
-                "json": {"meal_id": ids["meals"], "list_id": ids["grocery-lists"]}
-            },
-            "PATCH /grocery-lists/{id}": {"json": {"title": "New"}},
-            "POST /grocery-lists/{id}/items": {"json": {"ingredient_id": ids["ingredients"]}},
-            "PATCH /grocery-lists/items/{id}": {"json": {"note": "New"}},
-            "POST /grocery-lists/{id}/remove-item": {"json": {"item_id": ids["items"]}},
-            "DELETE /grocery-lists/{id}/remove-item": {"json": {"item_id": ids["items"]}},
-            "POST /grocery-lists/{id}/rebuild-from-meal-plan": {
-                "json": {"meal_plan_id": ids["meal-plans"]}
-            },
-            "POST /grocery-lists/ingredients/normalize": {"json": {"raw_text": "2 eggs"}},
-            "POST /meal-share-requests": {
-                "json": {"mealId": ids["meals"], "recipientUserId": ids["user"]}
-            },
-            "POST /meal-share-requests/{id}/respond": {"json": {"action": "accept"}},
-            "POST /chat": {"json": {"message": "Hi", "conversation_id": ids["conversations"]}},
-            "POST /chat/stream": {
-                "json": {"message": "Hi", "conversation_id": ids["conversations"]}
-            },
-            "POST /chat/conversations": {"json": {"title": "New"}},
-            "PUT /chat/conversations/{id}/title": {"params": {"title": "New"}},
-            "POST /chat/legacy": {"json": {"prompt": "Hi"}},
-            "POST /chat/generate-image": {"json": {"prompt": "Soup"}},
-            "POST /chat/scan-grocery": {"json": {"image_data": in_base64(picture())}},
-            "POST /chat/scan-grocery-proxy": FILE,
-        }
-        return calls.get(f"{method} {template}", {})
+        """Return what the operation's row sends besides the path, as options of the client."""
+        row = ROWS[f"{method} {template}"]
+        options = {"json": self._filled(row.json), "params": self._filled(row.params)}
+        if row.upload:
+            options["files"] = {row.upload: ("me.png", picture())}
+        return {name: value for name, value in options.items() if value is not None}
+
+    def _filled(self, value):
+        """Return the value with the world's own for each `$name`."""
+        if isinstance(value, dict):
+            return {key: self._filled(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self._filled(inner) for inner in value]
+        if isinstance(value, str) and value.startswith("$"):
+            return self.ids[value.removeprefix("$")]
+        return value
 
 
 async def build(client):
-    """Olga's family with Adam, Mia and Tom, whom Eve has left; and Sam's own."""
+    """Create the family of Olga, Adam, Mia and Tom, which Eve has left, and that of Sam."""
     kitchen = Kitchen(client)
     owner, admin, member, tom, ex_member, stranger = [
         await kitchen.person(name) for name in ("Olga", "Adam", "Mia", "Tom", "Eve", "Sam")
@@ -135,7 +74,7 @@ async def build(client):
     ids = await furnish(kitchen, owner, family, offered_by=member)
     await furnish(kitchen, stranger, await kitchen.family(stranger, name="The Others"))
     memberships = {one["user_id"]: one["id"] for one in await owner.read(members)}
-    world = World(refresh_token=owner.tokens["refresh_token"])
+    world = World()
     world.ids = ids | {
         "families": family["id"],
         "invite_code": family["invite_code"],
@@ -143,21 +82,25 @@ async def build(client):
         "user": tom.id,
         "owner": owner.id,
         "email": owner.user["email"],
+        "password": PASSWORD,
+        "refresh_token": owner.tokens["refresh_token"],
+        "meal": {**MEAL, "familyId": family["id"]},
+        "picture": in_base64(picture()),
         "sessions": (await owner.read("/auth/sessions"))["items"][0]["id"],
         "day": 0,
         "slot": "dinner",
         "bucket": "users",
         "path": "0/nothing.png",
     }
-    people = (None, stranger, ex_member, member, admin, owner)
+    users = (None, stranger, ex_member, member, admin, owner)
     world.headers = {
-        role: person.headers if person else {} for role, person in zip(ROLES, people, strict=True)
+        role: user.headers if user else {} for role, user in zip(ROLES, users, strict=True)
     }
     return world
 
 
 async def furnish(kitchen, owner, family, offered_by=None):
-    """One of everything for a family, made by its owner; ids by the name of the collection."""
+    """Create one of everything for a family, as its owner. Return ids by collection."""
     own = await kitchen.ingredient(owner, f"Jam of {family['display_name']}")
     meal = await kitchen.meal(owner, [("egg", "2")], familyId=family["id"])
     plan = await kitchen.plan(owner, family)
@@ -178,7 +121,7 @@ async def furnish(kitchen, owner, family, offered_by=None):
         "items": shopping["items"][0]["id"],
         "recipes": recipe["id"],
         "conversations": conversation["id"],
-        "db": (await owner.read("/units"))[0]["id"],
+        "units": (await owner.read("/units"))[0]["id"],
         "diet-tags": (await owner.read("/diet-tags"))[0]["id"],
     }
     if offered_by:
@@ -187,8 +130,3 @@ async def furnish(kitchen, owner, family, offered_by=None):
         ids["meal-share-requests"] = (await offered_by.post_ok("/meal-share-requests", body))["id"]
         ids["notifications"] = (await owner.read("/notifications"))[0]["id"]
     return ids
-
-
-def copy(template, target):
-    shutil.copy(template, target)
-    return target

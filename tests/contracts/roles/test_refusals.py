@@ -1,4 +1,4 @@
-"""What no operation lets in: tokens that are none, ids that no row can have."""
+"""Requests that no operation accepts: invalid tokens, and ids that no row can have."""
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
@@ -6,34 +6,35 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from freshly.domains.auth.tokens import TokenSigner
-from tests.contracts.roles.test_roles import operations, table
+from tests.contracts.roles.test_roles import operations
+from tests.support.role_table import ROWS
 from tests.support.role_world import World
 
-# The bearer is somebody else's token there, or none is asked for.
+# They take a token of Supabase.
 NOT_OURS = {"/auth/signup/oauth", "/auth/login/oauth"}
 
 
 def signed_in():
     found = [
         operation.split(" ")
-        for operation, expected in table().items()
-        if expected["anonymous"] == 401 and operation.split(" ")[1] not in NOT_OURS
+        for operation, row in ROWS.items()
+        if row.expected["anonymous"] == 401 and row.path not in NOT_OURS
     ]
     assert len(found) > 100
     return found
 
 
-def tokens(settings, person):
+def tokens(settings, user):
     signer = TokenSigner(settings)
     long_ago = datetime.now(UTC) - timedelta(days=1)
-    expired = signer.access(person.id, "0" * 32, long_ago)
-    unknown = signer.access(person.id, "0" * 32, datetime.now(UTC))
-    own = person.tokens["access_token"]
+    expired = signer.access(user.id, "0" * 32, long_ago)
+    unknown = signer.access(user.id, "0" * 32, datetime.now(UTC))
+    own = user.tokens["access_token"]
     return {
         "expired": (expired, "Token expired"),
-        "refresh": (person.tokens["refresh_token"], "Invalid token"),
-        "reset": (signer.reset(person.id, "x", datetime.now(UTC)), "Invalid token"),
-        "of no sign-in": (unknown, "Token has been revoked"),
+        "refresh": (user.tokens["refresh_token"], "Invalid token"),
+        "reset": (signer.reset(user.id, "x", datetime.now(UTC)), "Invalid token"),
+        "of no session": (unknown, "Token has been revoked"),
         "garbage": ("garbage", "Invalid token"),
         "null": ("null", "Invalid token"),
         "forged": (own[:-4] + ("AAAA" if own[-4:] != "AAAA" else "BBBB"), "Invalid token"),
@@ -79,7 +80,7 @@ async def test_an_id_that_fits_no_column_is_404_everywhere(kitchen, tmp_path, hu
     assert [one for one in wrong if "invite" not in one[1]] == []
 
 
-async def test_an_id_that_is_none_is_refused(kitchen):
+async def test_an_id_that_is_no_number_is_refused(kitchen):
     alice = await kitchen.person("Alice")
 
     for path in ("/meals/one", "/pantry-items/1.5", "/families/%00/members", "/units/1e3"):

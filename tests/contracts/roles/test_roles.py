@@ -1,13 +1,12 @@
-"""Each operation, called by everybody; what is expected stands in table.txt, one row each.
+"""Each operation, called in six roles. table.toml has the request and the expected statuses.
 
-A refused call must have changed nothing; that is compared too.
+A refused call must leave the database as it was.
 """
 
 import asyncio
 import re
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import make_url
@@ -20,19 +19,10 @@ from freshly.chassis.jobs.retention import PurgeJobs
 from tests.conftest import client_of, running, settings_for
 from tests.contracts.test_guards import routes_of
 from tests.support.fake_services import model_server
-from tests.support.role_world import ROLES, World, build
+from tests.support.role_table import ROLES, ROWS
+from tests.support.role_world import World, build
 
-TABLE = Path(__file__).with_name("table.txt")
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
-
-
-def table():
-    rows = {}
-    for line in TABLE.read_text().splitlines():
-        if line and not line.startswith("#"):
-            method, path, *statuses = line.split()
-            rows[f"{method} {path}"] = dict(zip(ROLES, map(int, statuses), strict=True))
-    return rows
 
 
 def operations(folder):
@@ -46,12 +36,17 @@ def operations(folder):
 
 
 def test_every_operation_has_a_row_and_every_row_an_operation(tmp_path):
-    assert operations(tmp_path) == set(table())
+    assert operations(tmp_path) == ROWS.keys()
+
+
+@pytest.mark.parametrize("operation", sorted(ROWS))
+def test_each_row_tells_who_may_call(operation):
+    assert ROWS[operation].callers
 
 
 @pytest.fixture(scope="module")
 def built(sqlite_template, tmp_path_factory):
-    """The world in a database, to be copied for each call."""
+    """Build the world in a database; each call gets a copy."""
     folder = tmp_path_factory.mktemp("world")
     path = folder / "freshly.db"
     path.write_bytes(sqlite_template.read_bytes())
@@ -72,7 +67,7 @@ def built(sqlite_template, tmp_path_factory):
 
 
 def contents(path):
-    """Every row; that somebody's address was looked up for a code is no change."""
+    """Return all rows, except that a code was requested: each request for one counts."""
     with closing(sqlite3.connect(path)) as connection:
         dump = connection.iterdump()
         return [line for line in dump if not re.search('"email_codes"|auth.send_code', line)]
@@ -80,7 +75,7 @@ def contents(path):
 
 @pytest.fixture
 async def played(built, tmp_path):
-    """Calls an operation as somebody, each time in a fresh copy of the world."""
+    """Return a function that calls an operation in a role, in a fresh copy of the world."""
     world = World.load(built / "world.json")
     template = built / "freshly.db"
     before = contents(template)
@@ -107,8 +102,8 @@ async def played(built, tmp_path):
             yield play
 
 
-@pytest.mark.parametrize("operation", sorted(table()))
-async def test_everybody_gets_what_the_table_says(played, operation):
+@pytest.mark.parametrize("operation", sorted(ROWS))
+async def test_each_role_gets_the_status_of_the_table(played, operation):
     seen = {role: await played(operation, role) for role in ROLES}
 
-    assert seen == table()[operation]
+    assert seen == ROWS[operation].expected
