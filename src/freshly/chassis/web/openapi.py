@@ -23,7 +23,7 @@ FASTAPI_SCHEMAS = ("HTTPValidationError", "ValidationError")  # replaced by Prob
 # Generated clients contain the names of schemas. A class that is renamed keeps its name there.
 NAMES_OF_CLIENTS = {"ActivityKind": "Happened"}
 DESCRIPTION = """\
-Every path also works under `/api/v1`.
+All paths but those of the system also work under `/api/v1`.
 
 **Sign in** with `POST /auth/login` and send the access token as `Authorization: Bearer ...`.
 
