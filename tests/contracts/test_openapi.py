@@ -1,4 +1,4 @@
-"""The description of the API: complete, without a network, and good enough to make a client of."""
+"""The OpenAPI document: complete, and good enough to generate a typed client."""
 
 import compileall
 import json
@@ -35,7 +35,7 @@ def operations(document):
     return found
 
 
-def test_every_operation_says_what_it_does_and_how_it_can_fail(document):
+def test_every_operation_has_a_summary_and_describes_its_errors(document):
     for path, method, operation in operations(document):
         where = f"{method} {path}"
         assert operation["summary"], where
@@ -67,7 +67,7 @@ def test_retries_and_states_are_described(document):
     assert "304" in item["get"]["responses"]
 
 
-def test_operations_have_names_of_their_own(document):
+def test_operation_ids_are_unique(document):
     names = [operation["operationId"] for _, _, operation in operations(document)]
 
     assert len(names) == len(set(names))
@@ -113,7 +113,7 @@ def test_renamed_classes_keep_the_schema_names_that_clients_know(document):
         assert schemas[theirs]["title"] == theirs
 
 
-def test_a_typed_client_can_be_made_of_it_and_compiles(document, tmp_path):
+def test_a_typed_client_can_be_generated_and_passes_mypy(document, tmp_path):
     source, client = tmp_path / "openapi.json", tmp_path / "freshly_client"
     source.write_text(json.dumps(document))
     (tmp_path / "config.yaml").write_text("post_hooks: []\n")

@@ -67,7 +67,7 @@ def built(sqlite_template, tmp_path_factory):
 
 
 def contents(path):
-    """Return all rows, except that a code was requested: each request for one counts."""
+    """Return all rows but those of email codes, which a refused request may write too."""
     with closing(sqlite3.connect(path)) as connection:
         dump = connection.iterdump()
         return [line for line in dump if not re.search('"email_codes"|auth.send_code', line)]
