@@ -1,4 +1,4 @@
-"""The reference: the least that an answer of FastAPI costs, on the same server."""
+"""The reference: the cheapest response that FastAPI can give on the same server."""
 
 from fastapi import FastAPI
 

@@ -1,4 +1,4 @@
-"""Where the time of a read goes, by function: the app in this process, without a server."""
+"""Profile one read by function, with the app in this process and without a server."""
 
 import asyncio
 import cProfile
@@ -8,25 +8,25 @@ import tempfile
 import time
 from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import uvloop
 from pydantic import SecretStr
 
-from bench.household import seed_person
+from bench.household import seed_user
 from freshly.chassis.observability.logging import configure_logging
 from freshly.commands.migrate import migrate
 from freshly.settings import Settings
 from tests.conftest import client_of, running
 from tests.support.api import Kitchen
 
-TIMES = 1000
+REQUESTS = 1000
 
 
-def profile(path: str, cache: str, rows: int) -> None:
-    """Prints microseconds a request, then the functions that take most of it."""
+def profile(path: str, cache: Literal["auto", "off"], rows: int) -> None:
+    """Print the microseconds per request, then the functions that take most of them."""
     with tempfile.TemporaryDirectory(prefix="freshly-profile-") as folder:
-        secret = SecretStr("only for a profile, and only here: nobody")
+        secret = SecretStr("a secret for profiles, used nowhere else")
         settings = Settings(
             data_dir=Path(folder),
             cache=cache,
@@ -42,15 +42,16 @@ def profile(path: str, cache: str, rows: int) -> None:
 async def _profile(settings: Settings, path: str, rows: int) -> None:
     async with running(settings) as served:
         async with client_of(served) as client:
-            token = await seed_person(Kitchen(client), families=path == "/families")
-        configure_logging("INFO")  # lines are written, though to nowhere
+            token = await seed_user(Kitchen(client), many_families=path == "/families")
+        configure_logging("INFO")  # writing the access log is part of a request's cost
         with redirect_stderr(io.StringIO()):
-            seconds, found = await _measure(served, path, token)
+            seconds, profiler = await _measure(served, path, token)
     print(f"{path}, cache {settings.cache}: {seconds * 1e6:.0f} microseconds")  # noqa: T201
-    pstats.Stats(found).sort_stats("tottime").print_stats(rows)
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(rows)
 
 
 async def _measure(served: Any, path: str, token: str) -> tuple[float, cProfile.Profile]:
+    """Return the seconds per request without the profiler, and a profile of as many requests."""
     headers = [(b"host", b"localhost"), (b"authorization", f"Bearer {token}".encode())]
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET",
@@ -66,16 +67,16 @@ async def _measure(served: Any, path: str, token: str) -> tuple[float, cProfile.
         if message["type"] == "http.response.start":
             assert message["status"] == 200, message  # noqa: PLR2004
 
-    async def ask() -> None:
-        for _ in range(TIMES):
+    async def send_requests() -> None:
+        for _ in range(REQUESTS):
             await served(scope, receive, send)
 
-    await ask()
+    await send_requests()
     started = time.perf_counter()
-    await ask()
-    seconds = (time.perf_counter() - started) / TIMES
-    found = cProfile.Profile()
-    found.enable()
-    await ask()
-    found.disable()
-    return seconds, found
+    await send_requests()
+    seconds = (time.perf_counter() - started) / REQUESTS
+    profiler = cProfile.Profile()
+    profiler.enable()
+    await send_requests()
+    profiler.disable()
+    return seconds, profiler

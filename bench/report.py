@@ -1,4 +1,4 @@
-"""What was measured, for people: a table and a picture."""
+"""Show the measurements as a table and as a picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 
 COLORS = {"cached": "#2e7d32", "cold": "#a5d6a7", "uncached": "#9e9e9e", "floor": "#e0e0e0"}
-MANY = 1000  # of which nobody wants decimals
+MANY = 1000  # values above it are shown without decimals
 
 
 @dataclass(frozen=True)
 class Row:
-    """A number, and the promise it is held to, if there is one."""
+    """A measured number, with its promise if there is one."""
 
     target: str
     name: str
@@ -43,7 +43,7 @@ class Row:
 
 def show(rows: Sequence[Row], console: Console) -> None:
     table = Table(title="Freshly, measured")
-    for heading in ("setup", "what", "measured", "promised", "", "detail"):
+    for heading in ("target", "what", "measured", "promised", "", "detail"):
         table.add_column(heading, justify="right" if heading == "measured" else "left")
     for row in rows:
         style = "green" if row.verdict == "met" else "red bold"
@@ -54,28 +54,28 @@ def show(rows: Sequence[Row], console: Console) -> None:
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """Bars of what is measured against the bare route, with the promises as marks."""
-    import matplotlib as mpl  # noqa: PLC0415 - a second, for nobody but this
+    """Draw a bar for each row that is a share of the bare route, and mark its promise."""
+    import matplotlib as mpl  # noqa: PLC0415 - takes a second, and only this function needs it
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
-    setups = sorted({row.target for row in rows})
-    figure, axes = plt.subplots(1, len(setups), figsize=(6.5 * len(setups), 5.5), squeeze=False)
-    for place, target in zip(axes[0], setups, strict=True):
+    targets = sorted({row.target for row in rows})
+    figure, axes = plt.subplots(1, len(targets), figsize=(6.5 * len(targets), 5.5), squeeze=False)
+    for axis, target in zip(axes[0], targets, strict=True):
         bars = [row for row in rows if row.target == target and row.unit == "of bare"]
         names = [row.name for row in bars]
         colors = [COLORS[row.name.split()[0]] for row in bars]
-        place.barh(names, [row.value for row in bars], color=colors)
+        axis.barh(names, [row.value for row in bars], color=colors)
         for height, row in enumerate(bars):
-            place.plot([row.at_least] * 2, [height - 0.4, height + 0.4], color="#c62828", lw=2)
-            place.text(row.value + 0.005, height, f"{row.value:.2f}", va="center", fontsize=8)
-        place.invert_yaxis()
-        place.set_xlim(0, max(0.6, *(row.value * 1.15 for row in bars)))
-        place.set_xlabel("requests/s, as a share of a bare FastAPI route (red: promised)")
-        place.set_title(target)
-        place.tick_params(axis="y", labelsize=8)
-        place.spines[["top", "right"]].set_visible(False)
+            axis.plot([row.at_least] * 2, [height - 0.4, height + 0.4], color="#c62828", lw=2)
+            axis.text(row.value + 0.005, height, f"{row.value:.2f}", va="center", fontsize=8)
+        axis.invert_yaxis()
+        axis.set_xlim(0, max(0.6, *(row.value * 1.15 for row in bars)))
+        axis.set_xlabel("requests/s, as a share of a bare FastAPI route (red: promised)")
+        axis.set_title(target)
+        axis.tick_params(axis="y", labelsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)

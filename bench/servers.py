@@ -1,4 +1,4 @@
-"""Servers to measure, each a process of its own, as in production."""
+"""Start the servers to measure, each in a process of its own, as in production."""
 
 import os
 import re
@@ -15,39 +15,41 @@ from pathlib import Path
 
 from tests.support.fake_services import free_port
 
-STARTS_WITHIN = 60  # seconds
-ENDS_WITHIN = 40
+START_TIMEOUT = 60  # seconds
+STOP_TIMEOUT = 40  # seconds
 ROOT = Path(__file__).resolve().parents[1]
-SECRET = "the same for all servers, so that tokens are good for all"  # noqa: S105
+SECRET = "the same for all servers, so that tokens are valid on each"  # noqa: S105
 A_LOT = "1000000000/minute"
 GROUPS = (
     *("api", "auth", "anonymous", "files", "auth-login", "auth-refresh", "auth-register"),
     *("pantry-write", "pantry-read", "grocery-write", "grocery-read", "families-read", "join"),
     "notifications",
 )
-# The limits count as they always do; nobody meets one.
+# Limits are counted as usual, but are so high that no request reaches one.
 LIMITS = "{" + ", ".join(f'"{name}": {{"default": "{A_LOT}"}}' for name in GROUPS) + "}"
 
 
 @dataclass(frozen=True)
 class Server:
+    """A running server: its port, and the id of its parent process."""
+
     port: int
     pid: int
 
     @property
     def memory(self) -> float:
-        """MB that its processes hold (resident, shared pages counted in each)."""
-        return sum(_resident(pid) for pid in _family(self.pid))
+        """Return the resident memory of its processes in MB. Shared pages count in each process."""
+        return sum(_resident_memory(pid) for pid in _process_tree(self.pid))
 
     def number(self, name: str) -> float:
-        """The sum of a metric over its labels and all processes."""
+        """Return the sum of a metric over its labels and over all processes."""
         text = self.get("/metrics")
-        found = re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE)
-        return sum(map(float, found))
+        values = re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE)
+        return sum(map(float, values))
 
     def get(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
-            return str(answer.read().decode())
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as response:
+            return str(response.read().decode())
 
 
 @contextmanager
@@ -60,7 +62,7 @@ def bare(workers: int) -> Iterator[Server]:
 def server(
     app: str, port: int, workers: int, settings: Mapping[str, str], path: str
 ) -> Iterator[Server]:
-    """uvicorn by itself, with an app of which `path` says that it is there."""
+    """Run an app on uvicorn alone. It is ready when `path` responds."""
     command = (
         *(sys.executable, "-m", "uvicorn", app, "--port", str(port)),
         *("--workers", str(workers), "--no-access-log", "--log-level", "critical"),
@@ -71,8 +73,9 @@ def server(
 
 @contextmanager
 def freshly(folder: Path, workers: int, settings: Mapping[str, str]) -> Iterator[Server]:
+    """Run `freshly serve` with its data in this folder."""
     port = free_port()
-    own = {
+    environment = {
         "DATA_DIR": str(folder),
         "PORT": str(port),
         "WORKERS": str(workers),
@@ -80,7 +83,8 @@ def freshly(folder: Path, workers: int, settings: Mapping[str, str]) -> Iterator
         "JWT_SECRET": SECRET,
         **settings,
     }
-    with _running((sys.executable, "-m", "freshly", "serve"), own, port, "/health") as running:
+    command = (sys.executable, "-m", "freshly", "serve")
+    with _running(command, environment, port, "/health") as running:
         yield running
 
 
@@ -89,7 +93,7 @@ def _running(
     command: Sequence[str], settings: Mapping[str, str], port: int, path: str
 ) -> Iterator[Server]:
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    # Beside its data: the disk of the data may be full.
+    # The log lies beside the data folder, because a scenario may fill the disk of that folder.
     data = Path(settings.get("DATA_DIR") or Path(tempfile.gettempdir()) / "freshly-bare")
     log = data.with_suffix(f".{port}.log")
     with log.open("wb") as output:
@@ -101,12 +105,12 @@ def _running(
             stderr=output,
         )
         try:
-            _await(process, port, path, log)
+            _wait_until_ready(process, port, path, log)
             yield Server(port, process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(ENDS_WITHIN)
+                process.wait(STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -114,26 +118,26 @@ def _running(
     log.unlink()
 
 
-def _await(process: "subprocess.Popen[bytes]", port: int, path: str, log: Path) -> None:
-    until = time.monotonic() + STARTS_WITHIN
+def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int, path: str, log: Path) -> None:
+    until = time.monotonic() + START_TIMEOUT
     while time.monotonic() < until:
         if process.poll() is not None:
             break
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5):
-                time.sleep(0.5)  # the other workers
+                time.sleep(0.5)  # until the other workers are ready too
                 return
         except OSError:
             time.sleep(0.1)
     raise RuntimeError(f"the server did not start:\n{log.read_text()[-3000:]}")
 
 
-def _family(pid: int) -> list[int]:
+def _process_tree(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(one for child in children for one in _family(int(child)))]
+    return [pid, *(found for child in children for found in _process_tree(int(child)))]
 
 
-def _resident(pid: int) -> float:
+def _resident_memory(pid: int) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    return int(found[1]) / 1024 if found else 0.0
+    kilobytes = re.search(r"VmRSS:\s+(\d+) kB", status)
+    return int(kilobytes[1]) / 1024 if kilobytes else 0.0

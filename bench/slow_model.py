@@ -1,9 +1,9 @@
-"""`python -m bench.slow_model`: what other people notice while 200 chats wait for a slow model.
+"""`python -m bench.slow_model`: measure other users' reads while 200 chats wait for a slow model.
 
-Starts Freshly embedded (one process, SQLite), and a model whose answers take a minute: a word a
-second, or with `--silent` none at all, which is given up after 20 s. Measures `/pantry-items/me`
-for one crowd of people before, during and after, with the cache on and off, and looks whether a
-database connection is held meanwhile.
+Starts Freshly embedded (one process, SQLite) and a model that takes a minute for each response: a
+word per second, or with `--silent` no byte at all, after which Freshly gives up in 20 s. Measures
+`/pantry-items/me` for the same users before, during and after the chats, with the cache on and off,
+and checks that the chats hold no database connection.
 """
 
 import argparse
@@ -22,34 +22,35 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench.household import seeded
+from bench.household import seed_households
 from bench.load import Outcome, connect, many_users, request
 from bench.servers import A_LOT, GROUPS, Server, freshly
 from tests.support.fake_services import free_port
 
 CHATS = 200
-TAKES = 60  # seconds
-APART = 0.05  # all at once would queue for the database first, which is another promise
-USERS, THINK = 40, 0.2  # 200 requests a second
-BEGIN_WITHIN = 15
-MEASURED = 10.0  # seconds, of each
-BAR = 1.5
+RESPONSE_TIME = 60  # seconds that the model takes
+# Seconds between two chats. Starting all at once would measure the queue for the database instead.
+INTERVAL = 0.05
+USERS, THINK = 40, 0.2  # 40 users who pause for 0.2 s send 200 requests a second
+BEGIN_WITHIN = 15  # seconds until the model has received all chats
+MEASURED_FOR = 10.0  # seconds, each time
+MAX_RATIO = 1.5  # of the p99 during the chats to the p99 without them
 OK = 200
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.slow_model", description=__doc__)
-    parser.add_argument("--silent", action="store_true", help="no byte comes, for a minute")
-    parser.add_argument("--serve", type=int, metavar="PORT", help="be the model")
-    parser.add_argument("--cache", choices=("auto", "off"), help="one of the two")
+    parser.add_argument("--silent", action="store_true", help="the model sends no byte")
+    parser.add_argument("--serve", type=int, metavar="PORT", help="run only the model")
+    parser.add_argument("--cache", choices=("auto", "off"), help="one setting only")
     options = parser.parse_args()
     if options.serve:
         asyncio.run(_serve(options.serve, silent=options.silent))
         return 0
     caches = [options.cache] if options.cache else ["auto", "off"]
-    rows = [_measured(cache, silent=options.silent) for cache in caches]
-    table = Table(title=f"{CHATS} chats with a model that takes {TAKES} s; /pantry-items/me")
-    for column in ("cache", "p99 idle", "p99 during", "ratio", "errors", "units of work", "chats"):
+    rows = [_measure(cache, silent=options.silent) for cache in caches]
+    table = Table(title=f"/pantry-items/me while {CHATS} chats take {RESPONSE_TIME} s")
+    for column in ("cache", "p99 idle", "p99 during", "ratio", "errors", "transactions", "chats"):
         table.add_column(column)
     for row in rows:
         table.add_row(*map(str, row[:-1]))
@@ -57,7 +58,7 @@ def main() -> int:
     return 0 if all(row[-1] for row in rows) else 1
 
 
-def _measured(cache: str, *, silent: bool) -> tuple[object, ...]:
+def _measure(cache: str, *, silent: bool) -> tuple[object, ...]:
     port = free_port()
     limits = {name: {"default": A_LOT, "free": A_LOT} for name in (*GROUPS, "chat", "chat-legacy")}
     settings = {
@@ -73,54 +74,56 @@ def _measured(cache: str, *, silent: bool) -> tuple[object, ...]:
         _model(port, silent=silent),
         freshly(Path(home, "data"), 1, settings) as server,
     ):
-        before, during, after, held, chats = uvloop.run(_play(server))
+        before, during, after, held, chats = uvloop.run(_run_chats(server))
     idle = (before.quantile(0.99) + after.quantile(0.99)) / 2
     ratio = during.quantile(0.99) / idle
     errors = before.errors + during.errors + after.errors
-    told = ", ".join(f"{number} x {status}" for status, number in sorted(chats.items()))
-    is_met = ratio <= BAR and not errors and not held
-    columns_for = (
+    chat_results = ", ".join(f"{number} x {status}" for status, number in sorted(chats.items()))
+    is_met = ratio <= MAX_RATIO and not errors and not held
+    times = (
         f"{idle * 1000:.2f} ms",
         f"{during.quantile(0.99) * 1000:.2f} ms",
         f"{ratio:.2f}",
     )
-    return cache, *columns_for, errors, f"{held} held", told, is_met
+    return cache, *times, errors, f"{held} held", chat_results, is_met
 
 
-async def _play(server: Server) -> tuple[Outcome, Outcome, Outcome, int, Counter[str]]:
-    (home,) = await seeded(server.port, 1, lambda _: None)
+async def _run_chats(server: Server) -> tuple[Outcome, Outcome, Outcome, int, Counter[str]]:
+    """Return the reads before, during and after the chats, the transactions, and the chats."""
+    (home,) = await seed_households(server.port, 1)
     token = home.tokens[0]
-    look = [request("GET", "/pantry-items/me", token)]
+    reads = [request("GET", "/pantry-items/me", token)]
 
-    async def looked() -> Outcome:
+    async def measure_reads() -> Outcome:
         return await many_users(
-            server.port, look, users=USERS, held=0, seconds=MEASURED, think=THINK
+            server.port, reads, users=USERS, held=0, seconds=MEASURED_FOR, think=THINK
         )
 
-    await looked()  # everything is warm
-    before = await looked()
+    await measure_reads()  # fills the caches
+    before = await measure_reads()
     chats = []
     for _ in range(CHATS):
         chats.append(asyncio.create_task(_chat(server.port, token)))
-        await asyncio.sleep(APART)
+        await asyncio.sleep(INTERVAL)
     for _ in range(BEGIN_WITHIN):
         await asyncio.sleep(1)
-        if await _number(server, "freshly_model_in_flight") == CHATS:
+        if await _metric(server, "freshly_model_in_flight") == CHATS:
             break
     else:
-        raise RuntimeError(f"not all began: {Counter(map(_told, chats))}")
-    during = await looked()
-    assert await _number(server, "freshly_model_in_flight") > 0, "the chats ended too early"
+        raise RuntimeError(f"some chats did not start: {Counter(map(_state_of, chats))}")
+    during = await measure_reads()
+    in_flight = await _metric(server, "freshly_model_in_flight")
+    assert in_flight > 0, "the chats ended before the measurement"
     held = 0
     for _ in range(20):
-        held = max(held, await _taken(server))
+        held = max(held, await _open_transactions(server))
         await asyncio.sleep(0.02)
-    told = Counter(await asyncio.gather(*chats))
-    return before, during, await looked(), held, told
+    chat_results = Counter(await asyncio.gather(*chats))
+    return before, during, await measure_reads(), held, chat_results
 
 
 async def _chat(port: int, token: str) -> str:
-    """Its status and how long it took, in whole seconds."""
+    """Send one chat, and return its status and its duration in whole seconds."""
     connection = await connect(port)
     try:
         started = time.monotonic()
@@ -131,23 +134,23 @@ async def _chat(port: int, token: str) -> str:
         connection.close()
 
 
-def _told(chat: "asyncio.Task[str]") -> str:
-    return chat.result() if chat.done() else "under way"
+def _state_of(chat: "asyncio.Task[str]") -> str:
+    return chat.result() if chat.done() else "running"
 
 
-async def _number(server: Server, name: str) -> float:
+async def _metric(server: Server, name: str) -> float:
     return await asyncio.to_thread(server.number, name)
 
 
-async def _taken(server: Server) -> int:
+async def _open_transactions(server: Server) -> int:
     text = await asyncio.to_thread(server.get, "/metrics")
-    line = next(one for one in text.splitlines() if 'units{state="taken"}' in one)
+    line = next(line for line in text.splitlines() if 'units{state="taken"}' in line)
     return int(float(line.rpartition(" ")[2]))
 
 
 @contextmanager
 def _model(port: int, *, silent: bool) -> Iterator[None]:
-    """A process of its own, so that it costs those who measure nothing."""
+    """Run the model in a process of its own, so that it does not slow down the measuring one."""
     command = [sys.executable, "-m", "bench.slow_model", "--serve", str(port)]
     process = subprocess.Popen([*command, *(["--silent"] if silent else [])])  # noqa: S603
     try:
@@ -158,15 +161,16 @@ def _model(port: int, *, silent: bool) -> Iterator[None]:
 
 
 async def _serve(port: int, *, silent: bool) -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await reader.readuntil(b"\r\n\r\n")
             if silent:
-                await asyncio.sleep(TAKES)
+                await asyncio.sleep(RESPONSE_TIME)
             writer.write(
                 b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
             )
-            for _ in range(0 if silent else TAKES - 2):  # and its own time, within the limit
+            # Freshly's time limit includes its own work, so the model stays two seconds below it.
+            for _ in range(0 if silent else RESPONSE_TIME - 2):
                 chunk = {"choices": [{"index": 0, "delta": {"content": "soup "}}]}
                 writer.write(f"data: {json.dumps(chunk)}\n\n".encode())
                 await writer.drain()
@@ -174,11 +178,11 @@ async def _serve(port: int, *, silent: bool) -> None:
             writer.write(b"data: [DONE]\n\n")
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # it was hung up on
+            pass  # Freshly has closed the connection
         finally:
             writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", port, backlog=2 * CHATS)
+    server = await asyncio.start_server(respond, "127.0.0.1", port, backlog=2 * CHATS)
     await server.serve_forever()
 
 
