@@ -1,9 +1,9 @@
-"""People who cook while things break: each writes, and is told later whether it was kept.
+"""Users who send requests while things break, and note which writes were confirmed.
 
-Everybody has a kept connection and takes turns: keep a meal, change how much there is of a food,
-look at the pantry, look at the family. The meals' names are all different, so that one that was
-acknowledged and is missing, or is there twice, is seen; a look at the pantry must show what the
-same person was last told to be so.
+Each user has one kept connection and sends four kinds of requests in turn: create a meal, change
+the quantity of a pantry item, read the pantry, read the families. Each meal has a name of its own,
+so a confirmed meal that is missing, or exists twice, is found afterwards. A read of the pantry must
+show the quantity that was confirmed to the same user last.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from time import monotonic
 from bench.load import Connection, connect, request
 from tests.support.api import MEAL, Kitchen
 
-PATIENCE = 20.0  # seconds, longer than any answer is promised to take
-LOST_CONNECTION = 0  # in place of a status
+RESPONSE_TIMEOUT = 20.0  # seconds; longer than any promised response time
+LOST_CONNECTION = 0  # instead of a status
 SERVER_ERRORS = 500
 UNAVAILABLE = 503
 OK = 200
@@ -27,12 +27,12 @@ OK = 200
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One request: when it was sent, how long it took, and what came of it."""
+    """A request: when it was sent, how long it took, and the status of its response."""
 
-    sent: float
+    sent: float  # by the monotonic clock
     seconds: float
     status: int
-    what: str
+    kind: str
     retry_after: bool = False
 
     @property
@@ -45,31 +45,32 @@ class Sample:
 
 
 class Client:
-    """One person's kept connection; whatever breaks is made anew, and counted."""
+    """A kept connection. A broken connection counts as a sample, and is opened again."""
 
-    def __init__(self, port: int, samples: list[Sample], patience: float = PATIENCE) -> None:
+    def __init__(self, port: int, samples: list[Sample], timeout: float = RESPONSE_TIMEOUT) -> None:
         self.port = port
         self.samples = samples
-        self.patience = patience
+        self.timeout = timeout
         self._connection: Connection | None = None
 
-    async def ask(self, what: str, wanted: bytes) -> tuple[int, bytes]:
+    async def send(self, kind: str, content: bytes) -> tuple[int, bytes]:
+        """Send a request, and return the status and the body of its response."""
         sent, status, head, body = monotonic(), LOST_CONNECTION, b"", b""
         try:
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(self.timeout):
                 if self._connection is None or self._connection.is_lost:
                     self._connection = await connect(self.port)
-                status = await self._connection.send(wanted)
+                status = await self._connection.send(content)
             head, body = self._connection.head.lower(), self._connection.body
         except (OSError, TimeoutError):
-            self.hang_up()
+            self.close()
         if b"connection: close" in head:
-            self.hang_up()
-        retry = b"\nretry-after: " in head
-        self.samples.append(Sample(sent, monotonic() - sent, status, what, retry))
+            self.close()
+        retry_after = b"\nretry-after: " in head
+        self.samples.append(Sample(sent, monotonic() - sent, status, kind, retry_after))
         return status, body
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -77,103 +78,107 @@ class Client:
 
 @dataclass
 class User:
-    """Somebody with a food in the pantry, and what they may expect to find."""
+    """A user with one pantry item, and the writes that were confirmed to this user."""
 
     name: str
     token: str
     item: int
-    amounts: set[int] = field(default_factory=lambda: {1})  # of the food; one, unless in doubt
-    kept: set[str] = field(default_factory=set)  # names of meals that were acknowledged
-    stale: int = 0
-    number: Callable[[], int] = field(default_factory=lambda: count(2).__next__)
+    # The quantities that the item may have: one, or more while the outcome of a write is unknown.
+    quantities: set[int] = field(default_factory=lambda: {1})
+    meals: set[str] = field(default_factory=set)  # names of the confirmed meals
+    stale: int = 0  # reads that showed another quantity
+    next_number: Callable[[], int] = field(default_factory=lambda: count(2).__next__)
 
     def __post_init__(self) -> None:
         self.turns: Sequence[Callable[[Client], Awaitable[None]]] = (
-            self.keep_a_meal,
-            self.use_some,
-            self.look_into_the_pantry,
-            self.look_at_the_family,
+            self.create_meal,
+            self.change_quantity,
+            self.read_pantry,
+            self.read_families,
         )
 
-    async def keep_a_meal(self, client: Client) -> None:
-        name = f"{self.name}, meal {self.number()}"
+    async def create_meal(self, client: Client) -> None:
+        name = f"{self.name}, meal {self.next_number()}"
         body = json.dumps({**MEAL, "name": name}).encode()
-        status, _ = await client.ask("write", request("POST", "/meals/me", self.token, body))
+        status, _ = await client.send("write", request("POST", "/meals/me", self.token, body))
         if status // 100 == OK // 100:
-            self.kept.add(name)
+            self.meals.add(name)
 
-    async def use_some(self, client: Client) -> None:
-        amount = self.number()
-        body = json.dumps({"quantity": amount}).encode()
+    async def change_quantity(self, client: Client) -> None:
+        quantity = self.next_number()
+        body = json.dumps({"quantity": quantity}).encode()
         path = f"/pantry-items/{self.item}"
-        self.amounts.add(amount)
-        status, _ = await client.ask("write", request("PATCH", path, self.token, body))
+        self.quantities.add(quantity)
+        status, _ = await client.send("write", request("PATCH", path, self.token, body))
         if status == OK:
-            self.amounts = {amount}
+            self.quantities = {quantity}
 
-    async def look_into_the_pantry(self, client: Client) -> None:
-        status, body = await client.ask("read", request("GET", "/pantry-items/me", self.token))
+    async def read_pantry(self, client: Client) -> None:
+        status, body = await client.send("read", request("GET", "/pantry-items/me", self.token))
         if status == OK:
-            found = {item["id"]: float(item["quantity"]) for item in json.loads(body)}
-            self.stale += found.get(self.item) not in self.amounts
+            shown = {item["id"]: float(item["quantity"]) for item in json.loads(body)}
+            self.stale += shown.get(self.item) not in self.quantities
 
-    async def look_at_the_family(self, client: Client) -> None:
-        await client.ask("read", request("GET", "/families", self.token))
+    async def read_families(self, client: Client) -> None:
+        await client.send("read", request("GET", "/families", self.token))
 
 
 @dataclass
 class Load:
+    """The requests of all users, at a fixed rate."""
+
     users: Sequence[User]
-    rate: float  # requests per second, of all together
+    rate: float  # requests per second, of all users together
     samples: list[Sample] = field(default_factory=list)
 
     @asynccontextmanager
     async def on(self, port: int) -> AsyncIterator[None]:
-        """Meanwhile they cook; afterwards each has had the answer to the last thing asked."""
-        over = asyncio.Event()
-        cooking = [
-            asyncio.create_task(self._cook(user, place, port, over))
+        """Send requests meanwhile. Leaving waits for the last response of each user."""
+        stopped = asyncio.Event()
+        sending = [
+            asyncio.create_task(self._send_requests(user, place, port, stopped))
             for place, user in enumerate(self.users)
         ]
         try:
             yield
         finally:
-            over.set()
-            await asyncio.gather(*cooking)
+            stopped.set()
+            await asyncio.gather(*sending)
 
-    async def _cook(self, user: User, place: int, port: int, over: asyncio.Event) -> None:
-        """By the clock, however long an answer takes, so that what waits is not left out."""
+    async def _send_requests(
+        self, user: User, place: int, port: int, stopped: asyncio.Event
+    ) -> None:
+        """Send on schedule, however long a response takes, so that slow times are not left out."""
         client = Client(port, self.samples)
-        each = len(self.users) / self.rate
-        due = monotonic() + each * place / len(self.users)
+        interval = len(self.users) / self.rate
+        due = monotonic() + interval * place / len(self.users)
         turns = count(place)
-        while not over.is_set():
+        while not stopped.is_set():
             try:
                 async with asyncio.timeout(max(0.0, due - monotonic())):
-                    await over.wait()
+                    await stopped.wait()
             except TimeoutError:
                 await user.turns[next(turns) % len(user.turns)](client)
-                due = max(due + each, monotonic() - each)
-        client.hang_up()
+                due = max(due + interval, monotonic() - interval)
+        client.close()
 
-    async def losses(self, port: int) -> tuple[int, int]:
-        """How many acknowledged writes are lost, and how many were done twice."""
+    async def count_lost_writes(self, port: int) -> tuple[int, int]:
+        """Return how many confirmed writes are lost, and how many were done twice."""
         lost = twice = 0
         for user in self.users:
-            client = Client(port, [], patience=3 * PATIENCE)
-            for amounts_or_meals in ("/meals/me", "/pantry-items/me"):
-                wanted = request("GET", amounts_or_meals, user.token)
-                status, body = await client.ask("count", wanted)
+            client = Client(port, [], timeout=3 * RESPONSE_TIMEOUT)
+            for path in ("/meals/me", "/pantry-items/me"):
+                status, body = await client.send("count", request("GET", path, user.token))
                 assert status == OK, (status, body)
                 rows = json.loads(body)
-                if amounts_or_meals == "/meals/me":
+                if path == "/meals/me":
                     names = Counter(row["name"] for row in rows)
-                    lost += sum(name not in names for name in user.kept)
+                    lost += sum(name not in names for name in user.meals)
                     twice += sum(number > 1 for number in names.values())
                 else:
-                    found = {row["id"]: float(row["quantity"]) for row in rows}
-                    lost += found.get(user.item) not in user.amounts
-            client.hang_up()
+                    shown = {row["id"]: float(row["quantity"]) for row in rows}
+                    lost += shown.get(user.item) not in user.quantities
+            client.close()
         return lost, twice
 
     @property
@@ -181,12 +186,15 @@ class Load:
         return sum(user.stale for user in self.users)
 
     @property
-    def acknowledged(self) -> int:
-        return sum(len(user.kept) for user in self.users)
+    def confirmed(self) -> int:
+        return sum(len(user.meals) for user in self.users)
 
 
-async def seated(kitchen: Kitchen, number: int) -> list[User]:
-    """So many people, each with a family, a food, and an address of their own to sign in from."""
+async def create_users(kitchen: Kitchen, number: int) -> list[User]:
+    """Create users, each with a family, a pantry item and a client address.
+
+    The addresses differ because sign-ins are limited per address.
+    """
     users = []
     for place in range(number):
         kitchen.client.headers["X-Forwarded-For"] = f"10.0.0.{place + 1}"

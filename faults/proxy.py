@@ -1,4 +1,4 @@
-"""A small TCP proxy between Freshly and a neighbour, which can be a bad network at will."""
+"""A small TCP proxy between Freshly and another server, which simulates a bad network."""
 
 import asyncio
 import socket
@@ -9,26 +9,26 @@ from typing import Literal
 
 Mode = Literal["pass", "swallow", "reset"]
 CHUNK = 65536
-AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: closing is a reset
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # for SO_LINGER
 
 
 class Proxy:
-    """Connects each caller to the first of `targets` that answers, taking turns.
+    """Connects each client to the next of the `targets` in turn that accepts the connection.
 
-    `swallow` is a cable that was pulled: connections are accepted, bytes wait, and go on when it
-    is plugged in again. `reset` breaks every connection, old and new.
+    `swallow` acts like an unplugged cable: the proxy accepts connections but holds all bytes, and
+    sends them when the mode changes. `reset` resets every connection, old and new.
     """
 
     def __init__(self, *targets: int) -> None:
         self.targets: Sequence[int] = targets
-        self.delay = 0.0  # seconds that bytes are late
+        self.delay = 0.0  # seconds by which each chunk is delayed
         self.port = 0
         self._mode: Mode = "pass"
         self._plugged = asyncio.Event()
         self._plugged.set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._turn = 0
-        # Is told of each piece before it goes on: whether to the target, and what it is.
+        # Called with each chunk before it is sent: True if it goes to the target, and its bytes.
         self.listener: Callable[[bool, bytes], None] | None = None
 
     def become(self, mode: Mode) -> None:
@@ -47,15 +47,15 @@ class Proxy:
             if self._mode == "reset":
                 return
             await self._plugged.wait()
-            behind = await self._connect()
-            if behind is None:
+            upstream = await self._connect()
+            if upstream is None:
                 return
-            self._writers.add(behind[1])
+            self._writers.add(upstream[1])
             try:
-                pumps = [self._pump(reader, behind[1], up=True), self._pump(behind[0], writer)]
+                pumps = [self._pump(reader, upstream[1], up=True), self._pump(upstream[0], writer)]
                 await asyncio.gather(*pumps)
             finally:
-                self._close(behind[1])
+                self._close(upstream[1])
         finally:
             self._close(writer)
 
@@ -70,7 +70,7 @@ class Proxy:
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool = False
     ) -> None:
-        """Until one side hangs up, which the other is then told."""
+        """Copy bytes until one side closes the connection, then close the other side."""
         with suppress(OSError):
             while data := await reader.read(CHUNK):
                 await self._plugged.wait()
@@ -99,17 +99,19 @@ class Proxy:
 
 def _reset(writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+        writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE
+        )
     writer.transport.abort()
 
 
 @asynccontextmanager
 async def proxy(*targets: int) -> AsyncIterator[Proxy]:
-    between = Proxy(*targets)
-    server = await asyncio.start_server(between.serve, "127.0.0.1", 0)
-    between.port = server.sockets[0].getsockname()[1]
+    running = Proxy(*targets)
+    server = await asyncio.start_server(running.serve, "127.0.0.1", 0)
+    running.port = server.sockets[0].getsockname()[1]
     try:
-        yield between
+        yield running
     finally:
         server.close()
-        between.close()
+        running.close()

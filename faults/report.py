@@ -1,4 +1,4 @@
-"""What a scenario found, for people: rows with their bars, a table, a page of the documentation."""
+"""The report of a scenario: rows with their promises, and the page of the documentation."""
 
 import json
 import os
@@ -24,16 +24,16 @@ BEGIN, END = "<!-- written by ./run faults -->", "<!-- end -->"
 
 @dataclass
 class Report:
-    """Of one scenario. `tried` says what was done; the rows, what came of it."""
+    """The report of one scenario. `tried` describes the fault, the rows hold the measurements."""
 
     name: str
     tried: str
-    brief: bool = False  # a few seconds of it
+    short: bool = False  # a quarter of the time and fewer users
     rows: list[Row] = field(default_factory=list)
     lost_writes: str = "nothing"
     degraded: float = 0.0  # seconds from the first failure to the end of the last
-    not_run: str = ""  # why
-    began: float = 0.0
+    not_run: str = ""  # the reason
+    began: float = 0.0  # of the fault, by the monotonic clock
     ended: float = 0.0
 
     def expect(
@@ -46,15 +46,17 @@ class Report:
         at_least: float | None = None,
         detail: str = "",
     ) -> None:
-        bars = {"at_most": at_most, "at_least": at_least}
-        self.rows.append(Row(self.name, name, value, unit, detail=detail, **bars))
+        """Add a row. Without a promise it only informs."""
+        promise = {"at_most": at_most, "at_least": at_least}
+        self.rows.append(Row(self.name, name, value, unit, detail=detail, **promise))
 
-    def lasting(self, seconds: float) -> float:
-        return seconds / 4 if self.brief else seconds
+    def scaled(self, seconds: float) -> float:
+        """Return the seconds, or a quarter of them in the short form."""
+        return seconds / 4 if self.short else seconds
 
     @contextmanager
     def fault(self) -> Iterator[None]:
-        """Around the time in which something is broken."""
+        """Note when the fault begins and ends."""
         self.began = monotonic()
         try:
             yield
@@ -73,7 +75,7 @@ class Report:
         return "kept" if not missed else f"MISSED: {', '.join(missed)}"
 
     def measured(self, name: str) -> str:
-        """Of the row of that name, if there is one."""
+        """Return the value of the row with this name, or an empty string."""
         return next((f"{row.value:,.4g} {row.unit}" for row in self.rows if row.name == name), "")
 
     def line(self) -> str:
@@ -82,7 +84,7 @@ class Report:
         lost = f"lost: {self.lost_writes}; degraded for {self.degraded:.1f} s"
         return f"{self.name}: {self.tried}; {lost}; {self.verdict}"
 
-    async def judge(
+    async def check_promises(
         self,
         load: Load,
         port: int,
@@ -92,33 +94,34 @@ class Report:
         slowest: float | None = None,
         back: float | None = None,
     ) -> None:
-        """What holds in every scenario, and the bars of this one (None: there is none).
+        """Add the rows of every scenario, with the promises of this one (None: no promise).
 
-        `failures` are answers of 503 that are allowed, `slowest` and `back` seconds: the longest
-        time to an answer, and from the end of the fault to the first success.
+        `unanswered` is the number of requests that may get no response, `failures` the number of
+        503 responses. `slowest` is the longest response time in seconds, `back` the seconds from
+        the end of the fault to the first successful write.
         """
         samples = load.samples
         statuses = Counter(sample.status for sample in samples)
         wrong = {s: n for s, n in statuses.items() if s >= 400 and s != UNAVAILABLE}  # noqa: PLR2004
-        told = ", ".join(f"{n} x {s or 'no answer'}" for s, n in sorted(statuses.items()))
-        self.expect("requests", len(samples), detail=told)
+        detail = ", ".join(f"{n} x {s or 'no answer'}" for s, n in sorted(statuses.items()))
+        self.expect("requests", len(samples), detail=detail)
         self.expect("errors other than 503", sum(wrong.values()), at_most=0)
         self.expect("without an answer", statuses[LOST_CONNECTION], at_most=unanswered)
         refused = [sample for sample in samples if sample.status == UNAVAILABLE]
         self.expect("503", len(refused), at_most=failures)
-        silent = sum(not sample.retry_after for sample in refused)
-        self.expect("503 without Retry-After", silent, at_most=0)
+        incomplete = sum(not sample.retry_after for sample in refused)
+        self.expect("503 without Retry-After", incomplete, at_most=0)
         self.expect("longest answer", longest(samples), "s", at_most=slowest)
-        lost, twice = await load.losses(port)
-        self.expect("lost", lost, f"of {load.acknowledged} acknowledged", at_most=0)
+        lost, twice = await load.count_lost_writes(port)
+        self.expect("lost", lost, f"of {load.confirmed} confirmed", at_most=0)
         self.expect("done twice", twice, at_most=0)
         self.expect("stale answers", load.stale, at_most=0)
         if lost or twice or load.stale:
             self.lost_writes = f"{lost} lost, {twice} twice, {load.stale} stale"
         self.degraded = degraded(samples)
         if back is not None:
-            again = first_success(samples, self.ended)
-            self.expect("back after", again, "s", at_most=back)
+            seconds = first_success(samples, self.ended)
+            self.expect("back after", seconds, "s", at_most=back)
 
 
 def longest(samples: Sequence[Sample]) -> float:
@@ -131,7 +134,7 @@ def quantile(samples: Sequence[Sample], share: float) -> float:
 
 
 def degraded(samples: Sequence[Sample]) -> float:
-    """From when the first that failed was sent until the last one had failed."""
+    """Return the seconds from the first failed request to the end of the last."""
     failed = [sample for sample in samples if sample.failed]
     if not failed:
         return 0.0
@@ -139,19 +142,18 @@ def degraded(samples: Sequence[Sample]) -> float:
 
 
 def first_success(samples: Sequence[Sample], after: float) -> float:
-    """Seconds from then to the first write that was kept; for ever, if there was none."""
-    ends = [s.ended for s in samples if s.what == "write" and not s.failed and s.ended > after]
+    """Return the seconds from `after` to the next successful write; infinity if there is none."""
+    ends = [s.ended for s in samples if s.kind == "write" and not s.failed and s.ended > after]
     return min(ends) - after if ends else float("inf")
 
 
-def written(reports: Sequence[Report], names: Iterable[str]) -> None:
-    """Into the results, in place of what was found earlier, and the page between its markers."""
+def write_results(reports: Sequence[Report], names: Iterable[str]) -> None:
+    """Replace the entries of these reports in the results, and rewrite the table of the page."""
     RESULTS.parent.mkdir(exist_ok=True)
-    found = (
-        {one["name"]: one for one in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
-    )
-    found |= {report.name: _entry(report) for report in reports}
-    entries = [found[name] for name in names if name in found]
+    stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    by_name = {entry["name"]: entry for entry in stored}
+    by_name |= {report.name: _entry(report) for report in reports}
+    entries = [by_name[name] for name in names if name in by_name]
     RESULTS.write_text(json.dumps(entries, indent=1) + "\n")
     head, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, tail = rest.partition(END)
@@ -166,7 +168,7 @@ def written(reports: Sequence[Report], names: Iterable[str]) -> None:
 
 
 def _entry(report: Report) -> dict[str, Any]:
-    bars = [
+    promises = [
         f"{row.name} {row.value:.3g}{f' {row.unit}' if row.unit else ''} ({row.promise})"
         for row in report.rows
         if row.promise and row.at_most != 0
@@ -177,7 +179,7 @@ def _entry(report: Report) -> dict[str, Any]:
         "tried": report.tried,
         "lost": "" if report.not_run else report.lost_writes,
         "degraded": "" if report.not_run else f"{report.degraded:.1f} s",
-        "measured": "; ".join(bars),
+        "measured": "; ".join(promises),
         "verdict": report.verdict,
         "at": f"{time.strftime('%Y-%m-%d', time.gmtime())}, {machine}",
         "rows": [_plain(row) for row in report.rows],
@@ -185,5 +187,5 @@ def _entry(report: Report) -> dict[str, Any]:
 
 
 def _plain(row: Row) -> dict[str, object]:
-    """JSON has no infinity."""
+    """Return the row for JSON, which has no infinity."""
     return {**vars(row), "value": row.value if isfinite(row.value) else None}

@@ -1,4 +1,4 @@
-"""`freshly worker` with two jobs more: one that leaves a mark in the database, one that cannot."""
+"""`freshly worker` with two more jobs: one inserts a row into `marks`, one always fails."""
 
 import asyncio
 import sys
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from sqlalchemy import text
 
-from freshly.chassis.jobs import Job, Run
+from freshly.chassis.jobs import Job, JobContext
 from freshly.cli import main
 from freshly.wiring import jobs
 
@@ -15,7 +15,7 @@ from freshly.wiring import jobs
 class Mark(Job):
     kind: ClassVar[str] = "faults.mark"
     number: int
-    seconds: float  # that it takes
+    seconds: float  # the duration of the job
 
 
 class Poison(Job):
@@ -23,14 +23,14 @@ class Poison(Job):
     backoff: ClassVar[timedelta] = timedelta(milliseconds=10)
 
 
-async def mark(job: Mark, run: Run) -> None:
+async def mark(job: Mark, context: JobContext) -> None:
     await asyncio.sleep(job.seconds)
-    async with run.complete() as session:
+    async with context.complete() as session:
         await session.execute(text("INSERT INTO marks VALUES (:number)"), {"number": job.number})
 
 
-async def fail(_job: Poison, _run: Run) -> None:
-    raise RuntimeError("this never works")
+async def fail(_job: Poison, _context: JobContext) -> None:
+    raise RuntimeError("this job always fails")
 
 
 if __name__ == "__main__":

@@ -1,34 +1,34 @@
-"""What is tried. A scenario is a function that plays on a stage and says what it found."""
+"""The registry of scenarios. A scenario breaks something and adds rows to its report."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from faults.report import Report
 
-Run = Callable[[Report], Awaitable[None]]
+ScenarioFunction = Callable[[Report], Awaitable[None]]
 
 
 class CannotRun(Exception):
-    """Says what is missing on this machine, or in this release."""
+    """A scenario lacks something on this machine or in this release, named in the message."""
 
 
 @dataclass(frozen=True)
 class Scenario:
     name: str
     tried: str
-    run: Run
-    short: bool  # a part of CI's short form
+    run: ScenarioFunction
+    short: bool  # part of the short form, which CI runs
 
 
 SCENARIOS: dict[str, Scenario] = {}
 
 
-def scenario(tried: str, *, short: bool = False) -> Callable[[Run], Run]:
-    """Lists a function by its name."""
+def scenario(tried: str, *, short: bool = False) -> Callable[[ScenarioFunction], ScenarioFunction]:
+    """Register a function as a scenario under its own name."""
 
-    def listed(run: Run) -> Run:
+    def register(run: ScenarioFunction) -> ScenarioFunction:
         name = run.__name__.replace("_", "-")
         SCENARIOS[name] = Scenario(name, tried, run, short)
         return run
 
-    return listed
+    return register

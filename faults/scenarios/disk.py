@@ -1,4 +1,4 @@
-"""A disk that is full."""
+"""A scenario in which the disk is full."""
 
 import asyncio
 import resource
@@ -18,15 +18,15 @@ from faults.scenarios import scenario
 from tests.support.pictures import picture
 
 SIZE = 24  # MB
-SHORT = 4096  # bytes
+BLOCK = 4096  # bytes
 FULL_FOR = 6.0  # seconds
 BACK_WITHIN = 3.0
-TRIES = 5
+UPLOADS = 5
 CREATED = 201
 
 
 class SmallDisk:
-    """A tmpfs of a few megabytes; where none can be mounted, a limit of how long files may be."""
+    """A tmpfs of a few megabytes, or a limit on the size of files if none can be mounted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -36,12 +36,12 @@ class SmallDisk:
 
     def fill(self, server: Server) -> None:
         if not self.is_mounted:
-            resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (SHORT, resource.RLIM_INFINITY))
+            resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (BLOCK, resource.RLIM_INFINITY))
             return
         ballast = self.folder / f"ballast{len(list(self.folder.iterdir()))}"
-        with ballast.open("wb", buffering=0) as file, suppress(OSError):  # which is intended
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):  # until the disk is full
             while True:
-                file.write(b"x" * SHORT)
+                file.write(b"x" * BLOCK)
 
     def free(self, server: Server) -> None:
         unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
@@ -49,7 +49,7 @@ class SmallDisk:
         for file in self.folder.glob("ballast*"):
             file.unlink()
 
-    def let_go(self) -> None:
+    def unmount(self) -> None:
         if self.is_mounted:
             subprocess.run(("umount", "--lazy", str(self.folder)), check=True)  # noqa: S603, S607
 
@@ -61,39 +61,42 @@ async def _small_disk() -> AsyncIterator[SmallDisk]:
         try:
             yield disk
         finally:
-            disk.let_go()
+            disk.unmount()
 
 
 @scenario("the disk of SQLite and of the files full for 6 s (a small tmpfs)", short=True)
 async def disk_full(report: Report) -> None:
     async with _small_disk() as disk, embedded(report, disk.folder / "data") as environment:
         pictures: list[int] = []
-        async with environment.busy():
+        async with environment.under_load():
             with report.fault():
-                for _ in range(TRIES):
-                    # Again: what SQLite has given back meanwhile.
+                for _ in range(UPLOADS):
+                    # Fill the disk again, because SQLite may have freed space meanwhile.
                     await asyncio.to_thread(disk.fill, environment.server)
-                    pictures.append(await _avatar(environment))
-                    await asyncio.sleep(report.lasting(FULL_FOR) / TRIES)
+                    pictures.append(await _upload_avatar(environment))
+                    await asyncio.sleep(report.scaled(FULL_FOR) / UPLOADS)
             disk.free(environment.server)
-        await environment.judge()
-        failed = [s for s in environment.load.samples if s.what == "read" and s.failed]
+        await environment.check_promises()
+        failed = [s for s in environment.load.samples if s.kind == "read" and s.failed]
         report.expect("reads that failed", len(failed), at_most=0)
-        writes = [s for s in environment.load.samples if s.what == "write"]
+        writes = [s for s in environment.load.samples if s.kind == "write"]
         refused = sum(s.failed for s in writes)
         report.expect("writes refused", refused, f"of {len(writes)}", at_least=1)
-        again = first_success(environment.load.samples, report.ended)
-        report.expect("back after", again, "s", at_most=BACK_WITHIN)
+        seconds = first_success(environment.load.samples, report.ended)
+        report.expect("back after", seconds, "s", at_most=BACK_WITHIN)
         wrong = sum(status not in (CREATED, UNAVAILABLE) for status in pictures)
-        told = ", ".join(map(str, pictures))
-        report.expect("pictures neither kept nor 503", wrong, at_most=0, detail=told)
-        report.expect("pictures kept again", await _avatar(environment) == CREATED, at_least=1)
+        statuses = ", ".join(map(str, pictures))
+        report.expect("pictures neither stored nor 503", wrong, at_most=0, detail=statuses)
+        report.expect(
+            "pictures stored again", await _upload_avatar(environment) == CREATED, at_least=1
+        )
 
 
-async def _avatar(environment: Environment) -> int:
+async def _upload_avatar(environment: Environment) -> int:
+    """Upload an avatar, and return the status of the response."""
     headers = {"Authorization": f"Bearer {environment.load.users[0].token}"}
     url = f"http://127.0.0.1:{environment.server.port}"
     async with AsyncClient(base_url=url, headers=headers, timeout=20) as client:
         files = {"file": ("me.png", picture("PNG", (600, 600)), "image/png")}
-        answer = await client.post("/storage/avatar/proxy", files=files)
-    return answer.status_code
+        response = await client.post("/storage/avatar/proxy", files=files)
+    return response.status_code

@@ -1,4 +1,4 @@
-"""A server that dies after it has committed and before it has answered."""
+"""A scenario in which the server is killed between commit and response."""
 
 import asyncio
 import json
@@ -17,16 +17,16 @@ from faults.scenarios.restart import workers_of
 from tests.support.api import MEAL
 
 TIMES = 5
-AT_ONCE = 50
-BACK_WITHIN = 60.0
+RETRIES = 50  # at once
+BACK_WITHIN = 60.0  # seconds
 HEADER = "Idempotency-Key"
 
 
-class Executioner:
-    """Kills Freshly's workers when the database has done what a COMMIT told it, and says so."""
+class KillAfterCommit:
+    """Kills Freshly's workers when PostgreSQL responds to a COMMIT, if it is armed."""
 
     def __init__(self, environment: Environment) -> None:
-        self._stage = environment
+        self._environment = environment
         self._committing = False
         self.is_armed = False
         self.killed = 0
@@ -38,60 +38,60 @@ class Executioner:
             self._committing = self._committing or b"COMMIT" in data
         elif self._committing:
             self.is_armed = self._committing = False
-            for worker in workers_of(self._stage.server):
+            for worker in workers_of(self._environment.server):
                 os.kill(worker, signal.SIGKILL)
             self.killed += 1
 
 
-@scenario("kill -9 between commit and answer, then the same Idempotency-Key, 5 times")
+@scenario("kill -9 between commit and response, then the same Idempotency-Key, 5 times")
 async def killed_before_the_answer(report: Report) -> None:
-    async with production(report, through_a_proxy=True, people=2, rate=1) as environment:
+    async with production(report, through_a_proxy=True, users=2, rate=1) as environment:
         if HEADER.lower() not in environment.server.get("/openapi.json").lower():
-            raise CannotRun(f"there is no {HEADER} in this release")
-        assert isinstance(environment.between, Proxy)
-        executioner = Executioner(environment)
-        environment.between.listener = executioner.listen
+            raise CannotRun(f"this release has no {HEADER}")
+        assert isinstance(environment.database_proxy, Proxy)
+        killer = KillAfterCommit(environment)
+        environment.database_proxy.listener = killer.listen
         user = environment.load.users[0]
         unequal = 0
         slowest = 0.0
         for turn in range(TIMES):
-            name = f"the meal of try {turn}"
+            name = f"the meal of attempt {turn}"
             body = json.dumps({**MEAL, "name": name}).encode()
             key = (f"{HEADER}: {uuid4()}",)
-            wanted = request("POST", "/meals/me", user.token, body, key)
-            executioner.is_armed = True
+            content = request("POST", "/meals/me", user.token, body, key)
+            killer.is_armed = True
             first: list[Sample] = []
             client = Client(environment.server.port, first)
             with report.fault():
-                await client.ask("first", wanted)
-                slowest = max(slowest, await _until_kept(environment, wanted))
-            answers = await asyncio.gather(*(_again(environment, wanted) for _ in range(AT_ONCE)))
-            unequal += len(set(answers)) - 1
-            user.kept.add(name)
-        report.expect("killed", executioner.killed, at_least=TIMES)
-        report.expect("kept after", slowest, "s", at_most=BACK_WITHIN)
-        report.expect("unequal answers", unequal, f"of {TIMES * AT_ONCE}", at_most=0)
-        lost, twice = await environment.load.losses(environment.server.port)
+                await client.send("first", content)
+                slowest = max(slowest, await _retry_until_stored(environment, content))
+            retries = (_retry(environment, content) for _ in range(RETRIES))
+            unequal += len(set(await asyncio.gather(*retries))) - 1
+            user.meals.add(name)
+        report.expect("killed", killer.killed, at_least=TIMES)
+        report.expect("stored after", slowest, "s", at_most=BACK_WITHIN)
+        report.expect("unequal answers", unequal, f"of {TIMES * RETRIES}", at_most=0)
+        lost, twice = await environment.load.count_lost_writes(environment.server.port)
         report.expect("lost", lost, at_most=0)
         report.expect("done twice", twice, at_most=0)
         if lost or twice:
             report.lost_writes = f"{lost} lost, {twice} twice"
 
 
-async def _until_kept(environment: Environment, wanted: bytes) -> float:
-    """As a good client: the same again, until there is an answer."""
+async def _retry_until_stored(environment: Environment, content: bytes) -> float:
+    """Retry as a good client does, and return the seconds until a response confirms the write."""
     began = monotonic()
     client = Client(environment.server.port, [])
     while monotonic() - began < BACK_WITHIN:
-        status, _ = await client.ask("again", wanted)
+        status, _ = await client.send("retry", content)
         if status // 100 == OK // 100:
             return monotonic() - began
         await asyncio.sleep(0.2)
     return float("inf")
 
 
-async def _again(environment: Environment, wanted: bytes) -> tuple[int, bytes]:
+async def _retry(environment: Environment, content: bytes) -> tuple[int, bytes]:
     client = Client(environment.server.port, [])
-    answer = await client.ask("again", wanted)
-    client.hang_up()
-    return answer
+    response = await client.send("retry", content)
+    client.close()
+    return response
