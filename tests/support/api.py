@@ -1,4 +1,4 @@
-"""Makes what a test begins with, through the API, as a client would."""
+"""Create the users, families, meals and other rows of a test through the API, as a client would."""
 
 import itertools
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ MEAL = {
 
 
 class Person:
-    """Somebody who is signed in, with the verbs of HTTP."""
+    """A signed-in user who sends requests."""
 
     def __init__(self, client: AsyncClient, user, tokens):
         self.client, self.id, self.user, self.tokens = client, user["id"], user, tokens
@@ -54,13 +54,13 @@ class Person:
         return await self.request("DELETE", path, **options)
 
     async def post_ok(self, path, json=None, status=201):
-        """POST that must succeed; the answer's JSON."""
+        """Send a POST that must succeed, and return the JSON of its response."""
         response = await self.post(path, json=json)
         assert response.status_code == status, response.text
         return response.json()
 
     async def read(self, path, **params):
-        """GET that must succeed; the answer's JSON."""
+        """Send a GET that must succeed, and return the JSON of its response."""
         response = await self.get(path, params=params)
         assert response.status_code == 200, response.text
         return response.json()
@@ -68,6 +68,8 @@ class Person:
 
 @dataclass
 class Kitchen:
+    """Creates users and their rows through the API."""
+
     client: AsyncClient
 
     def __post_init__(self):
@@ -102,10 +104,10 @@ class Kitchen:
         return await person.post_ok("/pantry-items", item)
 
     async def meal(self, person: Person, ingredients=(), **fields):
-        """`ingredients` are pairs of name and amount, or as the API takes them."""
+        """Create a meal. `ingredients` are pairs of name and amount, or objects of the API."""
         listed = [
-            one if isinstance(one, dict) else {"name": one[0], "amount": one[1]}
-            for one in ingredients
+            item if isinstance(item, dict) else {"name": item[0], "amount": item[1]}
+            for item in ingredients
         ]
         return await person.post_ok("/meals/me", {**MEAL, "ingredients": listed, **fields})
 
