@@ -1,4 +1,4 @@
-"""Answers are kept, and nobody is ever served what a commit has changed."""
+"""Service reads are cached, and a commit invalidates each entry that it changes."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ async def home(kitchen):
 
 
 @pytest.mark.parametrize("path", HOT)
-async def test_a_cached_read_runs_no_sql_and_says_the_same(home, path):
+async def test_a_cached_read_runs_no_sql_and_returns_the_same_bytes(home, path):
     first = await home.alice.get(path)
     with Statements() as sent:
         second = await home.alice.get(path)
@@ -55,8 +55,8 @@ async def test_a_cached_read_runs_no_sql_and_says_the_same(home, path):
 
 
 @pytest.fixture
-async def full(home, kitchen):
-    """Something of everything, with and without what may be missing."""
+async def full_home(home, kitchen):
+    """Rows of every kind, with and without their optional fields."""
     alice, family = home.alice, {"family_id": home.family["id"]}
     await kitchen.stock(alice, "test rice", "1.5", "kg", expires_at="2030-01-01")
     await kitchen.stock(alice, "test äpple", 3, None)
@@ -66,10 +66,10 @@ async def full(home, kitchen):
     plan = {"week_start": "2030-01-07", "week_end": "2030-01-13", "title": "Our week", **family}
     await alice.post_ok("/meal-plans", plan)
     for scope in ({"scope": "personal", "title": "Market"}, {"scope": "family", **family}):
-        made = await alice.post_ok("/grocery-lists", scope)
-        lines = f"/grocery-lists/{made['id']}/items"
-        await alice.post_ok(lines, {"ingredient_id": 1, "quantity": "0.25", "unit_id": 1})
-        await alice.post_ok(lines, {"ingredient_id": 2, "note": "ripe"})
+        created = await alice.post_ok("/grocery-lists", scope)
+        items = f"/grocery-lists/{created['id']}/items"
+        await alice.post_ok(items, {"ingredient_id": 1, "quantity": "0.25", "unit_id": 1})
+        await alice.post_ok(items, {"ingredient_id": 2, "note": "ripe"})
     await alice.post_ok("/grocery-lists", {"scope": "personal"})
     return home
 
@@ -81,16 +81,16 @@ async def full(home, kitchen):
         *((path, "family") for path in ("/pantry-items/me", "/grocery-lists/me", "/meal-plans/me")),
     ],
 )
-async def test_a_list_is_exactly_what_its_schema_says(full, path, scope):
-    of_family = f"{path.removesuffix('/me')}/family/{full.family['id']}"
-    body = (await full.alice.get(path if scope == "me" else of_family)).content
+async def test_a_list_has_exactly_the_members_of_its_schema(full_home, path, scope):
+    of_family = f"{path.removesuffix('/me')}/family/{full_home.family['id']}"
+    body = (await full_home.alice.get(path if scope == "me" else of_family)).content
     schema = TypeAdapter(list[HOT[path]])
-    told = schema.validate_json(body)
+    rows = schema.validate_json(body)
 
-    assert told
-    # The same members in the same order, each as the schema writes it.
+    assert rows
+    # The members have the order and the format of the schema.
     read = partial(json.loads, object_pairs_hook=list)
-    assert read(body) == read(schema.dump_json(told, by_alias=True))
+    assert read(body) == read(schema.dump_json(rows, by_alias=True))
 
 
 def failed(*, connection_invalidated):
@@ -100,33 +100,34 @@ def failed(*, connection_invalidated):
 
 
 @pytest.mark.parametrize(
-    ("error", "is_over"),
+    ("error", "was_refused"),
     [
         (ConnectionResetError(), False),
         (failed(connection_invalidated=True), False),
-        (failed(connection_invalidated=False), True),  # the database has said no
+        (failed(connection_invalidated=False), True),  # the database refused the commit
     ],
 )
-async def test_a_commit_whose_end_nobody_saw_may_come_yet(home, kitchen, db, error, is_over):
-    """Until it has come for sure, or never will, nothing is kept."""
+async def test_nothing_is_cached_while_the_outcome_of_a_commit_is_unknown(
+    home, kitchen, db, error, was_refused
+):
     item = await kitchen.stock(home.alice, "test rice", 1, "kg")
     await home.alice.read("/pantry-items/me")
 
-    def lose(_connection):
+    def fail(_connection):
         raise error
 
-    event.listen(db.engine.sync_engine, "commit", lose)
-    lost = await home.alice.patch(f"/pantry-items/{item['id']}", {"quantity": 2})
-    event.remove(db.engine.sync_engine, "commit", lose)
+    event.listen(db.engine.sync_engine, "commit", fail)
+    failed_change = await home.alice.patch(f"/pantry-items/{item['id']}", {"quantity": 2})
+    event.remove(db.engine.sync_engine, "commit", fail)
 
-    assert lost.status_code == (500 if is_over else 503)
+    assert failed_change.status_code == (500 if was_refused else 503)
     await home.alice.read("/pantry-items/me")
     with Statements() as sent:
         await home.alice.read("/pantry-items/me")
-    assert (sent.number == 0) is is_over
+    assert (sent.number == 0) is was_refused
 
 
-async def test_the_tag_of_a_page_changes_when_there_is_another_page(home, kitchen):
+async def test_the_etag_of_a_page_changes_when_another_page_follows(home, kitchen):
     for _ in range(2):
         await kitchen.stock(home.alice, "test rice", 1, "kg")
     first = await home.alice.get("/pantry-items/me?limit=2")
@@ -140,21 +141,21 @@ async def test_the_tag_of_a_page_changes_when_there_is_another_page(home, kitche
     assert "Link" in again.headers
 
 
-async def test_who_waits_at_the_door_and_joins_meanwhile_leaves_nothing_behind(home, kitchen, db):
-    """A list of families is kept under those that were known when it was asked for."""
+async def test_a_family_list_loaded_while_its_user_joins_does_not_stay_cached(home, kitchen, db):
+    """The entry depends on the families that were known when the request began."""
     carol = await kitchen.person("Carol")
     assert await carol.read("/families") == []
     entered, joined = asyncio.Event(), asyncio.Event()
     fetch = db.fetch
 
-    async def wait_at_the_door(question, **asked):
-        if question is MY_FAMILIES and not entered.is_set():
+    async def wait_for_the_join(query, **parameters):
+        if query is MY_FAMILIES and not entered.is_set():
             entered.set()
             await joined.wait()
-        return await fetch(question, **asked)
+        return await fetch(query, **parameters)
 
-    db.fetch = wait_at_the_door
-    db.cache.__post_init__()  # forgets everything
+    db.fetch = wait_for_the_join
+    db.cache.__post_init__()  # empties the cache
     waiting = asyncio.create_task(carol.read("/families"))
     await entered.wait()
     code = {"invite_code": home.family["invite_code"]}
@@ -167,7 +168,7 @@ async def test_who_waits_at_the_door_and_joins_meanwhile_leaves_nothing_behind(h
     assert await carol.read("/families") == []
 
 
-async def test_a_client_that_has_it_is_sent_nothing(home, kitchen):
+async def test_a_client_with_the_current_etag_gets_304_without_a_body(home, kitchen):
     await kitchen.stock(home.alice, "test rice", 1, "kg")
     for path in HOT:
         first = await home.alice.get(path)
@@ -176,7 +177,7 @@ async def test_a_client_that_has_it_is_sent_nothing(home, kitchen):
         assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", tag), path
 
 
-async def test_a_cached_answer_is_compressed_for_those_who_ask(home, kitchen):
+async def test_a_cached_response_is_compressed_if_the_client_accepts_gzip(home, kitchen):
     for n in range(20):
         await kitchen.stock(home.alice, f"test food {n}", 1, "kg")
     plain = await home.alice.get("/pantry-items/me", headers={"Accept-Encoding": "identity"})
@@ -189,7 +190,7 @@ async def test_a_cached_answer_is_compressed_for_those_who_ask(home, kitchen):
     assert "Accept-Encoding" in small.headers["Vary"]
 
 
-async def test_each_write_to_a_pantry_is_seen_at_once(home, kitchen):
+async def test_each_write_to_a_pantry_is_visible_at_once(home, kitchen):
     alice, bob = home.alice, home.bob
     path = f"/pantry-items/family/{home.family['id']}"
     assert await bob.read(path) == []
@@ -201,7 +202,7 @@ async def test_each_write_to_a_pantry_is_seen_at_once(home, kitchen):
     assert await bob.read(path) == []
 
 
-async def test_each_write_to_a_list_is_seen_at_once(home, kitchen):
+async def test_each_write_to_a_shopping_list_is_visible_at_once(home, kitchen):
     alice, bob, family = home.alice, home.bob, home.family["id"]
     path = f"/grocery-lists/family/{family}"
 
@@ -210,10 +211,10 @@ async def test_each_write_to_a_list_is_seen_at_once(home, kitchen):
         return [(i["ingredient_name"], i["checked"], i["is_purchased"]) for i in lists[0]["items"]]
 
     assert await bob.read(path) == []
-    made = await alice.post_ok("/grocery-lists", {"scope": "family", "family_id": family})
+    created = await alice.post_ok("/grocery-lists", {"scope": "family", "family_id": family})
     assert await items() == []
     food = await kitchen.ingredient(alice, "test oats")
-    own = f"/grocery-lists/{made['id']}"
+    own = f"/grocery-lists/{created['id']}"
     first = await alice.post_ok(f"{own}/items", {"ingredient_id": food["id"], "quantity": 2})
     second = await alice.post_ok(f"{own}/items", {"ingredient_id": food["id"], "quantity": 1})
     assert await items() == [("test oats", False, False)] * 2
@@ -225,32 +226,32 @@ async def test_each_write_to_a_list_is_seen_at_once(home, kitchen):
     await alice.delete(f"{own}/items/checked")
     assert await items() == []
     await alice.patch(own, {"title": "Saturday"})
-    assert [one["title"] for one in await bob.read(path)] == ["Saturday"]
+    assert [grocery_list["title"] for grocery_list in await bob.read(path)] == ["Saturday"]
     await alice.delete(own)
     assert await bob.read(path) == []
 
 
-async def test_a_lists_owner_is_told_by_who_asks(home):
+async def test_the_owner_of_a_family_list_is_shown_as_the_member_who_reads_it(home):
     family = home.family["id"]
     await home.bob.post_ok("/grocery-lists", {"scope": "family", "family_id": family})
     path = f"/grocery-lists/family/{family}"
 
-    owners = [(await person.read(path))[0]["owner_user_id"] for person in (home.bob, home.alice)]
+    owners = [(await user.read(path))[0]["owner_user_id"] for user in (home.bob, home.alice)]
     assert owners == [home.bob.id, home.alice.id]
     await home.alice.patch(f"/families/{family}/members/{home.bob.id}/role", {"role": "owner"})
     await home.alice.delete(f"/families/{family}/members/{home.alice.id}")
     assert (await home.bob.read(path))[0]["owner_user_id"] == home.bob.id
 
 
-async def test_meals_and_plans_follow_their_writes(home, kitchen):
+async def test_each_write_to_a_meal_or_a_plan_is_visible_at_once(home, kitchen):
     meal = await kitchen.meal(home.alice, name="Pie")
     plan = await kitchen.plan(home.alice, home.family)
-    assert [one["name"] for one in await home.alice.read("/meals/me")] == ["Pie"]
+    assert [meal["name"] for meal in await home.alice.read("/meals/me")] == ["Pie"]
     assert len(await home.alice.read("/meal-plans/me")) == 1
     assert len(await home.bob.read(f"/meal-plans/family/{home.family['id']}")) == 1
 
     await home.alice.patch(f"/meals/me/{meal['id']}", {"name": "Cake"})
-    assert [one["name"] for one in await home.alice.read("/meals/me")] == ["Cake"]
+    assert [meal["name"] for meal in await home.alice.read("/meals/me")] == ["Cake"]
     await home.alice.delete(f"/meals/me/{meal['id']}")
     assert await home.alice.read("/meals/me") == []
     await home.alice.delete(f"/meal-plans/{plan['id']}")
@@ -258,37 +259,37 @@ async def test_meals_and_plans_follow_their_writes(home, kitchen):
     assert await home.bob.read(f"/meal-plans/family/{home.family['id']}") == []
 
 
-async def test_a_foods_new_name_is_on_every_shelf_and_list(home, kitchen):
+async def test_renaming_an_ingredient_shows_in_every_pantry_and_list(home, kitchen):
     alice, bob, family = home.alice, home.bob, home.family["id"]
-    food = await kitchen.ingredient(alice, "test oats")
-    await alice.post_ok("/pantry-items", {"ingredient_id": food["id"], "family_id": family})
-    made = await alice.post_ok("/grocery-lists", {"scope": "personal"})
-    await alice.post_ok(f"/grocery-lists/{made['id']}/items", {"ingredient_id": food["id"]})
+    oats = await kitchen.ingredient(alice, "test oats")
+    await alice.post_ok("/pantry-items", {"ingredient_id": oats["id"], "family_id": family})
+    created = await alice.post_ok("/grocery-lists", {"scope": "personal"})
+    await alice.post_ok(f"/grocery-lists/{created['id']}/items", {"ingredient_id": oats["id"]})
 
     async def names():
-        shelf = await bob.read(f"/pantry-items/family/{family}")
+        pantry = await bob.read(f"/pantry-items/family/{family}")
         [grocery_list] = await alice.read("/grocery-lists/me")
-        return [one["ingredient_name"] for one in (*shelf, *grocery_list["items"])]
+        return [item["ingredient_name"] for item in (*pantry, *grocery_list["items"])]
 
     assert await names() == ["test oats", "test oats"]
-    renamed = await alice.patch(f"/ingredients/{food['id']}", {"name": "test rolled oats"})
+    renamed = await alice.patch(f"/ingredients/{oats['id']}", {"name": "test rolled oats"})
     assert renamed.status_code == 200, renamed.text
     assert await names() == ["test rolled oats", "test rolled oats"]
-    assert (await alice.delete(f"/ingredients/{food['id']}")).status_code == 204
+    assert (await alice.delete(f"/ingredients/{oats['id']}")).status_code == 204
     assert await names() == []
 
 
-async def test_families_follow_who_joins_leaves_and_dissolves(home, kitchen):
+async def test_family_lists_show_each_joining_leaving_and_deletion_at_once(home, kitchen):
     carol = await kitchen.person("Carol")
 
     async def count():
-        return [one["count"] for one in await home.alice.read("/families")]
+        return [family["count"] for family in await home.alice.read("/families")]
 
     assert await count() == [2]
     code = {"invite_code": home.family["invite_code"]}
     await carol.post_ok("/families/join", code, status=200)
     assert await count() == [3]
-    assert [one["id"] for one in await carol.read("/families")] == [home.family["id"]]
+    assert [family["id"] for family in await carol.read("/families")] == [home.family["id"]]
     await carol.delete(f"/families/{home.family['id']}/members/{carol.id}")
     assert await count() == [2]
     assert await carol.read("/families") == []
@@ -298,7 +299,7 @@ async def test_families_follow_who_joins_leaves_and_dissolves(home, kitchen):
     assert await count() == []
 
 
-async def test_who_left_or_was_removed_is_out_at_the_next_request(home):
+async def test_a_removed_member_is_refused_at_the_next_request(home):
     path = f"/pantry-items/family/{home.family['id']}"
     assert await home.bob.read(path) == []
     await home.alice.delete(f"/families/{home.family['id']}/members/{home.bob.id}")
@@ -306,13 +307,13 @@ async def test_who_left_or_was_removed_is_out_at_the_next_request(home):
     assert await home.bob.read("/families") == []
 
 
-async def test_who_signed_out_is_out_here_and_not_elsewhere(home, kitchen):
+async def test_signing_out_ends_one_session_and_no_other(home, kitchen):
     phone = home.alice
     tokens = await kitchen.sign_in(phone.user["email"])
     tablet = {"Authorization": f"Bearer {tokens['access_token']}"}
     for headers in (phone.headers, tablet):
-        answer = await kitchen.client.get("/families", headers=headers)
-        assert answer.status_code == 200
+        response = await kitchen.client.get("/families", headers=headers)
+        assert response.status_code == 200
 
     await phone.post("/auth/logout")
 
@@ -320,7 +321,7 @@ async def test_who_signed_out_is_out_here_and_not_elsewhere(home, kitchen):
     assert (await kitchen.client.get("/families", headers=tablet)).status_code == 200
 
 
-async def test_who_deleted_the_account_is_out_and_others_see_it(home):
+async def test_deleting_an_account_ends_its_sessions_and_shows_in_family_lists(home):
     family = home.family["id"]
     await home.bob.post_ok("/grocery-lists", {"scope": "family", "family_id": family})
     lists = f"/grocery-lists/family/{family}"
@@ -333,8 +334,8 @@ async def test_who_deleted_the_account_is_out_and_others_see_it(home):
     assert (await home.alice.read(lists))[0]["created_by_user_id"] is None
 
 
-async def test_who_is_deleted_by_a_statement_is_out_of_everybodys_lists(home, db):
-    """What goes with the row, by the database's own cascade, is found, too."""
+async def test_a_bulk_delete_of_a_user_shows_in_other_users_family_lists(home, db):
+    """The rows that the database deletes by cascade invalidate their tags too."""
     before = (await home.alice.read("/families"))[0]
     async with db.write() as session:
         await session.execute(delete(User).where(User.id == home.bob.id))
@@ -344,7 +345,7 @@ async def test_who_is_deleted_by_a_statement_is_out_of_everybodys_lists(home, db
     assert (await home.bob.get("/families")).status_code == 401
 
 
-async def test_what_fails_makes_nothing_stale(home):
+async def test_a_refused_write_invalidates_nothing(home):
     await home.alice.get("/pantry-items/me")
     refused = await home.alice.post("/pantry-items", {"ingredient_id": 10**6})
     assert refused.status_code == 404
@@ -353,14 +354,14 @@ async def test_what_fails_makes_nothing_stale(home):
     assert sent.number == 0
 
 
-async def test_who_was_here_lately_finds_the_lists_read_already(full, db, jobs):
+async def test_a_warm_up_job_caches_the_lists_of_recent_users(full_home, db, jobs):
     await jobs.enqueue(WarmUp())
     db.cache.__post_init__()  # as after a restart
 
     await jobs.run_due()
     with Statements() as sent:
         for path in HOT:
-            assert (await full.alice.get(path)).status_code == 200
+            assert (await full_home.alice.get(path)).status_code == 200
 
-    assert sent.number == 1  # who is calling
+    assert sent.number == 1  # for the caller
     assert [row.state for row in await jobs.rows("account.warm_up")] == ["done"]

@@ -1,4 +1,4 @@
-"""A short run of what `./run fuzz` does for long."""
+"""A short run of `./run fuzz`."""
 
 import subprocess
 import sys

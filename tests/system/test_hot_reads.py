@@ -1,4 +1,4 @@
-"""What is asked most takes two statements, whatever is there and however many ask at once."""
+"""The most frequent reads take two statements, for any number of rows and of clients."""
 
 import asyncio
 
@@ -13,23 +13,23 @@ async def alice(kitchen):
     return await kitchen.person("Alice")
 
 
-async def one_line(alice, kitchen):
+async def create_item(alice, kitchen):
     del kitchen
-    made = await alice.post_ok("/grocery-lists", {"scope": "personal", "title": "Market"})
-    await alice.post_ok(f"/grocery-lists/{made['id']}/items", {"ingredient_id": 1})
+    created = await alice.post_ok("/grocery-lists", {"scope": "personal", "title": "Market"})
+    await alice.post_ok(f"/grocery-lists/{created['id']}/items", {"ingredient_id": 1})
 
 
-async def one_list(alice, kitchen):
+async def create_list(alice, kitchen):
     del kitchen
     await alice.post_ok("/grocery-lists", {"scope": "personal", "title": "Market"})
 
 
-async def one_plan(alice, kitchen):
+async def create_plan(alice, kitchen):
     del kitchen
     await alice.post_ok("/meal-plans/me", {"week_start": "2030-01-07"})
 
 
-# Its path, how one row comes to be, its table, and what of it is copied.
+# Path, function that creates the first row, table, and the columns that are copied.
 ROWS = {
     "pantry": (
         *("/pantry-items/me", lambda alice, kitchen: kitchen.stock(alice, "test rice", 1, "kg")),
@@ -39,59 +39,61 @@ ROWS = {
         *("/meals/me", lambda alice, kitchen: kitchen.meal(alice, [("rice", "1 cup")])),
         *("meals", "*"),
     ),
-    "lines": (
-        *("/grocery-lists/me", one_line),
+    "items": (
+        *("/grocery-lists/me", create_item),
         *("grocery_list_items", "grocery_list_id, ingredient_id, quantity"),
     ),
-    "lists": ("/grocery-lists/me", one_list, "grocery_lists", "*"),
-    "plans": ("/meal-plans/me", one_plan, "meal_plans", "*"),
+    "lists": ("/grocery-lists/me", create_list, "grocery_lists", "*"),
+    "plans": ("/meal-plans/me", create_plan, "meal_plans", "*"),
 }
 
 
 @pytest.mark.parametrize("rows", [1, 50, 500])
 @pytest.mark.parametrize("kind", ROWS)
-async def test_an_uncached_read_takes_the_same_few_statements_for_any_number_of_rows(
+async def test_uncached_reads_take_two_statements_for_any_number_of_rows(
     alice, kitchen, db, kind, rows
 ):
-    path, make, table, columns = ROWS[kind]
-    await make(alice, kitchen)
-    await multiplied(db, table, columns, rows)
+    path, create, table, columns = ROWS[kind]
+    await create(alice, kitchen)
+    await multiply_row(db, table, columns, rows)
 
-    found = await read_in_two(alice, path, db)
+    body = await read_in_two_statements(alice, path, db)
 
-    assert len(found[0]["items"] if kind == "lines" else found) == rows
+    assert len(body[0]["items"] if kind == "items" else body) == rows
 
 
 @pytest.mark.parametrize("families", [1, 50])
-async def test_however_many_families_one_has(alice, kitchen, db, families):
+async def test_list_reads_take_two_statements_even_with_fifty_families(
+    alice, kitchen, db, families
+):
     for _ in range(families):
         await kitchen.family(alice)
-    await one_list(alice, kitchen)
+    await create_list(alice, kitchen)
 
-    assert len(await read_in_two(alice, "/families", db)) == families
-    assert len(await read_in_two(alice, "/grocery-lists/me", db)) == 1
+    assert len(await read_in_two_statements(alice, "/families", db)) == families
+    assert len(await read_in_two_statements(alice, "/grocery-lists/me", db)) == 1
 
 
-async def read_in_two(person, path, db):
-    """In two statements: who is calling, and the rows."""
-    db.cache.__post_init__()  # forgets everything
+async def read_in_two_statements(person, path, db):
+    """Read a list, and check that it took two statements: one for the caller, one for the rows."""
+    db.cache.__post_init__()  # empties the cache
     with Statements() as sent:
-        found = await person.read(path)
+        body = await person.read(path)
     assert sent.number == 2
-    return found
+    return body
 
 
-async def test_many_who_miss_the_same_at_once_are_given_what_one_of_them_loads(alice, db):
-    db.cache.__post_init__()  # forgets everything
+async def test_concurrent_misses_of_one_entry_load_it_once(alice, db):
+    db.cache.__post_init__()  # empties the cache
     with Statements() as sent:
-        answers = await asyncio.gather(*(alice.get("/pantry-items/me") for _ in range(200)))
+        responses = await asyncio.gather(*(alice.get("/pantry-items/me") for _ in range(200)))
 
-    assert {answer.status_code for answer in answers} == {200}
+    assert {response.status_code for response in responses} == {200}
     assert sent.number == 2
 
 
-async def multiplied(db, table, columns, rows):
-    """As many copies of the one row as it takes, by SQL: the API would take minutes."""
+async def multiply_row(db, table, columns, rows):
+    """Copy the row until there are `rows` of it, in SQL because the API would take minutes."""
     async with db.write() as session:
         connection = await session.connection()
         if columns == "*":
@@ -99,6 +101,6 @@ async def multiplied(db, table, columns, rows):
             columns = ", ".join(c["name"] for c in described if c["name"] != "id")
         for _ in range(rows - 1):
             await connection.exec_driver_sql(
-                f"INSERT INTO {table} ({columns}) "  # noqa: S608 - names of our own
+                f"INSERT INTO {table} ({columns}) "  # noqa: S608 - constants of this file
                 f"SELECT {columns} FROM {table} ORDER BY id LIMIT 1"
             )

@@ -1,3 +1,5 @@
+"""Settings come from the environment, and bad values stop the start with a clear message."""
+
 import os
 
 import pytest
@@ -8,7 +10,7 @@ from freshly.settings import BadSettings, driven, load
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch, tmp_path):
-    """Only what a test sets, and a data folder of its own."""
+    """Clear the environment, and give the test a data folder of its own."""
     for name in list(os.environ):
         if name.isupper() and name not in ("PATH", "HOME", "LANG"):
             monkeypatch.delenv(name)
@@ -31,21 +33,23 @@ def environment(monkeypatch, tmp_path):
         ("RATE_LIMIT_OVERRIDES", "{not json"),
         ("JWT_ALG", "none"),
         ("JWT_SECRET_FILE", "/nowhere/secret"),
-        ("AVATARS_BUCKET", "exports"),  # which would be open to everybody
-        ("AVATARS_BUCKET", "pantry_items"),  # where a new avatar would remove the pictures
+        ("AVATARS_BUCKET", "exports"),  # would make exports public
+        ("AVATARS_BUCKET", "pantry_items"),  # a new avatar would delete its pictures
         ("PANTRY_IMAGES_BUCKET", "exports"),
     ],
 )
-def test_a_bad_value_stops_the_start_with_one_line_that_names_it(environment, capsys, name, value):
+def test_a_bad_setting_stops_the_start_with_one_line_that_names_the_setting(
+    environment, capsys, name, value
+):
     environment.setenv(name, value)
 
     assert main(["doctor"]) == 2
 
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert len(said.err.splitlines()) == 1
-    assert name in said.err.upper()
-    assert "Traceback" not in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert len(output.err.splitlines()) == 1
+    assert name in output.err.upper()
+    assert "Traceback" not in output.err
 
 
 def test_a_weak_secret_is_refused_in_production_only(environment, capsys):
@@ -55,12 +59,12 @@ def test_a_weak_secret_is_refused_in_production_only(environment, capsys):
     environment.setenv("APP_ENV", "production")
 
     assert main(["doctor"]) == 2
-    said = capsys.readouterr().err
-    assert "JWT_SECRET" in said
-    assert "weak-weak" not in said
+    errors = capsys.readouterr().err
+    assert "JWT_SECRET" in errors
+    assert "weak-weak" not in errors
 
 
-def test_secrets_are_made_once_and_kept(tmp_path):
+def test_missing_secrets_are_generated_once_and_stored(tmp_path):
     first, second = load(), load()
 
     assert len(first.jwt_secret.get_secret_value()) >= 32
@@ -78,7 +82,7 @@ def test_a_secret_may_come_from_a_file(environment, tmp_path):
     assert load().jwt_secret.get_secret_value() == "from a file, and long enough for one"
 
 
-def test_lists_are_given_with_commas_or_as_json(environment):
+def test_list_settings_are_comma_separated_or_json(environment):
     environment.setenv("CORS_ORIGINS", "https://a.example, https://b.example")
     environment.setenv("ALLOWED_HOSTS", '["a.example"]')
 
@@ -88,19 +92,19 @@ def test_lists_are_given_with_commas_or_as_json(environment):
     assert settings.allowed_hosts == ("a.example",)
 
 
-@pytest.mark.parametrize("given", ["10.0.0.1/8", "10.0.0.0/33", "proxy.example", "127.0.0.1,x"])
-def test_a_proxy_that_is_no_address_is_refused(environment, given):
-    environment.setenv("TRUSTED_PROXIES", given)
+@pytest.mark.parametrize("value", ["10.0.0.1/8", "10.0.0.0/33", "proxy.example", "127.0.0.1,x"])
+def test_a_trusted_proxy_that_is_not_an_address_is_refused(environment, value):
+    environment.setenv("TRUSTED_PROXIES", value)
     with pytest.raises(BadSettings, match=r"TRUSTED_PROXIES: .* neither an address nor a network"):
         load()
 
 
-def test_proxies_are_addresses_and_networks(environment):
+def test_trusted_proxies_are_addresses_or_networks(environment):
     environment.setenv("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8, 2001:db8::/32")
     assert load().trusted_proxies == ("127.0.0.1", "10.0.0.0/8", "2001:db8::/32")
 
 
-def test_only_a_process_that_writes_alone_keeps_answers_in_memory(environment):
+def test_the_memory_cache_is_allowed_only_if_one_process_writes(environment):
     assert load().cache_alone
     environment.setenv("JOBS", "worker")
     assert not load().cache_alone
@@ -110,7 +114,7 @@ def test_only_a_process_that_writes_alone_keeps_answers_in_memory(environment):
 
 
 @pytest.mark.parametrize(
-    ("given", "driver"),
+    ("url", "driver"),
     [
         ("postgres://u@h/d", "postgresql+asyncpg"),
         ("postgresql://u@h/d", "postgresql+asyncpg"),
@@ -118,17 +122,17 @@ def test_only_a_process_that_writes_alone_keeps_answers_in_memory(environment):
         ("sqlite:///x.db", "sqlite+aiosqlite"),
     ],
 )
-def test_every_spelling_of_a_database_is_driven_by_the_async_driver(given, driver):
-    assert driven(given).drivername == driver
+def test_every_spelling_of_a_database_url_selects_the_async_driver(url, driver):
+    assert driven(url).drivername == driver
 
 
-def test_what_hosters_write_into_urls_is_understood(environment):
+def test_sslmode_in_urls_and_units_in_sizes_are_understood(environment):
     assert driven("postgresql://u@h/d?sslmode=require").query == {"ssl": "require"}
     environment.setenv("MAX_FILE_SIZE", "5MB")
     assert load().max_file_size == 5_000_000
 
 
-def test_no_secret_is_shown(environment):
+def test_settings_show_no_secret(environment):
     environment.setenv("DATABASE_URL", "postgresql://user:hunter2@host/db")
 
     settings = load()
