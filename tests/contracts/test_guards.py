@@ -1,4 +1,4 @@
-"""Rules no reviewer should have to remember."""
+"""Rules of the code base that no reviewer should have to remember."""
 
 import os
 import re
@@ -27,7 +27,7 @@ PUBLIC = {
     "/",
     "/health",
     "/ready",
-    "/metrics",  # from private networks
+    "/metrics",  # for private networks only
     "/docs",
     "/docs/assets/{name}",
     "/auth/register",
@@ -40,20 +40,22 @@ PUBLIC = {
     "/auth/reset-password",
     "/auth/signup/oauth",
     "/auth/login/oauth",
-    "/files/{bucket}/{path:path}",  # by a signature, or of the public bucket
+    "/files/{bucket}/{path:path}",  # needs a signature, except in the public bucket
 }
 LONGEST_FILE = 400
 
 
-# What calls of `./run` and of Python leave in a checkout; as .gitignore has it.
-NOT_OURS = {".git", ".venv", ".tools", "data", "__pycache__"}
+# Folders that `./run` and Python create in a checkout, as in .gitignore.
+CREATED_BY_TOOLS = {".git", ".venv", ".tools", "data", "__pycache__"}
 
 
 def own_files(suffix=""):
-    """Everything in the repository, without asking git, which a bare machine does not have."""
+    """Return every file of the repository, without git, because a bare machine has none."""
     found = []
     for folder, folders, names in os.walk(REPOSITORY):
-        folders[:] = [name for name in folders if name not in NOT_OURS and "_cache" not in name]
+        folders[:] = [
+            name for name in folders if name not in CREATED_BY_TOOLS and "_cache" not in name
+        ]
         found += [Path(folder, name) for name in names if name.endswith(suffix)]
     assert len(found) > 50
     return found
@@ -72,10 +74,10 @@ def routes_of(app):
 
 
 def needs(call, wanted):
-    """Return whether FastAPI or we build `wanted` to call this."""
+    """Return True if FastAPI or Freshly builds `wanted` to call this."""
     call = _class_of.get(call, call)
     dependencies = filter(None, map(_dependency, _parameters(call).values()))
-    return call is wanted or any(needs(one, wanted) for one in dependencies)
+    return call is wanted or any(needs(dependency, wanted) for dependency in dependencies)
 
 
 @pytest.fixture
@@ -83,22 +85,22 @@ def bare_app(tmp_path):
     return create_app(settings_for("sqlite://", tmp_path))
 
 
-def test_every_route_asks_who_is_calling_unless_listed_as_public(bare_app):
+def test_every_route_requires_a_signed_in_user_unless_listed_as_public(bare_app):
     open_routes = {route.path for route in routes_of(bare_app) if not route.signed_in}
 
     assert open_routes == PUBLIC
 
 
-async def test_a_route_for_signed_in_users_refuses_everybody_else(settings):
+async def test_routes_for_signed_in_users_refuse_anonymous_requests(settings):
     async with running(settings) as served, client_of(served) as client:
         for route in routes_of(served.app):
             if route.signed_in:
                 path = re.sub(r"{[^}]*}", "1", route.path)
-                answer = await client.request(route.method, path)
-                assert answer.status_code == 401, (route.method, path)
+                response = await client.request(route.method, path)
+                assert response.status_code == 401, (route.method, path)
 
 
-# They ask a model, a mail server or a file store that may take its time.
+# These call a model, a mail server or a file store, which may be slow.
 CALLING_OUT = {
     "/auth/login/oauth",
     "/auth/signup/oauth",
@@ -118,7 +120,7 @@ def holds_a_session(dependant):
     return dependant.call is request_session or any(map(holds_a_session, dependant.dependencies))
 
 
-def test_what_calls_out_holds_no_connection_meanwhile(bare_app):
+def test_routes_that_call_other_servers_hold_no_database_connection(bare_app):
     routes = [r for r in routes_of(bare_app) if r.path in CALLING_OUT]
 
     assert {r.path for r in routes} == CALLING_OUT
@@ -126,36 +128,36 @@ def test_what_calls_out_holds_no_connection_meanwhile(bare_app):
     assert any(holds_a_session(r.dependant) for r in routes_of(bare_app))
 
 
-def test_the_model_is_asked_on_somebodys_account_only():
-    asking = [path.parent.name for path in sources() if "Resources.llm" in path.read_text()]
+def test_only_the_usage_domain_calls_the_model_so_each_call_is_charged():
+    callers = [path.parent.name for path in sources() if "Resources.llm" in path.read_text()]
 
-    assert asking == ["usage"]
-
-
-def test_what_asks_the_model_ends_when_the_client_leaves(bare_app):
-    asking = [r for r in routes_of(bare_app) if needs(r.endpoint, Assistant)]
-    ending = {r.path for r in asking if "cancel_on_disconnect(" in getsource(r.dependant.call)}
-
-    assert len(asking) == 7
-    assert {r.path for r in asking} - ending == {"/chat/stream"}  # the framework ends a stream
+    assert callers == ["usage"]
 
 
-def test_nothing_commits_by_hand():
-    """`unit_of_work` commits by leaving `session.begin()`; nobody else ends a transaction."""
+def test_routes_that_call_the_model_stop_when_the_client_disconnects(bare_app):
+    callers = [r for r in routes_of(bare_app) if needs(r.endpoint, Assistant)]
+    stopping = {r.path for r in callers if "cancel_on_disconnect(" in getsource(r.dependant.call)}
+
+    assert len(callers) == 7
+    assert {r.path for r in callers} - stopping == {"/chat/stream"}  # the framework stops streams
+
+
+def test_only_the_transaction_module_commits():
+    """The transaction module commits by leaving `session.begin()`, without a call of commit()."""
     assert [path for path in sources() if ".commit(" in path.read_text()] == [
-        SOURCE / "commands" / "migrate.py"  # Alembic's connection, which no unit of work holds
+        SOURCE / "commands" / "migrate.py"  # Alembic's own connection
     ]
 
 
-def test_only_access_names_owners():
-    """An Owner is proof of a membership check, so only the checker may make one."""
-    makers = [path.name for path in sources() if re.search(r"\bOwner\(", path.read_text())]
+def test_only_access_creates_owners():
+    """An Owner proves a membership check, so only the code that checks may create it."""
+    creators = [path.name for path in sources() if re.search(r"\bOwner\(", path.read_text())]
 
-    assert makers == ["access.py"]
+    assert creators == ["access.py"]
 
 
-def test_http_is_known_to_endpoints_and_the_chassis_only():
-    knowing = {
+def test_only_endpoints_and_the_chassis_import_the_web_framework():
+    importing = {
         path.relative_to(SOURCE).as_posix()
         for path in sources()
         if re.search(r"^(?:from|import) (?:fastapi|starlette)", path.read_text(), re.MULTILINE)
@@ -164,11 +166,13 @@ def test_http_is_known_to_endpoints_and_the_chassis_only():
         r"chassis/(?:web/|dependencies\.py)|app\.py|wiring/registry\.py|domains/\w+/endpoints\.py|domains/families/access\.py"
     )
 
-    assert {path for path in knowing if not allowed.match(path)} == {"commands/serve.py"} & knowing
+    assert {path for path in importing if not allowed.match(path)} == {
+        "commands/serve.py"
+    } & importing
 
 
-def test_sql_is_known_to_models_repositories_and_the_chassis_only():
-    knowing = {
+def test_only_models_repositories_and_the_chassis_import_sqlalchemy():
+    importing = {
         path.relative_to(SOURCE).as_posix()
         for path in sources()
         if re.search(r"^(?:from|import) sqlalchemy", path.read_text(), re.MULTILINE)
@@ -178,10 +182,10 @@ def test_sql_is_known_to_models_repositories_and_the_chassis_only():
         r"|(?:commands/(?:migrate|doctor|serve)|settings/\w+|wiring/tables)\.py"
     )
 
-    assert {path for path in knowing if not allowed.match(path)} == set()
+    assert {path for path in importing if not allowed.match(path)} == set()
 
 
-def test_no_file_is_two_ideas():
+def test_no_file_has_more_than_400_lines():
     long = {
         path.relative_to(REPOSITORY).as_posix(): lines
         for path in [*own_files(".py"), REPOSITORY / "run"]
@@ -191,13 +195,13 @@ def test_no_file_is_two_ideas():
     assert long == {}
 
 
-def test_nothing_is_called_by_a_name_that_says_nothing():
+def test_no_file_has_a_vague_name():
     vague = re.compile(r"utils?|helpers?|managers?|common|misc")
 
     assert [path for path in own_files() if vague.fullmatch(path.stem)] == []
 
 
-def test_no_package_registry_is_named():
+def test_no_file_names_a_package_registry():
     hosts = re.compile(
         "|".join(["py" + "pi.", "python" + "hosted", "npm" + "js", "registry." + "yarn"])
     )
@@ -218,7 +222,7 @@ def schemas():
 
 
 def texts_in(annotation, metadata=()):
-    """Each `str` in a type, with everything that was annotated to it."""
+    """Yield the annotations of each `str` in a type."""
     if annotation is str:
         yield tuple(metadata)
     inner = get_args(annotation)
@@ -234,8 +238,8 @@ def flat(metadata):
 
 
 @pytest.mark.parametrize("schema", sorted(schemas(), key=str), ids=lambda s: s.__name__)
-def test_every_text_that_comes_in_has_a_limit_and_no_nul(schema, bare_app):
-    del bare_app  # imports every schema
+def test_every_text_of_a_request_has_a_maximum_length_and_no_nul(schema, bare_app):
+    del bare_app  # building it imports every schema
     for name, field in schema.model_fields.items():
         for metadata in texts_in(field.annotation, field.metadata):
             known = list(flat(metadata))
@@ -245,7 +249,7 @@ def test_every_text_that_comes_in_has_a_limit_and_no_nul(schema, bare_app):
             assert limited, f"{schema.__name__}.{name} has no limit"
 
 
-async def test_a_failed_commit_is_never_answered_with_success(settings):
+async def test_a_failed_commit_never_becomes_a_successful_response(settings):
     class CommitFailed(Conflict):
         code, detail = "commit_failed", "The commit failed."
 

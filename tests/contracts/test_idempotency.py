@@ -1,4 +1,4 @@
-"""Who sends a POST again under its key is given the first answer again."""
+"""A repeated POST with the same Idempotency-Key gets the first response again."""
 
 import asyncio
 
@@ -14,12 +14,12 @@ from tests.conftest import settings_for
 from tests.support.api import MEAL, PASSWORD
 
 RICE = {"ingredient_name": "Rice", "quantity": 2, "unit": "kg"}
-AGAIN = "idempotency-replayed"
+REPLAYED = "idempotency-replayed"
 
 
 @pytest.fixture
 def settings(database_url, tmp_path):
-    """Fifty at once are patient, however slow the machine."""
+    """Fifty requests at once wait long enough for a connection, even on a slow machine."""
     sizes = {"database_pool_size": 10, "database_max_overflow": 15}
     return settings_for(database_url, tmp_path, database_pool_timeout=30, **sizes)
 
@@ -33,14 +33,14 @@ async def alice(kitchen):
     return await kitchen.person("Alice")
 
 
-async def test_the_second_send_of_a_key_is_given_the_first_answer(alice):
+async def test_a_second_request_with_a_key_gets_the_first_response(alice):
     first = await alice.post("/pantry-items/me", RICE, headers=keyed("a"))
     second = await alice.post("/api/v1/pantry-items/me", RICE, headers=keyed("a"))
     other = await alice.post("/pantry-items/me", RICE, headers=keyed("b"))
 
     assert (first.status_code, second.status_code) == (201, 201)
     assert second.content == first.content
-    assert (AGAIN in first.headers, second.headers[AGAIN]) == (False, "true")
+    assert (REPLAYED in first.headers, second.headers[REPLAYED]) == (False, "true")
     for name in ("etag", "content-type"):
         assert second.headers[name] == first.headers[name]
     assert second.headers["x-correlation-id"] != first.headers["x-correlation-id"]
@@ -48,18 +48,18 @@ async def test_the_second_send_of_a_key_is_given_the_first_answer(alice):
     assert len(await alice.read("/pantry-items/me")) == 2
 
 
-async def test_fifty_at_once_make_one_row_and_get_one_answer(alice):
-    answers = await asyncio.gather(
+async def test_fifty_requests_at_once_create_one_row_and_get_one_response(alice):
+    responses = await asyncio.gather(
         *(alice.post("/pantry-items/me", RICE, headers=keyed("a")) for _ in range(50))
     )
 
-    assert {answer.status_code for answer in answers} == {201}
-    assert len({answer.content for answer in answers}) == 1
-    assert sum(AGAIN in answer.headers for answer in answers) == 49
+    assert {response.status_code for response in responses} == {201}
+    assert len({response.content for response in responses}) == 1
+    assert sum(REPLAYED in response.headers for response in responses) == 49
     assert len(await alice.read("/pantry-items/me")) == 1
 
 
-async def test_another_request_under_a_used_key_is_refused(alice):
+async def test_a_different_request_with_a_used_key_is_refused(alice):
     first = await alice.post("/pantry-items/me", RICE, headers=keyed("a"))
     list_id = (await alice.post_ok("/grocery-lists", {"scope": "personal"}))["id"]
     other_list = (await alice.post_ok("/grocery-lists", {"scope": "personal"}))["id"]
@@ -74,23 +74,23 @@ async def test_another_request_under_a_used_key_is_refused(alice):
     assert [item["id"] for item in await alice.read("/pantry-items/me")] == [first.json()["id"]]
 
 
-async def test_keys_are_each_persons_and_each_routes_own(alice, kitchen):
+async def test_keys_belong_to_one_user_and_one_route(alice, kitchen):
     bob = await kitchen.person("Bob")
 
-    made = [
+    responses = [
         await alice.post("/pantry-items/me", RICE, headers=keyed("a")),
         await bob.post("/pantry-items/me", RICE, headers=keyed("a")),
         await alice.post("/pantry-items", RICE, headers=keyed("a")),
     ]
 
-    assert [answer.status_code for answer in made] == [201] * 3
-    assert not any(AGAIN in answer.headers for answer in made)
+    assert [response.status_code for response in responses] == [201] * 3
+    assert not any(REPLAYED in response.headers for response in responses)
     assert len(await alice.read("/pantry-items/me")) == 2
     assert len(await bob.read("/pantry-items/me")) == 1
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "with blank", "with\ttab", "K\xfcche"])
-async def test_a_key_that_is_none_is_refused(alice, key):
+async def test_a_malformed_key_is_refused(alice, key):
     headers = {"Idempotency-Key": key.encode("latin-1")}
 
     refused = await alice.post("/pantry-items/me", RICE, headers=headers)
@@ -99,7 +99,7 @@ async def test_a_key_that_is_none_is_refused(alice, key):
     assert await alice.read("/pantry-items/me") == []
 
 
-async def test_refusals_that_would_be_repeated_are_kept_too(alice, kitchen):
+async def test_refusals_that_a_retry_would_repeat_are_stored_too(alice, kitchen):
     bob = await kitchen.person("Bob")
     meal = await kitchen.meal(bob)
     calls = [
@@ -113,14 +113,14 @@ async def test_refusals_that_would_be_repeated_are_kept_too(alice, kitchen):
         first = await alice.post(path, body, headers=keyed(str(number)))
         second = await alice.post(path, body, headers=keyed(str(number)))
         assert second.content == first.content, first.text
-        assert (AGAIN in first.headers, AGAIN in second.headers) == (False, True), path
+        assert (REPLAYED in first.headers, REPLAYED in second.headers) == (False, True), path
         assert second.headers["content-type"] == "application/problem+json"
         assert first.status_code == status, first.text
         other = await alice.post(path, {**body, "x": 1}, headers=keyed(str(number)))
         assert other.json()["code"] == "idempotency_key_reused"
 
 
-async def test_a_refused_request_has_left_nothing_but_its_answer(alice, db):
+async def test_a_refused_request_stores_only_its_response(alice, db):
     new = {**MEAL, "familyId": 99999}
 
     refused = await alice.post("/meals/me", new, headers=keyed("a"))
@@ -128,41 +128,43 @@ async def test_a_refused_request_has_left_nothing_but_its_answer(alice, db):
     assert refused.status_code in (403, 404)
     assert await alice.read("/meals/me") == []
     async with db.read() as session:
-        kept = (await session.scalars(select(IdempotencyRecord))).one()
-    assert (kept.status, kept.user_id) == (refused.status_code, alice.id)
+        record = (await session.scalars(select(IdempotencyRecord))).one()
+    assert (record.status, record.user_id) == (refused.status_code, alice.id)
 
 
-async def test_what_may_go_better_next_time_is_not_kept(client, alice):
+async def test_failures_that_a_retry_may_fix_are_not_stored(client, alice):
     account = {"email": alice.user["email"], "password": "wrong" + PASSWORD}
     for _ in range(2):
         refused = await client.post("/auth/login", json=account, headers=keyed("a"))
-        assert (refused.status_code, AGAIN in refused.headers) == (401, False)
-    stranger = {"Authorization": "Bearer null", **keyed("b")}
-    assert (await client.post("/pantry-items/me", json=RICE, headers=stranger)).status_code == 401
+        assert (refused.status_code, REPLAYED in refused.headers) == (401, False)
+    unauthenticated = {"Authorization": "Bearer null", **keyed("b")}
+    assert (
+        await client.post("/pantry-items/me", json=RICE, headers=unauthenticated)
+    ).status_code == 401
     assert (await alice.post("/pantry-items/me", RICE, headers=keyed("b"))).status_code == 201
-    unreadable = keyed("c", **{"Content-Type": "application/json"})
-    broken = await alice.request("POST", "/pantry-items", content=b"{", headers=unreadable)
+    json_headers = keyed("c", **{"Content-Type": "application/json"})
+    broken = await alice.request("POST", "/pantry-items", content=b"{", headers=json_headers)
     assert broken.status_code == 422
     assert (await alice.post("/pantry-items", RICE, headers=keyed("c"))).status_code == 201
 
 
-async def test_a_first_try_that_broke_leaves_nothing_behind(app, client, alice):
-    tries = []
+async def test_a_failed_first_attempt_leaves_nothing_behind(app, client, alice):
+    attempts = []
 
     async def rename(session: DbSession) -> Ok:
         await session.execute(text("UPDATE users SET name = name || '!'"))
-        tries.append(1)
-        if len(tries) == 1:
+        attempts.append(1)
+        if len(attempts) == 1:
             raise RuntimeError("a bug")
-        if len(tries) == 2:
+        if len(attempts) == 2:
             raise Unavailable
         return Ok()
 
     app.app.router.add_api_route("/rename", rename, methods=["POST"], route_class_override=Route)
 
-    answers = [await client.post("/rename", headers=keyed("a")) for _ in range(4)]
+    responses = [await client.post("/rename", headers=keyed("a")) for _ in range(4)]
 
-    assert [answer.status_code for answer in answers] == [500, 503, 200, 200]
-    assert [AGAIN in answer.headers for answer in answers] == [False, False, False, True]
-    assert len(tries) == 3
+    assert [response.status_code for response in responses] == [500, 503, 200, 200]
+    assert [REPLAYED in response.headers for response in responses] == [False, False, False, True]
+    assert len(attempts) == 3
     assert (await alice.read("/users/me"))["name"] == "Alice!"

@@ -1,4 +1,4 @@
-"""Retries where they are delicate: by nobody known, of long work, after a server has died."""
+"""Retries in difficult cases: anonymous requests, long work, streams, killed servers."""
 
 import asyncio
 import os
@@ -15,12 +15,12 @@ from sqlalchemy import func, select, text, update
 from freshly.chassis.data.functions import now
 from freshly.chassis.data.idempotency_keys import IdempotencyRecord, IdempotencyRecords
 from tests.conftest import client_of, running, settings_for
-from tests.contracts.test_idempotency import AGAIN, RICE, keyed
+from tests.contracts.test_idempotency import REPLAYED, RICE, keyed
 from tests.support.api import PASSWORD, Kitchen, Person
 from tests.support.fake_services import TIMEOUT_SECONDS, free_port, model_server, serving
 from tests.support.pictures import picture
 
-STARTS_WITHIN = 60  # seconds
+START_TIMEOUT = 60  # seconds
 ACCOUNT = {"email": "new@example.com", "password": PASSWORD, "name": "New"}
 
 
@@ -41,35 +41,35 @@ async def alice(kitchen):
     return await kitchen.person("Alice")
 
 
-async def kept(db):
+async def stored_records(db):
     async with db.read() as session:
         return (await session.scalars(select(IdempotencyRecord))).all()
 
 
-async def kept_one(db):
-    [row] = await kept(db)
+async def the_record_has_a_response(db):
+    [row] = await stored_records(db)
     return row.status is not None
 
 
-async def becomes_true(ask):
-    until = time.monotonic() + TIMEOUT_SECONDS
-    while not await ask():
-        assert time.monotonic() < until
+async def becomes_true(condition):
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not await condition():
+        assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
 
 
-async def test_who_registers_again_is_given_the_account_that_was_made(client):
-    answers = await asyncio.gather(
+async def test_a_repeated_registration_returns_the_account_that_was_created(client):
+    responses = await asyncio.gather(
         *(client.post("/auth/register", json=ACCOUNT, headers=keyed("a")) for _ in range(5))
     )
     later = await client.post("/auth/register", json=ACCOUNT, headers=keyed("b"))
 
-    assert {answer.status_code for answer in answers} == {200}
-    assert len({answer.content for answer in answers}) == 1
+    assert {response.status_code for response in responses} == {200}
+    assert len({response.content for response in responses}) == 1
     assert later.status_code == 400
 
 
-async def test_who_signs_in_again_is_given_the_same_tokens(client, kitchen, db):
+async def test_a_repeated_sign_in_returns_the_same_tokens(client, kitchen, db):
     alice = await kitchen.person("Alice")
     account = {"email": alice.user["email"], "password": PASSWORD}
 
@@ -81,38 +81,40 @@ async def test_who_signs_in_again_is_given_the_same_tokens(client, kitchen, db):
 
     assert (first.status_code, second.content) == (200, first.content)
     assert (pairs[0].status_code, pairs[1].content) == (200, pairs[0].content)
-    assert second.headers[AGAIN] == pairs[1].headers[AGAIN] == "true"
+    assert second.headers[REPLAYED] == pairs[1].headers[REPLAYED] == "true"
     async with db.read() as session:
         sign_ins = await session.scalar(select(func.count()).select_from(text("sign_ins")))
-    assert sign_ins == 2  # the one that the test began with, and this
+    assert sign_ins == 2  # the sign-in of `kitchen.person`, and this one
 
 
-async def test_somebody_elses_key_reveals_nothing(client, kitchen):
+async def test_another_users_key_reveals_nothing(client, kitchen):
     alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
-    her, his = [{"email": one.user["email"], "password": PASSWORD} for one in (alice, bob)]
-    guess = {**her, "password": "a wrong password"}
-    first = await client.post("/auth/login", json=her, headers=keyed("a"))
+    hers, other_account = [
+        {"email": user.user["email"], "password": PASSWORD} for user in (alice, bob)
+    ]
+    guess = {**hers, "password": "a wrong password"}
+    first = await client.post("/auth/login", json=hers, headers=keyed("a"))
     assert first.status_code == 200
 
-    for other in (his, guess):
+    for other in (other_account, guess):
         refused = await client.post("/auth/login", json=other, headers=keyed("a"))
         assert (refused.status_code, refused.json()["code"]) == (422, "idempotency_key_reused")
         assert "token" not in refused.text
-    # Without a body the bearer is the secret.
-    bearers = [{"Authorization": f"Bearer {name}"} for name in ("one", "two")]
+    # If a request has no body, its bearer token is the secret.
+    bearers = [{"Authorization": f"Bearer {name}"} for name in ("first", "second")]
     for bearer in bearers:
-        answer = await client.post("/auth/login/oauth", headers=keyed("a", **bearer))
-        assert (answer.status_code, AGAIN in answer.headers) == (503, False)
+        response = await client.post("/auth/login/oauth", headers=keyed("a", **bearer))
+        assert (response.status_code, REPLAYED in response.headers) == (503, False)
 
 
-async def test_the_database_holds_no_token_and_no_password_in_clear(client, kitchen, db):
+async def test_stored_responses_contain_no_token_or_password_in_plain_text(client, kitchen, db):
     alice = await kitchen.person("Alice")
     account = {"email": alice.user["email"], "password": PASSWORD}
     signed_in = await client.post("/auth/login", json=account, headers=keyed("secret-key"))
     link = await alice.post("/storage/avatar/signed_url", headers=keyed("secret-key"))
     tokens = signed_in.json()
 
-    rows = await kept(db)
+    rows = await stored_records(db)
 
     assert len(rows) == 2
     secrets = [tokens["access_token"], tokens["refresh_token"], PASSWORD, alice.user["email"]]
@@ -123,7 +125,7 @@ async def test_the_database_holds_no_token_and_no_password_in_clear(client, kitc
         assert [secret for secret in secrets if secret in stored] == []
 
 
-async def test_after_a_day_a_key_is_free_again(alice, db):
+async def test_a_key_can_be_used_again_after_a_day(alice, db):
     first = await alice.post("/pantry-items/me", RICE, headers=keyed("a"))
     async with db.write() as session:
         [row] = (await session.scalars(select(IdempotencyRecord))).all()
@@ -133,7 +135,7 @@ async def test_after_a_day_a_key_is_free_again(alice, db):
 
     again = await alice.post("/pantry-items/me", {**RICE, "quantity": 3}, headers=keyed("a"))
 
-    assert (again.status_code, AGAIN in again.headers) == (201, False)
+    assert (again.status_code, REPLAYED in again.headers) == (201, False)
     assert again.json()["id"] != first.json()["id"]
     await alice.post("/pantry-items/me", RICE, headers=keyed("b"))
     async with db.write() as session:
@@ -141,18 +143,18 @@ async def test_after_a_day_a_key_is_free_again(alice, db):
         where = IdempotencyRecord.status.is_not(None)
         await session.execute(update(IdempotencyRecord).where(where).values(expires_at=now()))
         assert await IdempotencyRecords(session).purge() == 2
-    assert await kept(db) == []
+    assert await stored_records(db) == []
 
 
-async def test_with_an_account_its_answers_go(alice, db):
+async def test_deleting_an_account_deletes_its_stored_responses(alice, db):
     await alice.post("/pantry-items/me", RICE, headers=keyed("a"))
 
     assert (await alice.delete("/users/me")).status_code == 204
 
-    assert await kept(db) == []
+    assert await stored_records(db) == []
 
 
-async def test_a_form_is_the_same_under_another_boundary(alice):
+async def test_a_repeated_upload_may_use_another_multipart_boundary(alice):
     async def upload(content):
         files = {"file": ("me.png", content)}
         return await alice.post("/storage/avatar/proxy", files=files, headers=keyed("a"))
@@ -162,35 +164,36 @@ async def test_a_form_is_the_same_under_another_boundary(alice):
 
     assert (first.status_code, second.content) == (201, first.content)
     assert first.request.headers["content-type"] != second.request.headers["content-type"]
-    assert (second.headers[AGAIN], other.json()["code"]) == ("true", "idempotency_key_reused")
+    assert (second.headers[REPLAYED], other.json()["code"]) == ("true", "idempotency_key_reused")
 
 
-async def test_the_model_is_asked_once_for_fifty_sends(alice, model):
+async def test_fifty_requests_with_one_key_call_the_model_once(alice, model):
     model.says("Hello!")
     body = {"message": "Hi"}
 
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(alice.post("/chat", body, headers=keyed("a")) for _ in range(50))
     )
 
-    assert {answer.status_code for answer in answers} == {200}, answers[0].text
-    assert len({answer.content for answer in answers}) == 1
-    assert len(model.requests) == 1
+    assert {response.status_code for response in responses} == {200}, responses[0].text
+    assert len({response.content for response in responses}) == 1
+    assert len(model.asked) == 1
     assert len(await alice.read("/chat/conversations")) == 1
 
 
-async def test_a_model_that_failed_is_asked_again(alice, model):
-    model.says(400, 400, "Hello!")  # the second is to the same, asked for with fewer options
+async def test_a_retry_after_a_failed_model_call_calls_the_model_again(alice, model):
+    # The first chat calls the model twice, the second time with fewer options.
+    model.says(400, 400, "Hello!")
 
-    answers = [await alice.post("/chat", {"message": "Hi"}, headers=keyed("a")) for _ in range(3)]
+    responses = [await alice.post("/chat", {"message": "Hi"}, headers=keyed("a")) for _ in range(3)]
 
-    assert answers[0].status_code >= 500
-    assert [answer.status_code for answer in answers[1:]] == [200, 200]
-    assert [AGAIN in answer.headers for answer in answers] == [False, False, True]
+    assert responses[0].status_code >= 500
+    assert [response.status_code for response in responses[1:]] == [200, 200]
+    assert [REPLAYED in response.headers for response in responses] == [False, False, True]
     assert len(await alice.read("/chat/conversations")) == 1
 
 
-async def test_a_claim_whose_holder_died_is_waited_for_and_then_taken_over(
+async def test_a_key_whose_process_died_is_refused_until_its_claim_expires(
     alice, model, db, monkeypatch
 ):
     monkeypatch.setattr("freshly.chassis.web.idempotency.MAX_WAIT", 0.2)
@@ -213,7 +216,7 @@ async def test_a_claim_whose_holder_died_is_waited_for_and_then_taken_over(
     assert (done.status_code, len(model.requests)) == (200, 2)
 
 
-async def test_a_stream_is_told_again_as_it_was(alice, model):
+async def test_a_repeated_stream_is_replayed_unchanged(alice, model):
     model.says(["Good ", "evening"])
 
     first, second = [
@@ -223,11 +226,11 @@ async def test_a_stream_is_told_again_as_it_was(alice, model):
     assert "event: done" in first.text
     assert second.text == first.text
     assert second.headers["content-type"] == first.headers["content-type"]
-    assert (AGAIN in first.headers, second.headers[AGAIN]) == (False, "true")
-    assert len(model.requests) == 1
+    assert (REPLAYED in first.headers, second.headers[REPLAYED]) == (False, "true")
+    assert len(model.asked) == 1
 
 
-async def test_a_stream_that_failed_is_asked_for_anew(alice, model):
+async def test_a_failed_stream_is_generated_again(alice, model):
     model.says([ConnectionResetError], ["Good evening"])
 
     first, second = [
@@ -236,20 +239,20 @@ async def test_a_stream_that_failed_is_asked_for_anew(alice, model):
 
     assert "event: error" in first.text
     assert "event: done" in second.text
-    assert AGAIN not in second.headers
+    assert REPLAYED not in second.headers
 
 
-async def test_who_left_a_stream_is_told_what_there_was(app, model, db):
+async def test_a_client_that_left_a_stream_gets_the_text_up_to_that_point(app, model, db):
     model.says(["Good ", 30, "evening"])
     async with serving(app) as url, AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS) as remote:
         alice = await Kitchen(remote).person("Alice")
         headers = {**alice.headers, **keyed("a")}
-        asked = remote.stream("POST", "/chat/stream", json={"message": "Hi"}, headers=headers)
-        async with asked as answer:
-            async for line in answer.aiter_lines():
+        stream = remote.stream("POST", "/chat/stream", json={"message": "Hi"}, headers=headers)
+        async with stream as response:
+            async for line in response.aiter_lines():
                 if "Good" in line:
                     break
-        await becomes_true(lambda: kept_one(db))
+        await becomes_true(lambda: the_record_has_a_response(db))
         await becomes_true(lambda: alice.read("/chat/conversations"))
 
         again = await alice.post("/chat/stream", {"message": "Hi"}, headers=keyed("a"))
@@ -260,23 +263,23 @@ async def test_who_left_a_stream_is_told_what_there_was(app, model, db):
     assert len(model.requests) == 1
 
 
-async def test_two_processes_do_one_work(settings, alice):
-    """Apps that share nothing but the database."""
+async def test_requests_with_one_key_at_two_processes_are_done_once(settings, alice):
+    """The two apps share only the database."""
     async with running(settings) as second, client_of(second) as elsewhere:
         there = Person(elsewhere, alice.user, alice.tokens)
         for path, body in (("/pantry-items/me", RICE), ("/chat", {"message": "Hi"})):
-            answers = await asyncio.gather(
-                *(one.post(path, body, headers=keyed("a")) for one in (alice, there) * 10)
+            responses = await asyncio.gather(
+                *(user.post(path, body, headers=keyed("a")) for user in (alice, there) * 10)
             )
-            assert {answer.status_code < 300 for answer in answers} == {True}
-            assert len({answer.content for answer in answers}) == 1
-            assert sum(AGAIN in answer.headers for answer in answers) == 19
+            assert {response.status_code < 300 for response in responses} == {True}
+            assert len({response.content for response in responses}) == 1
+            assert sum(REPLAYED in response.headers for response in responses) == 19
 
     assert len(await alice.read("/pantry-items/me")) == 1
     assert len(await alice.read("/chat/conversations")) == 1
 
 
-DYING = """
+KILLED_SERVER = """
 import os, signal, sys
 from pathlib import Path
 import uvicorn
@@ -288,11 +291,11 @@ url, folder, port, dies = sys.argv[1:]
 app = create_app(settings_for(url, Path(folder)))
 
 async def served(scope, receive, send):
-    async def send_or_die(message):
+    async def send_or_kill(message):
         if dies == "yes" and scope.get("path") == "/pantry-items/me" and scope["method"] == "POST":
-            os.kill(os.getpid(), signal.SIGKILL)  # committed, and nothing is sent
+            os.kill(os.getpid(), signal.SIGKILL)  # committed, but no response is sent
         await send(message)
-    await app(scope, receive, send_or_die)
+    await app(scope, receive, send_or_kill)
 
 uvicorn.run(served, host="127.0.0.1", port=int(port), log_config=None, lifespan="on")
 """
@@ -300,9 +303,10 @@ uvicorn.run(served, host="127.0.0.1", port=int(port), log_config=None, lifespan=
 
 @contextmanager
 def server(settings, tmp_path, *, dies):
-    """A real server; one that dies does so between the commit of a pantry item and its answer."""
+    """Run a real server. With `dies`, it kills itself after the commit of a pantry item."""
     url, port = settings.database_url.get_secret_value(), free_port()
-    command = [sys.executable, "-c", DYING, url, str(tmp_path), str(port), "yes" if dies else "no"]
+    flag = "yes" if dies else "no"
+    command = [sys.executable, "-c", KILLED_SERVER, url, str(tmp_path), str(port), flag]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     try:
         yield f"http://127.0.0.1:{port}", process
@@ -311,22 +315,22 @@ def server(settings, tmp_path, *, dies):
         process.wait()
 
 
-async def answering(client):
-    until = time.monotonic() + STARTS_WITHIN
+async def wait_until_ready(client):
+    deadline = time.monotonic() + START_TIMEOUT
     while True:
         try:
             return await client.get("/ready")
         except TransportError:
-            assert time.monotonic() < until
+            assert time.monotonic() < deadline
             await asyncio.sleep(0.1)
 
 
-async def test_what_was_committed_by_a_server_that_then_died_is_not_done_twice(
+async def test_a_write_committed_by_a_server_that_was_then_killed_is_not_repeated(
     settings, alice, tmp_path
 ):
     with server(settings, tmp_path, dies=True) as (url, process):
         async with AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS) as client:
-            assert (await answering(client)).status_code == 200
+            assert (await wait_until_ready(client)).status_code == 200
             with pytest.raises(TransportError):
                 await Person(client, alice.user, alice.tokens).post(
                     "/pantry-items/me", RICE, headers=keyed("a")
@@ -335,10 +339,10 @@ async def test_what_was_committed_by_a_server_that_then_died_is_not_done_twice(
 
     with server(settings, tmp_path, dies=False) as (url, _):
         async with AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS) as client:
-            assert (await answering(client)).status_code == 200
+            assert (await wait_until_ready(client)).status_code == 200
             again = await Person(client, alice.user, alice.tokens).post(
                 "/pantry-items/me", RICE, headers=keyed("a")
             )
 
-    assert (again.status_code, again.headers[AGAIN]) == (201, "true")
+    assert (again.status_code, again.headers[REPLAYED]) == (201, "true")
     assert [item["id"] for item in await alice.read("/pantry-items/me")] == [again.json()["id"]]

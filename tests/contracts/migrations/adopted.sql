@@ -1,6 +1,6 @@
 -- A database of the existing app, as its schema is documented: 22 tables, with rows in each.
 -- Passwords: 'correct horse battery' for Old@Example.com and bob@example.com; a hundred letters x
--- (cut at 72, as the old app did) for long@example.com; nobody knows that of oauth@example.com.
+-- (cut at 72, as the old app did) for long@example.com; the password of oauth@example.com is unknown.
 
 CREATE TYPE canonical_unit_type_enum AS ENUM ('weight', 'volume', 'count');
 CREATE TYPE meal_share_request_status AS ENUM ('pending', 'accepted', 'declined');

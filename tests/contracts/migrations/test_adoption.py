@@ -1,4 +1,4 @@
-"""A database of the existing app is taken over: every row is kept, and its people sign in."""
+"""Freshly adopts a database of the existing app: every row stays, and its users can sign in."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from freshly.commands.migrate import newest_revision
 from tests.conftest import _on_server, client_of, running, settings_for
 from tests.contracts.migrations.test_migrations import (
     EXISTING,
-    ON_TRANSACTION_START,
+    EXISTING_REVISION,
     postgres_database,
     rows,
 )
@@ -21,13 +21,13 @@ from tests.support.api import PASSWORD, Kitchen, Person
 
 __all__ = ["postgres_database"]
 SQL = Path(__file__).with_name("adopted.sql").read_text()
-# Filled in where the old app knew nothing; never changed where it did.
+# Columns that the migration fills if the old app left them empty, and never changes otherwise.
 COMPLETED = {
     "ingredients": {
         *("category", "canonical_unit_type", "canonical_unit"),
         *("avg_weight_per_unit_g", "density_g_per_ml"),
     },
-    "db": {"display_name"},
+    "units": {"display_name"},
 }
 LONG = "x" * 100
 PASSWORDS = {
@@ -64,57 +64,57 @@ def freshly(*words, url, folder):
 
 
 def dump(url):
-    """Each row of each old table by its old columns, by its key."""
+    """Return each row of each old table, with its old columns, by table and key."""
 
-    async def ask():
+    async def fetch():
         connection = await asyncpg.connect(url)
-        found = {}
+        rows_by_key = {}
         try:
             for table, facts in EXISTING["tables"].items():
                 columns = ", ".join(f'"{name}"::text' for name in facts["columns"])
-                question = f"SELECT {columns} FROM {table}"  # noqa: S608 - names of ours
-                for row in await connection.fetch(question):
+                query = f"SELECT {columns} FROM {table}"  # noqa: S608 - constants of this file
+                for row in await connection.fetch(query):
                     values = dict(row)
                     key = values.get("id") or tuple(values.values())
-                    found[table, key] = values
+                    rows_by_key[table, key] = values
         finally:
             await connection.close()
-        return found
+        return rows_by_key
 
-    return asyncio.run(ask())
+    return asyncio.run(fetch())
 
 
 def test_every_table_of_the_fixture_has_rows(existing):
     assert {table for table, _ in dump(existing)} == EXISTING["tables"].keys()
 
 
-def test_every_row_is_kept(existing, tmp_path):
+def test_adoption_keeps_every_row(existing, tmp_path):
     before = dump(existing)
 
-    said = freshly("migrate", url=existing, folder=tmp_path)
+    output = freshly("migrate", url=existing, folder=tmp_path)
     after = dump(existing)
 
-    assert f"{ON_TRANSACTION_START} -> {newest_revision()}" in said
+    assert f"{EXISTING_REVISION} -> {newest_revision()}" in output
     for (table, key), values in before.items():
-        kept = after[table, key]
+        adopted_row = after[table, key]
         may_change = COMPLETED.get(table, set())
         for column, value in values.items():
             if value is not None or column not in may_change:
-                assert kept[column] == value, (table, key, column)
-    grown = {table for table, _ in after.keys() - before.keys()}
-    assert grown == {"units", "ingredients", "diet_tags"}
+                assert adopted_row[column] == value, (table, key, column)
+    extended = {table for table, _ in after.keys() - before.keys()}
+    assert extended == {"units", "ingredients", "diet_tags"}
 
 
-def test_once_more_changes_nothing(adopted, tmp_path):
+def test_migrating_again_changes_nothing(adopted, tmp_path):
     before = dump(adopted)
 
-    said = freshly("migrate", url=adopted, folder=tmp_path)
+    output = freshly("migrate", url=adopted, folder=tmp_path)
 
-    assert f"{newest_revision()} -> {newest_revision()}" in said
+    assert f"{newest_revision()} -> {newest_revision()}" in output
     assert dump(adopted) == before
 
 
-def test_a_database_that_does_not_say_its_revision_is_stamped(existing, tmp_path):
+def test_a_database_without_a_revision_is_stamped_and_upgraded(existing, tmp_path):
     asyncio.run(_on_server(existing, "DROP TABLE alembic_version"))
     before = dump(existing)
 
@@ -124,25 +124,25 @@ def test_a_database_that_does_not_say_its_revision_is_stamped(existing, tmp_path
     assert rows(existing, "SELECT version_num FROM alembic_version") == [(newest_revision(),)]
 
 
-def test_a_dry_run_prints_what_is_missing_and_does_nothing(existing, tmp_path):
+def test_a_dry_run_prints_the_missing_sql_and_changes_nothing(existing, tmp_path):
     before = dump(existing)
 
-    said = freshly("migrate", "--dry-run", url=existing, folder=tmp_path)
+    output = freshly("migrate", "--dry-run", url=existing, folder=tmp_path)
 
-    assert "CREATE TABLE email_codes" in said
-    assert "CREATE TABLE users" not in said
+    assert "CREATE TABLE email_codes" in output
+    assert "CREATE TABLE users" not in output
     assert dump(existing) == before
-    assert rows(existing, "SELECT version_num FROM alembic_version") == [(ON_TRANSACTION_START,)]
-    # It is the SQL that does it.
-    asyncio.run(_on_server(existing, said.replace("BEGIN;", "").replace("COMMIT;", "")))
+    assert rows(existing, "SELECT version_num FROM alembic_version") == [(EXISTING_REVISION,)]
+    # Running the printed SQL upgrades the database.
+    asyncio.run(_on_server(existing, output.replace("BEGIN;", "").replace("COMMIT;", "")))
     assert rows(existing, "SELECT version_num FROM alembic_version") == [(newest_revision(),)]
 
 
 @pytest.mark.parametrize("email", PASSWORDS)
-async def test_people_sign_in_with_the_passwords_they_had(adopted, tmp_path, email):
+async def test_users_sign_in_with_their_old_passwords(adopted, tmp_path, email):
     settings = settings_for(adopted, tmp_path)
     async with running(settings) as app, client_of(app) as client:
-        for _ in range(2):  # the second time with the better hash
+        for _ in range(2):  # the first sign-in stores a better hash
             tokens = await Kitchen(client).sign_in(email, PASSWORDS[email])
             headers = {"Authorization": f"Bearer {tokens['access_token']}"}
             me = (await client.get("/users/me", headers=headers)).json()
@@ -151,20 +151,20 @@ async def test_people_sign_in_with_the_passwords_they_had(adopted, tmp_path, ema
         assert (await client.post("/auth/login", json=wrong)).status_code == 401
 
 
-async def test_people_find_what_they_had_and_go_on(adopted, tmp_path):
+async def test_users_find_their_old_rows_and_can_continue(adopted, tmp_path):
     settings = settings_for(adopted, tmp_path)
     async with running(settings) as app, client_of(app) as client:
         kitchen = Kitchen(client)
         olga = Person(client, {"id": 1}, await kitchen.sign_in("old@example.com"))
         bob = Person(client, {"id": 2}, await kitchen.sign_in("bob@example.com"))
 
-        assert [f["id"] for f in await olga.read("/families")] == [1]
+        assert [family["id"] for family in await olga.read("/families")] == [1]
         pantry = await olga.read("/pantry-items/me")
         assert [(item["id"], item["ingredient_name"]) for item in pantry] == [
             (2, "milk"),
             (3, None),
         ]
-        assert [i["id"] for i in await bob.read("/pantry-items/family/1")] == [1, 8]
+        assert [item["id"] for item in await bob.read("/pantry-items/family/1")] == [1, 8]
         (pancakes,) = await olga.read("/meals/me")
         assert pancakes["ingredients"][1] == {
             "name": "Eggs",
@@ -176,21 +176,21 @@ async def test_people_find_what_they_had_and_go_on(adopted, tmp_path):
         assert [plan["id"] for plan in await bob.read("/meal-plans/me")] == [2]
         assert [plan["id"] for plan in await bob.read("/meal-plans/family/1")] == [1, 3]
         assert len(await bob.read("/meal-plans/1/slots")) == 2
-        assert [one["id"] for one in await bob.read("/grocery-lists/me")] == [2]
-        assert [one["id"] for one in await olga.read("/grocery-lists/family/1")] == [1, 3]
+        assert [row["id"] for row in await bob.read("/grocery-lists/me")] == [2]
+        assert [row["id"] for row in await olga.read("/grocery-lists/family/1")] == [1, 3]
         assert (await olga.read("/preferences/me"))["food_allergies"] == ["nuts", "sea food"]
         assert [recipe["title"] for recipe in await olga.read("/recipes")] == ["Pea soup"]
-        (told,) = await olga.read("/notifications")
-        assert told["relatedUserName"] == "bob@example.com"
+        (notification,) = await olga.read("/notifications")
+        assert notification["relatedUserName"] == "bob@example.com"
         assert [m["name"] for m in await bob.read("/meal-share-requests/accepted-meals")] == [
             "Pancakes"
         ]
-        talk = await olga.read("/chat/conversations/1")
-        assert [message["content"] for message in talk["messages"]] == [
+        conversation = await olga.read("/chat/conversations/1")
+        assert [message["content"] for message in conversation["messages"]] == [
             *("You are helpful.", "What is this food?", "Soup."),
         ]
-        assert talk["messages"][1]["image_url"].startswith("https://pictures.example.com/")
-        # New rows go on after the old ones, and old lists are worked with.
+        assert conversation["messages"][1]["image_url"].startswith("https://pictures.example.com/")
+        # New ids follow the old ones, and the old lists can be synced and rebuilt.
         assert (await kitchen.meal(olga))["id"] == 6
         synced = await olga.post_ok("/grocery-lists/1/sync-pantry", status=200)
         assert synced["items_removed"] == 1

@@ -1,4 +1,4 @@
-"""The schema: exactly the existing app's at first, and the same again after going down and up."""
+"""The first revision is the existing app's schema, and downgrade and upgrade restore the schema."""
 
 import asyncio
 import json
@@ -19,9 +19,7 @@ from freshly.settings import driven
 from tests.conftest import _named, _on_server, settings_for
 
 EXISTING = json.loads(Path(__file__).with_name("existing_app.json").read_text())
-ON_TRANSACTION_START = (
-    "8a2eb98e9047"  # the revision that databases of the existing app say they are at
-)
+EXISTING_REVISION = "8a2eb98e9047"  # of the existing app's databases
 
 
 @pytest.fixture
@@ -32,11 +30,11 @@ def postgres_database(postgres_url, tmp_path):
     asyncio.run(_on_server(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
-def to_revision(url, tmp_path, revision):
+def upgrade(url, tmp_path, revision):
     asyncio.run(migrate(settings_for(url, tmp_path), revision))
 
 
-def downgraded(url, revision):
+def downgrade(url, revision):
     async def run():
         engine = create_engine(driven(url)).execution_options(writes=True)
         async with engine.connect() as connection:
@@ -53,19 +51,19 @@ def _downgrade(connection, revision):
     command.downgrade(config, revision)
 
 
-def rows(url, question):
-    async def ask():
+def rows(url, query):
+    async def fetch():
         connection = await asyncpg.connect(url)
         try:
-            return [tuple(row) for row in await connection.fetch(question)]
+            return [tuple(row) for row in await connection.fetch(query)]
         finally:
             await connection.close()
 
-    return asyncio.run(ask())
+    return asyncio.run(fetch())
 
 
 def test_the_first_revision_is_the_existing_apps_schema(postgres_database, tmp_path):
-    to_revision(postgres_database, tmp_path, ON_TRANSACTION_START)
+    upgrade(postgres_database, tmp_path, EXISTING_REVISION)
 
     columns = {}
     for table, column, type_, nullable, default in rows(
@@ -132,7 +130,7 @@ def postgres_schema(url):
 
 
 def sqlite_schema(path):
-    """What SQLite enforces; the words of its CREATE TABLE change when it copies a table."""
+    """Return what SQLite enforces. The text of CREATE TABLE changes when it copies a table."""
     with sqlite3.connect(path) as connection:
         tables = [
             name
@@ -140,50 +138,50 @@ def sqlite_schema(path):
                 "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
             )
         ]
-        found = {}
+        schema = {}
         for table in tables:
             for pragma in ("table_info", "foreign_key_list", "index_list"):
                 listed = connection.execute(f"PRAGMA {pragma}({table})").fetchall()
-                found[table, pragma] = sorted(str(row[1:]) for row in listed)
-            (words,) = connection.execute(
+                schema[table, pragma] = sorted(str(row[1:]) for row in listed)
+            (sql,) = connection.execute(
                 "SELECT sql FROM sqlite_master WHERE name = ?", (table,)
             ).fetchone()
-            found[table, "checks"] = words.count("CHECK")
+            schema[table, "checks"] = sql.count("CHECK")
     connection.close()
-    return found
+    return schema
 
 
-def test_up_down_and_up_again_is_the_same_schema_on_postgresql(postgres_database, tmp_path):
-    to_revision(postgres_database, tmp_path, "head")
+def test_downgrade_and_upgrade_restore_the_schema_on_postgresql(postgres_database, tmp_path):
+    upgrade(postgres_database, tmp_path, "head")
     before = postgres_schema(postgres_database)
 
-    downgraded(postgres_database, "base")
+    downgrade(postgres_database, "base")
     left = rows(
         postgres_database,
         "SELECT typname FROM pg_type WHERE typtype = 'e' UNION "
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public'",
     )
-    to_revision(postgres_database, tmp_path, "head")
+    upgrade(postgres_database, tmp_path, "head")
 
     assert left == [("alembic_version",)]
     assert postgres_schema(postgres_database) == before
 
 
-def test_up_down_and_up_again_is_the_same_schema_on_sqlite(tmp_path):
+def test_downgrade_and_upgrade_restore_the_schema_on_sqlite(tmp_path):
     path = tmp_path / "freshly.db"
-    to_revision(f"sqlite:///{path}", tmp_path, "head")
+    upgrade(f"sqlite:///{path}", tmp_path, "head")
     before = sqlite_schema(path)
 
-    downgraded(f"sqlite:///{path}", ON_TRANSACTION_START)
-    downgraded(f"sqlite:///{path}", "base")
-    to_revision(f"sqlite:///{path}", tmp_path, "head")
+    downgrade(f"sqlite:///{path}", EXISTING_REVISION)
+    downgrade(f"sqlite:///{path}", "base")
+    upgrade(f"sqlite:///{path}", tmp_path, "head")
 
     assert sqlite_schema(path) == before
 
 
-def test_an_existing_database_goes_on_from_where_it_is(postgres_database, tmp_path):
-    to_revision(postgres_database, tmp_path, ON_TRANSACTION_START)
-    _insert = """
+def test_an_existing_database_is_upgraded_from_its_own_revision(postgres_database, tmp_path):
+    upgrade(postgres_database, tmp_path, EXISTING_REVISION)
+    insert = """
         INSERT INTO users (email, hashed_password, password_reset_attempts)
         VALUES ('Old@Example.com', '$2b$04$x', 0);
         INSERT INTO ingredients (name) VALUES ('Eggs'), ('egg');
@@ -191,11 +189,11 @@ def test_an_existing_database_goes_on_from_where_it_is(postgres_database, tmp_pa
         INSERT INTO pantry_items (owner_user_id, ingredient_id, quantity)
         VALUES (1, 1, 2), (1, NULL, 3)
     """
-    asyncio.run(_on_server(postgres_database, _insert))
+    asyncio.run(_on_server(postgres_database, insert))
 
     before, after = asyncio.run(migrate(settings_for(postgres_database, tmp_path)))
 
-    assert (before, after) == (ON_TRANSACTION_START, newest_revision())
+    assert (before, after) == (EXISTING_REVISION, newest_revision())
     assert rows(postgres_database, "SELECT count(*) FROM pantry_items") == [(2,)]
     # Rows of the old app are completed, linked and kept.
     linked = rows(
@@ -206,34 +204,34 @@ def test_an_existing_database_goes_on_from_where_it_is(postgres_database, tmp_pa
     assert rows(postgres_database, "SELECT count(*) FROM units WHERE code = 'g'") == [(1,)]
 
 
-def test_migrating_at_once_in_several_processes_does_no_harm(postgres_database, tmp_path):
+def test_several_processes_can_migrate_at_once(postgres_database, tmp_path):
     environment = {**os.environ, "DATABASE_URL": postgres_database, "DATA_DIR": str(tmp_path)}
-    command_ = [sys.executable, "-m", "freshly", "migrate"]
+    migrate_command = [sys.executable, "-m", "freshly", "migrate"]
 
-    at_once = [
+    processes = [
         subprocess.Popen(
-            command_, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            migrate_command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         for _ in range(3)
     ]
-    said = [process.communicate()[1] for process in at_once]
-    again = subprocess.run(command_, env=environment, capture_output=True, check=False)
+    errors = [process.communicate()[1] for process in processes]
+    again = subprocess.run(migrate_command, env=environment, capture_output=True, check=False)
 
-    # One that waited too long for its turn gives up, and nothing of it is left.
-    assert 0 in [process.returncode for process in at_once], said
+    # A process that waits too long for its turn gives up, and has changed nothing.
+    assert 0 in [process.returncode for process in processes], errors
     assert again.returncode == 0, again.stderr
-    twice = "SELECT name FROM ingredients GROUP BY name HAVING count(*) > 1"
-    assert rows(postgres_database, twice) == []
+    duplicates = "SELECT name FROM ingredients GROUP BY name HAVING count(*) > 1"
+    assert rows(postgres_database, duplicates) == []
     assert rows(postgres_database, "SELECT version_num FROM alembic_version") == [
         (newest_revision(),)
     ]
 
 
-def test_a_database_on_sqlite_keeps_every_row_up_and_down(tmp_path):
-    """Its tables are copied to be changed; what refers to them must not go with the old ones."""
+def test_downgrade_and_upgrade_keep_every_row_on_sqlite(tmp_path):
+    """SQLite copies a table to change it. Dropping the old one must not delete rows by cascade."""
     path = tmp_path / "freshly.db"
     url = f"sqlite:///{path}"
-    to_revision(url, tmp_path, "every_call")
+    upgrade(url, tmp_path, "every_call")
     tables = ("users", "pantry_items", "sign_ins", "families", "family_memberships", "meals")
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(
@@ -251,16 +249,16 @@ def test_a_database_on_sqlite_keeps_every_row_up_and_down(tmp_path):
             """
         )
 
-    def counted():
+    def row_counts():
         with closing(sqlite3.connect(path)) as connection:
             return {
                 table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
                 for table in tables
             }
 
-    to_revision(url, tmp_path, "head")
-    assert counted() == dict.fromkeys(tables, 1)
-    downgraded(url, "every_call")
-    assert counted() == dict.fromkeys(tables, 1)
-    to_revision(url, tmp_path, "head")
-    assert counted() == dict.fromkeys(tables, 1)
+    upgrade(url, tmp_path, "head")
+    assert row_counts() == dict.fromkeys(tables, 1)
+    downgrade(url, "every_call")
+    assert row_counts() == dict.fromkeys(tables, 1)
+    upgrade(url, tmp_path, "head")
+    assert row_counts() == dict.fromkeys(tables, 1)
