@@ -248,7 +248,9 @@ async def test_browsers_may_read_the_headers_that_clients_need(client):
 
 
 def test_a_signed_link_stays_the_same_within_an_hour():
-    link, _ = SignedUrls("", UrlSigner("secret")).signed("chat-images", "a.jpg", PICTURES_LIVE)
+    link, _ = SignedUrls("", UrlSigner("secret")).signed(
+        "chat-images", "a.jpg", PICTURE_LINK_LIFETIME
+    )
 
     expires = int(parse_qs(urlsplit(link).query)["expires"][0])
     assert expires % 3600 == 0
