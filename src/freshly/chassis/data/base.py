@@ -11,7 +11,7 @@ from freshly.chassis.cache.invalidation import InvalidatesFor
 from freshly.chassis.data.functions import now
 from freshly.chassis.data.types import Instant
 
-# As PostgreSQL names them by itself, because existing databases were named by it.
+# PostgreSQL's own names, because the existing app let PostgreSQL choose them.
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "%(table_name)s_%(column_0_N_name)s_key",
@@ -27,7 +27,7 @@ class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False, repr=Fals
     __mapper_args__ = {"eager_defaults": True}  # updated_at comes back with the UPDATE
 
     __cache_tags__: ClassVar[Sequence[InvalidatesFor]] = ()
-    # Do answers show something of a row wherever another row refers to it, such as its name?
+    # True if responses about other rows that refer to a row show something of it, such as its name.
     __cached_with_referrers__: ClassVar[bool] = False
 
 

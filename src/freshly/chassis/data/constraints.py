@@ -3,9 +3,7 @@
 from sqlalchemy import Index, Table, UniqueConstraint
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import (
-    AsyncConnection,
-)
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freshly.chassis.data.base import Base
 
@@ -13,31 +11,31 @@ from freshly.chassis.data.base import Base
 def insert_into(
     connection: AsyncConnection, model: type[Base]
 ) -> postgresql.Insert | sqlite.Insert:
-    """An INSERT that knows ON CONFLICT, which both databases spell alike and SQL does not know."""
+    """Return an INSERT with ON CONFLICT, which both databases write alike."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     return insert(model)
 
 
 def violated_constraint(error: IntegrityError) -> str | None:
-    """The name of the constraint that was broken, or None where the database does not tell.
+    """Return the name of the violated constraint, or None if the database does not tell.
 
-    PostgreSQL says its name. SQLite says the columns of a unique one, the name of a CHECK, and
-    of a foreign key nothing.
+    PostgreSQL tells the name. SQLite tells the columns of a unique constraint, the name of a CHECK,
+    and nothing of a foreign key.
     """
     cause = getattr(error.orig, "__cause__", None)
     name = getattr(cause, "constraint_name", None)
     if name:
         return str(name)
-    kind, _, what = str(error.orig).partition(" constraint failed: ")
+    kind, _, subject = str(error.orig).partition(" constraint failed: ")
     if kind == "CHECK":
-        return what
+        return subject
     if kind != "UNIQUE":
         return None
-    columns = {column.partition(".")[2] for column in what.split(", ")}
-    table: Table = Base.metadata.tables[what.partition(".")[0]]
-    rules: list[Index | UniqueConstraint] = [*table.indexes]
-    rules += [rule for rule in table.constraints if isinstance(rule, UniqueConstraint)]
-    for rule in rules:
-        if {column.name for column in rule.columns} == columns:
-            return str(rule.name)
+    columns = {column.partition(".")[2] for column in subject.split(", ")}
+    table: Table = Base.metadata.tables[subject.partition(".")[0]]
+    unique: list[Index | UniqueConstraint] = [*table.indexes]
+    unique += [one for one in table.constraints if isinstance(one, UniqueConstraint)]
+    for constraint in unique:
+        if {column.name for column in constraint.columns} == columns:
+            return str(constraint.name)
     return None

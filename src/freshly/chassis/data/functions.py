@@ -3,12 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Integer,
-    Text,
-    literal,
-)
+from sqlalchemy import ColumnElement, Integer, Text, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -17,7 +12,10 @@ from freshly.chassis.data.types import Instant
 
 
 class now(FunctionElement[datetime]):  # noqa: N801 - reads like the SQL function it is
-    """The database's clock: one truth for all processes, to the microsecond (SQLite: milli)."""
+    """The time of the database's clock, the same for all processes.
+
+    PostgreSQL's has microseconds, SQLite's milliseconds.
+    """
 
     type = Instant()
     inherit_cache = True
@@ -30,12 +28,12 @@ def _now(_element: now, _compiler: SQLCompiler, **_: Any) -> str:
 
 @compiles(now, "sqlite")
 def _now_on_sqlite(_element: now, _compiler: SQLCompiler, **_: Any) -> str:
-    # As values are bound, with six places: SQLite compares instants as texts.
+    # Six decimal places, like bound values, because SQLite compares instants as texts.
     return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 
 
 class later(FunctionElement[datetime]):  # noqa: N801 - as above
-    """That many seconds from now, by the same clock."""
+    """A number of seconds from now, by the same clock."""
 
     type = Instant()
     inherit_cache = True
@@ -56,7 +54,7 @@ def _later_on_sqlite(element: later, compiler: SQLCompiler, **options: Any) -> s
 
 
 class empty_list(FunctionElement[Any]):  # noqa: N801 - as above
-    """The server's default of a TextList or IntList."""
+    """The server default of a TextList or IntList column."""
 
     inherit_cache = True
 
@@ -72,7 +70,7 @@ def _empty_list_on_sqlite(_element: empty_list, _compiler: SQLCompiler, **_: Any
 
 
 class contains_id(FunctionElement[bool]):  # noqa: N801 - as above
-    """Does an IntList column hold this number?"""
+    """True if an IntList column contains the number."""
 
     inherit_cache = True
 
@@ -82,18 +80,18 @@ class contains_id(FunctionElement[bool]):  # noqa: N801 - as above
 
 @compiles(contains_id)
 def _contains_id(element: contains_id, compiler: SQLCompiler, **options: Any) -> str:
-    column, wanted = element.clauses
-    return f"{compiler.process(wanted, **options)} = ANY ({compiler.process(column, **options)})"
+    column, id_ = element.clauses
+    return f"{compiler.process(id_, **options)} = ANY ({compiler.process(column, **options)})"
 
 
 @compiles(contains_id, "sqlite")
 def _contains_id_on_sqlite(element: contains_id, compiler: SQLCompiler, **options: Any) -> str:
-    column, wanted = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"{wanted} IN (SELECT value FROM json_each({column}))"  # noqa: S608 - compiled parts
+    column, id_ = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{id_} IN (SELECT value FROM json_each({column}))"  # noqa: S608 - compiled parts
 
 
 class unicode_lower(FunctionElement[str]):  # noqa: N801 - as above
-    """lower() for every alphabet; SQLite's own knows only A to Z."""
+    """lower() for every alphabet. SQLite's own lower() knows only A to Z."""
 
     type = Text()
     inherit_cache = True

@@ -32,14 +32,14 @@ from sqlalchemy.types import TypeEngine
 
 THOUSANDTH = Decimal("0.001")
 LARGEST_QUANTITY = Decimal("9999999.999")
-# What makes a value of what a driver gives. Types give theirs to SQLAlchemy themselves, because
-# through TypeDecorator each value of a long list takes three calls.
+# Converts a driver's value. Our types override `result_processor` to return one, because
+# TypeDecorator's own takes three calls for each value of a long list.
 FromDriver = Callable[[Any], Any] | None
-ColumnFromDriver = Callable[[Sequence[Any]], Sequence[Any]]  # the same of a whole column
+ColumnFromDriver = Callable[[Sequence[Any]], Sequence[Any]]  # converts a whole column
 
 
 class Quantity(TypeDecorator[Decimal]):
-    """NUMERIC(10,3). SQLite has only floats, so there it is a whole number of thousandths."""
+    """NUMERIC(10,3). SQLite has only floats, so there it is an integer number of thousandths."""
 
     impl = Numeric(10, 3)
     cache_ok = True
@@ -57,16 +57,17 @@ class Quantity(TypeDecorator[Decimal]):
 
     def result_processor(self, dialect: Dialect, coltype: Any) -> FromDriver:
         del coltype
-        return _of_thousandths if dialect.name == "sqlite" else None  # asyncpg gives Decimal
+        # asyncpg returns Decimals.
+        return _decimal_of_thousandths if dialect.name == "sqlite" else None
 
 
 @lru_cache(maxsize=4096)
-def _of_thousandths(value: int | None) -> Decimal | None:
+def _decimal_of_thousandths(value: int | None) -> Decimal | None:
     return None if value is None else Decimal(value).scaleb(-3)
 
 
 class cast_to_text(FunctionElement[str]):  # noqa: N801 - reads like the SQL function it is
-    """Of a Quantity, on its way to a QuantityText."""
+    """A Quantity as text, for QuantityText to convert."""
 
     type = Text()
     inherit_cache = True
@@ -83,7 +84,7 @@ def _cast_to_text_on_sqlite(element: cast_to_text, compiler: SQLCompiler, **opti
 
 
 class QuantityText(TypeDecorator[str]):
-    """A Quantity as answers have it, "2.000". By way of a Decimal it takes three times as long."""
+    """A Quantity as responses show it, "2.000". Through a Decimal it takes three times as long."""
 
     impl = Text
     cache_ok = True
@@ -102,7 +103,7 @@ def _text_of_thousandths(value: int | None) -> str | None:
 
 
 class ExactNumber(TypeDecorator[Decimal]):
-    """NUMERIC without limits; text on SQLite, so that nothing is rounded."""
+    """NUMERIC without limits. It is text on SQLite, so that nothing is rounded."""
 
     impl = Numeric
     cache_ok = True
@@ -119,7 +120,7 @@ class ExactNumber(TypeDecorator[Decimal]):
 
 
 class Instant(TypeDecorator[datetime]):
-    """TIMESTAMP WITH TIME ZONE, always aware; SQLite keeps UTC without saying so."""
+    """TIMESTAMP WITH TIME ZONE, always aware. SQLite stores UTC without a time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -139,7 +140,7 @@ class Instant(TypeDecorator[datetime]):
         return _utc_of_text if dialect.name == "sqlite" else _utc
 
     def whole_column_processor(self, dialect: Dialect) -> ColumnFromDriver | None:
-        """A shorter way, for whoever has all values at once, as a `CompiledQuery` does."""
+        """Return a faster converter for a whole column, which a CompiledQuery has."""
         return _utc_of_texts if dialect.name == "sqlite" else None
 
 
@@ -151,21 +152,21 @@ _instants = Decoder(list[datetime]).decode
 
 
 def _utc_of_texts(values: Sequence[Any]) -> Sequence[datetime | None]:
-    """As one JSON list they take a third of the time."""
+    """Parse a column as one JSON list, which takes a third of the time."""
     try:
         return _instants('["' + 'Z","'.join(values) + 'Z"]') if values else values
-    except (TypeError, MsgspecError):  # there are nulls, or texts that only Python understands
+    except (TypeError, MsgspecError):  # there are nulls, or formats that only Python can parse
         return list(map(_utc_of_text, values))
 
 
 def _utc(value: datetime | None) -> datetime | None:
-    if value is None or value.tzinfo is UTC:  # as asyncpg gives them
+    if value is None or value.tzinfo is UTC:  # asyncpg returns UTC
         return value
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class _List(TypeDecorator[list[Any]]):
-    """An array on PostgreSQL, JSON on SQLite."""
+    """A list: an array on PostgreSQL, JSON on SQLite."""
 
     impl = JSON
     cache_ok = True
@@ -194,7 +195,7 @@ Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresq
 
 
 def named_enum(values: type[StrEnum], name: str) -> Enum:
-    """An enum type of that name on PostgreSQL, a CHECK on SQLite; stores the values."""
+    """Return a type that stores the enum's values: an ENUM on PostgreSQL, a CHECK on SQLite."""
     return Enum(
         values,
         name=name,
