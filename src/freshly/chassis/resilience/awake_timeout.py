@@ -1,26 +1,26 @@
-"""How long to wait for what another process has to say, fairly measured."""
+"""A timeout for answers of other processes."""
 
 import asyncio
 from types import TracebackType
 
-LOOKS = 10  # within the time that is given
+CHECKS = 10  # while the timeout runs
 
 
 class AwakeTimeout:
-    """Ends what takes more than so many seconds that this process was awake for: TimeoutError.
+    """Like `asyncio.timeout`, but does not count time in which the event loop was blocked.
 
-    It looks a few times, and each time what has come is read. One timer for all of it would end a
-    call whose answer is here, when the process was busy with something else for as long.
+    It checks the time in ten steps, and the event loop reads what has arrived between two of them.
+    With one timer, a call whose answer has arrived would time out if the loop was blocked for long.
     """
 
     def __init__(self, seconds: float) -> None:
-        self._limit = asyncio.timeout(None)
-        self._pause = seconds / LOOKS
-        self._looks = LOOKS
+        self._timeout = asyncio.timeout(None)
+        self._interval_seconds = seconds / CHECKS
+        self._checks_left = CHECKS
 
     async def __aenter__(self) -> None:
-        await self._limit.__aenter__()
-        self._look()
+        await self._timeout.__aenter__()
+        self._check()
 
     async def __aexit__(
         self,
@@ -29,15 +29,16 @@ class AwakeTimeout:
         trace: TracebackType | None,
     ) -> None:
         self._next.cancel()
-        await self._limit.__aexit__(kind, error, trace)
+        await self._timeout.__aexit__(kind, error, trace)
 
     def end(self) -> None:
-        if not self._limit.expired():
-            self._limit.reschedule(0)
+        """Time out now."""
+        if not self._timeout.expired():
+            self._timeout.reschedule(0)
 
-    def _look(self) -> None:
-        if self._looks == 0:
+    def _check(self) -> None:
+        if self._checks_left == 0:
             self.end()
             return
-        self._looks -= 1
-        self._next = asyncio.get_running_loop().call_later(self._pause, self._look)
+        self._checks_left -= 1
+        self._next = asyncio.get_running_loop().call_later(self._interval_seconds, self._check)
