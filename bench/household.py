@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from httpx2 import AsyncClient
 
 from bench.load import request
-from freshly.chassis.data.pagination import LONGEST_LIST
+from freshly.chassis.data.pagination import MAX_LIST_ROWS
 from tests.support.api import Kitchen, Person
 
 ROWS = 50  # of each kind, for each user
@@ -107,7 +107,7 @@ def tokens_for(path: str, households: list[Household]) -> list[str]:
 
 def cold_paths(path: str, households: list[Household]) -> Iterator[bytes]:
     """Yield requests for the same rows with limits that are new to the cache, so none is a hit."""
-    for limit in range(ROWS + 1, LONGEST_LIST + 1):
+    for limit in range(ROWS + 1, MAX_LIST_ROWS + 1):
         for token in tokens_for(path, households):
             yield request("GET", f"{path}?limit={limit}", token)
 

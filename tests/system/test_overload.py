@@ -1,4 +1,4 @@
-"""A database that is busy, locked or gone: an answer in time, and room for all the others."""
+"""A database that is busy, locked or gone: requests learn it in time, and others are served."""
 
 import asyncio
 import time
@@ -10,12 +10,12 @@ from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from faults.proxy import proxy
-from freshly.chassis.data.engine import LOCK_WAIT
+from freshly.chassis.data.engine import LOCK_TIMEOUT_SECONDS
 from tests.conftest import client_of, running, settings_for
 from tests.support.api import Kitchen
 
 CAPACITY = 10
-WAIT = 2  # seconds at the gate
+MAX_WAIT_SECONDS = 2
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def settings(database_url, tmp_path):
         cache="off",
         database_pool_size=5,
         database_max_overflow=CAPACITY - 5,
-        database_pool_timeout=WAIT,
+        database_pool_timeout=MAX_WAIT_SECONDS,
     )
 
 
@@ -52,13 +52,11 @@ async def connected(url):
 
 async def timed(request):
     started = time.monotonic()
-    answer = await request
-    return answer.status_code, time.monotonic() - started, answer
+    response = await request
+    return response.status_code, time.monotonic() - started, response
 
 
-async def test_a_locked_table_stops_those_who_need_it_and_nobody_else(
-    kitchen, client, settings, app
-):
+async def test_locked_table_delays_only_the_routes_that_need_it(kitchen, client, settings, app):
     alice = await kitchen.person()
     async with connected(settings.database_url.get_secret_value()) as other:
         async with other.transaction():
@@ -74,17 +72,17 @@ async def test_a_locked_table_stops_those_who_need_it_and_nobody_else(
                 *(timed(alice.get(path)) for path in ("/families", "/meals/me", "/units") * 3),
             )
             assert {status for status, _, _ in others} == {200}
-            assert max(seconds for _, seconds, _ in others) < LOCK_WAIT
+            assert max(seconds for _, seconds, _ in others) < LOCK_TIMEOUT_SECONDS
             assert app.resources.db.admission.taken < CAPACITY
 
-            for status, seconds, answer in await asyncio.gather(*stuck):
+            for status, seconds, response in await asyncio.gather(*stuck):
                 assert status == 503
-                assert int(answer.headers["Retry-After"]) >= 1
-                assert seconds < WAIT + LOCK_WAIT + 1
+                assert int(response.headers["Retry-After"]) >= 1
+                assert seconds < MAX_WAIT_SECONDS + LOCK_TIMEOUT_SECONDS + 1
         assert (await alice.get("/pantry-items/me")).status_code == 200
 
 
-async def test_while_the_database_is_gone_it_says_so_and_goes_on_when_it_is_back(
+async def test_requests_get_503_while_the_database_is_gone_and_200_when_it_is_back(
     kitchen, client, settings, postgres_url
 ):
     alice = await kitchen.person()
@@ -96,9 +94,9 @@ async def test_while_the_database_is_gone_it_says_so_and_goes_on_when_it_is_back
         )
 
         gone = await asyncio.gather(*(timed(alice.get("/families")) for _ in range(2 * CAPACITY)))
-        for status, seconds, answer in gone:
-            assert (status, seconds < WAIT) == (503, True)
-            assert int(answer.headers["Retry-After"]) >= 1
+        for status, seconds, response in gone:
+            assert (status, seconds < MAX_WAIT_SECONDS) == (503, True)
+            assert int(response.headers["Retry-After"]) >= 1
         assert (await client.get("/health")).status_code == 200
         assert (await client.get("/ready")).status_code == 503
 
@@ -108,8 +106,8 @@ async def test_while_the_database_is_gone_it_says_so_and_goes_on_when_it_is_back
         assert (await client.get("/ready")).json()["pool"]["taken"] == 0
 
 
-async def test_whoever_waits_for_a_database_that_fell_silent_is_told_soon(settings):
-    """Its network swallows everything: no error comes, whatever was sent."""
+async def test_requests_get_503_soon_when_the_database_falls_silent(settings):
+    """The network swallows everything, so no connection fails by itself."""
     url = make_url(settings.database_url.get_secret_value())
     async with proxy(url.port) as between:
         through = url.set(port=between.port).render_as_string(hide_password=False)
@@ -120,9 +118,9 @@ async def test_whoever_waits_for_a_database_that_fell_silent_is_told_soon(settin
 
             async with asyncio.timeout(20):  # they would wait for as long as it is silent
                 waiting = [alice.get("/families"), alice.post("/families", {"display_name": "Us"})]
-                for answer in await asyncio.gather(*waiting):
-                    assert answer.status_code == 503
-                    assert int(answer.headers["Retry-After"]) >= 1
+                for response in await asyncio.gather(*waiting):
+                    assert response.status_code == 503
+                    assert int(response.headers["Retry-After"]) >= 1
                 assert (await client.get("/health")).status_code == 200
                 assert (await client.get("/ready")).status_code == 503
 
@@ -133,7 +131,7 @@ async def test_whoever_waits_for_a_database_that_fell_silent_is_told_soon(settin
             assert app.resources.db.admission.taken == 0
 
 
-async def test_a_read_only_database_is_read_and_says_that_it_cannot_be_written(
+async def test_read_only_database_serves_reads_and_answers_writes_with_503(
     kitchen, settings, postgres_url
 ):
     alice = await kitchen.person()
@@ -143,7 +141,7 @@ async def test_a_read_only_database_is_read_and_says_that_it_cannot_be_written(
         await server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         await server.execute(cut, name)
 
-        await asyncio.sleep(0.5)  # until the app has noticed that its connections are cut
+        await asyncio.sleep(0.5)  # until asyncpg has noticed that its connections are cut
         assert (await alice.get("/families")).status_code == 200
         assert (await alice.post("/families", {"display_name": "Us"})).status_code == 503
 
@@ -153,7 +151,7 @@ async def test_a_read_only_database_is_read_and_says_that_it_cannot_be_written(
         assert (await alice.post("/families", {"display_name": "Us"})).status_code == 200
 
 
-async def test_connections_never_exceed_the_pool_whoever_comes(kitchen, settings, postgres_url):
+async def test_connections_never_exceed_the_limit(kitchen, settings, postgres_url):
     alice = await kitchen.person()
     name = make_url(settings.database_url.get_secret_value()).database
     count = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1"
@@ -161,16 +159,16 @@ async def test_connections_never_exceed_the_pool_whoever_comes(kitchen, settings
 
     async with connected(postgres_url) as server:
         paths = ("/families", "/meals/me", "/pantry-items/me", "/units", "/recipes")
-        asking = [asyncio.create_task(alice.get(paths[n % 5])) for n in range(90)]
-        while not all(task.done() for task in asking):
+        requests = [asyncio.create_task(alice.get(paths[n % 5])) for n in range(90)]
+        while not all(task.done() for task in requests):
             most = max(most, await server.fetchval(count, name))
             await asyncio.sleep(0.005)
 
-    assert {task.result().status_code for task in asking} == {200}
+    assert {task.result().status_code for task in requests} == {200}
     assert 1 <= most <= CAPACITY
 
 
-async def test_a_statement_that_takes_too_long_is_ended(settings):
+async def test_statement_that_takes_too_long_is_ended(settings):
     short = settings.model_copy(update={"database_statement_timeout": 1})
     async with running(short) as app, client_of(app) as client:
         alice = await Kitchen(client).person()
@@ -179,4 +177,4 @@ async def test_a_statement_that_takes_too_long_is_ended(settings):
             await other.execute("LOCK TABLE families IN ACCESS EXCLUSIVE MODE")
             family = await timed(alice.post("/families", {"display_name": "Us"}))
         assert family[0] == 503
-        assert family[1] < LOCK_WAIT
+        assert family[1] < LOCK_TIMEOUT_SECONDS

@@ -1,6 +1,5 @@
 """Rate limits: the group of each route, and the limits of each group."""
 
-from freshly.chassis.data.admission import route_group
 from freshly.chassis.rate_limits.policy import Group, Per, with_overrides
 from freshly.settings import Settings
 
@@ -80,9 +79,9 @@ def _group(name: str, limits: str, per: Per = "user") -> Group:
     return Group(name, {"default": limits}, (per,))
 
 
-def group_of(method: str, path: str) -> str:
+def group_of(method: str, path: str, route_group: str) -> str:
     """Return the group of limits that counts a request."""
     group = GROUPS_BY_ROUTE.get(f"{'GET' if method == 'HEAD' else method} {path}")
     if group is not None:
         return group
-    return GROUPS_BY_SECTION.get((route_group(path), method in ("GET", "HEAD")), "api")
+    return GROUPS_BY_SECTION.get((route_group, method in ("GET", "HEAD")), "api")

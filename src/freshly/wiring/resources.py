@@ -14,12 +14,10 @@ from freshly.adapters.smtp import create_mailer
 from freshly.adapters.supabase import SupabaseVerifier
 from freshly.chassis.cache.store import Cache, LocalEntries, SharedEntries
 from freshly.chassis.cache.versions import DisabledVersions, MemoryVersions, TagVersions
-from freshly.chassis.data.admission import AdmissionControl
 from freshly.chassis.data.engine import create_engine
 from freshly.chassis.data.events import Event, Listener
 from freshly.chassis.data.idempotency_keys import ResponseCipher
 from freshly.chassis.data.transactions import Database
-from freshly.chassis.data.watchdog import DatabaseWatchdog
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.observability.metrics import cache_read_counter, count_statements
 from freshly.chassis.rate_limits.counters import Counters, MemoryCounters
@@ -75,12 +73,9 @@ async def open_resources(
     shared = SharedState.of(settings)
     ttl = timedelta(seconds=settings.cache_ttl_seconds)
     cache = Cache(shared.versions, shared.entries, settings.cache_memory, ttl, cache_read_counter())
-    capacity = settings.database_pool_size + settings.database_max_overflow
-    admission = AdmissionControl(capacity, settings.database_pool_timeout)
-    watchdog = DatabaseWatchdog(engine)
-    db = Database(engine, cache, admission, watchdog)
+    db = Database(engine, cache, timedelta(seconds=settings.database_pool_timeout))
     try:
-        async with watchdog.watching():
+        async with db.watchdog.watching():
             yield Resources(
                 settings=settings,
                 db=db,

@@ -8,7 +8,7 @@ from fastapi.routing import iter_route_contexts
 from redis.asyncio.client import Pipeline
 
 from freshly.app import create_app
-from freshly.chassis.data.admission import Overloaded
+from freshly.chassis.data.admission import Overloaded, route_group
 from freshly.chassis.rate_limits.counters import MemoryCounters
 from freshly.chassis.rate_limits.policy import Group, Limiter
 from freshly.chassis.rate_limits.redis_counters import RedisCounters
@@ -215,7 +215,7 @@ NAMES = {60: "min", 3600: "hour", 86400: "day"}
 @pytest.mark.parametrize(("tiers", "call", "per", "limits"), POLICIES, ids=[p[1] for p in POLICIES])
 def test_every_group_has_its_documented_limits(tmp_path, tiers, call, per, limits):
     method, path = call.split()
-    group = groups(settings_for("sqlite:///x", tmp_path))[group_of(method, path)]
+    group = groups(settings_for("sqlite:///x", tmp_path))[group_of(method, path, route_group(path))]
 
     assert group.per == per
     assert [
@@ -296,8 +296,8 @@ def test_every_route_that_the_limits_name_exists(tmp_path):
     assert GROUPS_BY_ROUTE.keys() <= known
     for part, reads in GROUPS_BY_SECTION:
         assert any(path.split(" /")[1].split("/")[0] == part for path in known), (part, reads)
-    assert group_of("HEAD", "/pantry-items/me") == "pantry-read"
-    assert group_of("GET", "/recipes") == "api"
+    assert group_of("HEAD", "/pantry-items/me", "pantry-items") == "pantry-read"
+    assert group_of("GET", "/recipes", "recipes") == "api"
 
 
 @pytest.mark.parametrize(

@@ -1,28 +1,20 @@
-"""How many may use the database at once, and how many more may wait for it."""
+"""Admission control: how many requests use the database at once, and how many more may wait."""
 
 import asyncio
-from collections import Counter
-from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import timedelta
+from math import ceil
 from time import monotonic
 
 from freshly.chassis.errors import Unavailable
 from freshly.chassis.observability.metrics import overloads
 
-# Which part of the kitchen a request is for. A part whose table is locked fills its own lane, and
-# leaves connections to the others.
-lane: ContextVar[str] = ContextVar("lane", default="")
-# Who is inside and waited to enter again would wait for himself.
-inside: ContextVar[bool] = ContextVar("inside", default=False)
-# Seconds that a request has waited here so far: what is more than one unit of work waits no longer
-# than one. None in what is no request, and may wait for each anew.
-waited: ContextVar[float | None] = ContextVar("waited", default=None)
-SHARE_OF_A_LANE = 0.4
-WAITING_FOR_EACH = 10
+MAX_GROUP_SHARE = 0.4
+MAX_WAITING_PER_SLOT = 10
 
 
 def route_group(path: str) -> str:
-    """The first word of a path."""
+    """Return the first word of a path."""
     return path.split("/", 2)[1] if path[:1] == "/" else path
 
 
@@ -30,94 +22,122 @@ class Overloaded(Unavailable):
     code, detail = "overloaded", "The service is busy. Please try again shortly."
 
 
+@dataclass(slots=True)
+class Admission:
+    """The route group that a request belongs to, and how long the request has waited so far.
+
+    All transactions of a request together wait no longer than one may. For work that is not a
+    request, `waited_seconds` is None: each of its transactions may wait that long.
+    """
+
+    group: str = ""
+    waited_seconds: float | None = None
+
+
 @dataclass
-class _Waiting:
-    lane: str
-    turn: asyncio.Future[None]
+class Queue:
+    """What limits waiting for slots: how many requests may wait, and each of them how long."""
+
+    capacity: int
+    longest_wait: timedelta
+    waiting: int = 0
+
+
+class _GroupSlots(asyncio.Semaphore):
+    """The slots of one route group."""
+
+    def __init__(self, name: str, number: int) -> None:
+        super().__init__(number)
+        self.name = name
+        self.users = 0  # requests that hold a slot or wait for one
+
+
+class Slots:
+    """Slots for the connections of one pool.
+
+    One route group gets at most two fifths of them. So when a table is locked, the requests that
+    need it leave connections to all others. The group "" (commands, tests) may take all slots.
+    """
+
+    def __init__(self, capacity: int, queue: Queue) -> None:
+        self.capacity = capacity
+        self.taken = 0
+        self._queue = queue
+        self._free = asyncio.Semaphore(capacity)
+        self._groups: dict[str, _GroupSlots] = {}  # of the groups that have users
+
+    async def acquire(self, admission: Admission) -> _GroupSlots:
+        """Take a slot, and return it for `release`.
+
+        Raises Overloaded if too many wait already, or if the wait takes too long.
+        """
+        group = self._groups.get(admission.group) or self._new_group(admission.group)
+        group.users += 1
+        try:
+            if group.locked() or self._free.locked():
+                await self._wait(group, admission)
+            else:
+                await group.acquire()
+                await self._free.acquire()
+        except BaseException:
+            self._leave(group)
+            raise
+        self.taken += 1
+        return group
+
+    def release(self, group: _GroupSlots) -> None:
+        self.taken -= 1
+        self._free.release()
+        group.release()
+        self._leave(group)
+
+    def _new_group(self, name: str) -> _GroupSlots:
+        share = MAX_GROUP_SHARE if name else 1
+        group = self._groups[name] = _GroupSlots(name, ceil(self.capacity * share))
+        return group
+
+    def _leave(self, group: _GroupSlots) -> None:
+        group.users -= 1
+        if not group.users:  # clients choose the paths, so unused groups must go
+            del self._groups[group.name]
+
+    async def _wait(self, group: _GroupSlots, admission: Admission) -> None:
+        queue, started = self._queue, monotonic()
+        if queue.waiting >= queue.capacity:
+            overloads.inc()
+            raise Overloaded
+        may_wait = queue.longest_wait.total_seconds() - (admission.waited_seconds or 0)
+        queue.waiting += 1
+        try:
+            async with asyncio.timeout(may_wait):
+                await group.acquire()
+                try:
+                    await self._free.acquire()
+                except BaseException:
+                    group.release()
+                    raise
+        except TimeoutError as error:
+            overloads.inc()
+            raise Overloaded from error
+        finally:
+            queue.waiting -= 1
+            if admission.waited_seconds is not None:
+                admission.waited_seconds += monotonic() - started
 
 
 class AdmissionControl:
-    """Lets `capacity` in. More wait their turn, up to `longest` seconds and ten times as many;
-    whoever comes then is told to come again, instead of joining a queue without end."""
+    """The slots of both pools, for single reads and for sessions, and one queue for both."""
 
-    def __init__(self, capacity: int, longest: float) -> None:
-        self.capacity = capacity
-        self.longest = longest
-        self._of_a_lane = max(1, int(capacity * SHARE_OF_A_LANE))
-        self._inside: Counter[str] = Counter()
-        self._taken = 0
-        self._waiting: list[_Waiting] = []
+    def __init__(self, reads: int, sessions: int, longest_wait: timedelta) -> None:
+        self.capacity = reads + sessions
+        self._queue = Queue(self.capacity * MAX_WAITING_PER_SLOT, longest_wait)
+        self.reads = Slots(reads, self._queue)
+        self.sessions = Slots(sessions, self._queue)
 
     @property
     def taken(self) -> int:
-        return self._taken
+        return self.reads.taken + self.sessions.taken
 
     @property
     def waiting(self) -> int:
-        return len(self._waiting)
-
-    async def enter(self) -> str:
-        """Gives the lane, with which to leave. Raises Overloaded."""
-        assert not inside.get(), "one unit of work at a time"
-        mine = lane.get()
-        if self._is_free(mine):  # those who wait do so for a lane that is full
-            self._take(mine)
-            inside.set(True)
-            return mine
-        if len(self._waiting) >= self.capacity * WAITING_FOR_EACH:
-            overloads.inc()
-            raise Overloaded
-        waiting = _Waiting(mine, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
-        before, since = waited.get(), monotonic()
-        try:
-            async with asyncio.timeout(self.longest - (before or 0)):
-                await waiting.turn
-        except BaseException as error:
-            self._give_up(waiting)
-            if isinstance(error, TimeoutError):
-                overloads.inc()
-                raise Overloaded from error
-            raise
-        if before is not None:
-            waited.set(before + monotonic() - since)
-        inside.set(True)
-        return mine
-
-    def leave(self, mine: str) -> None:
-        inside.set(False)
-        self._free(mine)
-
-    def _free(self, mine: str) -> None:
-        self._taken -= 1
-        self._inside[mine] -= 1
-        if not self._inside[mine]:
-            del self._inside[mine]
-        self._admit()
-
-    def _is_free(self, wanted: str) -> bool:
-        if self._taken >= self.capacity:
-            return False
-        return not wanted or self._inside[wanted] < self._of_a_lane
-
-    def _take(self, wanted: str) -> None:
-        self._taken += 1
-        self._inside[wanted] += 1
-
-    def _admit(self) -> None:
-        """First come, first served, except who waits for a lane that is full."""
-        for waiting in list(self._waiting):
-            if self._taken >= self.capacity:
-                return
-            if waiting.turn.done():  # it has just stopped waiting
-                self._waiting.remove(waiting)
-            elif self._is_free(waiting.lane):
-                self._waiting.remove(waiting)
-                self._take(waiting.lane)
-                waiting.turn.set_result(None)
-
-    def _give_up(self, waiting: _Waiting) -> None:
-        if waiting in self._waiting:
-            self._waiting.remove(waiting)
-        elif waiting.turn.done() and not waiting.turn.cancelled():
-            self._free(waiting.lane)  # its turn came at the same moment
+        return self._queue.waiting

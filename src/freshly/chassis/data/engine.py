@@ -1,37 +1,88 @@
-"""Engines that know their database's manners."""
+"""Engines: a pool of connections for sessions, and one for single reads."""
 
 import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any
 from uuid import uuid4
+from weakref import WeakSet
 
 from pydantic_core import from_json
 from sqlalchemy import event
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from freshly.chassis.data import sqlite
+from freshly.chassis.data.read_pool import (
+    MAX_AGE_SECONDS,
+    MAX_IDLE_SECONDS,
+    PostgresReadPool,
+    ReadPool,
+    SqliteReadPool,
+)
 from freshly.chassis.resilience.awake_timeout import AwakeTimeout
 
-LOCK_WAIT = 3  # seconds until a locked table is a 503; with the wait at the gate, 5
-CONNECTS_WITHIN = 1.5  # seconds
-CONNECT_AT_ONCE = 8  # for each engine
-LATE = 5  # seconds that the end of a statement may be late
-LONG_UNUSED = 10  # seconds after which a connection is asked whether it still lives
-OLDEST = 1800  # seconds
-USED = "used"  # when a connection last answered, by `monotonic`, in its `info`
-IDLE = "idle"  # in its `info` when it comes back without having answered just now
-DIRECT = {
+# A statement that waits longer for a lock is a 503. With the wait for a slot, that is within 5 s.
+LOCK_TIMEOUT_SECONDS = 3
+CONNECT_TIMEOUT_SECONDS = 1.5
+MAX_CONCURRENT_CONNECTS = 8  # of each engine
+# PostgreSQL ends a slow statement. If its message never arrives, asyncpg gives up so much later.
+COMMAND_TIMEOUT_MARGIN_SECONDS = 5
+# A read takes one short statement and a session takes several, so sessions get the larger pool.
+READ_SHARE = 0.4
+LAST_USED = "last_used"  # in `info` of a connection, by `monotonic`
+
+SERVER_SETTINGS = {
     "application_name": "freshly",
-    "lock_timeout": f"{LOCK_WAIT}s",
+    "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
     "idle_in_transaction_session_timeout": "60s",
 }
-POOLED: dict[str, Any] = {
-    "statement_cache_size": 0,
+# A pooler such as PgBouncer gives each transaction another connection of PostgreSQL, so there
+# nothing may be prepared or set on a connection.
+POOLER_OPTIONS: dict[str, Any] = {"statement_cache_size": 0}
+SQLALCHEMY_POOLER_OPTIONS: dict[str, Any] = {
     "prepared_statement_cache_size": 0,
     "prepared_statement_name_func": lambda: f"freshly_{uuid4().hex}",
 }
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How many connections each pool may hold."""
+
+    reads: int
+    sessions: int
+
+    @classmethod
+    def of(cls, total: int) -> "Capacity":
+        reads = max(1, int(total * READ_SHARE))
+        return cls(reads, max(1, total - reads))
+
+
+class Engine(AsyncEngine):
+    """SQLAlchemy's engine for sessions, and beside it a pool for single reads."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        capacity: Capacity,
+        reads: ReadPool,
+        connector: "Connector | None" = None,
+    ) -> None:
+        super().__init__(engine.sync_engine)
+        self.capacity = capacity
+        self.reads = reads
+        self.connector = connector  # None on SQLite
+
+    async def dispose(self, close: bool = True) -> None:
+        """Close the connections of both pools. The next use opens new ones."""
+        await self.reads.close()
+        await super().dispose(close)
 
 
 def create_engine(
@@ -41,59 +92,126 @@ def create_engine(
     max_overflow: int = 5,
     past_pooler: bool = True,
     statement_timeout: int | None = None,
-) -> AsyncEngine:
-    """An engine for that database; `statement_timeout` in seconds.
+) -> Engine:
+    """Return an engine with at most `pool_size` + `max_overflow` connections, but at least two.
 
-    A pooler such as PgBouncer hands each transaction to another connection, so behind one
-    (`past_pooler=False`) nothing is set for, or prepared on, a connection.
+    Two fifths of them are for reads. The others are for sessions, and up to `pool_size` of those
+    stay open. `statement_timeout` is in seconds. `past_pooler=False` says that the URL is a
+    pooler's.
     """
-    sizes: dict[str, Any] = {"pool_size": pool_size, "max_overflow": max_overflow}
-    sizes["json_deserializer"] = from_json  # twice as fast as the standard library's
+    capacity = Capacity.of(pool_size + max_overflow)
+    kept_open = min(pool_size, capacity.sessions)
+    pool = {"pool_size": kept_open, "max_overflow": capacity.sessions - kept_open}
     if url.get_backend_name() == "sqlite":
-        creator = {"async_creator_fn": sqlite.connect}
-        engine = create_async_engine(url, connect_args=creator, **sizes)
-        sqlite.teach(engine, LOCK_WAIT)
-        return engine
-    options = POOLED
+        return _sqlite_engine(url, capacity, pool)
+    settings = _connection_settings(statement_timeout, past_pooler=past_pooler)
+    return _postgres_engine(url, capacity, pool, settings, past_pooler=past_pooler)
+
+
+def _sqlite_engine(url: URL, capacity: Capacity, pool: Mapping[str, int]) -> Engine:
+    connect = partial(sqlite.connect, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS)
+    engine = create_async_engine(
+        url, connect_args={"async_creator_fn": connect}, json_deserializer=from_json, **pool
+    )
+    sqlite.begin_transactions(engine, LOCK_TIMEOUT_SECONDS)
+    arguments, options = engine.dialect.create_connect_args(url)
+    reads = SqliteReadPool(engine.dialect, partial(connect, *arguments, **options))
+    return Engine(engine, capacity, reads)
+
+
+def _postgres_engine(
+    url: URL,
+    capacity: Capacity,
+    pool: Mapping[str, int],
+    settings: Mapping[str, Any],
+    *,
+    past_pooler: bool,
+) -> Engine:
+    connector = Connector(url, settings)
+    only_sqlalchemys = {} if past_pooler else SQLALCHEMY_POOLER_OPTIONS
+    engine = create_async_engine(
+        url,
+        connect_args={"async_creator_fn": connector.connect, **settings, **only_sqlalchemys},
+        json_deserializer=from_json,  # twice as fast as the standard library's
+        pool_recycle=MAX_AGE_SECONDS,
+        **pool,
+    )
+    _ping_after_idle(engine)
+    dialect = engine.dialect
+    assert isinstance(dialect, PGDialect_asyncpg), dialect
+    reads = PostgresReadPool(dialect, connector.connect, connector.options)
+    return Engine(engine, capacity, reads, connector)
+
+
+def _connection_settings(statement_timeout: int | None, *, past_pooler: bool) -> dict[str, Any]:
+    """Return what asyncpg is told for each connection, besides where PostgreSQL is."""
+    settings = dict(POOLER_OPTIONS)
     if past_pooler:
         limit = {"statement_timeout": f"{statement_timeout}s"} if statement_timeout else {}
-        options = {"server_settings": {**DIRECT, **limit}}
-    if statement_timeout:  # the server ends it; who never hears of that gives up by himself
-        options = {**options, "command_timeout": statement_timeout + LATE}
-    options = {"async_creator_fn": ConnectLimiter().connect, **options}
-    engine = create_async_engine(url, pool_recycle=OLDEST, connect_args=options, **sizes)
-    _ask_before_use(engine)
-    return engine
+        settings = {"server_settings": {**SERVER_SETTINGS, **limit}}
+    if statement_timeout:
+        settings["command_timeout"] = statement_timeout + COMMAND_TIMEOUT_MARGIN_SECONDS
+    return settings
 
 
-class ConnectLimiter:
-    """The way to new connections, a few at a time.
+class Connector:
+    """Opens connections to PostgreSQL, a few at a time, and can terminate all of them.
 
-    Fifty who connect at once slow each other down until all of them are late. Who waits for his
-    turn goes on waiting for as long as the others get in, and gives up with the first of those
-    ahead of him who has to: a database that is silent is not asked again by each in turn.
+    Fifty that are opened at once slow each other down until all of them are late. A caller waits
+    for its turn for as long as the callers ahead of it get their connections. If one of those times
+    out, it gives up too: a silent database is not tried by each caller in turn.
     """
 
-    def __init__(self) -> None:
-        self._turns = asyncio.Semaphore(CONNECT_AT_ONCE)
-        self._given_up = 0  # how often
+    def __init__(self, url: URL, settings: Mapping[str, Any]) -> None:
+        """`settings` are asyncpg's options besides those in the URL."""
+        _, options = url.get_dialect()().create_connect_args(url)
+        for name in SQLALCHEMY_POOLER_OPTIONS:
+            options.pop(name, None)
+        self.options = {**options, **settings}
+        self._turns = asyncio.Semaphore(MAX_CONCURRENT_CONNECTS)
+        self._timeouts = 0
+        self._connections: WeakSet[Any] = WeakSet()
 
     async def connect(self, *args: Any, **options: Any) -> Any:
-        given_up = self._given_up
+        """Return a connection of asyncpg. Raises TimeoutError, ConnectionError or asyncpg's errors.
+
+        SQLAlchemy and asyncpg's pool call it in place of `asyncpg.connect`.
+        """
+        timeouts = self._timeouts
         async with self._turns:
-            if self._given_up > given_up:
+            if self._timeouts > timeouts:
                 raise TimeoutError
             try:
-                async with AwakeTimeout(CONNECTS_WITHIN):
-                    return await _connect(*args, **options)
+                async with AwakeTimeout(CONNECT_TIMEOUT_SECONDS):
+                    connection = await _connect(*args, **options)
             except TimeoutError:
-                self._given_up += 1
+                self._timeouts += 1
                 raise
+        self._connections.add(connection)
+        return connection
+
+    async def probe(self, timeout_seconds: float) -> None:
+        """Open a connection and close it. Raises TimeoutError if PostgreSQL says nothing in time.
+
+        It does not wait for a turn. A refusal by PostgreSQL is an answer, too.
+        """
+        import asyncpg  # type: ignore[import-untyped] # noqa: PLC0415 - SQLite does without it
+
+        with suppress(asyncpg.PostgresError):
+            async with AwakeTimeout(timeout_seconds):
+                connection = await _connect(**self.options)
+                await connection.close()
+
+    def terminate_all(self) -> None:
+        """Close all connections without a word to PostgreSQL. Their statements fail at once."""
+        for connection in list(self._connections):
+            connection.terminate()
+        self._connections.clear()
 
 
 async def _connect(*args: Any, **options: Any) -> Any:
-    """Whatever the network says, such as that there is no host of that name: it is not there."""
-    import asyncpg  # type: ignore[import-untyped] # noqa: PLC0415 - it has no types; SQLite needs none
+    """Connect. Any other error of the network, such as an unknown host, is a ConnectionError."""
+    import asyncpg  # noqa: PLC0415 - SQLite does without it
 
     try:
         return await asyncpg.connect(*args, **options)
@@ -103,28 +221,26 @@ async def _connect(*args: Any, **options: Any) -> Any:
         raise ConnectionError(str(error)) from error
 
 
-def _ask_before_use(engine: AsyncEngine) -> None:
-    """A connection that died is replaced before anybody uses it.
+def _ping_after_idle(engine: AsyncEngine) -> None:
+    """Replace a session's connection that died before the session uses it.
 
-    The driver knows at once when the server closed it. Whether it died without a word is asked
-    only after a while of not using it: SQLAlchemy's own pre-ping asks every time, which costs a
-    round trip, as much as a read of a row.
+    asyncpg knows at once when the server has closed a connection. Only one that was unused for a
+    while may have died without a word, so only that one is pinged. SQLAlchemy's `pool_pre_ping`
+    pings at each checkout, which costs a round trip.
     """
 
     @event.listens_for(engine.sync_engine, "checkin")
     def _on_checkin(_connection: Any, record: Any) -> None:
-        if IDLE not in record.info:
-            record.info[USED] = monotonic()
+        record.info[LAST_USED] = monotonic()
 
     @event.listens_for(engine.sync_engine, "checkout")
     def _on_checkout(connection: Any, record: Any, _proxy: Any) -> None:
-        record.info.pop(IDLE, None)
-        used = record.info.get(USED)
-        if used is None:
+        last_used = record.info.get(LAST_USED)
+        if last_used is None:
             return
         if connection.driver_connection.is_closed():
             raise InvalidatePoolError
-        if monotonic() - used > LONG_UNUSED:
+        if monotonic() - last_used > MAX_IDLE_SECONDS:
             try:
                 engine.dialect.do_ping(connection)
             except Exception as error:

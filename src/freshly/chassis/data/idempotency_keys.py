@@ -1,7 +1,7 @@
-"""First answers, kept for a day under the keys of those who may ask again (`idempotency`).
+"""Stored responses: a retry with the same idempotency key gets the first response, for a day.
 
-They are sealed: among them are tokens, links and codes. What finds them is keyed too, since a
-plain hash of a request that has a password in it would let the password be guessed.
+They are encrypted, because some contain tokens, links and codes. Ids and fingerprints are keyed
+hashes: from a plain hash of a request with a password, the password could be guessed.
 """
 
 import hmac
@@ -9,7 +9,7 @@ import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -23,33 +23,33 @@ from freshly.chassis.data.functions import later, now
 from freshly.chassis.data.transactions import Session
 from freshly.chassis.data.types import Instant
 
-KEPT_FOR = 24 * 3600  # seconds
-NONCE = 12  # bytes
+STORED_FOR = timedelta(days=1)
+NONCE_BYTES = 12
 Headers = Sequence[tuple[str, str]]
 
 
 class IdempotencyRecord(Base):
-    """A claim while the work is going on, then its answer."""
+    """A claim while the first request is in progress, then its response."""
 
     __tablename__ = "idempotency_keys"
 
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)  # of caller, route and key
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)  # hash of caller, route and key
     user_id: Mapped[int | None] = mapped_column(
         ForeignKey("users.id", ondelete="CASCADE"), index=True
     )
-    fingerprint: Mapped[str] = mapped_column(String(64))  # of what was asked
-    holder: Mapped[str] = mapped_column(String(32))  # whose claim it is
+    fingerprint: Mapped[str] = mapped_column(String(64))  # hash of the request
+    holder: Mapped[str] = mapped_column(String(32))  # the request that has the claim
     expires_at: Mapped[datetime] = mapped_column(Instant(), index=True)
     status: Mapped[int | None]
     sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
-answers = IdempotencyRecord.__table__.c
-FOUND = (answers.fingerprint, answers.status, answers.sealed)
+records = IdempotencyRecord.__table__.c
+STORED_COLUMNS = (records.fingerprint, records.status, records.sealed)
 
 
-class Found(NamedTuple):
-    """What is kept; without a status while it is being worked on."""
+class StoredResponse(NamedTuple):
+    """A stored response. It has no status while the first request is in progress."""
 
     fingerprint: str
     status: int | None
@@ -58,7 +58,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Claim:
-    """What a request asks to be the first to do."""
+    """The request that a client sends with an idempotency key."""
 
     id: str
     fingerprint: str
@@ -68,29 +68,35 @@ class Claim:
 
 @dataclass(frozen=True)
 class Answer:
+    """A response, before it is encrypted."""
+
     status: int
     headers: Headers
     body: bytes
 
 
 class ResponseCipher:
-    """Keys for finding and for sealing, derived from the secret of this installation."""
+    """Hashes keys and encrypts responses, with keys derived from this installation's secret."""
 
     def __init__(self, secret: str) -> None:
         self._finding = hmac.digest(secret.encode(), b"idempotency: find", "sha256")
         self._sealing = AESGCM(hmac.digest(secret.encode(), b"idempotency: seal", "sha256"))
 
-    def claim(self, caller: str, route: str, key: str, user_id: int | None, asked: bytes) -> Claim:
-        place = self._digest(f"{caller}\n{route}\n{key}".encode())
-        return Claim(place, self._digest(asked), user_id, secrets.token_hex(16))
+    def claim(
+        self, caller: str, route: str, key: str, user_id: int | None, request: bytes
+    ) -> Claim:
+        id_ = self._digest(f"{caller}\n{route}\n{key}".encode())
+        return Claim(id_, self._digest(request), user_id, secrets.token_hex(16))
 
     def close(self, claim: Claim, answer: Answer) -> bytes:
-        nonce = secrets.token_bytes(NONCE)
+        """Return the encrypted response."""
+        nonce = secrets.token_bytes(NONCE_BYTES)
         plain = json.dumps(answer.headers).encode() + b"\n" + answer.body
         return nonce + self._sealing.encrypt(nonce, plain, claim.id.encode())
 
     def open(self, claim: Claim, status: int, sealed: bytes) -> Answer:
-        plain = self._sealing.decrypt(sealed[:NONCE], sealed[NONCE:], claim.id.encode())
+        """Return the decrypted response."""
+        plain = self._sealing.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], claim.id.encode())
         headers, _, body = plain.partition(b"\n")
         return Answer(status, [(name, value) for name, value in json.loads(headers)], body)
 
@@ -100,59 +106,67 @@ class ResponseCipher:
 
 @dataclass
 class IdempotencyRecords:
+    """Claims and stored responses, in the transaction of a session."""
+
     session: Session
 
-    async def claim(self, claim: Claim, seconds: int = KEPT_FOR) -> Found | None:
-        """None if it is now ours, for so long; else what is there.
+    async def claim(
+        self, claim: Claim, seconds: float = STORED_FOR.total_seconds()
+    ) -> StoredResponse | None:
+        """Claim the key for so many seconds. Return None, or the record that has it already.
 
-        Waits for whoever claims the same in another transaction to end it.
+        Waits for another transaction that claims the same key to end.
         """
         connection = await self._connection()
         values = {
             "user_id": claim.user_id,
             "fingerprint": claim.fingerprint,
             "holder": claim.holder,
-            "expires_at": later(seconds),
+            "expires_at": later(int(seconds)),
             "status": None,
             "sealed": None,
         }
-        taken = await connection.execute(
+        claimed = await connection.execute(
             insert_into(connection, IdempotencyRecord)
             .values(id=claim.id, **values)
             .on_conflict_do_update(
-                index_elements=[answers.id], set_=values, where=answers.expires_at <= now()
+                index_elements=[records.id], set_=values, where=records.expires_at <= now()
             )
-            .returning(answers.id)
+            .returning(records.id)
         )
-        if taken.first():
+        if claimed.first():
             return None
-        there = select(*FOUND).where(answers.id == claim.id)
-        return Found(*(await connection.execute(there)).one())
+        stored = select(*STORED_COLUMNS).where(records.id == claim.id)
+        return StoredResponse(*(await connection.execute(stored)).one())
 
-    async def find(self, claim: Claim) -> Found | None:
+    async def find(self, claim: Claim) -> StoredResponse | None:
+        """Return the record of the key, or None if there is none or it has expired."""
         connection = await self._connection()
-        known = select(*FOUND).where(answers.id == claim.id, answers.expires_at > now())
-        row = (await connection.execute(known)).one_or_none()
-        return Found(*row) if row else None
+        stored = select(*STORED_COLUMNS).where(records.id == claim.id, records.expires_at > now())
+        row = (await connection.execute(stored)).one_or_none()
+        return StoredResponse(*row) if row else None
 
     async def keep(self, claim: Claim, status: int, sealed: bytes) -> None:
+        """Store the response, if the claim is still this request's."""
         await (await self._connection()).execute(
             update(IdempotencyRecord)
-            .where(answers.id == claim.id, answers.holder == claim.holder)
-            .values(status=status, sealed=sealed, expires_at=later(KEPT_FOR))
+            .where(records.id == claim.id, records.holder == claim.holder)
+            .values(status=status, sealed=sealed, expires_at=later(int(STORED_FOR.total_seconds())))
         )
 
     async def release(self, claim: Claim) -> None:
+        """Give the claim up, so that a retry does the work again."""
         await (await self._connection()).execute(
-            delete(IdempotencyRecord).where(answers.id == claim.id, answers.holder == claim.holder)
+            delete(IdempotencyRecord).where(records.id == claim.id, records.holder == claim.holder)
         )
 
     async def purge(self) -> int:
-        """Drops what nobody can ask for any more; how many they were."""
-        gone = await (await self._connection()).execute(
-            delete(IdempotencyRecord).where(answers.expires_at <= now())
+        """Delete expired records. Return how many there were."""
+        deleted = await (await self._connection()).execute(
+            delete(IdempotencyRecord).where(records.expires_at <= now())
         )
-        return gone.rowcount
+        return deleted.rowcount
 
     async def _connection(self) -> AsyncConnection:
-        return await self.session.connection()  # there are no rows to be followed by the session
+        # Statements on the connection, because the session need not track these rows.
+        return await self.session.connection()

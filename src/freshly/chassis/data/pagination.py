@@ -1,4 +1,8 @@
-"""Long lists, a piece at a time: by key, not by offset, so that no row is skipped or seen twice."""
+"""Pages of long lists.
+
+A page begins after the keys of the last row, not at an offset. So no row is skipped or returned
+twice when others are added or deleted meanwhile.
+"""
 
 import base64
 import binascii
@@ -8,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from operator import gt, lt
-from typing import Annotated, Any, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec.json import Encoder
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,13 +21,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from freshly.chassis.cache.body import CachedBody
-from freshly.chassis.data.queries import CompiledQuery, Found
+from freshly.chassis.data.queries import Columns, CompiledQuery
+from freshly.chassis.data.transactions import Reader
 from freshly.chassis.data.types import Quantity, QuantityText
 from freshly.chassis.errors import Unprocessable
 
 Item = TypeVar("Item")
-LONGEST_PAGE = 500
-LONGEST_LIST = 2000  # rows of a list that nobody asked a limit for
+MAX_PAGE_ROWS = 500
+MAX_LIST_ROWS = 2000  # of a list for which the client gave no limit
+ID_LIMIT = 2**31  # ids are 32-bit integers in PostgreSQL
 _encoder = Encoder()
 Key = InstrumentedAttribute[Any] | ColumnElement[Any]
 
@@ -34,21 +40,21 @@ class BadCursor(Unprocessable):
 
 
 class ListQuery(BaseModel):
-    """For the lists of the existing app: everything, unless a limit is asked for.
+    """Parameters of the existing app's lists: all rows, unless the client gives a limit.
 
-    Everything is 2,000 rows at most; where the rest is stands in the `Link` header.
+    All rows are at most 2,000. The `Link` header leads to the next ones.
     """
 
-    limit: Annotated[int | None, Field(ge=1, le=LONGEST_PAGE)] = None
+    limit: Annotated[int | None, Field(ge=1, le=MAX_PAGE_ROWS)] = None
     cursor: Annotated[str | None, Field(max_length=500)] = None
 
 
 class PageQuery(BaseModel):
-    """For new lists: always a page; an unknown parameter is an error."""
+    """Parameters of new lists: always a page, and an unknown parameter is an error."""
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: Annotated[int, Field(ge=1, le=LONGEST_PAGE)] = 50
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE_ROWS)] = 50
     cursor: Annotated[str | None, Field(max_length=500)] = None
 
 
@@ -79,49 +85,43 @@ async def paginate(
     columns: bool = False,
     newest_first: bool = False,
 ) -> PageRows[Any]:
-    """Entities, or rows of `columns`; ascending by keys, the last of which is unique.
+    """Return a page of entities, or of rows if `columns` is true. Raises BadCursor.
 
-    `newest_first` is descending.
+    The order is ascending by keys, or descending if `newest_first` is true. The last key is unique.
     """
     statement = statement.order_by(*(key.desc() if newest_first else key for key in keys))
     if query.cursor:
         values = _decode(query.cursor, keys)
         statement = statement.where(_after(keys, values, newest_first=newest_first))
-    limit = query.limit or LONGEST_LIST
-    found = await session.execute(statement.limit(limit + 1))
-    rows: Sequence[Any] = found.all() if columns else found.scalars().all()
+    limit = query.limit or MAX_LIST_ROWS
+    result = await session.execute(statement.limit(limit + 1))
+    rows: Sequence[Any] = result.all() if columns else result.scalars().all()
     if len(rows) <= limit:
         return PageRows(rows, None)
     items = rows[:limit]
     return PageRows(items, _encode([getattr(items[-1], key.key or "") for key in keys]))
 
 
-class Asked(Protocol):
-    """Units of work."""
-
-    async def fetch(self, question: CompiledQuery, **asked: Any) -> Found: ...
-
-
 def columns_for(
     schema: type[BaseModel], table: FromClause, *others: ColumnElement[Any]
 ) -> list[ColumnElement[Any]]:
-    """Columns for the fields of a schema, in its order: of a table, or others by their label."""
+    """Return a column for each field of the schema, from the table or, by label, from `others`."""
     known = {column.key: column for column in (*table.c, *others)}
     return [as_text(known[name]) for name in schema.model_fields]
 
 
 def as_text(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """As it is in an answer, where the database has that for less."""
+    """Return the column as the database writes it in a response, where that is cheaper."""
     if isinstance(column.type, Quantity):
         return type_coerce(column, QuantityText()).label(column.key)
     return column
 
 
 class KeysetQuery:
-    """A list of rows that is asked for so often that its statements are built once.
+    """A list that is read so often that its queries are compiled once.
 
-    Ascending by keys, the last of which is unique. `within` makes of a page's statement one with
-    several rows for each of it.
+    The order is ascending by keys, the last of which is unique. `with_children` turns the
+    statement of a page into one with several rows for each row of the page.
     """
 
     def __init__(
@@ -131,32 +131,37 @@ class KeysetQuery:
         with_children: Callable[[Select[Any]], Select[Any]] | None = None,
     ) -> None:
         self._keys = keys
-        self._has_parts = with_children is not None
-        finished = with_children or (lambda page: page)
+        self._has_children = with_children is not None
+        complete = with_children or (lambda page: page)
         page = statement.order_by(*keys).limit(bindparam("limit", type_=Integer))
         last = [bindparam(f"last_{place}", type_=key.type) for place, key in enumerate(keys)]
-        self._first = CompiledQuery(finished(page))
-        self._next = CompiledQuery(finished(page.where(_after(keys, last))))
+        self._first = CompiledQuery(complete(page))
+        self._next = CompiledQuery(complete(page.where(_after(keys, last))))
 
-    async def page(self, db: Asked, query: ListQuery, **asked: Any) -> tuple[Found, str | None]:
-        """By the statement's own parameters, and where the next page begins. Raises BadCursor."""
-        limit = query.limit or LONGEST_LIST
-        question = self._first
+    async def page(
+        self, db: Reader, query: ListQuery, **parameters: Any
+    ) -> tuple[Columns, str | None]:
+        """Return the rows of a page, and the cursor of the next page. Raises BadCursor.
+
+        `parameters` are the statement's own.
+        """
+        limit = query.limit or MAX_LIST_ROWS
+        compiled = self._first
         if query.cursor:
-            question = self._next
+            compiled = self._next
             last = _decode(query.cursor, self._keys)
-            asked |= {f"last_{place}": value for place, value in enumerate(last)}
-        found = await db.fetch(question, limit=limit + 1, **asked)
-        keys = [found.columns[key.key or ""] for key in self._keys]
-        if self._has_parts and len(found) > limit:
+            parameters |= {f"last_{place}": value for place, value in enumerate(last)}
+        rows = await db.fetch(compiled, limit=limit + 1, **parameters)
+        keys = [rows.columns[key.key or ""] for key in self._keys]
+        if self._has_children and len(rows) > limit:
             limit = _end_of_page(keys[-1], limit)
-        if len(found) <= limit:
-            return found, None
-        return found.first(limit), _encode([column[limit - 1] for column in keys])
+        if len(rows) <= limit:
+            return rows, None
+        return rows.first(limit), _encode([column[limit - 1] for column in keys])
 
 
 def _end_of_page(keys: Sequence[Any], limit: int) -> int:
-    """How many rows the first `limit` values of the key have."""
+    """Return how many rows the first `limit` values of the key have."""
     seen: set[Any] = set()
     for place, key in enumerate(keys):
         seen.add(key)
@@ -168,7 +173,7 @@ def _end_of_page(keys: Sequence[Any], limit: int) -> int:
 def _after(
     keys: Sequence[Key], values: Sequence[Any], *, newest_first: bool = False
 ) -> ColumnElement[bool]:
-    """(a, b) > (x, y), written out: SQLite and PostgreSQL agree on this form."""
+    """Return (a, b) > (x, y), written out: the same SQL works on both databases."""
     beyond = lt if newest_first else gt
     return or_(
         *(
@@ -207,10 +212,10 @@ def _decode(cursor: str, keys: Sequence[Key]) -> list[Any]:
 
 def _untagged(value: Any) -> Any:
     if not isinstance(value, dict):
-        if isinstance(value, int) and abs(value) >= 2**31:
+        if isinstance(value, int) and abs(value) >= ID_LIMIT:
             raise BadCursor
         if isinstance(value, str):
-            value.encode()  # half a surrogate pair is no text
+            value.encode()  # half a surrogate pair is not valid text
             if "\0" in value:
                 raise BadCursor
         return value

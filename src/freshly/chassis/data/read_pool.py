@@ -1,116 +1,143 @@
-"""Connections for read-only queries outside a transaction."""
+"""Connections for single reads, outside of sessions and transactions.
 
-from collections.abc import Mapping
+SQLAlchemy's pool needs a greenlet switch for each checkout, which costs more than a short query.
+asyncpg's pool starts a task for each release and arms a timer: with it a read of 50 rows took 1.2
+times the CPU. So connections that are not in use are kept in a list. It needs no limit and no queue
+of its own, because admission control has slots for as many reads as there may be connections.
+"""
+
+import sqlite3
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Protocol
 
-from sqlalchemy import Engine, event
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import PoolProxiedConnection, QueuePool
-from sqlalchemy.util import greenlet_spawn
 
-from freshly.chassis.data.engine import IDLE, USED
-from freshly.chassis.data.queries import CompiledQuery, Found
+from freshly.chassis.data.queries import Columns, CompiledQuery
+from freshly.chassis.data.sqlite import InlineConnection
 
-STAYS = 10  # seconds
+MAX_IDLE_SECONDS = 10  # a connection that was unused for longer may have died without a word
+MAX_AGE_SECONDS = 1800
 
 
-class _Loan:
-    """A connection that is out of its pool for a while."""
+class ReadPool(Protocol):
+    """Runs queries, each on a connection that no other query uses meanwhile."""
 
-    __slots__ = ("connection", "driver", "pool", "since", "used")
+    async def run(self, query: CompiledQuery, parameters: Mapping[str, Any]) -> Columns:
+        """Run one query. Raises OperationalError, or OSError if there is no connection."""
 
-    def __init__(self, pool: QueuePool, connection: PoolProxiedConnection) -> None:
-        self.pool, self.connection = pool, connection
-        self.driver: Any = connection.driver_connection
-        self.since = self.used = monotonic()
-
-    @property
-    def is_over(self) -> bool:
-        return monotonic() - self.since > STAYS or self.driver.is_closed()
-
-    def end(self) -> None:
-        """Within a greenlet. The pool is told when it was used, not when it came back."""
-        facts = self.connection.info
-        facts[USED], facts[IDLE] = self.used, True
-        self.connection.close()
-
-    def discard(self) -> None:
-        """The pool is gone, and would not close what comes back to it. Within a greenlet."""
-        self.connection.detach()
-        self.connection.close()
+    async def close(self) -> None:
+        """Close all connections. The next query opens a new one."""
 
 
-class ReadPool:
-    """Puts questions, each on its own, outside of any transaction.
+@dataclass(slots=True)
+class _Connection:
+    driver: Any  # asyncpg's
+    opened_at: float
+    used_at: float
 
-    To take a connection from SQLAlchemy's pool and to give it back needs a greenlet, and takes
-    several times as long as a short statement. So those that were taken stay at hand: besides those
-    in the pool as many as it keeps open, at most. The first question after ten seconds gives one
-    back, and the pool looks after it again (whether it lives, and how old it is).
-    """
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._pool, self._dialect = _pool_of(engine.sync_engine), engine.sync_engine.dialect
-        self._at_hand: list[_Loan] = []
-        event.listen(engine.sync_engine, "engine_disposed", self._close)
+class PostgresReadPool:
+    """Connections of asyncpg. Queries take the one that was used last, so the others grow old."""
 
-    @property
-    def connections(self) -> int:
-        """That the pool keeps open."""
-        return self._pool.size()
+    def __init__(
+        self,
+        dialect: PGDialect_asyncpg,
+        connect: Callable[..., Awaitable[Any]],
+        options: Mapping[str, Any],
+    ) -> None:
+        self._dialect: Any = dialect
+        self._connect = connect
+        self._options = options
+        self._idle: deque[_Connection] = deque()  # the one that was used last is at the right
 
-    @property
-    def at_hand(self) -> int:
-        """Connections that nobody uses, and nobody but a question gets."""
-        return len(self._at_hand)
-
-    async def run(self, question: CompiledQuery, asked: Mapping[str, Any]) -> Found:
-        loan = await self._take()
+    async def run(self, query: CompiledQuery, parameters: Mapping[str, Any]) -> Columns:
+        idle = self._idle
+        connection = _take_usable(idle) or await self._open()
         try:
-            found = await question.run(loan.driver, self._dialect, asked)
+            columns = await query.run(connection.driver, self._dialect, parameters)
+        except BaseException:
+            # After a cancellation the result may still arrive; after an error the connection may be
+            # dead. A new one costs little.
+            connection.driver.terminate()
+            raise
+        connection.used_at = monotonic()
+        if idle is self._idle:
+            idle.append(connection)
+        else:  # `close` was called meanwhile
+            connection.driver.terminate()
+        return columns
+
+    async def close(self) -> None:
+        idle, self._idle = self._idle, deque()
+        for connection in idle:
+            connection.driver.terminate()
+
+    async def _open(self) -> _Connection:
+        try:
+            driver = await self._connect(**self._options)
+            try:
+                await self._set_codecs(driver)
+            except BaseException:
+                driver.terminate()
+                raise
         except Exception as error:
-            await greenlet_spawn(loan.connection.invalidate, error)
-            raise
-        except BaseException:  # whoever asked has gone: what comes now is nobody's answer
-            loan.connection.invalidate()
-            raise
-        loan.used = monotonic()
-        await self._put_back(loan)
-        return found
-
-    async def make_room(self) -> None:
-        """Ends a loan, for somebody who needs a connection of the pool."""
-        if self._at_hand:
-            await greenlet_spawn(self._at_hand.pop(0).end)
-
-    async def _take(self) -> _Loan:
-        """The one that was used last, so that those grow old that are not needed."""
-        while self._at_hand:
-            loan = self._at_hand.pop()
-            if not loan.is_over:
-                return loan
-            await greenlet_spawn(loan.end)
-        try:
-            pool = self._pool
-            return _Loan(pool, await greenlet_spawn(pool.connect))
-        except self._dialect.loaded_dbapi.Error as error:
+            if not hasattr(error, "sqlstate"):  # PostgreSQL has not refused: no network, or a bug
+                raise
             raise OperationalError(None, None, error, connection_invalidated=True) from error
+        return _Connection(driver, opened_at=monotonic(), used_at=monotonic())
 
-    async def _put_back(self, loan: _Loan) -> None:
-        if len(self._at_hand) < self._pool.size() and loan.pool is self._pool:
-            self._at_hand.append(loan)
-        else:
-            await greenlet_spawn(loan.end if loan.pool is self._pool else loan.discard)
-
-    def _close(self, engine: Engine) -> None:
-        """The pool is gone, and there is a new one."""
-        self._pool = _pool_of(engine)
-        while self._at_hand:
-            self._at_hand.pop().discard()
+    async def _set_codecs(self, driver: Any) -> None:
+        """Decode JSON as SQLAlchemy's own connections do."""
+        adapted = SimpleNamespace(_connection=driver)
+        await self._dialect.setup_asyncpg_json_codec(adapted)
+        await self._dialect.setup_asyncpg_jsonb_codec(adapted)
 
 
-def _pool_of(engine: Engine) -> QueuePool:
-    assert isinstance(engine.pool, QueuePool), engine.pool
-    return engine.pool
+def _take_usable(idle: deque[_Connection]) -> _Connection | None:
+    """Return the connection that was used last. Close those that are too old or idle for long."""
+    now = monotonic()
+    while idle and now - idle[0].used_at > MAX_IDLE_SECONDS:
+        idle.popleft().driver.terminate()
+    while idle:
+        connection = idle.pop()
+        if now - connection.opened_at < MAX_AGE_SECONDS and not connection.driver.is_closed():
+            return connection
+        connection.driver.terminate()
+    return None
+
+
+class SqliteReadPool:
+    """One connection. Queries run in the event loop, so there is never a second one at a time."""
+
+    def __init__(self, dialect: Dialect, connect: Callable[[], InlineConnection]) -> None:
+        self._dialect = dialect
+        self._connect = connect
+        self._connection: InlineConnection | None = None
+
+    async def run(self, query: CompiledQuery, parameters: Mapping[str, Any]) -> Columns:
+        connection = self._connection or await self._open()
+        try:
+            return await query.run(connection, self._dialect, parameters)
+        except OperationalError:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _open(self) -> InlineConnection:
+        connection = self._connect()
+        try:
+            await connection
+        except sqlite3.Error as error:
+            raise OperationalError(None, None, error, connection_invalidated=True) from error
+        self._connection = connection
+        return connection

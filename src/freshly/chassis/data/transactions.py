@@ -1,99 +1,139 @@
-"""Tables and transactions. A unit of work is opened and committed here, nowhere else."""
+"""Transactions. They begin and commit here, nowhere else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 from functools import partial
-from typing import Annotated, Any
+from time import monotonic
+from typing import Annotated, Any, Protocol
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import (
-    AsyncEngine,
-    AsyncSession,
-    async_sessionmaker,
-)
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from freshly.chassis.cache.invalidation import invalidated_tags
 from freshly.chassis.cache.store import Cache
 from freshly.chassis.cache.versions import DisabledVersions
-from freshly.chassis.data.admission import AdmissionControl
-from freshly.chassis.data.engine import LOCK_WAIT
-from freshly.chassis.data.queries import CompiledQuery, Found
-from freshly.chassis.data.read_pool import ReadPool
+from freshly.chassis.data.admission import Admission, AdmissionControl, Slots
+from freshly.chassis.data.engine import LOCK_TIMEOUT_SECONDS, Engine
+from freshly.chassis.data.queries import Columns, CompiledQuery
 from freshly.chassis.data.watchdog import DatabaseWatchdog
 from freshly.chassis.dependencies import Depends, Request
 from freshly.chassis.errors import AppError, Unavailable
 
-ALONE_WAITS = 30  # seconds, of tools that nobody waits for
-ENQUEUED = "enqueued"  # in the `info` of a session that asks for work
-Session = AsyncSession  # for signatures outside of the layers that know SQLAlchemy
-# What a request's unit of work begins with, by this name in the request's scope.
-ON_TRANSACTION_START = "freshly.first_in_unit_of_work"
+COMMANDS_WAIT = timedelta(seconds=30)  # no user waits for a command
+ENQUEUED = "enqueued"  # in `info` of a session that has enqueued a job
+Session = AsyncSession  # for signatures in layers that do not know SQLAlchemy
+# The key of the request's scope for hooks that run at the start of the request's transaction.
+ON_TRANSACTION_START = "freshly.on_transaction_start"
 TransactionHook = Callable[[AsyncSession], Awaitable[None]]
 
 
+class Reader(Protocol):
+    """What a service needs to read: the database, or a transaction that is still open."""
+
+    @property
+    def cache(self) -> Cache: ...
+
+    def read(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """Open a session for reading."""
+
+    async def fetch(self, query: CompiledQuery, **parameters: Any) -> Columns:
+        """Run one query."""
+
+
 class Database:
-    """Makes units of work. Endpoints that call out take this, never a request-long session."""
+    """Opens transactions, and runs single queries outside of them.
+
+    Each use takes a slot of admission control and is seen by the watchdog. The request's own view
+    (`for_request`) knows the route group whose slots it takes.
+    """
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        engine: Engine,
         cache: Cache | None = None,
-        admission: AdmissionControl | None = None,
-        watchdog: DatabaseWatchdog | None = None,
+        longest_wait: timedelta = COMMANDS_WAIT,
     ) -> None:
+        capacity = engine.capacity
         self.engine = engine
         self.cache = cache or Cache(DisabledVersions())
-        self._desk = ReadPool(engine)
-        self.admission = admission or AdmissionControl(self._desk.connections, longest=ALONE_WAITS)
-        self.watchdog = watchdog or DatabaseWatchdog()
+        self.admission = AdmissionControl(capacity.reads, capacity.sessions, longest_wait)
+        self.watchdog = DatabaseWatchdog(engine)
+        self.enqueued = asyncio.Event()  # set when a job that was enqueued here is committed
+        on_sqlite = engine.dialect.name == "sqlite"
+        # SQLite lets one transaction write at a time. Waiting here saves trying again and again.
+        self._write_lock = asyncio.Lock() if on_sqlite else None
+        # Each statement of a reader sees what is committed then. On PostgreSQL that is so within a
+        # transaction too, but without one there are two round trips fewer.
+        without_transaction = {"reads": True} if on_sqlite else {"isolation_level": "AUTOCOMMIT"}
         make = partial(async_sessionmaker, expire_on_commit=False, autoflush=False)
+        self._reading = make(engine.execution_options(**without_transaction))
         self._writing = make(engine.execution_options(writes=True))
-        alone = engine.dialect.name == "sqlite"
-        # Each statement sees what is committed then, on PostgreSQL within a transaction or not;
-        # without one there are two round trips fewer.
-        one_by_one = {"reads": True} if alone else {"isolation_level": "AUTOCOMMIT"}
-        self._reading = make(engine.execution_options(**one_by_one))
-        self.enqueued = asyncio.Event()  # set when work that was asked for here is committed
-        # SQLite lets one write at a time; who waits here waits without asking again and again.
-        self._turn = asyncio.Lock() if alone else None
+        self._admission = Admission()
+
+    def for_request(self, group: str) -> "Database":
+        """Return the view of one request, whose transactions share one longest wait."""
+        return self._view(Admission(group, waited_seconds=0.0))
+
+    def for_group(self, group: str) -> "Database":
+        """Return the view of work that is not a request: each transaction may wait anew."""
+        return self._view(Admission(group))
+
+    def _view(self, admission: Admission) -> "Database":
+        view = object.__new__(Database)  # each request needs one, and copy() takes 3 times as long
+        view.__dict__ = {**self.__dict__, "_admission": admission}
+        return view
+
+    async def fetch(self, query: CompiledQuery, **parameters: Any) -> Columns:
+        """Run one query, outside of any transaction, for a quarter of what it costs in a session.
+
+        Raises OperationalError, OSError, Overloaded or Unavailable.
+        """
+        async with _Use(self, self.admission.reads):
+            columns = await self.engine.reads.run(query, parameters)
+            self.watchdog.answered()
+            return columns
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """Open a session for reading."""
+        async with _Use(self, self.admission.sessions), self._reading() as session:
+            yield session
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
-        """One transaction: all of it, or nothing.
+        """Open a transaction, and commit it at the end.
 
-        An error rolls back, except one that is itself a fact to be kept (`AppError.keeps_work`).
+        An error rolls back, except an AppError with `commit_on_error`: it is raised after the
+        commit.
         """
-        async with self._entered():
-            if self._turn is None:
-                async with self._unit() as session:
-                    yield session
-                return
-            try:
-                async with asyncio.timeout(LOCK_WAIT):
-                    await self._turn.acquire()
-            except TimeoutError as error:
-                raise Unavailable from error
-            try:
-                async with self._unit() as session:
-                    yield session
-            finally:
-                self._turn.release()
+        use = _Use(self, self.admission.sessions)
+        async with use, self._only_writer(), self._transaction() as session:
+            yield session
 
     @asynccontextmanager
-    async def _entered(self) -> AsyncIterator[None]:
-        async with _Inside(self.admission, self.watchdog):
-            if self.admission.taken + self._desk.at_hand > self.admission.capacity:
-                await self._desk.make_room()
+    async def _only_writer(self) -> AsyncIterator[None]:
+        if self._write_lock is None:
             yield
+            return
+        try:
+            async with asyncio.timeout(LOCK_TIMEOUT_SECONDS):
+                await self._write_lock.acquire()
+        except TimeoutError as error:
+            raise Unavailable from error
+        try:
+            yield
+        finally:
+            self._write_lock.release()
 
     @asynccontextmanager
-    async def _unit(self) -> AsyncIterator[AsyncSession]:
-        kept: AppError | None = None
+    async def _transaction(self) -> AsyncIterator[AsyncSession]:
+        refusal: AppError | None = None
         versions = self.cache.versions
-        marked: set[str] = set()
-        mark, ended = "", versions.commit_change
+        tags: set[str] = set()
+        marker, end_change = "", versions.commit_change
         try:
             async with self._writing() as session, session.begin():
                 try:
@@ -101,64 +141,62 @@ class Database:
                 except AppError as error:
                     if not error.commit_on_error:
                         raise
-                    kept = error
+                    refusal = error
                 await session.flush()
-                # Before the commit, so that even if this process dies right after it, nobody is
-                # served what was kept before.
-                marked = invalidated_tags(session.sync_session)
-                if marked:
-                    mark = await versions.begin_change(marked)
-                ended = versions.change_unknown
-            ended = versions.commit_change
+                # Before the commit, so that nothing stale is served even if this process dies
+                # right after it.
+                tags = invalidated_tags(session.sync_session)
+                if tags:
+                    marker = await versions.begin_change(tags)
+                end_change = versions.change_unknown
+            end_change = versions.commit_change
         except DBAPIError as error:
-            if not error.connection_invalidated:  # the database has said no
-                ended = versions.commit_change
+            if not error.connection_invalidated:  # PostgreSQL has refused, so nothing is unknown
+                end_change = versions.commit_change
             raise
         finally:
-            if marked:
-                await ended(marked, mark)
+            if tags:
+                await end_change(tags, marker)
         if session.info.get(ENQUEUED):
             self.enqueued.set()
-        if kept:
-            raise kept
-
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncSession]:
-        async with self._entered(), self._reading() as session:
-            yield session
-
-    async def fetch(self, question: CompiledQuery, **asked: Any) -> Found:
-        """What one statement finds that is alone: a quarter of what it costs in a session."""
-        async with _Inside(self.admission, self.watchdog):
-            found = await self._desk.run(question, asked)
-            self.watchdog.answered()
-            return found
+        if refusal:
+            raise refusal
 
 
-class _Inside:
-    """Inside the gate, and watched."""
+class _Use:
+    """One use of the database: it holds a slot, and the watchdog sees since when.
 
-    __slots__ = ("_admission", "_lane", "_unit", "_watchdog")
+    Raises RuntimeError in a task that uses the database already: a request that holds a connection
+    while it waits for a second one may wait for itself.
+    """
 
-    def __init__(self, admission: AdmissionControl, watchdog: DatabaseWatchdog) -> None:
-        self._admission, self._watchdog = admission, watchdog
+    __slots__ = ("_admission", "_group", "_slots", "_task", "_watchdog")
+
+    def __init__(self, db: Database, slots: Slots) -> None:
+        self._watchdog = db.watchdog
+        self._admission = db._admission  # noqa: SLF001 - a part of Database
+        self._slots = slots
 
     async def __aenter__(self) -> None:
-        self._watchdog.check()
-        self._lane = await self._admission.enter()
-        try:
-            self._unit = self._watchdog.begin()
-        except BaseException:
-            self._admission.leave(self._lane)
-            raise
+        watchdog, task = self._watchdog, asyncio.current_task()
+        if task in watchdog.in_use:
+            raise RuntimeError("one transaction at a time: this task has one that is still open")
+        if watchdog.is_silent:
+            raise Unavailable
+        self._group = await self._slots.acquire(self._admission)
+        if watchdog.is_silent:  # since this request began to wait
+            self._slots.release(self._group)
+            raise Unavailable
+        self._task = task
+        watchdog.in_use[task] = monotonic()
 
     async def __aexit__(self, *_: object) -> None:
-        self._watchdog.end(self._unit)
-        self._admission.leave(self._lane)
+        del self._watchdog.in_use[self._task]
+        self._slots.release(self._group)
 
 
-class TransactionReader(Database):
-    """Reads what a unit of work that is still going on would leave behind, in its transaction."""
+class TransactionReader:
+    """Reads within a transaction that is still open, and so sees its changes."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.cache = Cache(DisabledVersions())
@@ -166,7 +204,7 @@ class TransactionReader(Database):
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        # Its own session, which knows none of the rows that the other has loaded and changed.
+        # A session of its own, which has loaded and changed no rows yet.
         connection = await self._session.connection()
         async with AsyncSession(
             connection,
@@ -176,43 +214,53 @@ class TransactionReader(Database):
         ) as session:
             yield session
 
-    async def fetch(self, question: CompiledQuery, **asked: Any) -> Found:
-        return await fetch_within(self._session, question, **asked)
+    async def fetch(self, query: CompiledQuery, **parameters: Any) -> Columns:
+        return await fetch_within(self._session, query, **parameters)
 
 
-async def fetch_within(session: AsyncSession, question: CompiledQuery, **asked: Any) -> Found:
-    """In the session's transaction."""
+async def fetch_within(session: AsyncSession, query: CompiledQuery, **parameters: Any) -> Columns:
+    """Run one query in the session's transaction."""
     connection = await session.connection()
     driver = (await connection.get_raw_connection()).driver_connection
-    return await question.run(driver, connection.dialect, asked)
+    return await query.run(driver, connection.dialect, parameters)
 
 
-async def _db(request: Request) -> Database:
-    state = request.state
-    db: Database = getattr(state, "reader", None) or state.resources.db
-    return db
+def request_database(state: MutableMapping[str, Any]) -> Database:
+    """Return the request's view of the database, by the `state` of the request's scope.
+
+    It is the same at each call. `chassis/web/preconditions` puts a TransactionReader in its place.
+    """
+    reader: Database | None = state.get("reader")
+    if reader is None:
+        reader = state["resources"].db.for_request(state["route_group"])
+        state["reader"] = reader
+    return reader
 
 
-CurrentDatabase = Annotated[Database, Depends(_db)]
+async def current_database(request: Request) -> Database:
+    return request_database(request.scope["state"])
+
+
+CurrentDatabase = Annotated[Database, Depends(current_database)]
 
 
 async def request_session(request: Request, db: CurrentDatabase) -> AsyncIterator[AsyncSession]:
     reads = request.method in ("GET", "HEAD")
     async with db.read() if reads else db.write() as session:
-        for begin in request.scope.get(ON_TRANSACTION_START, ()):
-            await begin(session)
+        for hook in request.scope.get(ON_TRANSACTION_START, ()):
+            await hook(session)
         yield session
 
 
-# scope="function": commit after the response is built and before it is sent, so nobody
-# is told "201" about a row that then fails to commit.
+# scope="function": commit after the response is built and before it is sent, so that no client
+# gets a 201 for a row that then fails to commit.
 DbSession = Annotated[AsyncSession, Depends(request_session, scope="function")]
 
 
 async def is_first(session: AsyncSession, lock: int) -> bool:
-    """Takes the lock of that number until the end of the unit of work, unless somebody has it.
+    """Take the advisory lock of that number until the transaction ends.
 
-    On SQLite whoever writes is alone anyway.
+    Return False if another transaction has it. On SQLite only one transaction writes anyway.
     """
     if session.get_bind().dialect.name == "sqlite":
         return True

@@ -1,127 +1,81 @@
-"""Is the database there at all? Whoever waits for one that fell silent is told soon.
+"""Detects a database that accepts connections but says nothing.
 
-A database that is stopped says so, and one whose network swallows everything says nothing: what
-was sent waits for minutes. A statement may well take a while, or wait for a lock; so when one does,
-the database is asked by a connection of its own. If that gets no answer either, and nobody else has
-had one meanwhile, all others are hung up on, and nobody waits any more until it answers.
+PostgreSQL closes its connections when it stops. A network that swallows everything closes nothing,
+and a client waits for minutes. But a statement may also take long by itself, or wait for a lock. So
+when a request uses the database for long, the watchdog opens a connection of its own. If PostgreSQL
+does not answer that either, nor any statement meanwhile, the watchdog terminates all connections.
+Then requests fail at once until PostgreSQL answers again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from freshly.chassis.data.engine import IDLE
-from freshly.chassis.errors import Unavailable
+from freshly.chassis.data.engine import Connector, Engine
 from freshly.chassis.observability.logging import get_logger
-from freshly.chassis.resilience.awake_timeout import AwakeTimeout
 
 logger = get_logger(__name__)
 
-OVERDUE = 0.5  # seconds that a unit of work may take before anybody asks
-ANSWERS_WITHIN = 1.1
-REST = 1.0  # seconds until it is asked again when it has answered
-LOOK = 0.1
-OURS_ONLY = ("prepared_statement_cache_size", "prepared_statement_name_func")
+# A request learns within 2 s that PostgreSQL is silent: overdue, the next look, and the probe.
+OVERDUE_SECONDS = 0.5  # how long a request may use the database before the watchdog probes
+LOOK_INTERVAL_SECONDS = 0.1
+PROBE_TIMEOUT_SECONDS = 1.1
+PAUSE_AFTER_ANSWER_SECONDS = 1.0
 
 
 class DatabaseWatchdog:
-    def __init__(self, engine: AsyncEngine | None = None) -> None:
-        self._engine = engine
-        self._db: dict[object, float] = {}  # when they began, the oldest first
-        self._connections: set[Any] = set()  # the driver's, in use
-        self._answered_at = 0.0  # when somebody last had what he wanted of it
+    """Knows the uses of the database from `Database`. It watches PostgreSQL only."""
+
+    def __init__(self, engine: Engine) -> None:
         self.is_silent = False
+        self.in_use: dict[Hashable, float] = {}  # since when, by `monotonic`; the oldest first
+        self._engine = engine
+        self._answered_at = 0.0
 
-    def check(self) -> None:
-        if self.is_silent:
-            raise Unavailable
-
-    def begin(self) -> object:
-        """Gives a unit of work's place among those that are watched, to be given to `end`."""
-        self.check()
-        unit = object()
-        self._db[unit] = monotonic()
-        return unit
-
-    def end(self, unit: object) -> None:
-        del self._db[unit]
-
-    def answered(self) -> None:
-        """Somebody has had what he wanted of the database."""
+    def answered(self, *_: Any) -> None:
+        """Note that PostgreSQL has answered just now."""
         self._answered_at = monotonic()
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        if self._engine is None or self._engine.dialect.name == "sqlite":
+        connector = self._engine.connector
+        if connector is None:
             yield
             return
-        event.listen(self._engine.sync_engine, "checkout", self._on_checkout)
-        event.listen(self._engine.sync_engine, "checkin", self._on_checkin)
-        event.listen(self._engine.sync_engine, "invalidate", self._on_invalidate)
-        beat = asyncio.create_task(self._beat(self._engine))
+        event.listen(self._engine.sync_engine, "after_cursor_execute", self.answered)
+        watch = asyncio.create_task(self._watch(connector))
         try:
             yield
         finally:
-            beat.cancel()
+            watch.cancel()
             with suppress(asyncio.CancelledError):
-                await beat
+                await watch
 
-    def _on_checkout(self, connection: Any, _record: Any, _proxy: Any) -> None:
-        self._connections.add(connection.driver_connection)
-
-    def _on_checkin(self, connection: Any, record: Any) -> None:
-        if connection is not None:  # or it broke
-            self._connections.discard(connection.driver_connection)
-            if IDLE not in record.info:
-                self.answered()
-
-    def _on_invalidate(self, connection: Any, _record: Any, _error: Any) -> None:
-        self._connections.discard(connection.driver_connection)
-
-    async def _beat(self, engine: AsyncEngine) -> None:
+    async def _watch(self, connector: Connector) -> None:
         while True:
-            await asyncio.sleep(LOOK)
-            began = next(iter(self._db.values()), None)
-            if self.is_silent or (began is not None and monotonic() - began > OVERDUE):
-                await self._ask(engine)
+            await asyncio.sleep(LOOK_INTERVAL_SECONDS)
+            oldest = next(iter(self.in_use.values()), None)
+            if self.is_silent or (oldest is not None and monotonic() - oldest > OVERDUE_SECONDS):
+                await self._probe(connector)
 
-    async def _ask(self, engine: AsyncEngine) -> None:
-        asked_at = monotonic()
+    async def _probe(self, connector: Connector) -> None:
+        started = monotonic()
         try:
-            await _connect(engine)
+            await connector.probe(PROBE_TIMEOUT_SECONDS)
         except TimeoutError:
-            if self.is_silent or self._answered_at < asked_at:
+            if self.is_silent or self._answered_at < started:
                 if not self.is_silent:
                     logger.warning("the database is silent")
                 self.is_silent = True
-                self._terminate_connections()
+                connector.terminate_all()
                 return
-        except Exception as error:  # noqa: BLE001 - it does say something, and will to others
+        except Exception as error:  # noqa: BLE001 - an error is an answer: requests get it too
             logger.warning("the database is away", error=repr(error))
         if self.is_silent:
-            logger.warning("the database is not silent any more")
+            logger.warning("the database answers again")
         self.is_silent = False
-        await asyncio.sleep(REST)
-
-    def _terminate_connections(self) -> None:
-        """Whoever waits for an answer is told that there will be none."""
-        for connection in self._connections:
-            connection.terminate()
-        self._connections.clear()
-
-
-async def _connect(engine: AsyncEngine) -> None:
-    import asyncpg  # type: ignore[import-untyped] # noqa: PLC0415 - it has no types; SQLite needs none
-
-    _, options = engine.dialect.create_connect_args(engine.url)
-    for name in OURS_ONLY:
-        options.pop(name, None)
-    with suppress(asyncpg.PostgresError):  # a refusal is an answer
-        async with AwakeTimeout(ANSWERS_WITHIN):
-            connection = await asyncpg.connect(**options)
-            await connection.close()
+        await asyncio.sleep(PAUSE_AFTER_ANSWER_SECONDS)

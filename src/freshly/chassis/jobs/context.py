@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from freshly.chassis.data.transactions import Database, request_session
+from freshly.chassis.data.transactions import Database, current_database, request_session
 from freshly.chassis.dependencies import build_with
 from freshly.chassis.jobs.definitions import JobState
 from freshly.chassis.jobs.models import JobRow
@@ -130,7 +130,11 @@ class JobContext:
         only classes that need no caller; others raise Unauthenticated.
         """
         acting_user_id = self.user_id if user_id is None else user_id
-        known: dict[Any, Any] = {request_session: session, current_client_info: ClientInfo()}
+        known: dict[Any, Any] = {
+            request_session: session,
+            current_database: self.db,
+            current_client_info: ClientInfo(),
+        }
         if acting_user_id is not None:
             identity = self.resources.identity
             known[current_caller] = await identity.caller_of(acting_user_id, session)

@@ -1,6 +1,7 @@
 """The worker: claims due jobs and runs them, in the server or in a process of its own."""
 
 import asyncio
+import dataclasses
 import os
 import random
 import socket
@@ -15,7 +16,6 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from freshly.chassis.data.admission import lane
 from freshly.chassis.errors import AppError
 from freshly.chassis.jobs import leases
 from freshly.chassis.jobs.context import JobContext, LeaseLost, mark_done
@@ -61,8 +61,9 @@ class Worker:
         shutdown_grace: timedelta = timedelta(seconds=20),
         poll_interval: timedelta = timedelta(seconds=0.5),
     ) -> None:
-        self.resources = resources
-        self.db = resources.db
+        # Jobs are one route group, so they leave connections to requests.
+        self.db = resources.db.for_group("jobs")
+        self.resources = dataclasses.replace(resources, db=self.db)
         self.zone = ZoneInfo(resources.settings.timezone)
         self.jobs = {job.kind: (job, handler) for job, handler in handlers.items()}
         self.schedules = schedules
@@ -93,7 +94,6 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run jobs until `stop` is set, then shut down within `shutdown_grace`."""
-        lane.set("jobs")  # admission control reserves connections for requests
         heartbeats = asyncio.create_task(self._send_heartbeats(stop))
         stop_requested = asyncio.create_task(stop.wait())
         try:

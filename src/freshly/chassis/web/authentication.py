@@ -2,6 +2,8 @@
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from freshly.chassis.data.admission import route_group
+from freshly.chassis.data.transactions import request_database
 from freshly.chassis.resources import Resources
 from freshly.chassis.security.caller import Caller, authenticate
 
@@ -19,6 +21,7 @@ class AuthenticationMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             state = scope["state"]
+            state["route_group"] = route_group(scope["path"])
             caller = state["caller"] = await _caller(scope, state["resources"])
             if isinstance(caller, Caller):
                 state["user_id"] = caller.user_id
@@ -31,7 +34,8 @@ async def _caller(scope: Scope, resources: Resources) -> Caller | Exception | No
         if name == b"authorization":
             try:
                 text = value.decode("latin-1")
-                return await authenticate(resources.identity, resources.db, text)
+                db = request_database(scope["state"])
+                return await authenticate(resources.identity, db, text)
             except Exception as error:  # noqa: BLE001 - `current_caller` raises it
                 return error
     return None

@@ -25,11 +25,16 @@ from starlette.responses import StreamingResponse
 from freshly.chassis.data.idempotency_keys import (
     Answer,
     Claim,
-    Found,
     IdempotencyRecords,
     ResponseCipher,
+    StoredResponse,
 )
-from freshly.chassis.data.transactions import ON_TRANSACTION_START, Database, Session
+from freshly.chassis.data.transactions import (
+    ON_TRANSACTION_START,
+    Database,
+    Session,
+    request_database,
+)
 from freshly.chassis.errors import AppError, Conflict, Unprocessable
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.security.caller import Caller
@@ -159,7 +164,7 @@ class _IdempotentRequest:
         self.session = session
 
     async def in_several(self, handler: Handler) -> Response:
-        db: Database = self.request.state.resources.db
+        db = request_database(self.request.scope["state"])
         if (known := await self._claim_or_wait(db)) is not None:
             return known
         try:
@@ -243,7 +248,7 @@ class _IdempotentRequest:
         sealed = self.cipher.close(self.claim, answer)
         await IdempotencyRecords(session).keep(self.claim, answer.status, sealed)
 
-    def _replayed(self, found: Found) -> Response:
+    def _replayed(self, found: StoredResponse) -> Response:
         if found.fingerprint != self.claim.fingerprint:
             raise KeyReused
         if found.status is None or found.sealed is None:

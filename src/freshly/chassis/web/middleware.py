@@ -249,7 +249,9 @@ class UnhandledErrorMiddleware:
             await internal_error()(scope, receive, send)
 
 
-def add_middleware(app: FastAPI, settings: Settings, group_of: Callable[[str, str], str]) -> None:
+def add_middleware(
+    app: FastAPI, settings: Settings, group_of: Callable[[str, str, str], str]
+) -> None:
     """Put the middleware in front of the routes. The last one added is the outermost."""
     app.add_middleware(BodySizeLimit)
     app.add_middleware(RateLimitMiddleware, group_of=group_of, enabled=settings.rate_limit_enabled)

@@ -7,7 +7,6 @@ from ipaddress import IPv6Address, ip_address
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from freshly.chassis.data.admission import lane, route_group, waited
 from freshly.chassis.errors import AppError, Unavailable, answer
 from freshly.chassis.rate_limits.policy import FREE, Limiter, RateLimited, RateLimitResult
 from freshly.chassis.resources import Resources
@@ -19,7 +18,9 @@ UNCOUNTED = {"/health", "/ready", "/metrics"}
 class RateLimitMiddleware:
     """Counts each request against its user or its client address, and refuses too many with 429."""
 
-    def __init__(self, app: ASGIApp, *, group_of: Callable[[str, str], str], enabled: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, *, group_of: Callable[[str, str, str], str], enabled: bool
+    ) -> None:
         self.app = app
         self.group_of = group_of
         self.enabled = enabled
@@ -29,8 +30,6 @@ class RateLimitMiddleware:
             await self.app(scope, receive, send)
             return
         state, path = scope["state"], scope["path"]
-        lane.set(route_group(path))
-        waited.set(0.0)
         if self.enabled and path not in UNCOUNTED:
             result = await self._count(scope, state["caller"], state["resources"].limiter)
             if result is not None:
@@ -51,7 +50,7 @@ class RateLimitMiddleware:
 
         The endpoint then answers with that reason.
         """
-        name = self.group_of(scope["method"], scope["path"])
+        name = self.group_of(scope["method"], scope["path"], scope["state"]["route_group"])
         group = limiter.groups[name]
         if "user" in group.per and not isinstance(caller, Caller):
             if not isinstance(caller, AppError | None) or isinstance(caller, Unavailable):

@@ -69,5 +69,6 @@ class SectionRouter:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        section = self.sections.get(route_group(scope["path"])) if scope["type"] == "http" else None
+        is_http = scope["type"] == "http"
+        section = self.sections.get(scope["state"]["route_group"]) if is_http else None
         await (section.app if section else self.fallback)(scope, receive, send)

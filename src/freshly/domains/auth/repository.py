@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from freshly.chassis.data.functions import now
 from freshly.chassis.data.pagination import PageQuery, PageRows, paginate
-from freshly.chassis.data.queries import CompiledQuery, Found
+from freshly.chassis.data.queries import Columns, CompiledQuery
 from freshly.chassis.data.transactions import Database, DbSession, fetch_within
 from freshly.domains.auth.models import (
     AuthSession,
@@ -33,7 +33,7 @@ class AccountStatus:
     families: tuple[tuple[int, str], ...]  # family id and role
 
     @classmethod
-    def from_rows(cls, rows: Found) -> Self | None:
+    def from_rows(cls, rows: Columns) -> Self | None:
         """Return the status from the rows of a user, a row per family. None without a row."""
         if not rows:
             return None

@@ -7,7 +7,7 @@ from sqlalchemy import Row, Select, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from freshly.chassis.data.functions import now
-from freshly.chassis.data.pagination import LONGEST_LIST
+from freshly.chassis.data.pagination import MAX_LIST_ROWS
 from freshly.domains.chat.errors import ConversationNotFound
 from freshly.domains.chat.models import ChatConversation, ChatMessage
 from freshly.domains.families.access import Access, GuardedRepository
@@ -61,7 +61,7 @@ class ConversationRepository(GuardedRepository[ChatConversation]):
         messages = await self.session.scalars(
             _visible_messages(conversation_id)
             .order_by(ChatMessage.created_at.desc(), ChatMessage.id.desc())
-            .limit(LONGEST_LIST)
+            .limit(MAX_LIST_ROWS)
         )
         return messages.all()[::-1]
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import joinedload, selectinload
 
 from freshly.chassis.data.functions import now
 from freshly.chassis.data.pagination import KeysetQuery, ListQuery, PageRows, as_text
-from freshly.chassis.data.queries import Found, struct_for
+from freshly.chassis.data.queries import Columns, struct_for
 from freshly.chassis.data.transactions import CurrentDatabase, Session
 from freshly.domains.families.access import GuardedRepository, OwnedRepository, Owner
 from freshly.domains.families.models import Membership, Role
@@ -106,7 +106,7 @@ class GroceryListReader:
         return PageRows(_grouped_by_list(rows), next_cursor)
 
 
-def _grouped_by_list(rows: Found) -> list[Struct]:
+def _grouped_by_list(rows: Columns) -> list[Struct]:
     """Group rows, which hold one item each, into lists with their items."""
     columns = rows.columns
     list_columns = [columns[name] for name in LIST_FIELDS]

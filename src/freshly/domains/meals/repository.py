@@ -7,7 +7,7 @@ from msgspec.json import Decoder
 from sqlalchemy import JSON, Text, bindparam, cast, select
 
 from freshly.chassis.data.pagination import KeysetQuery, ListQuery, PageRows, paginate
-from freshly.chassis.data.queries import Found, struct_for
+from freshly.chassis.data.queries import Columns, struct_for
 from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.domains.families.access import GuardedRepository, Owner
 from freshly.domains.meals.errors import MealNotFound
@@ -60,7 +60,7 @@ class MealListReader:
         return PageRows(_as_structs(rows), next_cursor)
 
 
-def _as_structs(rows: Found) -> list[Struct]:
+def _as_structs(rows: Columns) -> list[Struct]:
     columns = dict(rows.columns)
     for name in TEXT_LISTS:
         columns[name] = _as_raw_lists(columns[name])
