@@ -110,12 +110,15 @@ class Settings(BaseSettings):
         "limits on the role: `ALTER ROLE name SET lock_timeout = '3s'`, and `statement_timeout`.",
     )
     database_pool_size: Positive = Field(
-        default=20, description="Connections that each process keeps open."
+        default=20,
+        description="Connections for transactions that each process keeps open. Together with "
+        "DATABASE_MAX_OVERFLOW it is the most connections of a process, at least two: two fifths "
+        "of them are for single reads, the others for transactions.",
     )
     database_max_overflow: Annotated[int, Field(ge=0)] = Field(
         default=30,
-        description="Further connections that each process opens under load. As many transactions "
-        "as both together run at once; ten times as many wait.",
+        description="Further connections that each process opens under load. Ten times as many "
+        "requests as there are connections may wait for one.",
     )
     database_pool_timeout: Annotated[float, Field(gt=0), Unit("seconds")] = Field(
         default=2,
