@@ -1,4 +1,4 @@
-"""Check formatting, lint, types, layers, migrations and commit subjects: `./run check`.
+"""Check formatting, lint, types, layers, migrations, generated files and commit subjects.
 
 Two steps run at a time, the longest first, and each prints its output when it ends. mypy and ruff
 keep caches in .mypy_cache and .ruff_cache, which a later check reads. They may be deleted.
@@ -21,6 +21,7 @@ STEPS: dict[str, Sequence[object]] = {
     "layers": (PROGRAMS / "lint-imports", "--no-cache"),
     "lint": (PROGRAMS / "ruff", "check"),
     "formatting": (PROGRAMS / "ruff", "format", "--check"),
+    "generated files": (sys.executable, "-m", "tools.generate", "--check"),
     "commit subjects": (sys.executable, "-m", "tools.commit_subjects"),
 }
 AT_A_TIME = 2
