@@ -35,7 +35,7 @@ NOT_COMPARED = ".*expression-based index"
 
 
 class Difference(Exception):
-    """What the migrations do not make as the models say."""
+    """Return the differences between the migrated tables and the models."""
 
 
 def main() -> int:

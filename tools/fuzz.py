@@ -1,9 +1,9 @@
-"""Schemathesis against the running app on PostgreSQL: every check, the stateful phase included.
+"""Run Schemathesis against the app on PostgreSQL, with every check and the stateful phase.
 
     ./run fuzz [--examples N] [--seeds A,B,C]
 
-It brings a database, a model's server and the app itself, signs somebody in who has one of
-everything, and lets Schemathesis make requests of the app's own description.
+It starts a database, a model server and the app, signs in a user who has a row of each kind, and
+lets Schemathesis generate requests from the app's OpenAPI document.
 """
 
 import argparse
@@ -30,22 +30,22 @@ from tests.support.servers import postgres
 
 EXAMPLES = 200
 SEEDS = "1,2,3"
-# Not what this looks for, with the reason.
-NOT_ASKED = (
-    # Unknown keys are ignored and text that reads as a number is one, as the existing app has it;
-    # and an example that breaks a rule between two fields is refused although its shape is right.
+# Checks that are left out, with the reason.
+EXCLUDED_CHECKS = (
+    # Unknown keys are ignored and numbers may be texts, as the existing app expects. An example that
+    # breaks a rule between two fields is refused although its shape is right.
     "negative_data_rejection",
     "positive_data_acceptance",
     # POST /x/{id} for a missing id is 404, whatever else is missing.
     "missing_required_header",
 )
-# These end the session, or the person, that everything else is asked for.
-ENDINGS = ("auth_logout", "users_delete_me", "auth_reset_password")
+# These end the session or the account that all other requests need.
+LAST_OPERATIONS = ("auth_logout", "users_delete_me", "auth_reset_password")
 
 
 @asynccontextmanager
-async def app_at_work(server: str) -> AsyncIterator[tuple[str, str]]:
-    """The app's address and somebody's access token."""
+async def running_app(server: str) -> AsyncIterator[tuple[str, str]]:
+    """Yield the URL of a running app, and the access token of a user."""
     name = f"fuzz_{uuid.uuid4().hex}"
     connection = await asyncpg.connect(server)
     await connection.execute(f"CREATE DATABASE {name}")
@@ -75,11 +75,11 @@ async def app_at_work(server: str) -> AsyncIterator[tuple[str, str]]:
 
 
 def command(address: str, token: str, seed: str, examples: int, report: Path) -> list[str]:
-    skipped = [word for name in ENDINGS for word in ("--exclude-operation-id", name)]
+    skipped = [word for name in LAST_OPERATIONS for word in ("--exclude-operation-id", name)]
     return [
         *(str(Path(sys.executable).with_name("schemathesis")), "run"),
         *(f"{address}/openapi.json", "--header", f"Authorization: {token}"),
-        *("--checks", "all", "--exclude-checks", ",".join(NOT_ASKED)),
+        *("--checks", "all", "--exclude-checks", ",".join(EXCLUDED_CHECKS)),
         *("--phases", "examples,coverage,fuzzing,stateful", "--continue-on-failure"),
         *("--max-examples", str(examples), "--seed", seed, "--no-color"),
         *("--request-timeout", "30", "--suppress-health-check", "all"),
@@ -94,7 +94,7 @@ async def fuzz(examples: int, seeds: Sequence[str]) -> int:
     configure_logging("ERROR")
     with postgres() as server:
         for seed in seeds:
-            async with app_at_work(server) as (address, token):
+            async with running_app(server) as (address, token):
                 with tempfile.TemporaryDirectory() as folder:
                     words = command(address, token, seed, examples, Path(folder, "report.ndjson"))
                     run = await asyncio.create_subprocess_exec(

@@ -86,7 +86,7 @@ def _callers(method: str, path: str, *, signed_in: bool) -> str:
 
 @dataclass(frozen=True)
 class ErrorRow:
-    """One error of the API. It has no `name` if it is not raised as a class."""
+    """An error of the API. It has no `name` if it is not raised as a class."""
 
     status: int
     code: str

@@ -127,7 +127,7 @@ def database_kind():
 
 @pytest.fixture
 async def ids(kitchen):
-    """One row of each kind, and ids by the names that schemas and paths have for them."""
+    """A row of each kind, and their ids by the names that schemas and paths use."""
     bob, alice = await kitchen.person("Bob"), await kitchen.person("Alice")
     family = await kitchen.family(alice, bob)
     rice = await kitchen.ingredient(alice, "Black rice")

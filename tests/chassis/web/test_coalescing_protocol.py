@@ -1,4 +1,4 @@
-"""What a client's socket receives from a real server with CoalescingProtocol."""
+"""Bytes that a client's socket receives from a real server with CoalescingProtocol."""
 
 import asyncio
 from contextlib import asynccontextmanager

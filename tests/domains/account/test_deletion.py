@@ -108,7 +108,7 @@ async def test_only_rows_that_other_users_share_stay_after_a_deletion(home, db):
     )
     assert remaining["chat_conversations"] == remaining["chat_messages"] == 0
     assert remaining["sign_ins"] == remaining["refresh_tokens"] == 1
-    # The family keeps its plan, list, pantry and recipe. Bob keeps the meal that he accepted.
+    # The family keeps its plan, list, pantry and recipe. Bob keeps the accepted meal.
     shared = ("meal_plans", "grocery_lists", "pantry_items", "recipes")
     assert {table: remaining[table] for table in shared} == dict.fromkeys(shared, 1)
     meals = {meal["name"] for meal in await home.bob.read("/meals/me")}
@@ -195,7 +195,7 @@ async def test_the_admin_who_joined_first_inherits_the_family(kitchen):
     alice, bob, carol, dan = [await kitchen.person(name) for name in names]
     family = await kitchen.family(alice, bob, carol, dan)
     path = f"/families/{family['id']}/members"
-    for admin in (dan, carol):  # Carol is promoted after Dan, but joined before him
+    for admin in (dan, carol):  # Carol is promoted after Dan, but joined before Dan
         await alice.patch(f"{path}/{admin.id}/role", {"role": "admin"})
 
     await alice.delete("/users/me")

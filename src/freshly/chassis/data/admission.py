@@ -36,7 +36,7 @@ class Admission:
 
 @dataclass
 class Queue:
-    """What limits waiting for slots: how many requests may wait, and each of them how long."""
+    """The limits of waiting: how many requests may wait for a slot, and for how long."""
 
     capacity: int
     longest_wait: timedelta

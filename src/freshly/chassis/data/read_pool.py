@@ -113,7 +113,7 @@ def _take_usable(idle: deque[_Connection]) -> _Connection | None:
 
 
 class SqliteReadPool:
-    """One connection. Queries run in the event loop, so there is never a second one at a time."""
+    """A single connection is enough: queries run in the event loop, one at a time."""
 
     def __init__(self, dialect: Dialect, connect: Callable[[], InlineConnection]) -> None:
         self._dialect = dialect

@@ -31,7 +31,7 @@ TransactionHook = Callable[[AsyncSession], Awaitable[None]]
 
 
 class Reader(Protocol):
-    """What a service needs to read: the database, or a transaction that is still open."""
+    """The reading side of the database: the database itself, or a transaction that is still open."""
 
     @property
     def cache(self) -> Cache: ...
@@ -78,7 +78,7 @@ class Database:
         return self._view(Admission(group, waited_seconds=0.0))
 
     def for_group(self, group: str) -> "Database":
-        """Return the view of work that is not a request: each transaction may wait anew."""
+        """Return the view of work that is not a request: the waiting time of each transaction counts by itself."""
         return self._view(Admission(group))
 
     def _view(self, admission: Admission) -> "Database":
@@ -164,7 +164,7 @@ class Database:
 
 
 class _Use:
-    """One use of the database: it holds a slot, and the watchdog sees since when.
+    """A use of the database. It holds a slot, and the watchdog knows when it began.
 
     Raises RuntimeError in a task that uses the database already: a request that holds a connection
     while it waits for a second one may wait for itself.
