@@ -32,8 +32,8 @@ EXAMPLES = 200
 SEEDS = "1,2,3"
 # Checks that are left out, with the reason.
 EXCLUDED_CHECKS = (
-    # Unknown keys are ignored and numbers may be texts, as the existing app expects. An example that
-    # breaks a rule between two fields is refused although its shape is right.
+    # Unknown keys are ignored and numbers may be texts, as the existing app expects. An example
+    # that breaks a rule between two fields is refused although its shape is right.
     "negative_data_rejection",
     "positive_data_acceptance",
     # POST /x/{id} for a missing id is 404, whatever else is missing.

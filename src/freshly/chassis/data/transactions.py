@@ -78,7 +78,7 @@ class Database:
         return self._view(Admission(group, waited_seconds=0.0))
 
     def for_group(self, group: str) -> "Database":
-        """Return the view of work that is not a request: the waiting time of each transaction counts by itself."""
+        """Return the view of a job: the waiting time of each transaction counts by itself."""
         return self._view(Admission(group))
 
     def _view(self, admission: Admission) -> "Database":
