@@ -31,7 +31,7 @@ TransactionHook = Callable[[AsyncSession], Awaitable[None]]
 
 
 class Reader(Protocol):
-    """The reading side of the database: the database itself, or a transaction that is still open."""
+    """The reading side of the database: the database itself, or an open transaction."""
 
     @property
     def cache(self) -> Cache: ...
