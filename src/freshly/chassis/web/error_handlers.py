@@ -14,18 +14,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 
-from freshly.chassis.errors import (
-    OUT_OF_RANGE_ID,
-    AppError,
-    Conflict,
-    NotFound,
-    Unavailable,
-    answer,
-    internal_error,
-    problem,
-)
+from freshly.chassis.errors import OUT_OF_RANGE_ID, AppError, Conflict, NotFound, Unavailable
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.resilience.client_disconnect import ClientDisconnected
+from freshly.chassis.web.error_responses import error_to_response, internal_error, problem
 from freshly.chassis.web.validation_messages import sentence
 
 logger = get_logger(__name__)
@@ -70,7 +62,7 @@ async def error_response(request: Request, error: AppError | RequestValidationEr
 
 async def _on_app_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, AppError)
-    return answer(error)
+    return error_to_response(error)
 
 
 async def _on_client_disconnect(_request: Request, _error: Exception) -> Response:
@@ -95,7 +87,7 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
         return _method_not_allowed(methods)
     found = [_field_error(e) for e in error.errors()]
     if found and all(e["type"] == OUT_OF_RANGE_ID for e in found):
-        return answer(NotFound())
+        return error_to_response(NotFound())
     told = [e["msg"] for e in found[:MAX_ERRORS_IN_DETAIL]]
     more = len(found) - len(told)
     if more:
@@ -117,12 +109,12 @@ def _encodable(part: str | int) -> str | int:
 async def _on_constraint_violation(_request: Request, error: Exception) -> JSONResponse:
     """Answer 409: another request changed the rows, and no repository expected that."""
     logger.warning("constraint broken", exc_info=error)
-    return answer(Conflict())
+    return error_to_response(Conflict())
 
 
 async def _on_database_error(_request: Request, error: Exception) -> JSONResponse:
     logger.error("database error", exc_info=error)
-    return answer(Unavailable()) if _is_transient(error) else internal_error()
+    return error_to_response(Unavailable()) if _is_transient(error) else internal_error()
 
 
 def _is_transient(error: Exception) -> bool:

@@ -15,11 +15,11 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from freshly.chassis.cache.body import COMPRESSION
-from freshly.chassis.errors import internal_error, problem
 from freshly.chassis.observability.logging import access_line, correlation_id, get_logger
 from freshly.chassis.observability.metrics import observe_request
 from freshly.chassis.resources import Resources
 from freshly.chassis.web.authentication import AuthenticationMiddleware
+from freshly.chassis.web.error_responses import internal_error, problem
 from freshly.chassis.web.etags import WORTH_COMPRESSING
 from freshly.chassis.web.rate_limiting import RateLimitMiddleware
 from freshly.settings import (

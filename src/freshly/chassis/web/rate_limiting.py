@@ -7,10 +7,11 @@ from ipaddress import IPv6Address, ip_address
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from freshly.chassis.errors import AppError, Unavailable, answer
+from freshly.chassis.errors import AppError, Unavailable
 from freshly.chassis.rate_limits.policy import FREE, Limiter, RateLimited, RateLimitResult
 from freshly.chassis.resources import Resources
 from freshly.chassis.security.caller import Caller
+from freshly.chassis.web.error_responses import error_to_response
 
 UNCOUNTED = {"/health", "/ready", "/metrics"}
 
@@ -35,7 +36,7 @@ class RateLimitMiddleware:
             if result is not None:
                 state["headers"] = result.headers()
                 if not result.allowed:
-                    await answer(RateLimited(result))(scope, receive, send)
+                    await error_to_response(RateLimited(result))(scope, receive, send)
                     return
         try:
             await self.app(scope, receive, send)

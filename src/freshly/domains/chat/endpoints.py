@@ -5,13 +5,14 @@ from fastapi import APIRouter, BackgroundTasks, Depends, File, Form, Query, Requ
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from freshly.chassis.dependencies import Injected
-from freshly.chassis.errors import AppError, described, problems
+from freshly.chassis.errors import AppError, problems
 from freshly.chassis.ports.llm import MODEL_ERRORS
 from freshly.chassis.ports.object_storage import StorageUnavailable
 from freshly.chassis.rate_limits.policy import RateLimited
 from freshly.chassis.resilience.client_disconnect import cancel_on_disconnect
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.resources import CurrentObjectStore, CurrentSettings, Resources, resource
+from freshly.chassis.web.error_responses import described
 from freshly.chassis.web.schemas import Id, Message
 from freshly.domains.chat import pictures
 from freshly.domains.chat.asking import AskService, Turn

@@ -14,10 +14,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from freshly.chassis.data.transactions import CurrentDatabase, Database
-from freshly.chassis.errors import AppError, NotFound, Problem, problem, problems
+from freshly.chassis.errors import AppError, NotFound, Problem, problems
 from freshly.chassis.jobs.admin import queue_statistics
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.observability.metrics import cache_bytes, database_units, registry
+from freshly.chassis.web.error_responses import problem
 from freshly.settings import Settings
 
 logger = get_logger(__name__)
