@@ -2,7 +2,7 @@
 
 import pytest
 
-from freshly.domains.account.data_ownership import BELONGINGS, NOT_EXPORTED
+from freshly.domains.account.data_ownership import NOT_EXPORTED, TABLE_OWNERSHIP
 from freshly.wiring.tables import all_tables
 
 TABLES = all_tables().tables
@@ -18,14 +18,14 @@ def keys_of(table):
 
 
 def test_every_table_is_listed_as_exported_or_as_not_exported():
-    assert set(BELONGINGS) | set(NOT_EXPORTED) == set(TABLES)
-    assert set(BELONGINGS) & set(NOT_EXPORTED) == set()
+    assert set(TABLE_OWNERSHIP) | set(NOT_EXPORTED) == set(TABLES)
+    assert set(TABLE_OWNERSHIP) & set(NOT_EXPORTED) == set()
     assert all(NOT_EXPORTED.values())
 
 
-@pytest.mark.parametrize("table", sorted(BELONGINGS))
+@pytest.mark.parametrize("table", sorted(TABLE_OWNERSHIP))
 def test_every_column_is_exported_or_excluded_with_a_reason(table):
-    ownership = BELONGINGS[table]
+    ownership = TABLE_OWNERSHIP[table]
 
     assert len(ownership.exported) == len(set(ownership.exported))
     assert set(ownership.exported).isdisjoint(ownership.excluded)
@@ -33,10 +33,10 @@ def test_every_column_is_exported_or_excluded_with_a_reason(table):
     assert all(ownership.excluded.values())
 
 
-@pytest.mark.parametrize("table", sorted(BELONGINGS))
+@pytest.mark.parametrize("table", sorted(TABLE_OWNERSHIP))
 def test_every_foreign_key_that_leads_from_a_row_to_a_user_is_listed(table):
     """A row leads to a user by a column that names one, or by another row that belongs to one."""
-    ownership = BELONGINGS[table]
+    ownership = TABLE_OWNERSHIP[table]
     without_owner = {*NOT_EXPORTED, "families"}
     foreign_keys = {column for column, target in keys_of(table) if target not in without_owner}
 
@@ -46,10 +46,10 @@ def test_every_foreign_key_that_leads_from_a_row_to_a_user_is_listed(table):
     assert ownership.owner_columns or ownership.cascades_from or ownership.referenced_by
 
 
-@pytest.mark.parametrize("table", sorted(BELONGINGS))
+@pytest.mark.parametrize("table", sorted(TABLE_OWNERSHIP))
 def test_a_familys_rows_are_exported_to_its_members_only(table):
     """Meals are an exception, because their creator keeps them. So are rows without a family."""
-    ownership = BELONGINGS[table]
+    ownership = TABLE_OWNERSHIP[table]
     has_creator = any("created_by" in column for column in ownership.owner_columns)
     has_family = any(target == "families" for _, target in keys_of(table))
 
@@ -61,7 +61,7 @@ def test_no_exported_column_holds_a_secret():
 
     suspicious = {
         f"{table}.{column}"
-        for table, ownership in BELONGINGS.items()
+        for table, ownership in TABLE_OWNERSHIP.items()
         for column in ownership.exported
         if any(word in column for word in secret_words)
     }
@@ -71,7 +71,7 @@ def test_no_exported_column_holds_a_secret():
 
 
 def test_exported_files_have_plain_and_unique_names():
-    names = [ownership.name for ownership in BELONGINGS.values()]
+    names = [ownership.name for ownership in TABLE_OWNERSHIP.values()]
 
     assert len(names) == len(set(names))
     assert all(name.replace("_", "").isalpha() for name in names)

@@ -13,7 +13,7 @@ from sqlalchemy import insert
 
 from freshly.chassis.jobs import JobContext, LeaseLost
 from freshly.chassis.ports.object_storage import StorageUnavailable
-from freshly.domains.account.data_ownership import BELONGINGS
+from freshly.domains.account.data_ownership import TABLE_OWNERSHIP
 from freshly.domains.account.files import EXPORTS_LIVE, PersonalFiles
 from freshly.domains.account.handlers import export
 from freshly.domains.account.jobs import Export, PurgeAccounts
@@ -55,10 +55,10 @@ def rows_of(archive, name):
 async def test_an_export_has_rows_of_every_kind_that_its_user_has(home, export_of):
     archive = await export_of(home.zora)
 
-    rows = {ownership.name: rows_of(archive, ownership.name) for ownership in BELONGINGS.values()}
+    rows = {table.name: rows_of(archive, table.name) for table in TABLE_OWNERSHIP.values()}
     always_empty = {"google_and_apple", "recipe_ingredients", "recipe_diet_tags"}
     assert {name for name, file_rows in rows.items() if not file_rows} == always_empty
-    for ownership in BELONGINGS.values():
+    for ownership in TABLE_OWNERSHIP.values():
         for row in rows[ownership.name]:
             assert list(row) == ownership.exported
     [profile] = rows["profile"]
@@ -81,7 +81,7 @@ async def test_an_export_has_the_users_pictures_and_a_readme(home, export_of):
     for name in pictures:
         assert archive[name].startswith((b"\x89PNG", b"\xff\xd8"))
     readme = archive["README.txt"].decode()
-    assert all(f"{ownership.name}.json" in readme for ownership in BELONGINGS.values())
+    assert all(f"{ownership.name}.json" in readme for ownership in TABLE_OWNERSHIP.values())
     assert "users.hashed_password" not in readme
     assert "profile.hashed_password" in readme
 

@@ -42,7 +42,7 @@ class TableOwnership:
         return self.columns.split()
 
 
-BELONGINGS: Mapping[str, TableOwnership] = {
+TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
     "users": TableOwnership(
         "profile",
         "id email name phone_number location avatar_path status tier gender age weight height"

@@ -10,7 +10,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 from anyio import to_thread
 from pydantic_core import to_json
 
-from freshly.domains.account.data_ownership import BELONGINGS, NOT_EXPORTED, SECRET
+from freshly.domains.account.data_ownership import NOT_EXPORTED, SECRET, TABLE_OWNERSHIP
 from freshly.domains.account.files import PersonalFiles
 from freshly.domains.account.repository import PersonalRowReader
 
@@ -39,7 +39,7 @@ class Exporter:
         """Write the zip. At most 100 rows or a piece of a picture are in memory at a time."""
         with ZipFile(target, "w", ZIP_DEFLATED) as archive:
             archive.writestr("README.txt", _readme())
-            for table, ownership in BELONGINGS.items():
+            for table, ownership in TABLE_OWNERSHIP.items():
                 await _write_entry(
                     archive, f"data/{ownership.name}.json", self._json(table, user_id)
                 )
@@ -73,11 +73,11 @@ def _write_piece(entry: IO[bytes], piece: bytes) -> None:
 def _readme() -> str:
     tables = "\n".join(
         f"  {ownership.name}.json: {', '.join(ownership.exported)}"
-        for ownership in BELONGINGS.values()
+        for ownership in TABLE_OWNERSHIP.values()
     )
     excluded = [
         f"{ownership.name}.{column}"
-        for ownership in BELONGINGS.values()
+        for ownership in TABLE_OWNERSHIP.values()
         for column in ownership.excluded
     ]
     secrets = ", ".join(

@@ -9,7 +9,7 @@ from freshly.chassis.data.base import Base
 from freshly.chassis.data.functions import now
 from freshly.chassis.data.pagination import PageQuery, paginate
 from freshly.chassis.data.transactions import Database, DbSession, Session
-from freshly.domains.account.data_ownership import BELONGINGS
+from freshly.domains.account.data_ownership import TABLE_OWNERSHIP
 from freshly.domains.auth.models import AuthSession
 from freshly.domains.families.models import Membership
 from freshly.domains.meal_plans.models import MealPlan
@@ -28,7 +28,7 @@ class PersonalRowReader:
     async def rows(self, table: str, user_id: int) -> AsyncIterator[Sequence[dict[str, Any]]]:
         """Yield the exported columns of the user's rows, page by page, each in a transaction."""
         source = Base.metadata.tables[table]
-        columns = [source.c[name] for name in BELONGINGS[table].exported]
+        columns = [source.c[name] for name in TABLE_OWNERSHIP[table].exported]
         statement = select(*columns).where(belongs_to(source, user_id))
         cursor: str | None = None
         while True:
@@ -43,8 +43,8 @@ class PersonalRowReader:
 
 
 def belongs_to(table: Table, user_id: int) -> ColumnElement[bool]:
-    """Return the condition for rows of the table that belong to the user, by BELONGINGS."""
-    ownership = BELONGINGS[table.name]
+    """Return the condition for rows of the table that belong to the user, by TABLE_OWNERSHIP."""
+    ownership = TABLE_OWNERSHIP[table.name]
     conditions: list[ColumnElement[bool]] = [
         table.c[name] == user_id for name in ownership.owner_columns
     ]

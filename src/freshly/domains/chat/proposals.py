@@ -74,8 +74,8 @@ class Splitter:
         return self._cleaned_start(rest)
 
     def _text_before_block(self) -> str:
-        before, found, after = self._pending.partition(OPENING)
-        if found:
+        before, separator, after = self._pending.partition(OPENING)
+        if separator:
             self._block, self._pending = "", after
             return before.rstrip()
         held_back = next(
@@ -86,8 +86,8 @@ class Splitter:
         return text
 
     def _rest_of_block(self) -> bool:
-        block, found, after = ((self._block or "") + self._pending).partition(CLOSING)
-        if not found:
+        block, separator, after = ((self._block or "") + self._pending).partition(CLOSING)
+        if not separator:
             self._block, self._pending = block, ""
             return False
         self._parse_block(block)

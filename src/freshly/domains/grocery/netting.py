@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
-NOTHING = Decimal(0)
+ZERO = Decimal(0)
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class Line:
     """The result for a key. `needed` is exactly the sum of `reserved` plus `to_buy`."""
 
     key: Key
-    needed: Decimal = NOTHING
+    needed: Decimal = ZERO
     reserved: dict[int, Reservation] = field(default_factory=dict)  # by lot id
 
     @property
     def to_buy(self) -> Decimal:
-        return self.needed - sum((r.quantity for r in self.reserved.values()), NOTHING)
+        return self.needed - sum((r.quantity for r in self.reserved.values()), ZERO)
 
 
 class Stock:
@@ -68,7 +68,7 @@ class Stock:
         self._left: dict[int, Decimal] = {}
         for lot in sorted(lots, key=lambda lot: (lot.expires_at or date.max, lot.id)):
             self._lots.setdefault(lot.key, []).append(lot)
-            self._left[lot.id] = max(lot.quantity, NOTHING)
+            self._left[lot.id] = max(lot.quantity, ZERO)
 
     def reserve(self, need: Need) -> list[Reservation]:
         """Reserve as much of the need as possible from the lots that are good on its day."""
@@ -76,11 +76,11 @@ class Stock:
         for lot in self._lots.get(need.key, ()):
             if lot.expires_at is not None and lot.expires_at < need.on:
                 continue
-            taken = min(missing, self._left[lot.id])
-            if taken > 0:
-                self._left[lot.id] -= taken
-                missing -= taken
-                reserved.append(Reservation(lot, taken))
+            amount = min(missing, self._left[lot.id])
+            if amount > 0:
+                self._left[lot.id] -= amount
+                missing -= amount
+                reserved.append(Reservation(lot, amount))
         return reserved
 
 
@@ -92,6 +92,6 @@ def net(needs: Iterable[Need], lots: Iterable[Lot]) -> dict[Key, Line]:
         line.needed += need.quantity
         for part in stock.reserve(need):
             before = line.reserved.get(part.lot.id)
-            total = part.quantity + (before.quantity if before else NOTHING)
+            total = part.quantity + (before.quantity if before else ZERO)
             line.reserved[part.lot.id] = Reservation(part.lot, total)
     return lines

@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 
 from freshly.domains.ingredients.measures import fits
 from freshly.domains.ingredients.names import singular_words
-from freshly.domains.ingredients.units import BASE, MOST_WORDS, Unit, find_unit
+from freshly.domains.ingredients.units import BASE, MAX_WORDS, Unit, find_unit
 
 MAX_CHARACTERS = 500
 
@@ -248,7 +248,7 @@ class _Reader:
     def _unit(self) -> Unit | None:
         start = self.at
         while True:
-            for length in range(min(MOST_WORDS, len(self.tokens) - self.at), 0, -1):
+            for length in range(min(MAX_WORDS, len(self.tokens) - self.at), 0, -1):
                 words = self.tokens[self.at : self.at + length]
                 if any(word.number is not None for word in words):
                     continue

@@ -35,7 +35,7 @@ from freshly.domains.ingredients.schemas import (
 from freshly.domains.ingredients.seeding import copy_facts
 from freshly.domains.preferences.service import PreferenceService
 
-LONGEST_CANONICAL_UNIT = 16  # characters
+MAX_CANONICAL_UNIT_LENGTH = 16  # characters
 
 
 @dataclass
@@ -141,7 +141,7 @@ class IngredientService:
         if is_household_measure(unit):
             facts = (await self.facts([ingredient.id]))[ingredient.id]
         measured = normalize(quantity, unit, facts)
-        if measured is None or len(measured.unit) > LONGEST_CANONICAL_UNIT:
+        if measured is None or len(measured.unit) > MAX_CANONICAL_UNIT_LENGTH:
             return None
         measured = measured.rounded()
         if not fits(measured.quantity):

@@ -133,7 +133,7 @@ _BY_CODE = {unit.code: unit for unit in UNITS}
 _BY_NAME = {
     _folded(name): unit for unit in UNITS for name in (unit.code, unit.display_name, *unit.aliases)
 }
-MOST_WORDS = max(len(name.split()) for name in _BY_NAME)
+MAX_WORDS = max(len(name.split()) for name in _BY_NAME)
 
 
 def find_unit(text: str | None) -> Unit | None:

@@ -83,11 +83,11 @@ class Meal(Created, Updated, Guarded):
         """Return the values that shopping lists depend on, to compare before and after a change."""
         return [getattr(self, name) for name in SHOPPING_COLUMNS]
 
-    def servings_factor(self, wanted: int | None) -> Decimal:
+    def servings_factor(self, servings: int | None) -> Decimal:
         """Return by how much to multiply the amounts to serve so many people.
 
         Return 1 if either number of servings is unknown.
         """
-        if not wanted or not self.servings or self.servings < 0:
+        if not servings or not self.servings or self.servings < 0:
             return Decimal(1)
-        return Decimal(wanted) / Decimal(self.servings)
+        return Decimal(servings) / Decimal(self.servings)

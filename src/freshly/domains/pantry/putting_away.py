@@ -42,7 +42,7 @@ def add_to(item: PantryItem, bought: Measured | None, food: FoodFacts) -> bool:
     Raise QuantityTooLarge if the column cannot store the sum.
     """
     if bought is None:
-        return True  # unknown amounts cannot be added, but the lot stands for both
+        return True  # an unknown amount leaves the amount of the lot unchanged
     if item.quantity is None and item.canonical_quantity is None:
         return False
     stocked = _measured(item, food)

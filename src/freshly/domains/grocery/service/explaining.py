@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from freshly.chassis.dependencies import Injected
 from freshly.domains.grocery.models import GroceryListItem, GroceryNeed, GroceryReservation
-from freshly.domains.grocery.netting import NOTHING, Key
+from freshly.domains.grocery.netting import ZERO, Key
 from freshly.domains.grocery.repository import ListRepository, ReasonRepository
 from freshly.domains.grocery.schemas import (
     CoverRead,
@@ -96,7 +96,7 @@ def _key(item: GroceryListItem) -> Key | None:
 
 def _to_buy(item: GroceryListItem | None) -> Decimal:
     if item is None:
-        return NOTHING
+        return ZERO
     if item.canonical_quantity_needed is not None:
         return item.canonical_quantity_needed
-    return item.quantity or NOTHING
+    return item.quantity or ZERO

@@ -15,7 +15,7 @@ from freshly.domains.grocery.models import (
     GroceryNeed,
     ListStatus,
 )
-from freshly.domains.grocery.netting import NOTHING, Key, Line, Need, net
+from freshly.domains.grocery.netting import ZERO, Key, Line, Need, net
 from freshly.domains.grocery.repository import ItemRepository, ListRepository, ReasonRepository
 from freshly.domains.grocery.schemas import Rebuilt
 from freshly.domains.grocery.service.lists import ListService
@@ -200,7 +200,7 @@ class RebuildService:
         on_list = await self._summary_of(user_items)
         new_items = []
         for key, line in lines.items():
-            already_on_list = on_list.amounts.get(key, NOTHING)
+            already_on_list = on_list.amounts.get(key, ZERO)
             to_buy = line.to_buy - already_on_list
             if to_buy <= 0 or key.food in on_list.without_amount:
                 continue
@@ -249,7 +249,7 @@ class RebuildService:
                 summary.without_amount.add(food)
             else:
                 key = Key(food, amount.unit)
-                summary.amounts[key] = summary.amounts.get(key, NOTHING) + amount.quantity
+                summary.amounts[key] = summary.amounts.get(key, ZERO) + amount.quantity
         return summary
 
 
