@@ -21,7 +21,7 @@ from tools.migration_values import render_item, type_text
 IMPORTS = """
 from sqlalchemy.dialects import postgresql
 
-from freshly.chassis.data import types
+from freshly.chassis.data import functions, types
 """
 MAX_SUMMARY = 90  # characters
 # What Alembic writes although it is the default.

@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import False_, TextClause, True_
 from sqlalchemy.sql.functions import FunctionElement, now
 from sqlalchemy.types import TypeEngine
 
-from freshly.chassis.data import types
+from freshly.chassis.data import functions, types
 
 OUR_TYPES = types.__name__
 # PostgreSQL's types of columns, and ours that are stored as these.
@@ -60,14 +60,14 @@ def default_text(given: object) -> str | None:
         return f"sa.{given}()"
     if isinstance(given, now):
         return DEFAULTS["now()"]
-    if isinstance(given, FunctionElement) and type(given).__module__ == OUR_TYPES:
-        return f"types.{type(given).__name__}()"
+    if isinstance(given, FunctionElement) and type(given).__module__ == functions.__name__:
+        return f"functions.{type(given).__name__}()"
     return None
 
 
 def _default_of_postgres(text: str) -> str | None:
     if EMPTY_LIST.fullmatch(text):
-        return "types.empty_list()"
+        return "functions.empty_list()"
     if quoted := QUOTED.fullmatch(text):
         return repr(quoted[1].replace("''", "'"))
     return DEFAULTS.get(text)

@@ -17,7 +17,7 @@ NEW_COLUMNS = """
     opened_at: Mapped[datetime | None] = mapped_column(index=True, default=None)
     weight: Mapped[Decimal | None] = mapped_column(types.Quantity(), default=None)
     labels: Mapped[list[str]] = mapped_column(
-        types.TextList(), server_default=types.empty_list(), init=False
+        types.TextList(), server_default=functions.empty_list(), init=False
     )
     facts: Mapped[dict[str, str] | None] = mapped_column(types.Json, default=None)
     moved_at: Mapped[datetime] = mapped_column(server_default=func.now(), init=False)
@@ -30,7 +30,7 @@ from enum import StrEnum
 
 from sqlalchemy import func
 
-from freshly.chassis.data import types
+from freshly.chassis.data import functions, types
 
 
 class Size(StrEnum):
@@ -95,7 +95,7 @@ def test_a_migration_of_new_columns_runs_on_both_databases(copy, postgres_url):
     assert f'revision = "opened_items"\ndown_revision = "{newest_revision()}"\n' in text
     assert 'sa.Column("opened_at", types.Instant(), nullable=True)' in text
     assert 'sa.Column("weight", types.Quantity(), nullable=True)' in text
-    assert "server_default=types.empty_list()" in text
+    assert "server_default=functions.empty_list()" in text
     assert "DROP TYPE pantry_size" in text
 
 
