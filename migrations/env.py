@@ -1,4 +1,4 @@
-"""Runs the revisions, on PostgreSQL and SQLite alike; `freshly migrate` hands over a connection."""
+"""Run the migrations on PostgreSQL or SQLite. `freshly migrate` passes a connection."""
 
 import asyncio
 
@@ -10,9 +10,9 @@ from freshly.settings import load
 from freshly.wiring.tables import all_tables
 
 metadata = all_tables()
-# PostgreSQL only: a migration that cannot get a lock gives up instead of blocking everybody.
+# On PostgreSQL a migration that waits longer for a lock fails, because it blocks all requests.
 LOCK_TIMEOUT = "4s"
-ONE_AT_A_TIME = 7_277_436  # any number that nothing else in this database locks
+ONE_AT_A_TIME = 7_277_436  # any number that no other advisory lock has
 
 
 def run(connection: Connection) -> None:
@@ -28,25 +28,25 @@ def run(connection: Connection) -> None:
 
 
 def _let_tables_be_copied(connection: Connection) -> None:
-    """Changing a table means copying it and dropping the old one, which must take nothing along.
+    """Switch off what would delete rows when a copy replaces a table.
 
-    Within a transaction SQLite takes no notice of this, and SQLAlchemy begins one with whatever it
-    executes, so it is said to the driver itself; and whether it was heard is asked.
+    SQLite ignores this within a transaction. SQLAlchemy begins one before each statement, so this
+    talks to the driver, and checks that SQLite obeyed. Raise RuntimeError if it did not.
     """
     connection.rollback()
     cursor = connection.connection.cursor()
     cursor.execute("PRAGMA foreign_keys=OFF")
-    # Nor may triggers that ask for that table be looked at while it is not there.
+    # Do not check triggers that refer to the table while it is missing.
     cursor.execute("PRAGMA legacy_alter_table=ON")
     cursor.execute("PRAGMA foreign_keys")
     [(is_on,)] = cursor.fetchall()
     cursor.close()
     if is_on:
-        raise RuntimeError("SQLite would delete what refers to a table that is copied")
+        raise RuntimeError("SQLite would delete rows that refer to a copied table")
 
 
 async def run_alone() -> None:
-    """For the `alembic` command, which brings no connection."""
+    """Run the migrations for the `alembic` command, which passes no connection."""
     engine = create_engine(load().database).execution_options(writes=True)
     async with engine.connect() as connection:
         await connection.run_sync(run)

@@ -1,13 +1,12 @@
-"""Real servers for tests, brought by the test command; no test is skipped for want of one.
+"""Real servers for tests. The test command brings them, so no test is skipped without one.
 
-PostgreSQL is the one of TEST_POSTGRES_URL, else the machine's, else a wheel's; the same goes for
-Redis and TEST_REDIS_URL. A server listens on a free port of the loopback interface. It is started
-when a test first asks for it, once for all processes of a test run.
+PostgreSQL is the server at TEST_POSTGRES_URL, else the machine's, else the one in a wheel. Redis is
+found in the same way, by TEST_REDIS_URL. A server listens on a free port of the loopback interface.
+The first test that needs it starts it, for all processes of a test run.
 
-Everything lies in one temporary folder, in memory where there is enough of it: each test copies a
-database, which takes a disk ten times as long. An undertaker, which is a process of its own, waits
-until all processes of the run are gone, stops the servers and removes the folder: so that happens
-however the run ends.
+All files are in one temporary folder, in memory if there is enough: each test copies a database,
+which takes ten times as long on a disk. A cleanup process waits until all processes of the run have
+ended. Then it stops the servers and removes the folder, even if the run was killed.
 """
 
 import fcntl
@@ -31,7 +30,7 @@ STARTS_WITHIN = 30  # seconds
 ENDS_WITHIN = 10
 PAUSE = 0.02
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - what is in it is made by mkdtemp
-ENOUGH_MEMORY = 4 * 2**30  # bytes, some times of what a run takes
+ENOUGH_MEMORY = 4 * 2**30  # bytes, several times what a run needs
 # PostgreSQL refuses to run as root.
 NOBODY = None if os.geteuid() else 65534
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PATH": os.defpath}
@@ -39,7 +38,7 @@ POSTGRES_SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": 300,
-    # A test's data need not outlive a crash.
+    # No data of a test must survive a crash.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -48,7 +47,7 @@ POSTGRES_SETTINGS = {
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """The URL of a PostgreSQL in which databases may be made."""
+    """Give the URL of a PostgreSQL server that lets its user create databases."""
     with workplace() as folder:
         yield url_of("postgres", folder)
 
@@ -61,7 +60,7 @@ def redis() -> Iterator[str]:
 
 @contextmanager
 def redis_alone() -> Iterator[tuple[str, int]]:
-    """The URL and the process id of a Redis that nobody else uses, to be stopped at will."""
+    """Give the URL and the process id of a Redis for one test, which may stop it."""
     with workplace() as folder:
         home = home_in(folder, "redis")
         url = start_redis(home)
@@ -69,12 +68,12 @@ def redis_alone() -> Iterator[tuple[str, int]]:
         try:
             yield url, pid
         finally:
-            os.kill(pid, signal.SIGCONT)  # if it was stopped, so that it can end
+            os.kill(pid, signal.SIGCONT)  # wakes a stopped process, so that it can end
 
 
 @contextmanager
 def workplace(within: Path | None = None) -> Iterator[Path]:
-    """A folder that is gone afterwards, together with the servers that were started in it."""
+    """Give a temporary folder. The servers that were started in it end with it."""
     within = within or _folder_for_temporary_files()
     folder = Path(tempfile.mkdtemp(prefix="freshly-", dir=within))
     folder.chmod(0o711)
@@ -84,7 +83,7 @@ def workplace(within: Path | None = None) -> Iterator[Path]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # out of reach of Ctrl-C
+        start_new_session=True,  # Ctrl-C does not reach it
     )
     try:
         yield folder
@@ -94,13 +93,13 @@ def workplace(within: Path | None = None) -> Iterator[Path]:
 
 
 def at_work(folder: Path) -> TextIO:
-    """The undertaker waits until this is closed; the system closes it for a process that died."""
+    """Open the file that the cleanup process waits for. The system closes it if we die."""
     file = (folder / "at_work").open("w")
     fcntl.flock(file, fcntl.LOCK_SH)
     return file
 
 
-def bury(folder: Path) -> None:
+def clean_up(folder: Path) -> None:
     with (folder / "at_work").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
     for pid_file in (folder / "postgres" / "data" / "postmaster.pid", folder / "redis" / "pid"):
@@ -110,7 +109,7 @@ def bury(folder: Path) -> None:
 
 
 def _stop(pid_file: Path) -> None:
-    """Both servers take SIGINT for a quick end, and remove their file with it."""
+    """Stop a server quickly. SIGINT makes both kinds of server remove their file and end."""
     pid = int(pid_file.read_text().split()[0])
     os.kill(pid, signal.SIGINT)
     deadline = time.monotonic() + ENDS_WITHIN
@@ -121,7 +120,7 @@ def _stop(pid_file: Path) -> None:
 
 
 def url_of(name: str, folder: Path) -> str:
-    """Of the server that the environment gives, or the one in the folder; the first starts it."""
+    """Return the URL from the environment, or of the folder's server. Start it if necessary."""
     if given := os.environ.get(f"TEST_{name.upper()}_URL"):
         return given
     home = folder / name
@@ -129,13 +128,13 @@ def url_of(name: str, folder: Path) -> str:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = home / "url"
         if not known.exists():
-            shutil.rmtree(home, ignore_errors=True)  # of a failed start
+            shutil.rmtree(home, ignore_errors=True)  # left by a failed start
             known.write_text(STARTS[name](home_in(folder, name)))
         return known.read_text()
 
 
 def home_in(folder: Path, name: str) -> Path:
-    """A folder that belongs to whoever the server runs as."""
+    """Create a folder that belongs to the user that the server runs as."""
     home = folder / name
     home.mkdir()
     if NOBODY is not None:
@@ -148,7 +147,7 @@ def start_postgres(home: Path) -> str:
 
 
 def make_cluster(home: Path) -> Path:
-    """An empty one below `home`; gives where PostgreSQL's programs are."""
+    """Create an empty cluster in `home`. Return the folder of PostgreSQL's programs."""
     programs = _postgres_programs(home)
     initdb = (programs / "initdb", "--pgdata", home / "data", "--username=postgres")
     made = _spawn(
@@ -163,7 +162,7 @@ def run_postgres(home: Path, programs: Path, port: int, settings: Mapping[str, o
     data = home / "data"
     given = [f"--{name}={value}" for name, value in settings.items()]
     server = _spawn([programs / "postgres", "-D", data, "-p", port, *given], home)
-    state = data / "postmaster.pid"  # which is empty for a moment
+    state = data / "postmaster.pid"  # it is empty for a moment
     _await(server, home, lambda: state.exists() and state.read_text().split()[-1:] == ["ready"])
     return f"postgresql://postgres@127.0.0.1:{port}/postgres"
 
@@ -231,7 +230,7 @@ def _await(server: subprocess.Popen[bytes], home: Path, is_ready: Callable[[], b
             server.kill()
             raise RuntimeError(f"{server.args} did not start:\n{(home / 'log').read_text()}")
         time.sleep(PAUSE)
-    server.returncode = 0  # it outlives this process, and Python shall not warn of that
+    server.returncode = 0  # it outlives this process, so Python must not warn
 
 
 def _free_port() -> int:
@@ -246,7 +245,7 @@ def _answers(port: int) -> bool:
 
 
 def _package(name: str) -> Path:
-    """Where it lies; it is not imported, as only its programs are wanted."""
+    """Return the package's folder without importing it: only its programs are used."""
     spec = importlib.util.find_spec(name)
     assert spec is not None, name
     assert spec.origin is not None, name
@@ -254,7 +253,7 @@ def _package(name: str) -> Path:
 
 
 def _within_reach(path: Path) -> bool:
-    """Whoever a server runs as if this is root may not see into root's own folders."""
+    """Return whether the server's user can read the path, if this process runs as root."""
     return NOBODY is None or all(folder.stat().st_mode & 0o001 for folder in path.parents)
 
 
@@ -264,13 +263,13 @@ def _folder_for_temporary_files() -> Path:
 
 
 def _memory() -> Path | None:
-    """A folder in memory, unless somebody says where temporary files belong."""
+    """Return a folder in memory. Return None if TMPDIR is set or memory is short."""
     if "TMPDIR" in os.environ or not os.access(SHARED_MEMORY, os.W_OK):
         return None
     return SHARED_MEMORY if shutil.disk_usage(SHARED_MEMORY).free > ENOUGH_MEMORY else None
 
 
-# What follows makes it a plugin of pytest.
+# The functions below make this module a plugin of pytest.
 WORKPLACE = pytest.StashKey[Path]()
 
 
@@ -278,7 +277,7 @@ def pytest_configure(config: pytest.Config) -> None:
     held = ExitStack()
     config.add_cleanup(held.close)
     given: dict[str, str] | None = getattr(config, "workerinput", None)
-    if given is not None:  # one of xdist's processes
+    if given is not None:  # a worker of xdist
         folder = Path(given["workplace"])
         held.enter_context(at_work(folder))
     else:
@@ -288,7 +287,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _keep_to(folder: Path, config: pytest.Config) -> None:
-    """Whatever else a test run would leave behind goes with the folder."""
+    """Put all temporary files of the run into the folder, so that they go with it."""
     folder.mkdir()
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(folder / "hypothesis")
@@ -311,4 +310,4 @@ def redis_url(request: pytest.FixtureRequest) -> str:
 
 
 if __name__ == "__main__":
-    bury(Path(sys.argv[1]))
+    clean_up(Path(sys.argv[1]))
