@@ -177,7 +177,7 @@ async def test_fifty_requests_with_one_key_call_the_model_once(alice, model):
 
     assert {response.status_code for response in responses} == {200}, responses[0].text
     assert len({response.content for response in responses}) == 1
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
     assert len(await alice.read("/chat/conversations")) == 1
 
 
@@ -227,7 +227,7 @@ async def test_a_repeated_stream_is_replayed_unchanged(alice, model):
     assert second.text == first.text
     assert second.headers["content-type"] == first.headers["content-type"]
     assert (REPLAYED in first.headers, second.headers[REPLAYED]) == (False, "true")
-    assert len(model.asked) == 1
+    assert len(model.requests) == 1
 
 
 async def test_a_failed_stream_is_generated_again(alice, model):
