@@ -88,11 +88,13 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
     found = [_field_error(e) for e in error.errors()]
     if found and all(e["type"] == OUT_OF_RANGE_ID for e in found):
         return error_to_response(NotFound())
-    told = [e["msg"] for e in found[:MAX_ERRORS_IN_DETAIL]]
-    more = len(found) - len(told)
+    sentences = [e["msg"] for e in found[:MAX_ERRORS_IN_DETAIL]]
+    more = len(found) - len(sentences)
     if more:
-        told.append("There is 1 more error." if more == 1 else f"There are {more} more errors.")
-    return problem(422, "validation_error", " ".join(told), errors=found)
+        sentences.append(
+            "There is 1 more error." if more == 1 else f"There are {more} more errors."
+        )
+    return problem(422, "validation_error", " ".join(sentences), errors=found)
 
 
 def _field_error(error: Mapping[str, Any]) -> dict[str, Any]:

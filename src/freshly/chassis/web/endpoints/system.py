@@ -1,4 +1,4 @@
-"""Is the process alive, and can it do its work?"""
+"""Health, readiness and metrics."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ from freshly.settings import Settings
 
 logger = get_logger(__name__)
 router = APIRouter(tags=["system"])
-READY_WITHIN = 2  # seconds
+READY_TIMEOUT = 2  # seconds
 
 
 class Welcome(BaseModel):
@@ -79,9 +79,9 @@ async def health(request: Request) -> Health:
 )
 async def ready(request: Request, db: CurrentDatabase) -> object:
     try:
-        async with asyncio.timeout(READY_WITHIN), db.read() as session:
+        async with asyncio.timeout(READY_TIMEOUT), db.read() as session:
             await session.execute(text("SELECT 1"))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the answer is "not ready"
+    except Exception as error:  # noqa: BLE001 - any error means "not ready"
         logger.warning("not ready", error=repr(error))
         return not_ready()
     admission = db.admission
@@ -96,7 +96,7 @@ def not_ready() -> object:
     return problem(503, "not_ready", detail, headers={"Retry-After": "2"}, members=members)
 
 
-COUNTS_WITHIN = 2  # seconds
+COUNT_TIMEOUT = 2  # seconds
 
 
 @router.get(
@@ -112,20 +112,20 @@ COUNTS_WITHIN = 2  # seconds
     summary="Get metrics for Prometheus (from private networks only)",
 )
 async def read_metrics(request: Request) -> Response:
-    if not _is_near(request.client.host if request.client else ""):
+    if not _is_private(request.client.host if request.client else ""):
         raise NotFound
     db: Database = request.state.resources.db
     for state in ("taken", "waiting", "capacity"):
         database_units.labels(state).set(getattr(db.admission, state))
     cache_bytes.set(db.cache.size)
-    numbers = generate_latest(_collected()) + await _numbers_of_jobs(db)
+    numbers = generate_latest(_registry()) + await _job_metrics(db)
     return Response(numbers, media_type=CONTENT_TYPE_LATEST)
 
 
-async def _numbers_of_jobs(db: Database) -> bytes:
-    """Those of all processes, asked of the database; without it the other numbers come alone."""
+async def _job_metrics(db: Database) -> bytes:
+    """Return the metrics of jobs, read from the database. Without a database return nothing."""
     try:
-        async with asyncio.timeout(COUNTS_WITHIN), db.read() as session:
+        async with asyncio.timeout(COUNT_TIMEOUT), db.read() as session:
             load = await queue_statistics(session)
     except (SQLAlchemyError, OSError, AppError) as error:
         logger.warning("jobs not counted", error=repr(error))
@@ -138,7 +138,7 @@ async def _numbers_of_jobs(db: Database) -> bytes:
     lag = "How long the job that is due longest has waited to be taken"
     found = CollectorRegistry()
     found.register(
-        _Found(
+        _Snapshot(
             depth,
             GaugeMetricFamily("freshly_jobs_lag_seconds", lag, value=load.lag_seconds),
             GaugeMetricFamily("freshly_job_workers", "Processes that run jobs", load.workers),
@@ -147,8 +147,8 @@ async def _numbers_of_jobs(db: Database) -> bytes:
     return generate_latest(found)
 
 
-class _Found(Collector):
-    """Numbers as they were found now; no process keeps them."""
+class _Snapshot(Collector):
+    """Metrics that were read just now and are stored in no process."""
 
     def __init__(self, *numbers: Metric) -> None:
         self.numbers = numbers
@@ -157,7 +157,7 @@ class _Found(Collector):
         return self.numbers
 
 
-def _collected() -> CollectorRegistry:
+def _registry() -> CollectorRegistry:
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return registry
     together = CollectorRegistry()
@@ -165,7 +165,7 @@ def _collected() -> CollectorRegistry:
     return together
 
 
-def _is_near(host: str) -> bool:
+def _is_private(host: str) -> bool:
     try:
         return ip_address(host).is_private
     except ValueError:
