@@ -35,7 +35,7 @@ def main(options: Sequence[str]) -> int:
     paths = paths_for(ROOT, files)
     print(f"freshly: {len(files)} changed files, so the tests in {' '.join(paths)}", flush=True)
     chosen = any(option.startswith(("-n", "--numprocesses")) for option in others)
-    workers = [] if chosen else ["-n", "logical"]
+    workers = [] if chosen else ["-n", "auto", "--dist", "worksteal"]
     command = [sys.executable, "-m", "pytest", *workers, *others, *paths]
     return subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603
 

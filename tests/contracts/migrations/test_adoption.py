@@ -4,13 +4,14 @@ import asyncio
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from freshly.commands.migrate import newest_revision
-from tests.conftest import _on_server, client_of, running, settings_for
+from tests.conftest import _named, _on_server, client_of, running, settings_for
 from tests.contracts.migrations.test_migrations import (
     EXISTING,
     EXISTING_REVISION,
@@ -44,10 +45,25 @@ def existing(postgres_database):
     return postgres_database
 
 
+@pytest.fixture(scope="module")
+def adopted_template(postgres_url, tmp_path_factory):
+    """The name of a database that was adopted once, for all tests that begin with one."""
+    name = f"adopted_{uuid.uuid4().hex}"
+    asyncio.run(_on_server(postgres_url, f"CREATE DATABASE {name}"))
+    template = _named(postgres_url, name)
+    asyncio.run(_on_server(template, SQL))
+    freshly("migrate", url=template, folder=tmp_path_factory.mktemp("adopted"))
+    yield name
+    asyncio.run(_on_server(postgres_url, f"DROP DATABASE {name}"))
+
+
 @pytest.fixture
-def adopted(existing, tmp_path):
-    freshly("migrate", url=existing, folder=tmp_path)
-    return existing
+def adopted(postgres_url, adopted_template):
+    name = f"copy_{uuid.uuid4().hex}"
+    copy = f"CREATE DATABASE {name} TEMPLATE {adopted_template}"
+    asyncio.run(_on_server(postgres_url, copy))
+    yield _named(postgres_url, name)
+    asyncio.run(_on_server(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 def freshly(*words, url, folder):
