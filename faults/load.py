@@ -198,8 +198,8 @@ async def create_users(kitchen: Kitchen, number: int) -> list[User]:
     users = []
     for place in range(number):
         kitchen.client.headers["X-Forwarded-For"] = f"10.0.0.{place + 1}"
-        person = await kitchen.person(f"Cook{place}", email=f"cook{place}@example.com")
+        person = await kitchen.person(f"User{place}", email=f"cook{place}@example.com")
         await kitchen.family(person)
         item = await kitchen.stock(person, "test flour", 1, "g")
-        users.append(User(f"Cook{place}", str(person.tokens["access_token"]), item["id"]))
+        users.append(User(f"User{place}", str(person.tokens["access_token"]), item["id"]))
     return users

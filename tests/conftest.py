@@ -301,8 +301,8 @@ class SentEmails:
     def __init__(self):
         self.sent = []
 
-    async def send(self, letter):
-        self.sent.append(letter)
+    async def send(self, email):
+        self.sent.append(email)
 
 
 @pytest.fixture

@@ -8,17 +8,20 @@ from freshly.chassis.cache.versions import MemoryVersions
 from freshly.chassis.redis.client import CommandBatcher, RedisClient
 
 
-def kept(body):
+def cached_body(body):
     return CachedBody(body, etag_of(body))
 
 
 def caches(number, redis_url=None):
     if redis_url is None:
         return [Cache(MemoryVersions(), LocalEntries())], []
-    links = [RedisClient(redis_url) for _ in range(number)]
-    prefix = f"test{id(links)}"
+    clients = [RedisClient(redis_url) for _ in range(number)]
+    prefix = f"test{id(clients)}"
     made = [
-        Cache(RedisVersions(link, CommandBatcher(link), prefix), RedisEntries(link, prefix + "e"))
-        for link in links
+        Cache(
+            RedisVersions(client, CommandBatcher(client), prefix),
+            RedisEntries(client, prefix + "e"),
+        )
+        for client in clients
     ]
-    return made, links
+    return made, clients

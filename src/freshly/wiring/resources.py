@@ -141,7 +141,7 @@ class SharedState:
             versions if settings.cache == "auto" else DisabledVersions(),
             RedisEntries(client, f"{prefix}:{__version__}"),
             RedisCounters(batcher, prefix),
-            lambda: "connected" if client.is_well else "away",
+            lambda: "connected" if client.is_available else "away",
             close,
         )
 

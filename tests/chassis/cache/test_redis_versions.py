@@ -4,7 +4,7 @@ import asyncio
 
 from freshly.chassis.redis.client import RedisUnavailable
 from tests.conftest import until
-from tests.support.caches import caches, kept
+from tests.support.caches import cached_body, caches
 from tests.support.servers import redis_alone
 
 
@@ -78,7 +78,7 @@ async def test_an_emptied_redis_makes_every_entry_stale(redis_url):
 
     async def load():
         loads.append(1)
-        return kept(b"[]")
+        return cached_body(b"[]")
 
     for _ in range(2):
         await cache.read("key", ["tag"], load)

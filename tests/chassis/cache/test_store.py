@@ -9,7 +9,7 @@ from freshly.chassis.cache.body import CachedBody, etag_of
 from freshly.chassis.cache.redis_entries import decode_entry, encode_entry
 from freshly.chassis.cache.store import Cache, LocalEntries
 from freshly.chassis.cache.versions import MemoryVersions
-from tests.support.caches import caches, kept
+from tests.support.caches import cached_body, caches
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -31,7 +31,7 @@ async def test_two_hundred_simultaneous_reads_load_once(four_caches):
     async def load():
         loads.append(1)
         await asyncio.sleep(0.05)
-        return kept(b"[1]")
+        return cached_body(b"[1]")
 
     entries = await asyncio.gather(
         *(four_caches[n % 4].read("key", ["a", "b"], load) for n in range(200))
@@ -47,10 +47,10 @@ async def test_a_read_that_a_commit_overtakes_is_not_cached(four_caches):
     async def slow():
         reading.set()
         await committed.wait()
-        return kept(b"old")
+        return cached_body(b"old")
 
     async def fast():
-        return kept(b"new")
+        return cached_body(b"new")
 
     overtaken = asyncio.create_task(four_caches[0].read("key", ["tag"], slow))
     await reading.wait()
@@ -72,7 +72,7 @@ async def test_nothing_is_cached_during_a_commit(four_caches):
 
     async def load():
         loads.append(1)
-        return kept(b"[]")
+        return cached_body(b"[]")
 
     marker = await four_caches[0].versions.begin_change(["tag"])
     await four_caches[1].read("key", ["tag"], load)
@@ -90,7 +90,7 @@ async def test_a_commit_leaves_the_marker_of_another_commit(four_caches):
 
     async def load():
         loads.append(1)
-        return kept(b"[]")
+        return cached_body(b"[]")
 
     for first_to_end in (0, 1):
         markers = [await cache.versions.begin_change(["tag"]) for cache in four_caches[:2]]
@@ -117,7 +117,7 @@ async def test_nothing_is_cached_for_a_while_after_a_commit_of_unknown_outcome(
 
     async def load():
         loads.append(1)
-        return kept(b"[]")
+        return cached_body(b"[]")
 
     await four_caches[0].read("key", ["tag"], load)
     marker = await four_caches[1].versions.begin_change(["tag"])
@@ -139,7 +139,7 @@ async def test_a_waiting_read_is_served_although_the_loading_read_is_cancelled(f
         await asyncio.sleep(3600)
 
     async def load():
-        return kept(b"[]")
+        return cached_body(b"[]")
 
     loader = asyncio.create_task(four_caches[0].read("key", ["tag"], load_forever))
     await loading.wait()
@@ -156,7 +156,7 @@ async def test_a_failed_load_fails_all_waiting_reads_and_the_next_read_loads_aga
         raise LookupError
 
     async def load():
-        return kept(b"[]")
+        return cached_body(b"[]")
 
     results = await asyncio.gather(
         *(four_caches[0].read("key", ["tag"], broken) for _ in range(3)), return_exceptions=True
@@ -172,7 +172,7 @@ async def test_memory_is_bounded_and_the_least_recently_used_entry_is_evicted_fi
     def loading(key):
         async def load():
             loads.append(key)
-            return kept(b"x" * 10_000)
+            return cached_body(b"x" * 10_000)
 
         return load
 
@@ -193,7 +193,7 @@ async def test_an_entry_that_is_too_large_is_not_cached_and_evicts_nothing():
     def loading(length):
         async def load():
             loads.append(length)
-            return kept(b"x" * length)
+            return cached_body(b"x" * length)
 
         return load
 
@@ -207,7 +207,7 @@ async def test_an_entry_that_is_loaded_again_takes_no_more_memory():
     cache = Cache(MemoryVersions(), LocalEntries())
 
     async def load():
-        return kept(b"x" * 10_000)
+        return cached_body(b"x" * 10_000)
 
     sizes = set()
     for _ in range(3):
@@ -224,7 +224,7 @@ async def test_entries_are_stale_after_too_many_tags_were_changed(monkeypatch):
 
     async def load():
         loads.append(1)
-        return kept(b"[]")
+        return cached_body(b"[]")
 
     await cache.read("key", ["tag"], load)
     for tag in ("tag", "other"):  # one tag more than MAX_TAGS
@@ -239,7 +239,7 @@ async def test_an_entry_is_cached_only_until_its_ttl_ends():
 
     async def load():
         loads.append(1)
-        return kept(b"[]")
+        return cached_body(b"[]")
 
     for _ in range(2):
         await cache.read("key", ["tag"], load)
@@ -254,7 +254,7 @@ async def test_an_entry_is_cached_only_until_its_ttl_ends():
         b"null\n",
         b'{"versions": [1]}\nnot compressed',
         b"\x80\x04\x95pickle",
-        pytest.param(encode_entry(("1",), kept(b"[]"), 0)[:-3], id="truncated"),
+        pytest.param(encode_entry(("1",), cached_body(b"[]"), 0)[:-3], id="truncated"),
         pytest.param(
             encode_entry(("1",), CachedBody(b"[]", "of something else"), 0), id="wrong etag"
         ),
@@ -284,7 +284,7 @@ async def test_an_entry_cached_by_another_process_keeps_its_age(redis_url):
 
     async def load():
         loads.append(1)
-        return kept(b"[]")
+        return cached_body(b"[]")
 
     await two_caches[0].read("key", ["tag"], load)
     await asyncio.sleep(0.6)

@@ -39,10 +39,10 @@ async def expect_unavailable(redis_client, call=ping):
 async def test_simultaneous_timeouts_are_one_failure(network, redis_client):
     network.become("swallow")
     await asyncio.gather(*(expect_unavailable(redis_client) for _ in range(3)))
-    assert (redis_client.has_failed, redis_client.is_well) == (True, True)
+    assert (redis_client.has_failed, redis_client.is_available) == (True, True)
 
     await expect_unavailable(redis_client)
-    assert not redis_client.is_well
+    assert not redis_client.is_available
 
 
 async def test_a_response_ends_a_series_of_failures(network, redis_client):
@@ -70,7 +70,7 @@ async def test_waiting_calls_fail_as_soon_as_another_call_finds_redis_unreachabl
     async with asyncio.timeout(10):
         await waiting
     network.become("pass")
-    await until(lambda: redis_client.is_well)
+    await until(lambda: redis_client.is_available)
     await redis_client.execute(ping)
 
 

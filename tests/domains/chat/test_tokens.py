@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.conftest import client_of, running, settings_for
-from tests.domains.chat.test_moods import BODIES
+from tests.domains.chat.test_model_failures import BODIES
 from tests.support.api import Kitchen
 from tests.support.faulty_llm import faulty_model, refuses, says, streams, whole
 from tests.support.pictures import in_base64, picture

@@ -103,7 +103,7 @@ class RedisVersions:
         # while Redis is up, so try until the client's circuit breaker opens. Then no process reads
         # versions from Redis, and no marker is needed.
         until = monotonic() + MARKER_TIMEOUT
-        while self._client.is_well and monotonic() < until:
+        while self._client.is_available and monotonic() < until:
             try:
                 await self._run(ADD_MARKER, changed, marker)
             except RedisError:  # a full Redis takes no marker, but it can delete

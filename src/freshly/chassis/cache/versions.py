@@ -1,7 +1,7 @@
 """Versions of cache tags: they tell whether a cached entry is still current.
 
-Each tag has a version. A transaction that changes the rows behind a tag moves it through three
-states; docs/architecture/caching.md has the table.
+Each tag has a version. docs/architecture/caching.md lists the states of a tag and what changes
+them.
 """
 
 import asyncio
@@ -11,8 +11,7 @@ from typing import Protocol
 
 Versions = tuple[str, ...]
 MAX_TAGS = 100_000
-# Seconds after which a commit whose outcome is unknown has happened, or never will.
-LONGEST_COMMIT = 30
+LONGEST_COMMIT = 30  # seconds; after them, a COMMIT of unknown outcome is no longer running
 
 
 class TagVersions(Protocol):
@@ -32,7 +31,7 @@ class TagVersions(Protocol):
         """
 
     async def commit_change(self, tags: Iterable[str], marker: str) -> None:
-        """Replace the versions, after the commit. Entries with the old versions are stale."""
+        """End the change after the commit or its refusal. Entries of old versions are stale."""
 
     async def change_unknown(self, tags: Iterable[str], marker: str) -> None:
         """Keep the marker for LONGEST_COMMIT, because the outcome of the commit is unknown."""

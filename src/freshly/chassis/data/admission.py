@@ -14,7 +14,7 @@ MAX_WAITING_PER_SLOT = 10
 
 
 def route_group(path: str) -> str:
-    """Return the first word of a path."""
+    """Return the first word of a path. A path without a slash is a group by itself."""
     return path.split("/", 2)[1] if path[:1] == "/" else path
 
 
@@ -26,8 +26,8 @@ class Overloaded(Unavailable):
 class Admission:
     """The route group that a request belongs to, and how long the request has waited so far.
 
-    All transactions of a request together wait no longer than one may. For work that is not a
-    request, `waited_seconds` is None: each of its transactions may wait that long.
+    `longest_wait` limits the sum of all waits of a request. Background work has `waited_seconds`
+    None: there the limit holds for each transaction.
     """
 
     group: str = ""
@@ -49,7 +49,7 @@ class _GroupSlots(asyncio.Semaphore):
     def __init__(self, name: str, number: int) -> None:
         super().__init__(number)
         self.name = name
-        self.users = 0  # requests that hold a slot or wait for one
+        self.references = 0  # requests that hold a slot or wait for one
 
 
 class Slots:
@@ -64,20 +64,20 @@ class Slots:
         self.taken = 0
         self._queue = queue
         self._free = asyncio.Semaphore(capacity)
-        self._groups: dict[str, _GroupSlots] = {}  # of the groups that have users
+        self._groups: dict[str, _GroupSlots] = {}  # only groups with references
 
     async def acquire(self, admission: Admission) -> _GroupSlots:
         """Take a slot, and return it for `release`.
 
-        Raises Overloaded if too many wait already, or if the wait takes too long.
+        Raise Overloaded if too many wait already, or if the wait takes too long.
         """
         group = self._groups.get(admission.group) or self._new_group(admission.group)
-        group.users += 1
+        group.references += 1
         try:
             if group.locked() or self._free.locked():
                 await self._wait(group, admission)
             else:
-                await group.acquire()
+                await group.acquire()  # both have a free slot, so neither call waits
                 await self._free.acquire()
         except BaseException:
             self._leave(group)
@@ -86,6 +86,7 @@ class Slots:
         return group
 
     def release(self, group: _GroupSlots) -> None:
+        """Give back the slot that `acquire` returned."""
         self.taken -= 1
         self._free.release()
         group.release()
@@ -97,8 +98,8 @@ class Slots:
         return group
 
     def _leave(self, group: _GroupSlots) -> None:
-        group.users -= 1
-        if not group.users:  # clients choose the paths, so unused groups must go
+        group.references -= 1
+        if not group.references:  # clients choose the paths, so unused groups must go
             del self._groups[group.name]
 
     async def _wait(self, group: _GroupSlots, admission: Admission) -> None:

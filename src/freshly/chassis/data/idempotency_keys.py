@@ -67,7 +67,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReplayableResponse:
     """A response, before it is encrypted."""
 
     status: int
@@ -88,17 +88,19 @@ class ResponseCipher:
         id_ = self._digest(f"{caller}\n{route}\n{key}".encode())
         return Claim(id_, self._digest(request), user_id, secrets.token_hex(16))
 
-    def close(self, claim: Claim, answer: Answer) -> bytes:
+    def close(self, claim: Claim, answer: ReplayableResponse) -> bytes:
         """Return the encrypted response."""
         nonce = secrets.token_bytes(NONCE_BYTES)
         plain = json.dumps(answer.headers).encode() + b"\n" + answer.body
         return nonce + self._sealing.encrypt(nonce, plain, claim.id.encode())
 
-    def open(self, claim: Claim, status: int, sealed: bytes) -> Answer:
+    def open(self, claim: Claim, status: int, sealed: bytes) -> ReplayableResponse:
         """Return the decrypted response."""
         plain = self._sealing.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], claim.id.encode())
         headers, _, body = plain.partition(b"\n")
-        return Answer(status, [(name, value) for name, value in json.loads(headers)], body)
+        return ReplayableResponse(
+            status, [(name, value) for name, value in json.loads(headers)], body
+        )
 
     def _digest(self, text: bytes) -> str:
         return hmac.digest(self._finding, text, "sha256").hex()

@@ -23,7 +23,7 @@ from freshly.chassis.dependencies import Depends, Request
 from freshly.chassis.errors import AppError, Unavailable
 
 COMMANDS_WAIT = timedelta(seconds=30)  # no user waits for a command
-ENQUEUED = "enqueued"  # in `info` of a session that has enqueued a job
+ENQUEUED = "enqueued"  # the key in a session's `info` that says that it has enqueued a job
 Session = AsyncSession  # for signatures in layers that do not know SQLAlchemy
 # The key of the request's scope for hooks that run at the start of the request's transaction.
 ON_TRANSACTION_START = "freshly.on_transaction_start"
@@ -63,10 +63,10 @@ class Database:
         self.watchdog = DatabaseWatchdog(engine)
         self.enqueued = asyncio.Event()  # set when a job that was enqueued here is committed
         on_sqlite = engine.dialect.name == "sqlite"
-        # SQLite lets one transaction write at a time. Waiting here saves trying again and again.
+        # SQLite lets one transaction write at a time. A lock here avoids retries.
         self._write_lock = asyncio.Lock() if on_sqlite else None
-        # Each statement of a reader sees what is committed then. On PostgreSQL that is so within a
-        # transaction too, but without one there are two round trips fewer.
+        # Reads use no transaction: each statement sees the newest committed rows. A transaction on
+        # PostgreSQL would show the same, but BEGIN and COMMIT cost two round trips.
         without_transaction = {"reads": True} if on_sqlite else {"isolation_level": "AUTOCOMMIT"}
         make = partial(async_sessionmaker, expire_on_commit=False, autoflush=False)
         self._reading = make(engine.execution_options(**without_transaction))
@@ -74,11 +74,11 @@ class Database:
         self._admission = Admission()
 
     def for_request(self, group: str) -> "Database":
-        """Return the view of one request, whose transactions share one longest wait."""
+        """Return the view of one request. The waits of its transactions are added up."""
         return self._view(Admission(group, waited_seconds=0.0))
 
     def for_group(self, group: str) -> "Database":
-        """Return the view of a job: the waiting time of each transaction counts by itself."""
+        """Return a view for background work. Each of its transactions may wait `longest_wait`."""
         return self._view(Admission(group))
 
     def _view(self, admission: Admission) -> "Database":
@@ -89,17 +89,17 @@ class Database:
     async def fetch(self, query: CompiledQuery, **parameters: Any) -> Columns:
         """Run one query, outside of any transaction, for a quarter of what it costs in a session.
 
-        Raises OperationalError, OSError, Overloaded or Unavailable.
+        Raise OperationalError, OSError, Overloaded or Unavailable.
         """
-        async with _Use(self, self.admission.reads):
+        async with _DatabaseUse(self, self.admission.reads):
             columns = await self.engine.reads.run(query, parameters)
             self.watchdog.answered()
             return columns
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """Open a session for reading."""
-        async with _Use(self, self.admission.sessions), self._reading() as session:
+        """Open a session for reading. Raise Overloaded or Unavailable."""
+        async with _DatabaseUse(self, self.admission.sessions), self._reading() as session:
             yield session
 
     @asynccontextmanager
@@ -107,9 +107,9 @@ class Database:
         """Open a transaction, and commit it at the end.
 
         An error rolls back, except an AppError with `commit_on_error`: it is raised after the
-        commit.
+        commit. Raise Overloaded or Unavailable.
         """
-        use = _Use(self, self.admission.sessions)
+        use = _DatabaseUse(self, self.admission.sessions)
         async with use, self._only_writer(), self._transaction() as session:
             yield session
 
@@ -151,7 +151,8 @@ class Database:
                 end_change = versions.change_unknown
             end_change = versions.commit_change
         except DBAPIError as error:
-            if not error.connection_invalidated:  # PostgreSQL has refused, so nothing is unknown
+            # The database answered with an error, so the outcome is known: nothing was committed.
+            if not error.connection_invalidated:
                 end_change = versions.commit_change
             raise
         finally:
@@ -163,11 +164,11 @@ class Database:
             raise refusal
 
 
-class _Use:
+class _DatabaseUse:
     """A use of the database. It holds a slot, and the watchdog knows when it began.
 
-    Raises RuntimeError in a task that uses the database already: a request that holds a connection
-    while it waits for a second one may wait for itself.
+    Raise RuntimeError if this task already uses the database. Waiting for a second connection while
+    holding one can deadlock.
     """
 
     __slots__ = ("_admission", "_group", "_slots", "_task", "_watchdog")
@@ -184,7 +185,7 @@ class _Use:
         if watchdog.is_silent:
             raise Unavailable
         self._group = await self._slots.acquire(self._admission)
-        if watchdog.is_silent:  # since this request began to wait
+        if watchdog.is_silent:  # it became silent while this request waited
             self._slots.release(self._group)
             raise Unavailable
         self._task = task
@@ -204,7 +205,7 @@ class TransactionReader:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        # A session of its own, which has loaded and changed no rows yet.
+        """Open another session on the connection. It has loaded and changed no rows yet."""
         connection = await self._session.connection()
         async with AsyncSession(
             connection,
@@ -226,9 +227,10 @@ async def fetch_within(session: AsyncSession, query: CompiledQuery, **parameters
 
 
 def request_database(state: MutableMapping[str, Any]) -> Database:
-    """Return the request's view of the database, by the `state` of the request's scope.
+    """Return the request's view of the database. Create it at the first call.
 
-    It is the same at each call. `chassis/web/preconditions` puts a TransactionReader in its place.
+    `state` is that of the request's scope. While `chassis/web/preconditions` checks If-Match, the
+    view is a TransactionReader, which only reads.
     """
     reader: Database | None = state.get("reader")
     if reader is None:
@@ -245,6 +247,7 @@ CurrentDatabase = Annotated[Database, Depends(current_database)]
 
 
 async def request_session(request: Request, db: CurrentDatabase) -> AsyncIterator[AsyncSession]:
+    """Open the session of the request: for reading in a GET, else a transaction."""
     reads = request.method in ("GET", "HEAD")
     async with db.read() if reads else db.write() as session:
         for hook in request.scope.get(ON_TRANSACTION_START, ()):

@@ -239,7 +239,7 @@ class Worker:
                 await self._save(context, mark_done)
             outcome = "done"
         except LeaseLost:
-            outcome = "taken_over"
+            outcome = "lease_lost"
         except Exception as error:  # noqa: BLE001 - every error is stored with the job
             timed_out = timeout.expired()
             text = TIMED_OUT.format(seconds=time_limit) if timed_out else text_for_user(error)
@@ -252,35 +252,39 @@ class Worker:
     async def _save_failure(
         self, context: JobContext, job: type[Job], text: str, error: Exception
     ) -> str:
-        """Queue the job again after a backoff, or mark it failed. Return the outcome."""
+        """Queue the job again after a backoff. Return the outcome.
+
+        After the last attempt, mark it failed. If it was enqueued again while it ran, start it
+        afresh instead.
+        """
         is_permanent = isinstance(error, (PermanentFailure, ValidationError))
-        is_final = False
 
         def change(row: JobRow, at: datetime) -> None:
-            nonlocal is_final
             row.attempts += 1
             row.error, row.worker_id = text, None
-            is_final = is_permanent or row.attempts >= job.max_attempts
-            if not is_final:
+            if not is_permanent and row.attempts < job.max_attempts:
                 row.state, row.rerun = JobState.QUEUED, False  # the next attempt re-reads all rows
                 row.run_after = at + backoff_after(row.attempts, job)
-            elif row.rerun:  # enqueued again meanwhile, perhaps after the cause was removed
+            elif row.rerun:  # perhaps the cause was removed before it was enqueued again
                 row.state, row.rerun, row.attempts = JobState.QUEUED, False, 0
             else:
                 row.state, row.finished_at = JobState.FAILED, at
 
         try:
-            await self._save(context, change)
+            state = await self._save(context, change)
         except LeaseLost:
-            return "taken_over"
+            return "lease_lost"
+        is_final = state == JobState.FAILED
         log = logger.error if is_final else logger.warning
         log("job failed", job=context.id, kind=job.kind, final=is_final, exc_info=error)
         return "failed" if is_final else "retried"
 
-    async def _save(self, context: JobContext, change: Callable[[JobRow, datetime], None]) -> None:
-        """Change the job's row, and retry until the database accepts it.
+    async def _save(
+        self, context: JobContext, change: Callable[[JobRow, datetime], None]
+    ) -> JobState:
+        """Change the job's row, and retry until the database accepts it. Return the new state.
 
-        Otherwise the job would count as running for as long as this worker is alive. Raises
+        Otherwise the job would count as running for as long as this worker is alive. Raise
         LeaseLost if the lease is no longer valid.
         """
         while True:
@@ -289,14 +293,15 @@ class Worker:
                     row = await context.locked_row(session)
                     change(row, await database_time(session))
                     await session.flush()
-                return
+                return JobState(row.state)
             await asyncio.sleep(SAVE_RETRY_SECONDS)
 
 
 def backoff_after(attempts: int, job: type[Job]) -> timedelta:
-    """Return the wait after so many failed attempts: four times as long each time.
+    """Return the wait before the next attempt.
 
-    It varies at random by half, so that jobs that failed together are not retried together.
+    It starts at `job.backoff` and grows four times with each failed attempt, up to MAX_BACKOFF. A
+    random factor of 0.5 to 1.5 keeps jobs that failed together from retrying together.
     """
     backoff: timedelta = min(job.backoff * 4 ** (attempts - 1), MAX_BACKOFF)
     return backoff * random.uniform(0.5, 1.5)  # noqa: S311 - not a secret

@@ -40,7 +40,7 @@ overloads = Counter(
     "Requests rejected because the queue for database connections was full or too slow",
     registry=registry,
 )
-database_units = Gauge(
+database_transactions = Gauge(
     "freshly_database_units",
     "Database transactions by state: taken, waiting, and the capacity",
     ("state",),
@@ -49,7 +49,7 @@ database_units = Gauge(
 )
 job_runs = Counter(
     "freshly_job_runs",
-    "Runs of jobs, by kind and outcome: done, retried, failed, stopped or taken_over",
+    "Runs of jobs, by kind and outcome: done, retried, failed, stopped or lease_lost",
     ("kind", "outcome"),
     registry=registry,
 )

@@ -61,7 +61,7 @@ class RedisClient:
         self._calls: set[AwakeTimeout] = set()  # calls that Redis has not answered yet
 
     @property
-    def is_well(self) -> bool:
+    def is_available(self) -> bool:
         return self._failures < MAX_FAILURES
 
     @property
@@ -70,13 +70,13 @@ class RedisClient:
 
     async def execute(self, call: Callable[[Redis], Awaitable[Result]]) -> Result:
         """Return what the call returns. Raises RedisUnavailable, and no other error of Redis."""
-        if not self.is_well:
+        if not self.is_available:
             raise RedisUnavailable
         async with self._free:
             return await self._execute(call)
 
     async def _execute(self, call: Callable[[Redis], Awaitable[Result]]) -> Result:
-        if not self.is_well:  # the breaker opened while this call waited
+        if not self.is_available:  # the breaker opened while this call waited
             raise RedisUnavailable
         timeout = AwakeTimeout(CALL_TIMEOUT)
         try:
@@ -101,7 +101,7 @@ class RedisClient:
             return
         self._failed_at = monotonic()
         self._failures += 1
-        if not self.is_well and (self._ping_task is None or self._ping_task.done()):
+        if not self.is_available and (self._ping_task is None or self._ping_task.done()):
             logger.warning("redis is gone", error=repr(error))
             self._ping_task = asyncio.create_task(self._ping_until_back())
             for timeout in self._calls:  # no other call waits for the full timeout
@@ -109,7 +109,7 @@ class RedisClient:
 
     async def _ping_until_back(self) -> None:
         """Ping Redis until it answers. No request waits for this."""
-        while not self.is_well:
+        while not self.is_available:
             await asyncio.sleep(RETRY_INTERVAL)
             with suppress(*FAILING):
                 async with asyncio.timeout(2 * CALL_TIMEOUT):

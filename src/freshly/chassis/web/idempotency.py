@@ -23,9 +23,9 @@ from starlette.datastructures import UploadFile
 from starlette.responses import StreamingResponse
 
 from freshly.chassis.data.idempotency_keys import (
-    Answer,
     Claim,
     IdempotencyRecords,
+    ReplayableResponse,
     ResponseCipher,
     StoredResponse,
 )
@@ -244,7 +244,7 @@ class _IdempotentRequest:
 
     async def _store(self, session: Session, response: Response, body: bytes) -> None:
         headers = [(n, v) for n, v in response.headers.items() if n != "content-length"]
-        answer = Answer(response.status_code, headers, body)
+        answer = ReplayableResponse(response.status_code, headers, body)
         sealed = self.cipher.close(self.claim, answer)
         await IdempotencyRecords(session).keep(self.claim, answer.status, sealed)
 

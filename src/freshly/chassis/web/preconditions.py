@@ -2,8 +2,9 @@
 
 The resource of a write is the nearest path at or above its own that has a GET: `PUT
 /meal-plans/1/slots/0/dinner` changes `GET /meal-plans/1/slots`. The ETag of that GET is computed
-within the write's own transaction, just before its first change. By then the write holds the locks
-under which it changes rows.
+within the write's own transaction, just before its first change. At that point the write has
+already locked its rows, so the ETag cannot change. A check before the transaction would let two
+writes with one ETag both pass.
 """
 
 import json
@@ -30,7 +31,7 @@ from freshly.chassis.web.etags import PreconditionFailed, is_one_of, with_etag
 from freshly.chassis.web.idempotency import with_idempotency
 
 Handler = Callable[[Request], Awaitable[Response]]
-OK, CREATED, FIRST_ERROR, FIRST_SERVER_ERROR = 200, 201, 300, 500
+OK, CREATED, FIRST_NON_SUCCESS, FIRST_SERVER_ERROR = 200, 201, 300, 500
 
 
 class Route(APIRoute):
@@ -40,8 +41,8 @@ class Route(APIRoute):
 
     resource: "Route | None" = None  # the GET of what a write changes
     created: "Route | None" = None  # the GET of what a POST creates
-    shows_resource = False  # the response of a write shows the resource, in another form
-    returns_resource = False  # ... in the same form as the GET
+    shows_resource = False  # the response of a write is another representation than the GET's
+    returns_resource = False  # the response of a write is the same representation as the GET's
 
     @property
     def method(self) -> str:
@@ -78,31 +79,31 @@ class Route(APIRoute):
 
     def _write(self, handler: Handler) -> Handler:
         async def write(request: Request) -> Response:
-            wanted = request.headers.get("If-Match") if self.resource else None
-            if wanted is None and not self.shows_resource:
+            if_match = request.headers.get("If-Match") if self.resource else None
+            if if_match is None and not self.shows_resource:
                 response = await handler(request)
             else:
-                response = await self._conditional(request, handler, wanted)
-            if self.returns_resource and response.status_code < FIRST_ERROR:
+                response = await self._conditional(request, handler, if_match)
+            if self.returns_resource and response.status_code < FIRST_NON_SUCCESS:
                 response.headers["ETag"] = f'"{etag_of(bytes(response.body))}"'
             return response
 
         return write
 
     async def _conditional(
-        self, request: Request, handler: Handler, wanted: str | None
+        self, request: Request, handler: Handler, if_match: str | None
     ) -> Response:
-        work = _ConditionalWrite(self, request, wanted)
+        write = _ConditionalWrite(self, request, if_match)
         request.scope[ON_TRANSACTION_START] = (
             *request.scope.get(ON_TRANSACTION_START, ()),
-            work.begin,
+            write.begin,
         )
         response = await handler(request)
-        await work.end()
+        await write.end()
         if self.shows_resource:
-            tag = await work.tag_after(response)
-            if tag is not None:
-                response.headers["ETag"] = tag
+            etag = await write.etag_after(response)
+            if etag is not None:
+                response.headers["ETag"] = etag
         return response
 
 
@@ -122,15 +123,15 @@ def _uses_request_session(dependant: Dependant) -> bool:
 class _ConditionalWrite:
     """A write with a precondition, or whose response needs the ETag of the resource."""
 
-    def __init__(self, route: Route, request: Request, wanted: str | None) -> None:
+    def __init__(self, route: Route, request: Request, if_match: str | None) -> None:
         self.route = route
         self.request = request
-        self.wanted = wanted
+        self.if_match = if_match  # None once it was compared
         self.session: AsyncSession | None = None
 
     async def begin(self, session: AsyncSession) -> None:
         self.session = session
-        if self.wanted is not None:
+        if self.if_match is not None:
             event.listen(session.sync_session, "before_flush", self._before_flush)
             event.listen(session.sync_session, "do_orm_execute", self._before_statement)
 
@@ -140,32 +141,33 @@ class _ConditionalWrite:
         await self._compare()  # in case the write has changed nothing
 
     def _before_flush(self, *_: Any) -> None:
-        if self.wanted is not None:
+        if self.if_match is not None:
             await_only(self._compare())
 
     def _before_statement(self, statement: Any) -> None:
-        if self.wanted is not None and not statement.is_select:
+        if self.if_match is not None and not statement.is_select:
             await_only(self._compare())
 
     async def _compare(self) -> None:
-        wanted, self.wanted = self.wanted, None
-        if wanted is None:
+        if_match, self.if_match = self.if_match, None
+        if if_match is None:
             return
-        tag = await self._tag(self.route.resource, self.request.path_params)
-        if not is_one_of(tag, wanted):
+        etag = await self._current_etag(self.route.resource, self.request.path_params)
+        if not is_one_of(etag, if_match):
             raise PreconditionFailed
 
-    async def tag_after(self, response: Response) -> str | None:
+    async def etag_after(self, response: Response) -> str | None:
         if response.status_code == CREATED and self.route.created is not None:
-            return await self._tag(
-                self.route.created, {"id": json.loads(bytes(response.body))["id"]}
-            )
-        return await self._tag(self.route.resource, self.request.path_params)
+            created_id = json.loads(bytes(response.body))["id"]
+            return await self._current_etag(self.route.created, {"id": created_id})
+        return await self._current_etag(self.route.resource, self.request.path_params)
 
-    async def _tag(self, resource: Route | None, path_params: dict[str, Any]) -> str | None:
+    async def _current_etag(
+        self, resource: Route | None, path_params: dict[str, Any]
+    ) -> str | None:
         """Return the ETag that the GET would send now, in this transaction.
 
-        Return None if the GET would refuse. Raises Unavailable if the GET fails, because then the
+        Return None if the GET does not answer 200. Raise Unavailable if it fails, because then the
         transaction is broken.
         """
         assert resource is not None
@@ -176,7 +178,7 @@ class _ConditionalWrite:
             "method": "GET",
             "query_string": b"",
             "path_params": path_params,
-            "headers": [one for one in outer["headers"] if one[0] != b"if-none-match"],
+            "headers": [header for header in outer["headers"] if header[0] != b"if-none-match"],
             "state": {**outer["state"], "reader": TransactionReader(self.session)},
             ON_TRANSACTION_START: (),
         }
@@ -192,37 +194,45 @@ class _ConditionalWrite:
         await resource.app(scope, receive, send)
         if start["status"] >= FIRST_SERVER_ERROR:
             raise Unavailable
-        tags = [value.decode() for name, value in start["headers"] if name == b"etag"]
-        return tags[0] if tags and start["status"] == OK else None
+        etags = [value.decode() for name, value in start["headers"] if name == b"etag"]
+        return etags[0] if etags and start["status"] == OK else None
 
 
 def link_resources(routes: Iterable[BaseRoute]) -> None:
-    """Set the resource of each write."""
+    """Find the GETs that belong to each write, and whether its response shows what they show.
+
+    `PATCH /meals/{id}` answers the same model as `GET /meals/{id}`, so it returns the resource.
+    `PATCH /families/{id}` answers another model. So it shows the resource, and so does each other
+    write of that resource with the model of its PATCH.
+    """
     own = [route for route in routes if isinstance(route, Route)]
-    reads = {route.path: route for route in own if route.method == "GET" and _is_one(route)}
+    reads = {route.path: route for route in own if _can_be_resource(route)}
     writes = [route for route in own if route.method != "GET"]
     models = {id(route.response_model) for route in reads.values()}
-    forms = set()
+    representations = set()
     for route in writes:
         route.resource = next(filter(None, map(reads.get, _upwards(route.path))), None)
         route.created = reads.get(f"{route.path.removesuffix('/me')}/{{id}}")
         route.returns_resource = id(route.response_model) in models
         if route.method in ("PATCH", "PUT") and route.resource is not None:
-            forms.add((route.resource.path, id(route.response_model)))
+            representations.add((route.resource.path, id(route.response_model)))
     for route in writes:
         shown = route.created if route.status_code == CREATED and route.created else route.resource
         route.shows_resource = (
             shown is not None
             and route.method != "DELETE"
             and not route.returns_resource
-            and (shown.path, id(route.response_model)) in forms
+            and (shown.path, id(route.response_model)) in representations
         )
 
 
-def _is_one(route: Route) -> bool:
-    """Return whether the route reads one resource, not a list of what a user has."""
-    listed = getattr(route.response_model, "__origin__", None) is list
-    return route.signed_in and ("{" in route.path or not listed)
+def _can_be_resource(route: Route) -> bool:
+    """Return whether an If-Match can refer to the route.
+
+    That is any signed-in GET, except a list without a parameter in its path.
+    """
+    is_list = getattr(route.response_model, "__origin__", None) is list
+    return route.method == "GET" and route.signed_in and ("{" in route.path or not is_list)
 
 
 def _upwards(path: str) -> Iterable[str]:

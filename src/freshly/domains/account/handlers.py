@@ -13,18 +13,18 @@ from freshly.domains.users.models import ActivityKind
 from freshly.settings import Settings
 
 
-async def export(_job: Export, run: JobContext) -> None:
-    assert run.user_id is not None
-    files = _files(run)
+async def export(_job: Export, context: JobContext) -> None:
+    assert context.user_id is not None
+    files = _files(context)
     with TemporaryDirectory(prefix="freshly-export-") as folder:
         zipped = Path(folder) / "export.zip"
-        await Exporter(PersonalRowReader(run.db), files).write(run.user_id, zipped)
-        await run.ensure_lease()
-        path = await files.keep_export(run.user_id, zipped)
+        await Exporter(PersonalRowReader(context.db), files).write(context.user_id, zipped)
+        await context.ensure_lease()
+        path = await files.keep_export(context.user_id, zipped)
     try:
-        async with run.complete(_link(run, path)) as session:
-            log = await run.service(ActivityLog, session)
-            await log.record(ActivityKind.EXPORT, run.user_id)
+        async with context.complete(_link(context, path)) as session:
+            log = await context.service(ActivityLog, session)
+            await log.record(ActivityKind.EXPORT, context.user_id)
     except LeaseLost:
         # The link was not stored. After any other error it may be: the commit may have succeeded
         # although its result was lost. Then the purge deletes the file after its lifetime.
@@ -32,25 +32,25 @@ async def export(_job: Export, run: JobContext) -> None:
         raise
 
 
-async def remove_files(job: RemoveFiles, run: JobContext) -> None:
-    await _files(run).remove_all(job.user_id)
+async def remove_files(job: RemoveFiles, context: JobContext) -> None:
+    await _files(context).remove_all(job.user_id)
 
 
-async def purge_accounts(_job: PurgeAccounts, run: JobContext) -> None:
-    await _files(run).drop_exports(time.time())
+async def purge_accounts(_job: PurgeAccounts, context: JobContext) -> None:
+    await _files(context).drop_exports(time.time())
     more_to_purge = True
     while more_to_purge:
-        async with run.write() as session:
+        async with context.write() as session:
             more_to_purge = await purge(session)
 
 
-def _files(run: JobContext) -> PersonalFiles:
-    return PersonalFiles(run.resources.objects, run.resources.settings)
+def _files(context: JobContext) -> PersonalFiles:
+    return PersonalFiles(context.resources.objects, context.resources.settings)
 
 
-def _link(run: JobContext, path: str) -> str:
+def _link(context: JobContext, path: str) -> str:
     """Return the signed link to an export. It is relative if `public_url` is not set."""
-    settings: Settings = run.resources.settings
-    signer: UrlSigner = run.resources.url_signer
+    settings: Settings = context.resources.settings
+    signer: UrlSigner = context.resources.url_signer
     links = SignedUrls((settings.public_url or "").rstrip("/"), signer)
     return links.signed(settings.exports_bucket, path, EXPORTS_LIVE)[0]

@@ -21,19 +21,19 @@ MAX_USERS = 200
 MAX_DURATION = timedelta(seconds=10)  # warming must not compete with requests for long
 
 
-async def warm_up(_job: WarmUp, run: JobContext) -> None:
+async def warm_up(_job: WarmUp, context: JobContext) -> None:
     """Fill the cache: Redis from any process, or the memory of the only process."""
-    if isinstance(run.db.cache.versions, DisabledVersions):
+    if isinstance(context.db.cache.versions, DisabledVersions):
         return
     deadline = monotonic() + MAX_DURATION.total_seconds()
-    async with run.read() as session:
+    async with context.read() as session:
         user_ids = await recently_active_users(session, MAX_USERS)
     for user_id in user_ids:
         if monotonic() > deadline:
             return
-        async with run.read() as session:
+        async with context.read() as session:
             access = await Access.of(user_id, session)
-        await _read_first_lists(access, run.db)
+        await _read_first_lists(access, context.db)
 
 
 async def _read_first_lists(access: Access, db: Database) -> None:

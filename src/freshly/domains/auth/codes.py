@@ -18,7 +18,7 @@ from freshly.domains.auth.errors import (
     NoActiveResetCode,
     PasswordTooShort,
     ResetCodeExpired,
-    TooManyTries,
+    TooManyAttempts,
     WrongCode,
     WrongResetCode,
 )
@@ -91,7 +91,7 @@ class CodeService:
         if code.expires_at <= await self.codes.now():
             raise kind.expired
         if code.tries >= MAX_ATTEMPTS:
-            raise TooManyTries
+            raise TooManyAttempts
         user = await self.users.by_email(given.email)
         if not compare_digest(code.code.encode(), given.code.encode()) or user is None:
             code.tries += 1

@@ -34,7 +34,7 @@ from freshly.domains.auth.errors import (
     RefreshTokenRevoked,
     ResetCodeExpired,
     SessionNotFound,
-    TooManyTries,
+    TooManyAttempts,
     UnsupportedProvider,
     WrongCode,
     WrongResetCode,
@@ -146,7 +146,7 @@ async def send_code(
 
 @public.post(
     "/verify-code",
-    responses=problems(NoActiveCode, CodeExpired, WrongCode, TooManyTries, RateLimited),
+    responses=problems(NoActiveCode, CodeExpired, WrongCode, TooManyAttempts, RateLimited),
     summary="Confirm an email address with the code",
 )
 async def verify_code(
@@ -167,7 +167,7 @@ async def forgot_password(reset: Injected[PasswordResetService], given: EmailOnl
 
 @public.post(
     "/forgot-password/verify",
-    responses=problems(NoActiveResetCode, ResetCodeExpired, WrongResetCode, TooManyTries),
+    responses=problems(NoActiveResetCode, ResetCodeExpired, WrongResetCode, TooManyAttempts),
     summary="Trade the code for a password reset token",
 )
 async def verify_reset_code(

@@ -86,7 +86,7 @@ class WrongResetCode(BadRequest):
     commit_on_error = True
 
 
-class TooManyTries(AppError):
+class TooManyAttempts(AppError):
     status, code = 429, "too_many_tries"
     detail = "Too many attempts. Request a new code."
 

@@ -13,24 +13,24 @@ NOTICES: Mapping[str, Callable[[str], Email]] = {
 }
 
 
-async def send_code(job: SendCode, run: JobContext) -> None:
+async def send_code(job: SendCode, context: JobContext) -> None:
     """Send nothing if the address has no account or no valid code."""
-    async with run.read() as session:
-        email = await (await run.service(CodeEmails, session)).of(job.address, job.purpose)
+    async with context.read() as session:
+        email = await (await context.service(CodeEmails, session)).of(job.address, job.purpose)
     if email is not None:
-        mailer: Mailer = run.resources.mailer
-        await run.ensure_lease()
-        await mailer.send(email.with_message_id(run.id))
+        mailer: Mailer = context.resources.mailer
+        await context.ensure_lease()
+        await mailer.send(email.with_message_id(context.id))
 
 
-async def send_notice(job: SendNotice, run: JobContext) -> None:
-    mailer: Mailer = run.resources.mailer
-    await run.ensure_lease()
-    await mailer.send(NOTICES[job.about](job.address).with_message_id(run.id))
+async def send_notice(job: SendNotice, context: JobContext) -> None:
+    mailer: Mailer = context.resources.mailer
+    await context.ensure_lease()
+    await mailer.send(NOTICES[job.about](job.address).with_message_id(context.id))
 
 
-async def purge_expired(_job: PurgeExpired, run: JobContext) -> None:
+async def purge_expired(_job: PurgeExpired, context: JobContext) -> None:
     more = True
     while more:
-        async with run.write() as session:
+        async with context.write() as session:
             more = await ExpiredRepository(session).purge()

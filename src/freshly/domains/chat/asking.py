@@ -23,7 +23,7 @@ from freshly.domains.chat.errors import ConversationNotFound, NotAFoodPicture
 from freshly.domains.chat.household import Household, Stocked, described
 from freshly.domains.chat.models import ChatConversation, ChatMessage
 from freshly.domains.chat.proposals import Splitter
-from freshly.domains.chat.repository import ConversationRepository, KitchenReader
+from freshly.domains.chat.repository import ConversationRepository, HouseholdReader
 from freshly.domains.chat.schemas import ChatReply, ChatRequest, Delta, Done, ProposedMeal
 from freshly.domains.chat.service import picture_link
 from freshly.domains.families.access import Access, CurrentAccess
@@ -134,7 +134,7 @@ class AskService:
         household = await household_json(self.access, session, self.today)
         messages = [
             LlmMessage("system", _system(system, household)),
-            LlmMessage("system", policy.note_for(policy.mode_of(request.text))),
+            LlmMessage("system", policy.mode_text(policy.mode_of(request.text))),
             *(
                 LlmMessage("user" if message.role == "user" else "assistant", message.content)
                 for message in earlier
@@ -160,9 +160,9 @@ class AskService:
                 conversation = await conversations.get(request.conversation_id, lock=True)
             if await conversations.system(conversation.id) is None:
                 await conversations.add(_message(conversation.id, "system", turn.system))
-            mode = policy.note_for(policy.mode_of(request.text))
-            if note := await conversations.note(conversation.id):
-                note.content = mode
+            mode = policy.mode_text(policy.mode_of(request.text))
+            if message := await conversations.mode_message(conversation.id):
+                message.content = mode
             else:
                 await conversations.add(_message(conversation.id, "system", mode, is_internal=1))
             await conversations.add(
@@ -200,13 +200,13 @@ def _message(conversation_id: int, role: str, content: str, **columns: Any) -> C
 
 
 def _system(system: str, household: str) -> str:
-    parts = (system, policy.ABOUT_MEALS, policy.ABOUT_KITCHEN)
+    parts = (system, policy.ABOUT_MEALS, policy.ABOUT_HOUSEHOLD)
     return "\n\n".join((*parts, f"<household>{household}</household>"))
 
 
 async def household_json(access: Access, session: Session, today: date) -> str:
     """Return the JSON that tells the assistant about the user's preferences and stock."""
-    kitchen = KitchenReader(session, access)
+    kitchen = HouseholdReader(session, access)
     facts: dict[str, Any] = {"today": today.isoformat()}
     if preference := await kitchen.preference():
         avoided, disliked = preference.allergen_ingredient_ids, preference.disliked_ingredient_ids

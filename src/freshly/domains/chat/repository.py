@@ -57,7 +57,7 @@ class ConversationRepository(GuardedRepository[ChatConversation]):
         return messages.all()
 
     async def last_messages(self, conversation_id: int) -> Sequence[ChatMessage]:
-        """Return the last messages that users see, up to LONGEST_LIST, oldest first."""
+        """Return the last messages that users see, up to MAX_LIST_ROWS, oldest first."""
         messages = await self.session.scalars(
             _visible_messages(conversation_id)
             .order_by(ChatMessage.created_at.desc(), ChatMessage.id.desc())
@@ -78,7 +78,7 @@ class ConversationRepository(GuardedRepository[ChatConversation]):
             .limit(1)
         )
 
-    async def note(self, conversation_id: int) -> ChatMessage | None:
+    async def mode_message(self, conversation_id: int) -> ChatMessage | None:
         """Return the internal message with the mode of the latest turn."""
         return await self.session.scalar(
             select(ChatMessage)
@@ -131,7 +131,7 @@ def _visible_messages(conversation_id: int) -> Select[ChatMessage]:
     )
 
 
-class KitchenReader:
+class HouseholdReader:
     """Reads the data for the assistant: the user's preferences, and stock that the user can see."""
 
     def __init__(self, session: AsyncSession, access: Access) -> None:

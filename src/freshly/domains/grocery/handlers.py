@@ -5,16 +5,16 @@ from freshly.domains.grocery.repository import PlannedListRepository
 from freshly.domains.grocery.service import RebuildService
 
 
-async def recompute(job: Recompute, run: JobContext) -> None:
+async def recompute(job: Recompute, context: JobContext) -> None:
     """Recompute each list in its own transaction, so that a client waits for one list at most."""
-    today = today_in(run.resources.settings)
-    async with run.read() as session:
+    today = today_in(context.resources.settings)
+    async with context.read() as session:
         lists = PlannedListRepository(session)
         plan_ids = await lists.plan_ids(today, family_id=job.family_id, person_id=job.person_id)
         person_id = job.person_id
         if job.family_id is not None:
             person_id = await lists.first_member(job.family_id)
     for plan_id in plan_ids:
-        async with run.write() as session:
-            service = await run.service(RebuildService, session, user_id=person_id)
+        async with context.write() as session:
+            service = await context.service(RebuildService, session, user_id=person_id)
             await service.recompute(plan_id)

@@ -9,11 +9,11 @@ from freshly.domains.notifications.repository import DigestRepository
 USERS_PER_TRANSACTION = 100
 
 
-async def digest_for_all(_job: DigestForAll, run: JobContext) -> None:
-    day = today_in(run.resources.settings)
+async def digest_for_all(_job: DigestForAll, context: JobContext) -> None:
+    day = today_in(context.resources.settings)
     last_user_id = 0
     while True:
-        async with run.write() as session:
+        async with context.write() as session:
             user_ids = await DigestRepository(session).users_to_notify(
                 day, after=last_user_id, limit=USERS_PER_TRANSACTION
             )
@@ -27,14 +27,14 @@ async def digest_for_all(_job: DigestForAll, run: JobContext) -> None:
         last_user_id = user_ids[-1]
 
 
-async def send_digest(job: SendDigest, run: JobContext) -> None:
+async def send_digest(job: SendDigest, context: JobContext) -> None:
     """Send the digest of a day, at most once and never on a later day.
 
     The notification and the note that the day is done are committed together.
     """
-    if today_in(run.resources.settings) != job.day:
+    if today_in(context.resources.settings) != job.day:
         return
-    async with run.complete() as session:
+    async with context.complete() as session:
         digests = DigestRepository(session)
         choice = await digests.start(job.person_id, job.day)
         if choice is None:
@@ -54,17 +54,17 @@ async def send_digest(job: SendDigest, run: JobContext) -> None:
             await JobQueue(session).enqueue(email)
 
 
-async def send_digest_email(job: SendDigestEmail, run: JobContext) -> None:
+async def send_digest_email(job: SendDigestEmail, context: JobContext) -> None:
     """Send the email of a day, never on a later day and never to an unconfirmed address."""
-    if today_in(run.resources.settings) != job.day:
+    if today_in(context.resources.settings) != job.day:
         return
-    async with run.read() as session:
+    async with context.read() as session:
         digests = DigestRepository(session)
         recipient = await digests.email_recipient(job.person_id)
         foods = await digests.expiring_foods(job.person_id, job.day)
     if recipient is None or not foods:
         return
     email = digest.email(recipient.email, recipient.display_name, foods, job.day)
-    mailer: Mailer = run.resources.mailer
-    await run.ensure_lease()
-    await mailer.send(email.with_message_id(run.id))
+    mailer: Mailer = context.resources.mailer
+    await context.ensure_lease()
+    await mailer.send(email.with_message_id(context.id))

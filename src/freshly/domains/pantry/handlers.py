@@ -21,20 +21,20 @@ logger = get_logger(__name__)
 PATHS_PER_QUERY = 500
 
 
-async def draw_picture(job: DrawPicture, run: JobContext) -> None:
-    settings: Settings = run.resources.settings
-    objects: ObjectStore = run.resources.objects
-    async with run.write() as session:
+async def draw_picture(job: DrawPicture, context: JobContext) -> None:
+    settings: Settings = context.resources.settings
+    objects: ObjectStore = context.resources.objects
+    async with context.write() as session:
         name = await PictureRepository(session).name_to_draw(job.item_id, job.person_id)
         if name is None or not settings.draws_pantry:
             return
-        items = await run.service(PantryRepository, session, user_id=job.person_id)
+        items = await context.service(PantryRepository, session, user_id=job.person_id)
         owner = items.access.owner((await items.get(job.item_id)).family_id)
-        pictures = await run.service(PictureAllowance, session, user_id=job.person_id)
+        pictures = await context.service(PictureAllowance, session, user_id=job.person_id)
         if not await pictures.reserve(owner):
             logger.info("no more pictures of pantry items today", owner=owner.tag)
             return
-        assistant = await run.service(Assistant, session, user_id=job.person_id)
+        assistant = await context.service(Assistant, session, user_id=job.person_id)
     try:
         image = await assistant.generate_image(
             prompt(name),
@@ -51,32 +51,32 @@ async def draw_picture(job: DrawPicture, run: JobContext) -> None:
     )
     bucket = settings.pantry_images_bucket
     path = path_of(owner.tag, job.item_id, name)
-    await run.ensure_lease()
+    await context.ensure_lease()
     await objects.put(bucket, path, picture.content)
-    url = SignedUrls(job.base, run.resources.url_signer).public(bucket, path)
-    async with run.complete() as session:
+    url = SignedUrls(job.base, context.resources.url_signer).public(bucket, path)
+    async with context.complete() as session:
         is_set = await PictureRepository(session).set_picture(job.item_id, url)
     if not is_set:  # the item was deleted, or has a picture by now
         await objects.delete(bucket, [path])
 
 
-async def remove_picture(job: RemovePicture, run: JobContext) -> None:
-    settings: Settings = run.resources.settings
-    objects: ObjectStore = run.resources.objects
+async def remove_picture(job: RemovePicture, context: JobContext) -> None:
+    settings: Settings = context.resources.settings
+    objects: ObjectStore = context.resources.objects
     bucket = settings.pantry_images_bucket
     path = path_in(job.url, bucket)
     if path is not None:
         await objects.delete(bucket, [path])
 
 
-async def sweep_pictures(_job: SweepPictures, run: JobContext) -> None:
-    settings: Settings = run.resources.settings
-    objects: ObjectStore = run.resources.objects
+async def sweep_pictures(_job: SweepPictures, context: JobContext) -> None:
+    settings: Settings = context.resources.settings
+    objects: ObjectStore = context.resources.objects
     bucket = settings.pantry_images_bucket
     all_paths = await objects.list_paths(bucket, "")
     for start in range(0, len(all_paths), PATHS_PER_QUERY):
         paths = all_paths[start : start + PATHS_PER_QUERY]
-        async with run.read() as session:
+        async with context.read() as session:
             existing = await PictureRepository(session).existing({item_of(path) for path in paths})
         orphans = [path for path in paths if item_of(path) not in (UNKNOWN_ITEM, *existing)]
         await objects.delete(bucket, orphans)

@@ -8,9 +8,9 @@ from freshly.settings import Settings
 SIDE_PIXELS = 96
 
 
-async def make_small_avatar(job: MakeSmallAvatar, run: JobContext) -> None:
-    settings: Settings = run.resources.settings
-    objects: ObjectStore = run.resources.objects
+async def make_small_avatar(job: MakeSmallAvatar, context: JobContext) -> None:
+    settings: Settings = context.resources.settings
+    objects: ObjectStore = context.resources.objects
     bucket, small = settings.avatars_bucket, small_path(job.path)
     content = await objects.get(bucket, job.path)
     if content is None:  # replaced by a newer avatar

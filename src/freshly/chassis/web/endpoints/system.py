@@ -17,7 +17,7 @@ from freshly.chassis.data.transactions import CurrentDatabase, Database
 from freshly.chassis.errors import AppError, NotFound, Problem, problems
 from freshly.chassis.jobs.admin import queue_statistics
 from freshly.chassis.observability.logging import get_logger
-from freshly.chassis.observability.metrics import cache_bytes, database_units, registry
+from freshly.chassis.observability.metrics import cache_bytes, database_transactions, registry
 from freshly.chassis.web.error_responses import problem
 from freshly.settings import Settings
 
@@ -116,7 +116,7 @@ async def read_metrics(request: Request) -> Response:
         raise NotFound
     db: Database = request.state.resources.db
     for state in ("taken", "waiting", "capacity"):
-        database_units.labels(state).set(getattr(db.admission, state))
+        database_transactions.labels(state).set(getattr(db.admission, state))
     cache_bytes.set(db.cache.size)
     numbers = generate_latest(_registry()) + await _job_metrics(db)
     return Response(numbers, media_type=CONTENT_TYPE_LATEST)

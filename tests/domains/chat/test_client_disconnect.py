@@ -6,7 +6,7 @@ import pytest
 from httpx2 import AsyncClient
 
 from tests.conftest import settings_for
-from tests.domains.chat.test_moods import BODIES
+from tests.domains.chat.test_model_failures import BODIES
 from tests.support.api import Kitchen
 from tests.support.fake_services import TIMEOUT_SECONDS, serving
 from tests.support.faulty_llm import faulty_model, refuses, says, silent, silent_within
