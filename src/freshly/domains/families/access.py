@@ -14,6 +14,9 @@ from sqlalchemy import (
     Select,
     bindparam,
     exists,
+    false,
+    func,
+    not_,
     or_,
     select,
 )
@@ -122,6 +125,15 @@ class Guarded(Base):
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:
         raise NotImplementedError(cls.__name__)
+
+    @classmethod
+    def hidden_from(cls, access: Access) -> ColumnElement[bool]:
+        """Return the condition for rows that only others see.
+
+        NOT alone would miss rows: `visible_to` compares two owner columns, one of which is NULL, so
+        for a row of others it is NULL, and NOT NULL is not true.
+        """
+        return not_(func.coalesce(cls.visible_to(access), false()))
 
 
 class Owned(MappedAsDataclass, kw_only=True, eq=False, repr=False):

@@ -74,7 +74,7 @@ class GroceryListItem(ListChild):
     __tablename__ = "grocery_list_items"
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
-    ingredient_id: Mapped[int] = mapped_column(ForeignKey("ingredients.id", ondelete="CASCADE"))
+    ingredient_id: Mapped[int] = mapped_column(ForeignKey("ingredients.id"))
     quantity: Mapped[Decimal | None] = mapped_column(Quantity(), default=None)
     unit_id: Mapped[int | None] = mapped_column(ForeignKey("units.id"), default=None)
     checked: Mapped[bool] = mapped_column(server_default=false(), default=False)
@@ -108,9 +108,7 @@ class GroceryNeed(ListChild):
     __tablename__ = "grocery_needs"
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
-    ingredient_id: Mapped[int] = mapped_column(
-        ForeignKey("ingredients.id", ondelete="CASCADE"), index=True
-    )
+    ingredient_id: Mapped[int] = mapped_column(ForeignKey("ingredients.id"), index=True)
     meal_id: Mapped[int | None] = mapped_column(
         ForeignKey("meals.id", ondelete="SET NULL"), index=True
     )
@@ -128,9 +126,7 @@ class GroceryReservation(ListChild):
     __tablename__ = "grocery_reservations"
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
-    ingredient_id: Mapped[int] = mapped_column(
-        ForeignKey("ingredients.id", ondelete="CASCADE"), index=True
-    )
+    ingredient_id: Mapped[int] = mapped_column(ForeignKey("ingredients.id"), index=True)
     pantry_item_id: Mapped[int | None] = mapped_column(
         ForeignKey("pantry_items.id", ondelete="SET NULL"), index=True
     )

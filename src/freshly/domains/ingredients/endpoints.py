@@ -8,6 +8,7 @@ from freshly.chassis.web.pagination import CurrentListQuery, with_next_link
 from freshly.chassis.web.schemas import Id
 from freshly.domains.ingredients.errors import (
     IngredientExists,
+    IngredientInUse,
     IngredientNotFound,
     NotYourIngredient,
     UnitNotFound,
@@ -71,7 +72,7 @@ async def update_ingredient(
 @router.delete(
     "/ingredients/{id}",
     status_code=204,
-    responses=problems(IngredientNotFound, NotYourIngredient),
+    responses=problems(IngredientNotFound, NotYourIngredient, IngredientInUse),
     summary="Delete an ingredient that only I use",
 )
 async def remove_ingredient(ingredients: Ingredients, id: Id) -> None:

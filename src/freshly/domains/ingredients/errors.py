@@ -14,6 +14,11 @@ class IngredientExists(Conflict):
     detail = "An ingredient with this name already exists. Please choose another name."
 
 
+class IngredientInUse(Conflict):
+    code = "ingredient_in_use"
+    detail = "This food is in use. Remove it from pantries, lists and recipes first."
+
+
 class NotYourIngredient(Forbidden):
     code = "not_your_ingredient"
     detail = "You can change only ingredients that you added and that no other user has used."

@@ -30,6 +30,8 @@ class Ingredient(Created, Base):
     """A name of a food, for the pantry and for shopping.
 
     If `food_id` is set, this is another name of that ingredient, and amounts of both add up.
+    Foreign keys to it refuse its deletion (NO ACTION). RESTRICT would refuse it, too, but SQLite
+    checks that before the rows of a deleted household are gone, which may include both ends.
     """
 
     __tablename__ = "ingredients"

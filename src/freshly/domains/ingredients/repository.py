@@ -13,7 +13,12 @@ from freshly.chassis.data.pagination import ListQuery, PageRows, paginate
 from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.dependencies import Injected
 from freshly.domains.families.access import CurrentAccess, Guarded
-from freshly.domains.ingredients.errors import IngredientExists, IngredientNotFound, UnitNotFound
+from freshly.domains.ingredients.errors import (
+    IngredientExists,
+    IngredientInUse,
+    IngredientNotFound,
+    UnitNotFound,
+)
 from freshly.domains.ingredients.models import Food, Ingredient, UnitRow
 from freshly.domains.preferences.service import PreferenceService
 
@@ -105,8 +110,12 @@ class IngredientRepository:
         await self.session.flush()
 
     async def delete(self, row: Ingredient) -> None:
-        await self.session.delete(row)
-        await self.session.flush()
+        try:
+            async with self.session.begin_nested():
+                await self.session.delete(row)
+                await self.session.flush()
+        except IntegrityError as error:
+            raise IngredientInUse from error
 
     async def units(self) -> Sequence[UnitRow]:
         return (await self.session.scalars(select(UnitRow).order_by(UnitRow.id))).all()
@@ -133,10 +142,10 @@ class IngredientUsage:
         """Return True if a row of any domain refers to it that the caller may not see.
 
         This domain does not know the domains above it. Their models show by a foreign key that
-        they refer to ingredients, and by `visible_to` who may see their rows.
+        they refer to ingredients, and by `hidden_from` which rows are of others.
         """
         rows = [
-            exists().where(column == ingredient_id, not_(model.visible_to(self.access)))
+            exists().where(column == ingredient_id, model.hidden_from(self.access))
             for model, column in _referring()
         ]
         other_names = exists().where(

@@ -28,9 +28,7 @@ class PantryItem(Owned, Created, Updated, Guarded):
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     # Null in some adopted rows.
-    ingredient_id: Mapped[int | None] = mapped_column(
-        ForeignKey("ingredients.id", ondelete="CASCADE")
-    )
+    ingredient_id: Mapped[int | None] = mapped_column(ForeignKey("ingredients.id"))
     quantity: Mapped[Decimal | None] = mapped_column(Quantity(), default=None)
     unit: Mapped[str | None] = mapped_column(String(64), default=None)
     expires_at: Mapped[date | None] = mapped_column(index=True, default=None)

@@ -34,7 +34,7 @@ class RecipeIngredient(Guarded):
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     recipe_id: Mapped[int] = mapped_column(ForeignKey("recipes.id", ondelete="CASCADE"))
-    ingredient_id: Mapped[int] = mapped_column(ForeignKey("ingredients.id", ondelete="CASCADE"))
+    ingredient_id: Mapped[int] = mapped_column(ForeignKey("ingredients.id"))
     quantity: Mapped[Decimal | None] = mapped_column(ExactNumber(), default=None)
     unit_id: Mapped[int | None] = mapped_column(ForeignKey("units.id"), default=None)
     canonical_quantity: Mapped[Decimal | None] = mapped_column(Quantity(), default=None)

@@ -1,0 +1,111 @@
+"""No user changes or deletes what rows of another household refer to."""
+
+import itertools
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from freshly.domains.families.access import Guarded
+from freshly.domains.grocery.models import GroceryListItem, GroceryNeed, GroceryReservation
+from freshly.domains.ingredients.models import Ingredient
+from freshly.domains.pantry.models import PantryItem
+from freshly.domains.recipes.models import RecipeIngredient
+from freshly.wiring.tables import all_tables
+from tests.contracts.test_guards import SOURCE
+
+OF_LISTS = {
+    GroceryListItem: {},
+    GroceryNeed: {"meal_id": None, "meal_name": "Soup", "needed_on": date(2030, 1, 7)},
+    GroceryReservation: {"pantry_item_id": None, "quantity": Decimal(1), "unit": "g"},
+}
+REFERRING = (PantryItem, *OF_LISTS, RecipeIngredient)
+OWNERS = ("family", "personal")
+# Recipes have no personal rows.
+CASES = [
+    case
+    for case in itertools.product(REFERRING, OWNERS, (True, False))
+    if case[:2] != (RecipeIngredient, "personal")
+]
+
+
+async def refer(model, victim, family, ingredient_id, db):
+    """Insert a row of the victim, or of the victim's family, that refers to the ingredient."""
+    values = {"ingredient_id": ingredient_id}
+    if model is PantryItem:
+        family_id, person = (family["id"], None) if family else (None, victim.id)
+        values |= {"family_id": family_id, "owner_user_id": person}
+    elif model is RecipeIngredient:
+        recipe = await victim.post_ok("/recipes", {"family_id": family["id"], "title": "Soup"})
+        values["recipe_id"] = recipe["id"]
+    else:
+        scope = {"scope": "family", "family_id": family["id"]} if family else {"scope": "personal"}
+        grocery_list = await victim.post_ok("/grocery-lists", scope)
+        values |= {"grocery_list_id": grocery_list["id"], **OF_LISTS[model]}
+    async with db.write() as session:
+        await session.execute(insert(model).values(**values))
+
+
+async def referred(model, db):
+    async with db.read() as session:
+        return (await session.scalars(select(model.ingredient_id))).all()
+
+
+def test_every_table_that_refers_to_ingredients_is_attacked_here():
+    all_tables()
+    referring = {
+        mapper.class_
+        for mapper in Guarded.registry.mappers
+        for column in mapper.columns
+        for key in column.foreign_keys
+        if issubclass(mapper.class_, Guarded) and key.target_fullname == "ingredients.id"
+    }
+
+    assert referring == set(REFERRING)
+
+
+def test_no_query_negates_visibility_which_is_null_for_rows_of_others():
+    negated = [
+        path.name
+        for path in SOURCE.rglob("*.py")
+        if any(text in path.read_text() for text in ("not_(model.visible", "~model.visible"))
+    ]
+
+    assert negated == []
+
+
+@pytest.mark.parametrize(
+    ("model", "owner", "has_family"),
+    CASES,
+    ids=lambda case: getattr(case, "__tablename__", None) or str(case),
+)
+async def test_a_stranger_changes_no_ingredient_that_others_refer_to(
+    kitchen, db, model, owner, has_family
+):
+    attacker, victim = await kitchen.person("Mallory"), await kitchen.person("Victor")
+    if has_family:
+        await kitchen.family(attacker)
+    family = await kitchen.family(victim) if owner == "family" else None
+    kimchi = await kitchen.ingredient(attacker, "Kimchi")
+    await refer(model, victim, family, kimchi["id"], db)
+
+    renamed = await attacker.patch(f"/ingredients/{kimchi['id']}", {"name": "Oats"})
+    deleted = await attacker.delete(f"/ingredients/{kimchi['id']}")
+
+    assert (renamed.status_code, deleted.status_code) == (403, 403)
+    assert await referred(model, db) == [kimchi["id"]]
+
+
+@pytest.mark.parametrize("model", REFERRING, ids=lambda model: model.__tablename__)
+async def test_the_database_refuses_to_delete_an_ingredient_in_use(kitchen, db, model):
+    alice = await kitchen.person("Alice")
+    kimchi = await kitchen.ingredient(alice, "Kimchi")
+    await refer(model, alice, await kitchen.family(alice), kimchi["id"], db)
+
+    with pytest.raises(IntegrityError):
+        async with db.write() as session:
+            await session.delete(await session.get(Ingredient, kimchi["id"]))
+
+    assert await referred(model, db) == [kimchi["id"]]
