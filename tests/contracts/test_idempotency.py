@@ -102,6 +102,7 @@ async def test_a_malformed_key_is_refused(alice, key):
 async def test_refusals_that_a_retry_would_repeat_are_stored_too(alice, kitchen):
     bob = await kitchen.person("Bob")
     meal = await kitchen.meal(bob)
+    await kitchen.ingredient(alice, "Egg")
     calls = [
         ("/pantry-items/me", {"quantity": -1}, 422),
         ("/grocery-lists/rebuild-from-meal-plan/99999", {}, 404),

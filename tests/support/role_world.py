@@ -101,7 +101,8 @@ async def build(client):
 
 async def furnish(kitchen, owner, family, offered_by=None):
     """Create one of everything for a family, as its owner. Return ids by collection."""
-    own = await kitchen.ingredient(owner, f"Jam of {family['display_name']}")
+    name = f"Jam of {family['display_name']}"
+    own = await kitchen.ingredient(owner, name, family_id=family["id"])
     meal = await kitchen.meal(owner, [("egg", "2")], familyId=family["id"])
     plan = await kitchen.plan(owner, family)
     await kitchen.planned(owner, plan, 0, "dinner", meal)
@@ -112,6 +113,7 @@ async def furnish(kitchen, owner, family, offered_by=None):
     conversation = await owner.post_ok("/chat/conversations", {"title": "Secret"}, status=200)
     ids = {
         "ingredients": own["id"],
+        "catalogue": (await owner.read("/ingredients"))[-1]["id"],
         "meals": meal["id"],
         "meals/me": meal["id"],
         "meal-plans": plan["id"],

@@ -28,7 +28,8 @@ async def home(kitchen):
 
     Home.alice, Home.bob = await kitchen.person("Alice"), await kitchen.person("Bob")
     Home.family = await kitchen.family(Home.alice, Home.bob)
-    Home.flour = await kitchen.ingredient(Home.alice, "test flour", **FLOUR)
+    own = {"family_id": Home.family["id"]}
+    Home.flour = await kitchen.ingredient(Home.alice, "test flour", **FLOUR, **own)
     Home.unit_ids = await kitchen.unit_ids(Home.alice)
 
     async def create_list(person=None, **fields):

@@ -17,7 +17,7 @@ async def home(kitchen):
     Home.alice = await kitchen.person("Alice")
     Home.family = await kitchen.family(Home.alice)
     for name, facts in (("test flour", FLOUR), ("test milk", MILK), ("test spice", {})):
-        await kitchen.ingredient(Home.alice, name, **facts)
+        await kitchen.ingredient(Home.alice, name, family_id=Home.family["id"], **facts)
     Home.plan = await kitchen.plan(Home.alice, Home.family, title="Our week", week_start=FAR)
 
     async def meal(*ingredients, **fields):

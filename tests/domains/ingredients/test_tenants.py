@@ -31,6 +31,11 @@ CASES = [
 ]
 
 
+def owned_by(family):
+    """Return the field of a request that names the owner of a new food."""
+    return {"family_id": family["id"]} if family else {}
+
+
 async def refer(model, victim, family, ingredient_id, db):
     """Insert a row of the victim, or of the victim's family, that refers to the ingredient."""
     values = {"ingredient_id": ingredient_id}
@@ -60,7 +65,8 @@ def test_every_table_that_refers_to_ingredients_is_attacked_here():
         for mapper in Guarded.registry.mappers
         for column in mapper.columns
         for key in column.foreign_keys
-        if issubclass(mapper.class_, Guarded) and key.target_fullname == "ingredients.id"
+        if issubclass(mapper.class_, Guarded) and mapper.class_ is not Ingredient
+        if key.target_fullname == "ingredients.id"
     }
 
     assert referring == set(REFERRING)
@@ -81,28 +87,43 @@ def test_no_query_negates_visibility_which_is_null_for_rows_of_others():
     CASES,
     ids=lambda case: getattr(case, "__tablename__", None) or str(case),
 )
-async def test_a_stranger_changes_no_ingredient_that_others_refer_to(
+async def test_a_stranger_sees_and_changes_no_food_of_another_household(
     kitchen, db, model, owner, has_family
 ):
     attacker, victim = await kitchen.person("Mallory"), await kitchen.person("Victor")
     if has_family:
         await kitchen.family(attacker)
     family = await kitchen.family(victim) if owner == "family" else None
-    kimchi = await kitchen.ingredient(attacker, "Kimchi")
+    own = await kitchen.ingredient(attacker, "Kimchi")
+    kimchi = await kitchen.ingredient(victim, "Kimchi", **owned_by(family))
     await refer(model, victim, family, kimchi["id"], db)
+    path, before = f"/ingredients/{kimchi['id']}", await victim.read(f"/ingredients/{kimchi['id']}")
 
-    renamed = await attacker.patch(f"/ingredients/{kimchi['id']}", {"name": "Oats"})
-    deleted = await attacker.delete(f"/ingredients/{kimchi['id']}")
+    answers = [
+        await attacker.get(path),
+        await attacker.patch(path, {"name": "Oats"}),
+        await attacker.delete(path),
+        await attacker.post(f"{path}/merge", {"into_id": own["id"]}),
+        await attacker.post(f"/ingredients/{own['id']}/merge", {"into_id": kimchi["id"]}),
+        await attacker.post("/pantry-items", {"ingredient_id": kimchi["id"]}),
+    ]
+    renamed = await attacker.patch(f"/ingredients/{own['id']}", {"name": "Oats of mine"})
+    deleted = await attacker.delete(f"/ingredients/{own['id']}")
 
-    assert (renamed.status_code, deleted.status_code) == (403, 403)
+    assert {answer.status_code for answer in answers} == {404}
+    assert {answer.json()["code"] for answer in answers} == {"ingredient_not_found"}
+    assert (renamed.status_code, deleted.status_code) == (200, 204)
     assert await referred(model, db) == [kimchi["id"]]
+    assert await victim.read(path) == before
+    assert [row for row in await attacker.read("/ingredients") if row["name"] == "Kimchi"] == []
 
 
 @pytest.mark.parametrize("model", REFERRING, ids=lambda model: model.__tablename__)
 async def test_the_database_refuses_to_delete_an_ingredient_in_use(kitchen, db, model):
     alice = await kitchen.person("Alice")
-    kimchi = await kitchen.ingredient(alice, "Kimchi")
-    await refer(model, alice, await kitchen.family(alice), kimchi["id"], db)
+    family = await kitchen.family(alice)
+    kimchi = await kitchen.ingredient(alice, "Kimchi", **owned_by(family))
+    await refer(model, alice, family, kimchi["id"], db)
 
     with pytest.raises(IntegrityError):
         async with db.write() as session:

@@ -112,10 +112,12 @@ TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
     ),
     "ingredients": TableOwnership(
         "ingredients_i_added",
-        "id name category canonical_unit_type canonical_unit avg_weight_per_unit_g"
-        " density_g_per_ml pieces_per_package food_id created_by_user_id created_at",
-        owner_columns=("created_by_user_id",),
-        other_keys={"food_id": "another name of a food of the catalogue"},
+        "id name family_id owner_user_id category canonical_unit_type canonical_unit"
+        " avg_weight_per_unit_g density_g_per_ml pieces_per_package food_id created_by_user_id"
+        " created_at",
+        owner_columns=("owner_user_id", "created_by_user_id"),
+        members_only=True,
+        other_keys={"food_id": "another name of a food of the catalogue or of the same owner"},
     ),
     "pantry_items": TableOwnership(
         "pantry",

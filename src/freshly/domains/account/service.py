@@ -8,7 +8,6 @@ from freshly.domains.account.repository import PersonalPlanRepository
 from freshly.domains.auth.codes import CodeService
 from freshly.domains.auth.jobs import SendNotice
 from freshly.domains.families.service import FamilyService
-from freshly.domains.ingredients.service import AddedIngredients
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.models import ActivityKind, Outcome
 from freshly.domains.users.schemas import normalized
@@ -25,7 +24,6 @@ class AccountService:
     users: Injected[UserService]
     codes: Injected[CodeService]
     personal_plans: Injected[PersonalPlanRepository]
-    ingredients: Injected[AddedIngredients]
     log: Injected[ActivityLog]
     jobs: Injected[JobQueue]
 
@@ -45,11 +43,9 @@ class AccountService:
         await self.families.leave_all()
         user = await self.users.locked_me()
         await self.families.leave_all()  # again: families created or joined before the lock
-        added = await self.ingredients.ids_of(user.id)
         await self.personal_plans.delete_of(user.id)
         await self.codes.forget(normalized(user.email))
         await self.users.delete_me()
-        await self.ingredients.delete_unused(added, user.id)
         await self.log.record_deletion()
         if user.is_verified:
             await self.jobs.enqueue(SendNotice(address=user.email, about="account_deleted"))

@@ -1,7 +1,7 @@
 """Converts rows to the values that netting compares."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from freshly.domains.grocery.models import GroceryList, GroceryListItem, GroceryReservation
@@ -30,9 +30,14 @@ def reservation_row(
 
 @dataclass(frozen=True)
 class Foods:
-    """Facts about ingredients, by ingredient id, to measure their amounts."""
+    """Facts about ingredients, by ingredient id, to measure their amounts.
+
+    `food_ids` are the foods of a list by their lower-case names, to compare them with the stock of
+    another owner, whose own foods are other rows.
+    """
 
     facts: Mapping[int, FoodFacts]
+    food_ids: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, ingredient_id: int | None) -> FoodFacts:
         return self.facts.get(ingredient_id or 0, UNKNOWN)
@@ -43,7 +48,8 @@ class Foods:
         for item in items:
             measured = self._in_pantry(item)
             if item.ingredient is not None and measured is not None:
-                key = Key(item.ingredient.base_food_id, measured.unit)
+                name, food_id = item.ingredient.name.lower(), item.ingredient.base_food_id
+                key = Key(self.food_ids.get(name, food_id), measured.unit)
                 lots.append(Lot(item.id, key, measured.quantity, item.expires_at))
         return lots
 

@@ -10,7 +10,7 @@ from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
 from freshly.chassis.data.base import Created, Updated
 from freshly.chassis.data.types import Quantity
 from freshly.domains.families.access import Access, Guarded, Owned, covers, exactly_one_owner
-from freshly.domains.ingredients.models import Ingredient, UnitRow
+from freshly.domains.ingredients.models import BASE_FOOD, Ingredient, UnitRow
 
 GROCERY = CacheTopic("grocery")
 
@@ -108,7 +108,9 @@ class GroceryNeed(ListChild):
     __tablename__ = "grocery_needs"
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
-    ingredient_id: Mapped[int] = mapped_column(ForeignKey("ingredients.id"), index=True)
+    ingredient_id: Mapped[int] = mapped_column(
+        ForeignKey("ingredients.id"), index=True, info=BASE_FOOD
+    )
     meal_id: Mapped[int | None] = mapped_column(
         ForeignKey("meals.id", ondelete="SET NULL"), index=True
     )
@@ -126,7 +128,9 @@ class GroceryReservation(ListChild):
     __tablename__ = "grocery_reservations"
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
-    ingredient_id: Mapped[int] = mapped_column(ForeignKey("ingredients.id"), index=True)
+    ingredient_id: Mapped[int] = mapped_column(
+        ForeignKey("ingredients.id"), index=True, info=BASE_FOOD
+    )
     pantry_item_id: Mapped[int | None] = mapped_column(
         ForeignKey("pantry_items.id", ondelete="SET NULL"), index=True
     )

@@ -16,12 +16,27 @@ class IngredientExists(Conflict):
 
 class IngredientInUse(Conflict):
     code = "ingredient_in_use"
-    detail = "This food is in use. Remove it from pantries, lists and recipes first."
+    detail = (
+        "This food is in use in {places}. Remove it there first, or merge it into another food."
+    )
 
 
-class NotYourIngredient(Forbidden):
-    code = "not_your_ingredient"
-    detail = "You can change only ingredients that you added and that no other user has used."
+class CatalogueIsReadOnly(Forbidden):
+    code = "catalogue_is_read_only"
+    detail = (
+        "This food belongs to Freshly's catalogue. To correct it for yourself, add a food of your"
+        " own with the same name."
+    )
+
+
+class IngredientsOfTwoOwners(Conflict):
+    code = "ingredients_of_two_owners"
+    detail = "These foods belong to different households. Please merge foods of one household."
+
+
+class MergedIntoItself(Unprocessable):
+    code = "merged_into_itself"
+    detail = "A food cannot be merged into itself. Please choose another food."
 
 
 class QuantityTooLarge(Unprocessable):

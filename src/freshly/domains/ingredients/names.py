@@ -11,8 +11,8 @@ A substring is never enough.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from rapidfuzz import fuzz, process
@@ -81,11 +81,13 @@ def singular_words(text: str) -> list[str]:
     return [singular(word) for word in plain(text).split()]
 
 
+@lru_cache(maxsize=10_000)
 def name_key(text: str) -> str:
     """Return a key that is equal for all spellings: case, accents, hyphens, plural."""
     return " ".join(singular_words(text))
 
 
+@lru_cache(maxsize=10_000)
 def cleaned(text: str) -> str:
     """Drop numbers, brackets, the text after a comma, and words for size and preparation."""
     bare = re.sub(r"\([^)]*\)", " ", text)
@@ -97,6 +99,10 @@ def cleaned(text: str) -> str:
 def _undescribed(text: str) -> str:
     words = [word for word in singular_words(text) if not any(c.isdigit() for c in word)]
     return " ".join(word for word in words if word not in DESCRIPTIONS)
+
+
+def _first(names: Iterable[str | None]) -> str | None:
+    return next((name for name in names if name), None)
 
 
 @dataclass(frozen=True)
@@ -127,21 +133,30 @@ class NameIndex:
         """Return the food with this name or alias, in any spelling."""
         return self.by_key.get(name_key(text))
 
-    def find(self, text: str) -> str | None:
-        """Return the food for a text by the steps in this module's docstring, or None."""
-        if name := self.same(text):
+    def find(self, text: str, own: "NameIndex | None" = None) -> str | None:
+        """Return the food for a text by the steps in this module's docstring, or None.
+
+        `own` has a household's names. In each step they win over those of this index.
+        """
+        indexes = (self,) if own is None else (own, self)
+        if name := _first(index.same(text) for index in indexes):
             return name
         key = cleaned(text)
         if not key:
             return None
-        return (
-            self.by_key.get(key)
-            or self.by_cleaned.get(key)
-            or self._by_ending(key)
-            or self._by_similarity(key)
+        steps: tuple[Callable[[NameIndex], str | None], ...] = (
+            lambda index: index.by_key.get(key),
+            lambda index: index.by_cleaned.get(key),
+            lambda index: index.by_ending(key),
+            lambda index: index.by_similarity(key),
         )
+        return _first(step(index) for step in steps for index in indexes)
 
-    def _by_ending(self, key: str) -> str | None:
+    def with_words_of(self, other: "NameIndex") -> "NameIndex":
+        """Return this index, which knows the words of the other one as foods, too."""
+        return replace(self, words=self.words | other.words)
+
+    def by_ending(self, key: str) -> str | None:
         words = key.split()
         for start in range(1, len(words)):
             name = self.by_key.get(" ".join(words[start:]))
@@ -152,7 +167,7 @@ class NameIndex:
             return None if other_food else name
         return None
 
-    def _by_similarity(self, key: str) -> str | None:
+    def by_similarity(self, key: str) -> str | None:
         if len(key) < MIN_TYPO_LENGTH:
             return None
         best = process.extractOne(

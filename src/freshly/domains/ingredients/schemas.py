@@ -3,13 +3,23 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from freshly.chassis.web.schemas import LARGEST_INT, AnyText, Nullable, ReadSchema, Schema, example
+from freshly.chassis.web.schemas import (
+    LARGEST_INT,
+    AnyText,
+    Id,
+    Nullable,
+    ReadSchema,
+    Schema,
+    example,
+)
 
 CanonicalKind = Literal["weight", "volume", "count"]
 Name = Annotated[AnyText, Field(min_length=2, max_length=120)]
 Category = Annotated[Annotated[AnyText, Field(max_length=80)] | None, Nullable]
 UnitCode = Annotated[Annotated[AnyText, Field(max_length=16)] | None, Nullable]
-Positive = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+# In g/ml. Puffed rice has 0.05 and honey 1.4.
+Density = Annotated[float, Field(ge=0.05, le=3, allow_inf_nan=False)]
+PieceWeight = Annotated[float, Field(gt=0, lt=20_000, allow_inf_nan=False)]  # g
 Pieces = Annotated[int, Field(ge=1, le=LARGEST_INT)]
 
 
@@ -17,11 +27,14 @@ class IngredientCreate(Schema):
     model_config = example({"name": "Gooseberry jam", "category": "Pantry"})
 
     name: Name
+    family_id: Annotated[
+        Id | None, Field(description="The family that owns it. Without it, you do.")
+    ] = None
     category: Category = None
     canonical_unit_type: CanonicalKind | None = None
     canonical_unit: UnitCode = None
-    avg_weight_per_unit_g: Positive | None = None
-    density_g_per_ml: Positive | None = None
+    avg_weight_per_unit_g: PieceWeight | None = None
+    density_g_per_ml: Density | None = None
     pieces_per_package: Pieces | None = None
 
 
@@ -32,14 +45,25 @@ class IngredientUpdate(Schema):
     category: Category = None
     canonical_unit_type: CanonicalKind | None = None
     canonical_unit: UnitCode = None
-    avg_weight_per_unit_g: Positive | None = None
-    density_g_per_ml: Positive | None = None
+    avg_weight_per_unit_g: PieceWeight | None = None
+    density_g_per_ml: Density | None = None
     pieces_per_package: Pieces | None = None
+
+
+class IngredientMerge(Schema):
+    model_config = example({"into_id": 1})
+
+    into_id: Id
 
 
 class IngredientRead(ReadSchema):
     id: int
     name: str
+    scope: Literal["catalogue", "family", "personal"]
+    family_id: int | None
+    food_id: Annotated[
+        int | None, Field(description="The ingredient of which this is another name.")
+    ]
     category: str | None
     created_at: datetime
     canonical_unit_type: CanonicalKind | None
@@ -58,7 +82,10 @@ class ShelfLife(BaseModel):
 
 
 class FoodRead(IngredientRead):
-    """An ingredient with its food data. The data is null for ingredients that users added."""
+    """An ingredient with its food data.
+
+    Facts that another name of a food lacks are those of the food.
+    """
 
     measures: Annotated[
         dict[str, float], Field(description="Grams per household unit, such as a clove.")

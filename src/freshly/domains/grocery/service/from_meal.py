@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from freshly.chassis.dependencies import Injected
+from freshly.domains.families.access import CurrentAccess
 from freshly.domains.grocery.errors import MealToAddNotFound
 from freshly.domains.grocery.measuring import NOTE_SEPARATOR
 from freshly.domains.grocery.models import GroceryList, GroceryListItem
@@ -21,6 +22,7 @@ MAX_NOTE_LENGTH = 20_000  # characters
 
 @dataclass
 class FromMealService:
+    access: CurrentAccess
     lists: Injected[ListService]
     items: Injected[ItemRepository]
     meals: Injected[MealService]
@@ -35,7 +37,8 @@ class FromMealService:
         grocery_list = await self._list(request, meal)
         factor = request.servings_multiplier or Decimal(1)
         missing = [i for i in meal.ingredients if not i.get("in_pantry") and _name(i)]
-        rows = await self.ingredients.match_or_create(_name(i) for i in missing)
+        owner = self.access.owner(grocery_list.family_id)
+        rows = await self.ingredients.match_or_create((_name(i) for i in missing), owner)
         on_list = {item.ingredient.base_food_id: item for item in grocery_list.items}
         added: dict[int, GroceryListItem] = {}
         for ingredient in missing:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.web.clock import Today
-from freshly.domains.families.access import CurrentAccess
+from freshly.domains.families.access import CurrentAccess, Owner
 from freshly.domains.grocery.errors import ListHasNoPlan, PlanToShopNotFound
 from freshly.domains.grocery.measuring import NOTE_SEPARATOR, Foods, reservation_row
 from freshly.domains.grocery.models import (
@@ -102,7 +102,9 @@ class RebuildService:
         grocery_list = await self.rows.refreshed(locked.id)
         removed = await self._foods_removed_by_users(grocery_list) if keep_removed else set()
         planned = _planned_ingredients(plan, await self.plans.planned(plan))
-        foods = await self.ingredients.match_or_create(ingredient.name for ingredient in planned)
+        foods = await self.ingredients.match_or_create(
+            (ingredient.name for ingredient in planned), self.access.owner(plan.family_id)
+        )
         needs = await self._needs(grocery_list, planned, foods)
         user_items, old_items = _split_by_origin(grocery_list.items, plan)
         lines = await self._net(plan, needs)
@@ -154,7 +156,9 @@ class RebuildService:
         planned: Sequence[PlannedIngredient],
         foods: Mapping[str, Ingredient],
     ) -> list[GroceryNeed]:
-        facts = Foods(await self.ingredients.facts(row.base_food_id for row in foods.values()))
+        owner = self.access.owner(grocery_list.family_id)
+        food_ids = (row.base_food_id for row in foods.values())
+        facts = Foods(await self.ingredients.facts(food_ids, owner))
         needs = []
         for ingredient in planned:
             food_id = foods[ingredient.name].base_food_id
@@ -179,7 +183,7 @@ class RebuildService:
     async def _net(self, plan: MealPlan, needs: Sequence[GroceryNeed]) -> dict[Key, Line]:
         lots = await self.pantry.stock(plan.family_id, {need.ingredient_id for need in needs})
         ids = {lot.ingredient_id for lot in lots if lot.ingredient_id}
-        facts = Foods(await self.ingredients.facts(ids))
+        facts = Foods(await self.ingredients.facts(ids, self.access.owner(plan.family_id)))
         return net(
             (
                 Need(Key(n.ingredient_id, n.unit), max(n.needed_on, self.today), n.quantity)
@@ -197,7 +201,7 @@ class RebuildService:
         needs: Sequence[GroceryNeed],
         user_items: Sequence[GroceryListItem],
     ) -> list[GroceryListItem]:
-        on_list = await self._summary_of(user_items)
+        on_list = await self._summary_of(user_items, self.access.owner(grocery_list.family_id))
         new_items = []
         for key, line in lines.items():
             already_on_list = on_list.amounts.get(key, ZERO)
@@ -232,13 +236,14 @@ class RebuildService:
         rows = await self.ingredients.by_id(item.ingredient_id for item in new_items)
         return sorted(new_items, key=lambda item: _shop_order(rows[item.ingredient_id]))
 
-    async def _summary_of(self, user_items: Sequence[GroceryListItem]) -> ItemsOnList:
+    async def _summary_of(self, user_items: Sequence[GroceryListItem], owner: Owner) -> ItemsOnList:
         """Sum up the items of users, so that their amounts are not added a second time.
 
         Amounts of purchased items do not count: they are in the pantry now.
         """
         summary = ItemsOnList()
-        foods = Foods(await self.ingredients.facts(item.ingredient_id for item in user_items))
+        ids = (item.ingredient_id for item in user_items)
+        foods = Foods(await self.ingredients.facts(ids, owner))
         for item in user_items:
             food = item.ingredient.base_food_id
             summary.foods.add(food)

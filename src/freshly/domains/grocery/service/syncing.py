@@ -81,9 +81,15 @@ class SyncService:
     ) -> tuple[Stock, Foods]:
         # For a personal list, use the pantry of the user's first family, if any.
         family_id = grocery_list.family_id or self.access.first_family
-        lots = await self.pantry.stock(family_id, {i.ingredient.base_food_id for i in items})
+        # The family's own foods are other rows than the user's own foods of the same names.
+        food_ids = {i.ingredient.name.lower(): i.ingredient.base_food_id for i in items}
+        names = food_ids if family_id != grocery_list.family_id else ()
+        lots = await self.pantry.stock(family_id, set(food_ids.values()), names)
         ids = {lot.ingredient_id for lot in lots if lot.ingredient_id}
-        foods = Foods(await self.ingredients.facts(ids | {i.ingredient_id for i in items}))
+        facts = await self.ingredients.facts(
+            ids | {i.ingredient_id for i in items}, self.access.owner(family_id)
+        )
+        foods = Foods(facts, food_ids)
         return Stock(foods.lots(lots)), foods
 
     def _reserve(
