@@ -120,7 +120,7 @@ def test_each_household_gets_its_own_row_of_a_food(url, tmp_path):
     assert read(url, facts.format(where=of_strangers)) == [(None, None)]
     assert read(url, facts.format(where="name = 'Natto' AND family_id = 1")) == [(0.5, 7)]
     assert read(url, facts.format(where="name = 'Kimchi' AND owner_user_id = 3")) == [(None, 5)]
-    # What nobody uses stays with its maker, or without owner.
+    # What no household uses stays with its maker, or without owner.
     unused = "SELECT name, owner_user_id FROM ingredients WHERE id IN (905, 999) ORDER BY id"
     assert [tuple(row) for row in read(url, unused)] == [("Pills of Mallory", 3), ("unused", None)]
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshly.domains.ingredients.amounts import parse_amount, scaled
+from freshly.domains.ingredients.amounts import parse_amount, scaled, split_amount
 from freshly.domains.ingredients.measures import (
     FoodFacts,
     comparable,
@@ -255,3 +255,25 @@ def test_amounts_are_displayed_in_units_that_are_easy_to_read(quantity, unit, di
     result = for_display(Decimal(quantity), unit)
 
     assert f"{result.quantity:f} {result.unit}" == display
+
+
+@pytest.mark.parametrize(
+    ("name", "amount", "expected"),
+    [
+        ("2 chicken breasts", "1", ("chicken breasts", "2")),
+        ("3 cloves garlic", "1", ("garlic", "3 cloves")),
+        ("3 cloves garlic, minced", " 1 ", ("garlic, minced", "3 cloves")),
+        ("1 1/2 cups of milk", "1", ("milk", "1 1/2 cups")),
+        ("½ cup milk", "1", ("milk", "½ cup")),
+        ("500g flour", "1", ("flour", "500g")),
+        ("2 chicken breasts", "2", ("2 chicken breasts", "2")),
+        ("2 chicken breasts", "", ("2 chicken breasts", "")),
+        ("garlic", "1", ("garlic", "1")),
+        ("2% milk", "1", ("2% milk", "1")),
+        ("7-up", "1", ("7-up", "1")),
+        ("00", "1", ("00", "1")),
+        ("", "1", ("", "1")),
+    ],
+)
+def test_an_amount_in_front_of_a_name_counts_if_the_amount_is_a_bare_one(name, amount, expected):
+    assert split_amount(name, amount) == expected

@@ -215,6 +215,18 @@ async def test_a_recipe_finds_the_households_own_food_by_a_similar_name(kitchen,
     assert written.lower() not in await names(alice)
 
 
+async def test_a_chat_recipe_has_its_amounts_in_the_names(kitchen, alice):
+    lines = await shopping_for(
+        kitchen, alice, ("2 chicken breasts", "1"), ("3 cloves garlic", "1"), ("4 moon cakes", "1")
+    )
+    own = await shopping_for(
+        kitchen, alice, ("chicken breast", "2"), ("garlic", "3 cloves"), ("moon cakes", "4")
+    )
+
+    assert sorted(lines) == sorted(own)
+    assert "moon cakes" in await names(alice)
+
+
 async def test_own_names_do_not_hide_foods_of_the_catalogue(kitchen, alice):
     await kitchen.stock(alice, "Large egg of ours", 3, "pcs")
     await kitchen.stock(alice, "egg", 6, "pcs")

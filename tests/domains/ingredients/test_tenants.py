@@ -72,6 +72,20 @@ def test_every_table_that_refers_to_ingredients_is_attacked_here():
     assert referring == set(REFERRING)
 
 
+@pytest.mark.parametrize("has_family", [True, False])
+@pytest.mark.parametrize("owner", OWNERS)
+async def test_a_row_of_others_is_403_and_a_missing_row_404(kitchen, owner, has_family):
+    stranger, victim = await kitchen.person("Sam"), await kitchen.person("Victor")
+    if has_family:
+        await kitchen.family(stranger)
+    family = await kitchen.family(victim) if owner == "family" else None
+    item = await kitchen.stock(victim, "Kimchi", **owned_by(family))
+
+    answers = [await stranger.get(f"/pantry-items/{one}") for one in (item["id"], 999_999)]
+
+    assert [answer.status_code for answer in answers] == [403, 404]
+
+
 def test_no_query_negates_visibility_which_is_null_for_rows_of_others():
     negated = [
         path.name

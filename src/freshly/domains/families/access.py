@@ -201,8 +201,9 @@ class GuardedRepository(Generic[Row]):
         return self.not_found()
 
     async def row_exists(self, id: int) -> bool:
-        """Return True if the row exists, visible or not. It decides between 403 and 404."""
-        return bool(await self.session.scalar(select(exists().where(self.model.id == id))))
+        """Return True if the row exists for others. It decides between 403 and 404."""
+        hidden = exists().where(self.model.id == id, self.model.hidden_from(self.access))
+        return bool(await self.session.scalar(select(hidden)))
 
     async def save(self, row: Row) -> Row:
         """Insert or update now, so that constraint errors are raised here."""

@@ -75,6 +75,9 @@ PART_OF = re.compile(
     r"(?: and (?:juice|zest|rind))?(?: (?:of|von|de|d))?\b",
     re.IGNORECASE,
 )
+# A number, maybe with a unit: "2 eggs" and "500g flour", but neither "2% milk" nor "7-up".
+AMOUNT_IN_FRONT = re.compile(r"(?:\d{1,7}(?:[.,/]\d{1,4})?|[½⅓⅔¼¾⅛⅜⅝⅞])(?:[^\W\d_]{1,3})?\s")
+MAX_AMOUNT_WORDS = 4  # "1 1/2 fluid ounces"
 TOKEN = re.compile(
     r"""
     (?P<number>
@@ -125,6 +128,25 @@ def parse_amount(text: str, food: str = "") -> Amount | None:
     except (InvalidOperation, ZeroDivisionError, OverflowError):
         return None
     return amount if amount and fits(amount.quantity) else None
+
+
+def split_amount(name: str, amount: str) -> tuple[str, str]:
+    """Return the name and the amount of a recipe's line, which may have the amount in its name.
+
+    Some clients send "3 cloves garlic" with the amount "1": that is "garlic" with "3 cloves". Any
+    other amount is taken as it is.
+    """
+    words = name.split()
+    if amount.strip() != "1" or not AMOUNT_IN_FRONT.match(name) or len(words) == 1:
+        return name, amount
+    length, read = 0, None
+    for count in range(1, min(len(words), MAX_AMOUNT_WORDS + 1)):
+        longer = parse_amount(" ".join(words[:count]))
+        if longer is not None and longer != read:
+            length, read = count, longer
+    if read is None:
+        return name, amount
+    return " ".join(words[length:]).removeprefix("of "), " ".join(words[:length])
 
 
 def scaled(text: str, factor: Decimal, food: str = "") -> str:

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from decimal import Decimal
 from enum import StrEnum
@@ -11,6 +11,7 @@ from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
 from freshly.chassis.data.base import Created, Updated
 from freshly.chassis.data.types import Json, named_enum
 from freshly.domains.families.access import Access, Guarded
+from freshly.domains.ingredients.amounts import split_amount
 
 MEALS = CacheTopic("meals")
 # A change of any other column leaves the shopping lists as they are.
@@ -71,6 +72,13 @@ class Meal(Created, Updated, Guarded):
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:
         return or_(cls.created_by_user_id == access.user_id, cls.family_id.in_(list(access.roles)))
+
+    def named_amounts(self, *, missing_only: bool = False) -> Iterator[tuple[str, str]]:
+        """Yield name and amount of each ingredient, all or those that the user does not have."""
+        for ingredient in self.ingredients:
+            name = str(ingredient.get("name") or "").strip()
+            if name and not (missing_only and ingredient.get("in_pantry")):
+                yield split_amount(name, str(ingredient.get("amount") or "").strip())
 
     def copied_for(self, user_id: int) -> "Meal":
         """Return a new meal of the user, without a family and not a favorite."""

@@ -277,13 +277,12 @@ def _planned_ingredients(plan: MealPlan, slots: Sequence[MealSlot]) -> list[Plan
             slot_meal=slot_meal,
             on=slot.date_in(plan),
             factor=slot_meal.meal.servings_factor(slot.servings) * (slot_meal.portions or 1),
-            name=str(ingredient["name"]).strip(),
-            amount=str(ingredient.get("amount") or "").strip(),
+            name=name,
+            amount=amount,
         )
         for slot in slots
         for slot_meal in slot.meals
-        for ingredient in slot_meal.meal.ingredients
-        if str(ingredient.get("name") or "").strip()
+        for name, amount in slot_meal.meal.named_amounts()
     ]
 
 
