@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy import Column
 
+from freshly.chassis.data import types
 from freshly.domains.ingredients.catalogue import foods
 
 revision = "own_foods"
@@ -82,7 +83,9 @@ def downgrade() -> None:
         " WHERE m.ingredient_id = ingredients.food_id) WHERE food_id IS NOT NULL"
     )
     op.execute("UPDATE ingredients SET food_id = NULL WHERE food_id = id")
-    op.execute("DELETE FROM ingredients WHERE id NOT IN (SELECT target_id FROM food_moves)")
+    not_kept = "NOT IN (SELECT target_id FROM food_moves)"
+    op.execute(f"DELETE FROM ingredient_measures WHERE ingredient_id {not_kept}")
+    op.execute(f"DELETE FROM ingredients WHERE id {not_kept}")
     op.drop_table("food_moves")
     _change_table(upgrade=False)
 
@@ -95,6 +98,7 @@ def _change_table(*, upgrade: bool) -> None:
     with op.batch_alter_table("ingredients") as ingredients:
         if upgrade:
             ingredients.drop_constraint("ingredients_name_key", type_="unique")
+            ingredients.add_column(Column("shelf_life", types.Json))
             for column, target in OWNER_COLUMNS.items():
                 ingredients.add_column(Column(column, sa.Integer()))
                 ingredients.create_foreign_key(
@@ -108,6 +112,7 @@ def _change_table(*, upgrade: bool) -> None:
             for column in OWNER_COLUMNS:
                 ingredients.drop_constraint(f"ingredients_{column}_fkey", type_="foreignkey")
                 ingredients.drop_column(column)
+            ingredients.drop_column("shelf_life")
             ingredients.create_unique_constraint("ingredients_name_key", ["name"])
     for index, (table, expression) in indexes:
         op.create_index(index, table, [sa.text(expression)])

@@ -47,6 +47,11 @@ from freshly.domains.sharing.schemas import ShareCreate
 from freshly.domains.users.models import User
 from freshly.domains.users.schemas import UserUpdate
 
+FACTS = {
+    "density_g_per_ml": 0.5,
+    "shelf_life": {"pantry": 90, "fridge": 100, "freezer": None},
+    "measures": {},
+}
 CALORIES = {"calorie_min": 1500, "calorie_target": 1800, "calorie_max": 2500}
 
 
@@ -69,7 +74,13 @@ CREATING = (
     Case("POST /auth/register", Register, User, not_stored=frozenset({"password", "preference"})),
     Case("POST /preferences/me", PreferenceCreate, UserPreference, CALORIES),
     Case("POST /families", FamilyCreate, Family),
-    Case("POST /ingredients", IngredientCreate, Ingredient, {"density_g_per_ml": 0.5}),
+    Case(
+        "POST /ingredients",
+        IngredientCreate,
+        Ingredient,
+        FACTS,
+        frozenset({"measures"}),
+    ),
     Case(
         "POST /pantry-items",
         PantryItemCreate,
@@ -107,7 +118,8 @@ UPDATING = (
         IngredientUpdate,
         Ingredient,
         # Another name would leave the old one in a new row.
-        {"density_g_per_ml": 0.5, "name": "BLACK RICE"},
+        {**FACTS, "name": "BLACK RICE"},
+        frozenset({"measures"}),
     ),
     Case(
         "PATCH /pantry-items/{pantry_item_id}",

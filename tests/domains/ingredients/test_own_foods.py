@@ -99,9 +99,36 @@ async def test_a_household_corrects_a_food_of_the_catalogue_for_itself(kitchen, 
     assert float((await kitchen.stock(bob, "tomato", 2, "pcs"))["canonical_quantity"]) < 400
 
 
+async def test_measures_shelf_life_and_aisle_of_an_own_food_win_over_the_catalogue(kitchen, alice):
+    bob = await kitchen.person("Bob")
+    facts = {"measures": {"clove": 9}, "shelf_life": {"fridge": 99}, "category": "Aardvark"}
+    own = await kitchen.ingredient(alice, "Garlic", **facts)
+    await kitchen.stock(alice, "garlic", 10, "g")
+    plan = await kitchen.plan(alice)
+    meal = await kitchen.meal(alice, [("milk", "1 l"), ("garlic", "3 cloves")])
+    await kitchen.planned(alice, plan, 0, "dinner", meal)
+    rebuilt = await alice.post_ok(f"{LIST}/{plan['id']}", status=200)
+
+    first = rebuilt["grocery_list"]["items"][0]
+    assert (first["ingredient_name"], float(first["quantity"])) == ("garlic", 3 * 9 - 10)
+    read = await alice.read(f"/ingredients/{own['id']}")
+    food = await bob.read(f"/ingredients/{own['food_id']}")
+    assert read["measures"] == {**food["measures"], "clove": 9}
+    assert read["shelf_life"] == {"pantry": None, "fridge": 99, "freezer": None}
+    assert food["measures"]["clove"] < 9
+    changed = {"measures": {"head": 60}, "shelf_life": {"pantry": 5}}
+    assert (await alice.patch(f"/ingredients/{own['id']}", changed)).status_code == 200
+    read = await alice.read(f"/ingredients/{own['id']}")
+    assert (read["measures"]["head"], read["measures"]["clove"]) == (60, food["measures"]["clove"])
+    assert read["shelf_life"]["pantry"] == 5
+
+
 @pytest.mark.parametrize(
     "facts",
     [
+        {"measures": {"clove": 0}},
+        {"measures": {"cup": 240}},
+        {"shelf_life": {"pantry": 0}},
         {"density_g_per_ml": 0.04},
         {"density_g_per_ml": 3.01},
         {"avg_weight_per_unit_g": 20_000},

@@ -113,11 +113,16 @@ TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
     "ingredients": TableOwnership(
         "ingredients_i_added",
         "id name family_id owner_user_id category canonical_unit_type canonical_unit"
-        " avg_weight_per_unit_g density_g_per_ml pieces_per_package food_id created_by_user_id"
-        " created_at",
+        " avg_weight_per_unit_g density_g_per_ml pieces_per_package shelf_life food_id"
+        " created_by_user_id created_at",
         owner_columns=("owner_user_id", "created_by_user_id"),
         members_only=True,
         other_keys={"food_id": "another name of a food of the catalogue or of the same owner"},
+    ),
+    "ingredient_measures": TableOwnership(
+        "measures_of_ingredients_i_added",
+        "id ingredient_id unit_code grams",
+        cascades_from=("ingredient_id",),
     ),
     "pantry_items": TableOwnership(
         "pantry",
@@ -235,7 +240,6 @@ NOT_EXPORTED: Mapping[str, str] = {
     "units": CATALOGUE,
     "diet_tags": CATALOGUE,
     "foods": CATALOGUE,
-    "ingredient_measures": CATALOGUE,
     "idempotency_keys": "encrypted copies of responses, deleted after a day",
     "job_workers": INTERNAL,
     "job_schedules": INTERNAL,

@@ -5,6 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from freshly.domains.families.access import Owner
+from freshly.domains.ingredients.catalogue import PLACES
 from freshly.domains.ingredients.measures import FoodFacts
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.ingredients.schemas import FoodRead, IngredientRead, ShelfLife
@@ -50,15 +51,14 @@ def food_read(row: Ingredient, linked: Ingredient | None) -> FoodRead:
     for fact in ("avg_weight_per_unit_g", "density_g_per_ml"):
         if read[fact] is None and linked is not None:
             read[fact] = getattr(linked, fact)
+    days = row.shelf_life or (linked.shelf_life if linked else None)
+    if days is None and food is not None:
+        days = {place: getattr(food, f"{place}_days") for place in PLACES}
     return FoodRead(
         **read,
         measures={measure.unit_code: float(measure.grams) for measure in measures},
         aliases=food.aliases if food else None,
-        shelf_life=ShelfLife(
-            pantry=food.pantry_days, fridge=food.fridge_days, freezer=food.freezer_days
-        )
-        if food
-        else None,
+        shelf_life=ShelfLife(**days) if days else None,
         allergens=food.allergens if food else None,
         nutrition=food.nutrition if food else None,
         source=food.source if food else None,

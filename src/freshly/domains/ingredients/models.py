@@ -70,6 +70,8 @@ class Ingredient(Created, Guarded):
     avg_weight_per_unit_g: Mapped[float | None] = mapped_column(Float(53), default=None)
     density_g_per_ml: Mapped[float | None] = mapped_column(Float(53), default=None)
     pieces_per_package: Mapped[int | None] = mapped_column(default=None)
+    # Days by place, of a household's own food. The catalogue's are in `foods`.
+    shelf_life: Mapped[dict[str, int | None] | None] = mapped_column(Json, default=None)
     food_id: Mapped[int | None] = mapped_column(
         ForeignKey("ingredients.id", ondelete="SET NULL"), index=True, default=None
     )

@@ -1,10 +1,11 @@
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import and_, exists, func, or_, select, update
+from sqlalchemy import and_, delete, exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm import aliased, joinedload, selectinload
 
 from freshly.chassis.data.base import Base
 from freshly.chassis.data.constraints import violated_constraint
@@ -20,7 +21,7 @@ from freshly.domains.families.access import (
 )
 from freshly.domains.families.models import Membership
 from freshly.domains.ingredients.errors import IngredientExists, IngredientNotFound, UnitNotFound
-from freshly.domains.ingredients.models import Food, Ingredient, UnitRow
+from freshly.domains.ingredients.models import Food, Ingredient, IngredientMeasure, UnitRow
 
 # Where a row of the table is, in the words of an error text.
 PLACES = {
@@ -122,6 +123,31 @@ class IngredientRepository(OwnedRepository[Ingredient]):
                 raise IngredientExists from error
             raise
         return row
+
+    async def set_measures(self, row: Ingredient, measures: Mapping[str, Decimal]) -> None:
+        """Replace the measures of a food."""
+        await self.session.execute(
+            delete(IngredientMeasure).where(IngredientMeasure.ingredient_id == row.id)
+        )
+        self.session.add_all(
+            IngredientMeasure(ingredient_id=row.id, unit_code=code, grams=grams)
+            for code, grams in measures.items()
+        )
+        await self.session.flush()
+
+    async def corrections(self, ids: Iterable[int], owner: Owner) -> dict[int, Ingredient]:
+        """Return the owner's corrections of foods of the catalogue, by the food's id."""
+        food = aliased(Ingredient)
+        rows = await self.session.execute(
+            select(food.id, Ingredient)
+            .join(food, food.id == Ingredient.food_id)
+            .where(
+                self.is_owned_by(owner),
+                food.id.in_(set(ids)),
+                func.lower(food.name) == func.lower(Ingredient.name),
+            )
+        )
+        return {row[0]: row[1] for row in rows}
 
     async def delete_all(self, rows: Iterable[Ingredient]) -> None:
         for row in rows:

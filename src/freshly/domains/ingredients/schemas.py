@@ -1,7 +1,8 @@
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from freshly.chassis.web.schemas import (
     LARGEST_INT,
@@ -12,6 +13,7 @@ from freshly.chassis.web.schemas import (
     Schema,
     example,
 )
+from freshly.domains.ingredients.measures import to_thousandths
 
 CanonicalKind = Literal["weight", "volume", "count"]
 Name = Annotated[AnyText, Field(min_length=2, max_length=120)]
@@ -23,31 +25,53 @@ PieceWeight = Annotated[float, Field(gt=0, lt=20_000, allow_inf_nan=False)]  # g
 Pieces = Annotated[int, Field(ge=1, le=LARGEST_INT)]
 
 
-class IngredientCreate(Schema):
+# The units of units.py whose weight depends on the food.
+HouseholdUnit = Literal[
+    "clove", "head", "bunch", "sprig", "stalk", "slice", "can", "jar", "package", "bottle", "stick"
+]
+Grams = Annotated[
+    Decimal,
+    Field(ge=Decimal("0.001"), lt=20_000, allow_inf_nan=False),
+    AfterValidator(to_thousandths),
+]
+Days = Annotated[int, Field(ge=1, le=3650)]
+
+
+class ShelfLifeWrite(Schema):
+    """Shelf life in days; null for an unsuitable place."""
+
+    pantry: Days | None = None
+    fridge: Days | None = None
+    freezer: Days | None = None
+
+
+class FoodFactsWrite(Schema):
+    category: Category = None
+    canonical_unit_type: CanonicalKind | None = None
+    canonical_unit: UnitCode = None
+    avg_weight_per_unit_g: PieceWeight | None = None
+    density_g_per_ml: Density | None = None
+    pieces_per_package: Pieces | None = None
+    measures: Annotated[
+        dict[HouseholdUnit, Grams] | None,
+        Field(description="Grams per household unit, such as a clove. Replaces all of them."),
+    ] = None
+    shelf_life: ShelfLifeWrite | None = None
+
+
+class IngredientCreate(FoodFactsWrite):
     model_config = example({"name": "Gooseberry jam", "category": "Pantry"})
 
     name: Name
     family_id: Annotated[
         Id | None, Field(description="The family that owns it. Without it, you do.")
     ] = None
-    category: Category = None
-    canonical_unit_type: CanonicalKind | None = None
-    canonical_unit: UnitCode = None
-    avg_weight_per_unit_g: PieceWeight | None = None
-    density_g_per_ml: Density | None = None
-    pieces_per_package: Pieces | None = None
 
 
-class IngredientUpdate(Schema):
+class IngredientUpdate(FoodFactsWrite):
     model_config = example({"category": "Spreads"})
 
     name: Name | None = None
-    category: Category = None
-    canonical_unit_type: CanonicalKind | None = None
-    canonical_unit: UnitCode = None
-    avg_weight_per_unit_g: PieceWeight | None = None
-    density_g_per_ml: Density | None = None
-    pieces_per_package: Pieces | None = None
 
 
 class IngredientMerge(Schema):

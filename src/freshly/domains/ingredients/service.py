@@ -35,9 +35,10 @@ from freshly.domains.ingredients.seeding import link
 from freshly.domains.preferences.service import PreferenceService
 
 MAX_CANONICAL_UNIT_LENGTH = 16  # characters
+NO_MEASURES: Mapping[str, Decimal] = {}
 COPIED = (
     *("name", "category", "canonical_unit_type", "canonical_unit", "avg_weight_per_unit_g"),
-    *("density_g_per_ml", "pieces_per_package"),
+    *("density_g_per_ml", "pieces_per_package", "shelf_life"),
 )
 
 
@@ -59,9 +60,10 @@ class IngredientService:
     async def create(self, new: IngredientCreate) -> Ingredient:
         owner = self.access.owner(new.family_id)
         values = new.model_dump(exclude={"name", "family_id"})
+        measures = values.pop("measures") or NO_MEASURES
         row = Ingredient(**values, name=new.name.strip())
         await self._check_name(row.name, owner)
-        return await self._add(row, owner)
+        return await self._add(row, owner, measures)
 
     async def for_owner(self, id: int, owner: Owner) -> Ingredient:
         """Return the ingredient with this id as the owner's rows may refer to it.
@@ -69,16 +71,15 @@ class IngredientService:
         The owner's correction of a food of the catalogue comes first. A food of another household
         of the caller becomes a food of the owner, too.
         """
-        row = await self.ingredients.get(id)
+        row, _ = await self.ingredients.with_food(id)
         if row.is_owned_by(owner):
             return row
         # The owner's food of this name, or the one of the catalogue.
         own = await self.ingredients.by_name(row.name, owner)
         if own is not None:
             return own
-        return await self._add(
-            Ingredient(**{column: getattr(row, column) for column in COPIED}), owner
-        )
+        copy = Ingredient(**{column: getattr(row, column) for column in COPIED})
+        return await self._add(copy, owner, row.facts().measures)
 
     async def get_or_create(self, name: str, owner: Owner) -> Ingredient:
         """Return the ingredient with this name in any case, or insert it as spelled.
@@ -125,6 +126,12 @@ class IngredientService:
     async def by_id(self, ids: Iterable[int]) -> dict[int, Ingredient]:
         return {row.id: row for row in await self.ingredients.by_ids(ids)}
 
+    async def corrected(self, ids: Iterable[int], owner: Owner) -> dict[int, Ingredient]:
+        """Return the ingredients by id, or the owner's corrections of them."""
+        wanted_ids = set(ids)
+        rows = await self.by_id(wanted_ids)
+        return rows | await self.ingredients.corrections(wanted_ids, owner)
+
     async def facts(self, ids: Iterable[int], owner: Owner) -> Mapping[int, FoodFacts]:
         """Return facts by id, as they hold for the owner: see `Ingredient`."""
         return effective_facts(await self.ingredients.with_measures(ids, owner), owner)
@@ -168,10 +175,15 @@ class IngredientService:
         if other is not None and other.is_owned_by(owner) and other.id != id:
             raise IngredientExists
 
-    async def _add(self, row: Ingredient, owner: Owner) -> Ingredient:
+    async def _add(
+        self, row: Ingredient, owner: Owner, measures: Mapping[str, Decimal] = NO_MEASURES
+    ) -> Ingredient:
         row.family_id, row.owner_user_id = owner.family_id, owner.user_id
         row.created_by_user_id = self.access.user_id
-        return await self._save_linked(row, owner)
+        await self._save_linked(row, owner)
+        if measures:
+            await self.ingredients.set_measures(row, measures)
+        return row
 
     async def _save_linked(self, row: Ingredient, owner: Owner) -> Ingredient:
         """Link a row to the food of the catalogue that its name means, and save it.
@@ -201,8 +213,13 @@ class OwnFoodService(IngredientService):
         if "name" in values:
             values["name"] = values["name"].strip()
             await self._check_name(values["name"], owner, id)
+        if update.shelf_life is not None:
+            values["shelf_life"] = update.shelf_life.model_dump()
+        measures = values.pop("measures", None)
         assign(row, values)
         await self._save_linked(row, owner)
+        if measures is not None:
+            await self.ingredients.set_measures(row, measures)
         if name_key(old_name) != name_key(row.name) and not name_index().same(old_name):
             # Recipes may still use the old name.
             await self.ingredients.save(_other_name(old_name, row))

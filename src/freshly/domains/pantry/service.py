@@ -114,14 +114,16 @@ class PantryService:
                 await self.items.save(item)
                 await self._publish_change(item)
                 return
+        food_id = bought.ingredient.id
+        ingredient = (await self.ingredients.corrected([food_id], owner))[food_id]
         item = await self.items.save(
             PantryItem(
                 family_id=owner.family_id,
                 owner_user_id=owner.user_id,
-                ingredient_id=bought.ingredient.id,
+                ingredient_id=ingredient.id,
                 quantity=bought.quantity,
                 unit=bought.unit,
-                category=(bought.ingredient.category or "")[:64] or None,
+                category=(ingredient.category or "")[:64] or None,
                 canonical_quantity=bought.amount.quantity if bought.amount else None,
                 canonical_unit=bought.amount.unit if bought.amount else None,
             )

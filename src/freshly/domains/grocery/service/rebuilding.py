@@ -233,7 +233,9 @@ class RebuildService:
             for food_id, text in _unreadable_amounts(needs).items()
             if food_id not in on_list.foods
         ]
-        rows = await self.ingredients.by_id(item.ingredient_id for item in new_items)
+        rows = await self.ingredients.corrected(
+            (item.ingredient_id for item in new_items), self.access.owner(grocery_list.family_id)
+        )
         return sorted(new_items, key=lambda item: _shop_order(rows[item.ingredient_id]))
 
     async def _summary_of(self, user_items: Sequence[GroceryListItem], owner: Owner) -> ItemsOnList:
