@@ -186,6 +186,21 @@ async def test_a_renamed_food_is_still_found_by_its_old_name(kitchen, alice):
     ]
 
 
+async def test_a_food_may_have_its_old_name_again_but_not_that_of_another_food(kitchen, alice):
+    item = await kitchen.stock(alice, "Gochujang paste", 500, "g")
+    await kitchen.ingredient(alice, "Kimchi")
+    food = f"/ingredients/{item['ingredient_id']}"
+    await alice.patch(food, {"name": "Red chilli dip"})
+    await kitchen.stock(alice, "gochujang paste", 100, "g")
+
+    again = await alice.patch(food, {"name": "Gochujang paste"})
+    taken = await alice.patch(food, {"name": "KIMCHI"})
+
+    assert (again.status_code, taken.status_code) == (200, 409)
+    shown = {row["ingredient_name"] for row in await alice.read("/pantry-items/me")}
+    assert shown == {"Gochujang paste"}
+
+
 async def test_a_merged_food_keeps_stock_lists_and_recipes_together(kitchen, alice):
     dip = await kitchen.stock(alice, "Red chilli dip", 200, "g")
     paste = await kitchen.stock(alice, "Gochujang paste", 300, "g")

@@ -31,6 +31,7 @@ PLACES = {
     "grocery_reservations": "a shopping list",
     "recipe_ingredients": "a recipe",
 }
+MAX_COMPARED_NAMES = 2000
 UNIQUE_NAMES = {"uq_ingredients_family_name", "uq_ingredients_owner_name"}
 
 
@@ -103,7 +104,13 @@ class IngredientRepository(OwnedRepository[Ingredient]):
         )
 
     async def own_names(self, owner: Owner) -> Sequence[str]:
-        names = select(Ingredient.name).where(self.is_owned_by(owner)).order_by(Ingredient.id)
+        """Return the owner's newest names, to compare texts of recipes with them."""
+        names = (
+            select(Ingredient.name)
+            .where(self.is_owned_by(owner))
+            .order_by(Ingredient.id.desc())
+            .limit(MAX_COMPARED_NAMES)
+        )
         return (await self.session.scalars(names)).all()
 
     async def other_names(self, id: int, *, lock: bool = False) -> Sequence[Ingredient]:

@@ -62,7 +62,8 @@ class IngredientService:
         values = new.model_dump(exclude={"name", "family_id"})
         measures = values.pop("measures") or NO_MEASURES
         row = Ingredient(**values, name=new.name.strip())
-        await self._check_name(row.name, owner)
+        if await self._own(row.name, owner) is not None:
+            raise IngredientExists
         return await self._add(row, owner, measures)
 
     async def for_owner(self, id: int, owner: Owner) -> Ingredient:
@@ -79,7 +80,7 @@ class IngredientService:
         if own is not None:
             return own
         copy = Ingredient(**{column: getattr(row, column) for column in COPIED})
-        return await self._add(copy, owner, row.facts().measures)
+        return await self._find_or_add(copy, owner, row.facts().measures)
 
     async def get_or_create(self, name: str, owner: Owner) -> Ingredient:
         """Return the ingredient with this name in any case, or insert it as spelled.
@@ -89,15 +90,7 @@ class IngredientService:
         """
         name = name.strip()
         row = await self.ingredients.by_name(name, owner)
-        if row is not None:
-            return row
-        try:
-            return await self._add(Ingredient(name=name), owner)
-        except IngredientExists:  # a concurrent request inserted it
-            row = await self.ingredients.by_name(name, owner)
-            if row is None:
-                raise
-            return row
+        return row or await self._find_or_add(Ingredient(name=name), owner)
 
     async def match_or_create(self, names: Iterable[str], owner: Owner) -> dict[str, Ingredient]:
         """Return the best match for each ingredient text of a recipe.
@@ -169,11 +162,22 @@ class IngredientService:
     async def unit_by_code(self, code: str) -> UnitRow | None:
         return await self.unit_rows.by_code(code)
 
-    async def _check_name(self, name: str, owner: Owner, id: int | None = None) -> None:
-        """Raise IngredientExists if another row of the owner has this name in any case."""
-        other = await self.ingredients.by_name(name, owner)
-        if other is not None and other.is_owned_by(owner) and other.id != id:
-            raise IngredientExists
+    async def _own(self, name: str, owner: Owner) -> Ingredient | None:
+        """Return the owner's row with this name in any case."""
+        row = await self.ingredients.by_name(name, owner)
+        return row if row is not None and row.is_owned_by(owner) else None
+
+    async def _find_or_add(
+        self, new: Ingredient, owner: Owner, measures: Mapping[str, Decimal] = NO_MEASURES
+    ) -> Ingredient:
+        name = new.name
+        try:
+            return await self._add(new, owner, measures)
+        except IngredientExists:  # a concurrent request inserted it
+            row = await self.ingredients.by_name(name, owner)
+            if row is None:
+                raise
+            return row
 
     async def _add(
         self, row: Ingredient, owner: Owner, measures: Mapping[str, Decimal] = NO_MEASURES
@@ -212,7 +216,7 @@ class OwnFoodService(IngredientService):
         old_name = row.name
         if "name" in values:
             values["name"] = values["name"].strip()
-            await self._check_name(values["name"], owner, id)
+            await self._free_name(values["name"], row, owner)
         if update.shelf_life is not None:
             values["shelf_life"] = update.shelf_life.model_dump()
         measures = values.pop("measures", None)
@@ -244,10 +248,11 @@ class OwnFoodService(IngredientService):
         """
         if id == into_id:
             raise MergedIntoItself
-        for one in sorted((id, into_id)):  # all requests lock in this order
-            await self.ingredients.get(one, lock=True)
-        row, owner = await self._lock_own(id)
         into = await self.ingredients.get(into_id)
+        if into.scope != "catalogue":
+            for one in sorted((id, into_id)):  # all requests lock in this order
+                await self.ingredients.get(one, lock=True)
+        row, owner = await self._lock_own(id)
         if into.scope != "catalogue" and not into.is_owned_by(owner):
             raise IngredientsOfTwoOwners
         if into.food_id == id:
@@ -261,11 +266,28 @@ class OwnFoodService(IngredientService):
         return into
 
     async def _lock_own(self, id: int) -> tuple[Ingredient, Owner]:
-        """Lock a food of a household of the caller. Raise CatalogueIsReadOnly for other foods."""
-        row = await self.ingredients.get(id, lock=True)
-        if row.scope == "catalogue":
+        """Lock a food of a household of the caller. Raise CatalogueIsReadOnly for other foods.
+
+        Foods of the catalogue are not locked, because rows of all users refer to them.
+        """
+        if (await self.ingredients.get(id)).scope == "catalogue":
             raise CatalogueIsReadOnly
+        row = await self.ingredients.get(id, lock=True)
         return row, self.access.owner(row.family_id)
+
+    async def _free_name(self, name: str, row: Ingredient, owner: Owner) -> None:
+        """Make a name free for the row. Raise IngredientExists if another food has it.
+
+        If it is another name of the row, which renaming left, that name's rows move to the row.
+        """
+        other = await self._own(name, owner)
+        if other is None or other is row:
+            return
+        members = await self.references.members(owner)
+        if other.food_id != row.id or await self.preferences.mention([other.id], members):
+            raise IngredientExists
+        await self.references.move(other, row, owner)
+        await self.ingredients.delete_all([other])
 
 
 def _other_name(name: str, food: Ingredient) -> Ingredient:
