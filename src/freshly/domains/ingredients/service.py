@@ -72,13 +72,14 @@ class IngredientService:
         The owner's correction of a food of the catalogue comes first. A food of another household
         of the caller becomes a food of the owner, too.
         """
-        row, _ = await self.ingredients.with_food(id)
+        row = await self.ingredients.get(id)
         if row.is_owned_by(owner):
             return row
         # The owner's food of this name, or the one of the catalogue.
         own = await self.ingredients.by_name(row.name, owner)
         if own is not None:
             return own
+        row, _ = await self.ingredients.with_food(id)
         copy = Ingredient(**{column: getattr(row, column) for column in COPIED})
         return await self._find_or_add(copy, owner, row.facts().measures)
 
