@@ -30,6 +30,7 @@ class World:
                 "{family_id}": "families",
                 "{user_id}": "user",
                 "{plan_id}": "meal-plans",
+                "{item_id}": "items",
                 "{bucket}": "bucket",
                 "{path:path}": "path",
                 "{day}": "day",

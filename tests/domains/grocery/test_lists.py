@@ -192,6 +192,17 @@ async def test_a_line_can_be_removed_through_its_own_list_only(home, method):
     assert (await home.bob.request(method, here, json=choice)).status_code == 204
 
 
+async def test_a_line_is_removed_by_the_path_that_the_app_sends(home):
+    shopping_list, other_list = await home.list(), await home.list()
+    item = await home.item(shopping_list)
+
+    elsewhere = f"/grocery-lists/{other_list['id']}/remove-item/{item['id']}"
+    assert (await home.bob.delete(elsewhere)).status_code == 404
+    here = f"/grocery-lists/{shopping_list['id']}/remove-item/{item['id']}"
+    assert (await home.bob.delete(here)).status_code == 204
+    assert (await home.bob.read(f"/grocery-lists/{shopping_list['id']}"))["items"] == []
+
+
 async def familys_pantry(home):
     return await home.alice.read(f"/pantry-items/family/{home.family['id']}")
 

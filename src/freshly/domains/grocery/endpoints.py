@@ -266,3 +266,13 @@ async def rebuild_list(
 )
 async def remove_item_by_list(items: Items, id: Id, choice: ItemChoice) -> None:
     await items.remove(choice.item_id, id)
+
+
+@router.delete(
+    "/{id}/remove-item/{item_id}",
+    status_code=204,
+    responses=problems(*ITEM_ERRORS),
+    summary="Delete an item of a list",
+)
+async def remove_item_of_list(items: Items, id: Id, item_id: Id) -> None:
+    await items.remove(item_id, id)
