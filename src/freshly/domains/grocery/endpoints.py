@@ -17,6 +17,7 @@ from freshly.domains.grocery.errors import (
     ListAccessDenied,
     ListHasNoPlan,
     ListNotFound,
+    ListOfAnotherPlan,
     MealToAddNotFound,
     OnlyCreatorSyncs,
     PlanToShopNotFound,
@@ -239,7 +240,7 @@ async def explain(explaining: Injected[ExplanationService], id: Id) -> Explanati
 
 @router.post(
     "/{id}/rebuild-from-meal-plan",
-    responses=problems(ListHasNoPlan, PlanToShopNotFound, *LIST_ERRORS),
+    responses=problems(ListHasNoPlan, ListOfAnotherPlan, PlanToShopNotFound, *LIST_ERRORS),
     dependencies=UNCACHED,
     summary="Rebuild a list from its plan",
 )

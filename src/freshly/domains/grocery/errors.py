@@ -1,4 +1,4 @@
-from freshly.chassis.errors import BadRequest, Forbidden, NotFound
+from freshly.chassis.errors import BadRequest, Conflict, Forbidden, NotFound
 
 
 class ListNotFound(NotFound):
@@ -28,3 +28,8 @@ class PlanToShopNotFound(NotFound):
 class ListHasNoPlan(NotFound):
     code = "grocery_list_has_no_plan"
     detail = "This list does not belong to a meal plan. Please choose a plan."
+
+
+class ListOfAnotherPlan(Conflict):
+    code = "grocery_list_of_another_plan"
+    detail = "This list does not belong to that meal plan. Please choose the list of the plan."

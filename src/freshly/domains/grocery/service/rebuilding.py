@@ -7,7 +7,7 @@ from decimal import Decimal
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.web.clock import Today
 from freshly.domains.families.access import CurrentAccess
-from freshly.domains.grocery.errors import ListHasNoPlan, PlanToShopNotFound
+from freshly.domains.grocery.errors import ListHasNoPlan, ListOfAnotherPlan, PlanToShopNotFound
 from freshly.domains.grocery.measuring import NOTE_SEPARATOR, Foods, reservation_row
 from freshly.domains.grocery.models import (
     GroceryList,
@@ -70,14 +70,21 @@ class RebuildService:
 
         Raise PlanToShopNotFound if the caller cannot see the plan.
         """
+        plan = await self._locked_plan(plan_id)
+        return await self._rebuilt(plan, await self._list(plan))
+
+    async def _locked_plan(self, plan_id: int) -> MealPlan:
         try:
-            plan = await self.plans.get(plan_id, lock=True)
+            return await self.plans.get(plan_id, lock=True)
         except MealPlanNotFound as error:
             raise PlanToShopNotFound(id=plan_id) from error
-        grocery_list, items_count = await self._rebuild(plan, await self._list(plan))
+
+    async def _rebuilt(self, plan: MealPlan, list_of_plan: GroceryList) -> Rebuilt:
+        grocery_list, items_count = await self._rebuild(plan, list_of_plan)
         return Rebuilt(
             grocery_list=await self.lists.reread(grocery_list.id),
             items_count=items_count,
+            items_rebuilt=items_count,
             message=f"{items_count} items to buy for {plan.title or UNTITLED}",
         )
 
@@ -132,14 +139,17 @@ class RebuildService:
         return {food for (food, _), amount in to_buy.items() if amount > 0} - on_list
 
     async def rebuild_list(self, list_id: int, plan_id: int | None) -> Rebuilt:
-        """Rebuild the plan of a list. Some clients of the existing app call it by the list.
+        """Rebuild this list from its plan. The request may name the plan, too.
 
-        Raise ListHasNoPlan if neither the request nor the list names a plan.
+        Raise ListHasNoPlan, or ListOfAnotherPlan if the request names another plan.
         """
-        chosen_plan_id = plan_id or (await self.lists.get(list_id)).meal_plan_id
-        if chosen_plan_id is None:
+        grocery_list = await self.lists.get(list_id)
+        if grocery_list.meal_plan_id is None and plan_id is None:
             raise ListHasNoPlan
-        return await self.rebuild(chosen_plan_id)
+        if plan_id not in (None, grocery_list.meal_plan_id):
+            raise ListOfAnotherPlan
+        plan = await self._locked_plan(grocery_list.meal_plan_id or 0)
+        return await self._rebuilt(plan, grocery_list)
 
     async def _list(self, plan: MealPlan) -> GroceryList:
         owner = self.access.owner(plan.family_id)
