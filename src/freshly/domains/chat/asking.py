@@ -30,7 +30,6 @@ from freshly.domains.families.access import Access, CurrentAccess
 from freshly.domains.usage.service import Assistant
 
 EARLIER_MESSAGES_PER_ROLE = 6  # the latest messages of the user, and as many of the assistant
-MAX_TITLE_LENGTH = 60  # characters of the first message
 
 
 @dataclass
@@ -152,9 +151,7 @@ class AskService:
             conversations = ConversationRepository(session, self.access)
             if request.conversation_id is None:
                 conversation = await conversations.save(
-                    ChatConversation(
-                        user_id=self.access.user_id, title=request.text[:MAX_TITLE_LENGTH].strip()
-                    )
+                    ChatConversation(user_id=self.access.user_id)
                 )
             else:
                 conversation = await conversations.get(request.conversation_id, lock=True)
