@@ -84,6 +84,9 @@ class FamilyService:
             raise NotAllowed
         return await self._member(family_id, user_id)
 
+    async def has_member(self, family_id: int, user_id: int) -> bool:
+        return await self.families.member(family_id, user_id) is not None
+
     async def lowest_owner(self, family_ids: Sequence[int]) -> dict[int, int]:
         return await self.families.lowest_owner(family_ids)
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.web.clock import Today
 from freshly.domains.families.access import CurrentAccess
+from freshly.domains.families.service import FamilyService
 from freshly.domains.grocery.errors import OnlyCreatorSyncs
 from freshly.domains.grocery.measuring import Foods, reservation_row
 from freshly.domains.grocery.models import (
@@ -32,6 +33,7 @@ class SyncService:
     reasons: Injected[ReasonRepository]
     pantry: Injected[PantryService]
     ingredients: Injected[IngredientService]
+    families: Injected[FamilyService]
     today: Today
 
     async def sync(self, list_id: int) -> Synced:
@@ -40,10 +42,7 @@ class SyncService:
         Raise OnlyCreatorSyncs if the caller neither owns nor created the list.
         """
         grocery_list = await self.lists.get(list_id, lock=True)
-        if self.access.user_id not in (
-            grocery_list.owner_user_id,
-            grocery_list.created_by_user_id if grocery_list.family_id else None,
-        ):
+        if self.access.user_id != await self._syncing_user(grocery_list):
             raise OnlyCreatorSyncs
         open_items = [item for item in grocery_list.items if not item.checked]
         stock, foods = await self._stock(grocery_list, open_items)
@@ -75,6 +74,19 @@ class SyncService:
             remaining_items=remaining,
             message=f"{len(covered)} removed, {changed} updated, {len(remaining)} still to buy",
         )
+
+    async def _syncing_user(self, grocery_list: GroceryList) -> int | None:
+        """Return the user who may sync: the owner or creator of the list.
+
+        Adopted lists of a family may have no creator, and a creator may have left the family. Then
+        it is the owner of the family whom responses name as the owner of the list.
+        """
+        family_id, creator = grocery_list.family_id, grocery_list.created_by_user_id
+        if family_id is None:
+            return grocery_list.owner_user_id
+        if creator is not None and await self.families.has_member(family_id, creator):
+            return creator
+        return (await self.families.lowest_owner([family_id])).get(family_id)
 
     async def _stock(
         self, grocery_list: GroceryList, items: Sequence[GroceryListItem]
