@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from sqlalchemy import MetaData, func
+from sqlalchemy import MetaData, Table, event, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
 from freshly.chassis.cache.invalidation import InvalidatesFor
@@ -19,6 +19,16 @@ NAMING = {
     "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
     "pk": "%(table_name)s_pkey",
 }
+
+
+@event.listens_for(Table, "before_create")
+def _never_reuse_ids(table: Table, _connection: Any, **_options: Any) -> None:
+    """Make SQLite never give the id of a deleted row to a new row (AUTOINCREMENT).
+
+    Clients cache responses and repeat writes by id, and files and logs refer to rows by id. This
+    holds for the tables of all migrations, too, and for the copies by which SQLite changes tables.
+    """
+    table.dialect_options["sqlite"]["autoincrement"] = True
 
 
 class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False, repr=False):

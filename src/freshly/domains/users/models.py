@@ -38,8 +38,7 @@ class User(Created, Updated, Base):
     verification_expires_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
 
     __cache_tags__ = (InvalidatesFor(IDENTITY, person="id"),)
-    # Ids are never reused: folders, links and logs refer to users by id.
-    __table_args__ = (Index("ix_users_created_at", "created_at"), {"sqlite_autoincrement": True})
+    __table_args__ = (Index("ix_users_created_at", "created_at"),)
 
     @property
     def display_name(self) -> str:
