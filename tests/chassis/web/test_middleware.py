@@ -151,6 +151,12 @@ async def test_long_responses_are_compressed(app, client):
     assert response.text == "x" * 2000
 
 
+async def test_health_and_readiness_can_be_checked_with_head(client):
+    for path in ("/health", "/ready"):
+        assert (await client.head(path)).status_code == 200
+    assert (await client.head("/meals/me")).status_code in (401, 405)
+
+
 async def test_the_root_describes_the_app_and_health_and_readiness_are_good(client):
     welcome, health = await client.get("/"), await client.get("/health")
     ready = await client.get("/ready")

@@ -66,6 +66,7 @@ async def welcome(request: Request) -> Welcome:
 
 
 @router.get("/health", summary="Check that the process answers")
+@router.head("/health", include_in_schema=False)
 async def health(request: Request) -> Health:
     settings: Settings = request.state.resources.settings
     return Health(status="healthy", app=settings.app_name, env=settings.app_env)
@@ -77,6 +78,7 @@ async def health(request: Request) -> Health:
     summary="Check that the database answers",
     responses={503: {"model": Problem, "description": "The database does not respond"}},
 )
+@router.head("/ready", include_in_schema=False)
 async def ready(request: Request, db: CurrentDatabase) -> object:
     try:
         async with asyncio.timeout(READY_TIMEOUT), db.read() as session:
