@@ -211,7 +211,7 @@ async def test_the_owner_of_another_family_cannot_change_a_role(users, kitchen):
 
 
 async def test_only_an_owner_sees_the_profile_preferences_and_meals_of_a_member(users, kitchen):
-    meal = await kitchen.meal(users.member)
+    meal = await kitchen.meal(users.member, familyId=users.id)
     path = f"/families/{users.id}/members/{users.member.id}"
 
     assert await users.owner.read(f"{path}/profile") == users.member.user
@@ -256,3 +256,30 @@ async def test_a_former_member_loses_access_at_the_next_request(users, kitchen):
 
     assert (await users.member.get(path)).status_code == 403
     assert (await users.member.get(f"/pantry-items/family/{users.id}")).status_code == 403
+
+
+async def test_an_owner_reads_only_the_meals_that_a_member_attached_to_this_family(users, kitchen):
+    other = await kitchen.family(users.member, name="Other")
+    await kitchen.meal(users.member, name="Private")
+    await kitchen.meal(users.member, name="Other family's", familyId=other["id"])
+    attached = await kitchen.meal(users.member, name="Ours", familyId=users.id)
+    await kitchen.meal(users.admin, name="Of another member", familyId=users.id)
+
+    path = f"/families/{users.id}/members/{users.member.id}/meals"
+
+    assert await users.owner.read(path) == [attached]
+
+
+async def test_members_keep_their_own_meals_when_the_family_is_deleted(users, kitchen):
+    meal = await kitchen.meal(users.member, familyId=users.id)
+    plan = await kitchen.plan(users.member)
+    await kitchen.planned(users.member, plan, 0, "dinner", meal)
+    assert (await users.member.read("/meals/me"))[0]["familyId"] == users.id
+
+    assert (await users.owner.delete(f"/families/{users.id}")).status_code == 200
+
+    assert (await users.member.read(f"/meals/{meal['id']}"))["familyId"] is None
+    assert [m["familyId"] for m in await users.member.read("/meals/me")] == [None]
+    (slot,) = await users.member.read(f"/meal-plans/{plan['id']}/slots")
+    assert [one["meal_id"] for one in slot["meals"]] == [meal["id"]]
+    assert (await users.owner.get(f"/meals/{meal['id']}")).status_code == 404

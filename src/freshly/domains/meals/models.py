@@ -43,8 +43,9 @@ class Meal(Created, Updated, Guarded):
     name: Mapped[str] = mapped_column(String(255))
     calories: Mapped[int] = mapped_column()
     meal_type: Mapped[MealType] = mapped_column(named_enum(MealType, "mealtype"))
+    # A meal outlives the family that it is attached to: it is its creator's.
     family_id: Mapped[int | None] = mapped_column(
-        ForeignKey("families.id", ondelete="CASCADE"), index=True, default=None
+        ForeignKey("families.id", ondelete="SET NULL"), index=True, default=None
     )
     image: Mapped[str | None] = mapped_column(Text, default=None)
     prep_time: Mapped[int | None] = mapped_column(default=None)
