@@ -46,7 +46,8 @@ async def test_the_user_who_creates_a_family_owns_it(kitchen):
     assert await alice.read("/families") == [family]
     assert await alice.read(f"/families/{family['id']}") == family
     (member,) = await alice.read(f"/families/{family['id']}/members")
-    assert (member["role"], member["user"]) == ("owner", alice.user)
+    assert member["role"] == "owner"
+    assert {**member["user"], "shares_profile": False} == alice.user
 
 
 async def test_joining_a_family_notifies_its_owner_once(users, kitchen, db):
@@ -214,7 +215,8 @@ async def test_only_an_owner_sees_the_profile_preferences_and_meals_of_a_member(
     meal = await kitchen.meal(users.member, familyId=users.id)
     path = f"/families/{users.id}/members/{users.member.id}"
 
-    assert await users.owner.read(f"{path}/profile") == users.member.user
+    profile = await users.owner.read(f"{path}/profile")
+    assert {**profile, "shares_profile": False} == users.member.user
     preferences = await users.owner.read(f"{path}/preferences")
     assert (preferences["user_id"], preferences["goal"]) == (users.member.id, "balanced")
     assert await users.owner.read(f"{path}/meals") == [meal]
@@ -283,3 +285,46 @@ async def test_members_keep_their_own_meals_when_the_family_is_deleted(users, ki
     (slot,) = await users.member.read(f"/meal-plans/{plan['id']}/slots")
     assert [one["meal_id"] for one in slot["meals"]] == [meal["id"]]
     assert (await users.owner.get(f"/meals/{meal['id']}")).status_code == 404
+
+
+async def test_members_see_a_profile_only_while_its_user_shares_it(users):
+    private = {
+        "phone_number": "+31 6 1", "location": "Berlin, Hauptstr. 1", "gender": "male",
+        "age": 41, "weight": 71.5, "height": 180.0, "calories": 2100.0,
+    }
+    body = {"age": 41, "gender": "male", "height_cm": 180, "weight_kg": 71.5}
+    member = users.member
+    await member.patch("/users/me", {**private, "avatar_path": "https://a.example.com/m.png"})
+    await member.patch("/preferences/me", {**body, "diet_type": "vegan"})
+    path = f"/families/{users.id}/members"
+
+    async def seen_by(person):
+        return {one["user_id"]: one["user"] for one in await person.read(path)}[member.id]
+
+    async def check(*, shared):
+        for reader in (users.owner, users.admin):
+            seen = await seen_by(reader)
+            assert (seen["name"], seen["email"]) == ("member", member.user["email"])
+            assert (seen["avatar_path"], seen["is_verified"]) == (
+                "https://a.example.com/m.png",
+                False,
+            )
+            assert {key: seen[key] for key in private} == (
+                private if shared else dict.fromkeys(private)
+            )
+        profile = await users.owner.read(f"{path}/{member.id}/profile")
+        assert profile == await seen_by(users.owner)
+        preferences = await users.owner.read(f"{path}/{member.id}/preferences")
+        assert preferences["diet_type"] == "vegan"
+        assert {key: preferences[key] for key in body} == (body if shared else dict.fromkeys(body))
+        changed = await set_role(users, users.owner, member, "admin")
+        assert changed.json()["user"] == await seen_by(users.owner)
+
+    await check(shared=False)
+    own = await seen_by(member)
+    assert {key: own[key] for key in private} == private
+    assert (await member.patch("/users/me", {"shares_profile": True})).json()["shares_profile"]
+    await check(shared=True)
+    assert (await member.patch("/users/me", {"shares_profile": None})).json()["shares_profile"]
+    await member.patch("/users/me", {"shares_profile": False})
+    await check(shared=False)

@@ -17,7 +17,6 @@ from freshly.domains.families.errors import (
     NotAllowed,
     NotAMember,
 )
-from freshly.domains.families.models import Membership
 from freshly.domains.families.schemas import (
     FamilyCreate,
     FamilyRead,
@@ -30,11 +29,9 @@ from freshly.domains.families.schemas import (
 )
 from freshly.domains.families.service import FamilyListing, FamilyService
 from freshly.domains.preferences.errors import PreferencesNotSet
-from freshly.domains.preferences.models import UserPreference
 from freshly.domains.preferences.schemas import PreferenceRead
 from freshly.domains.preferences.service import PreferenceService
-from freshly.domains.users.models import User
-from freshly.domains.users.schemas import UserRead
+from freshly.domains.users.schemas import MemberRead
 
 router = APIRouter(tags=["families"])
 
@@ -54,11 +51,10 @@ async def create_family(families: Families, new: FamilyCreate) -> FamilyRead:
 
 @router.post(
     "/families/join",
-    response_model=MembershipRead,
     responses=problems(InvalidInviteCode),
     summary="Join a family with its invite code",
 )
-async def join_family(families: Families, given: JoinFamily) -> Membership:
+async def join_family(families: Families, given: JoinFamily) -> MembershipRead:
     return await families.join(given.invite_code)
 
 
@@ -88,11 +84,10 @@ async def regenerate_code(families: Families, family_id: Annotated[Id, Path(ge=1
 
 @router.get(
     "/families/{family_id}/members",
-    response_model=list[MembershipRead],
     responses=problems(NotAFamilyMember),
     summary="List the members of a family",
 )
-async def list_members(families: Families, family_id: Id) -> Sequence[Membership]:
+async def list_members(families: Families, family_id: Id) -> Sequence[MembershipRead]:
     return await families.members(family_id)
 
 
@@ -108,37 +103,35 @@ async def remove_member(families: Families, family_id: Id, user_id: Id) -> Ok:
 
 @router.patch(
     "/families/{family_id}/members/{user_id}/role",
-    response_model=MembershipRead,
     responses=problems(LastOwner, NotAllowed, MemberNotFound),
     summary="Change a member's role (admin, owner)",
 )
 async def change_role(
     families: Families, family_id: Id, user_id: Id, update: RoleUpdate
-) -> Membership:
+) -> MembershipRead:
     return await families.change_role(family_id, user_id, update.role)
 
 
 @router.get(
     "/families/{family_id}/members/{user_id}/preferences",
-    response_model=PreferenceRead,
     responses=problems(NotAllowed, MemberNotFound, PreferencesNotSet),
     summary="Get a member's preferences (owner)",
 )
 async def read_members_preferences(
     families: Families, preferences: Injected[PreferenceService], family_id: Id, user_id: Id
-) -> UserPreference:
+) -> PreferenceRead:
     member = await families.member_of_owned_family(family_id, user_id)
-    return await preferences.of(member.user_id)
+    read = PreferenceRead.model_validate(await preferences.of(member.user_id))
+    return read if member.user.shares_profile else read.without_body()
 
 
 @router.get(
     "/families/{family_id}/members/{user_id}/profile",
-    response_model=UserRead,
     responses=problems(NotAllowed, MemberNotFound),
-    summary="Get a member's profile (owner)",
+    summary="Get what a member shares of their profile (owner)",
 )
-async def read_members_profile(families: Families, family_id: Id, user_id: Id) -> User:
-    return (await families.member_of_owned_family(family_id, user_id)).user
+async def read_members_profile(families: Families, family_id: Id, user_id: Id) -> MemberRead:
+    return await families.profile(family_id, user_id)
 
 
 @router.patch(

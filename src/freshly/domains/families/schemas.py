@@ -1,11 +1,11 @@
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field
 
 from freshly.chassis.web.schemas import AnyText, Ok, ReadSchema, Schema, ShortText, example
-from freshly.domains.families.models import Role
-from freshly.domains.users.schemas import UserRead
+from freshly.domains.families.models import Membership, Role
+from freshly.domains.users.schemas import MemberRead
 
 
 def _not_blank(text: str) -> str:
@@ -53,7 +53,19 @@ class MembershipRead(ReadSchema):
     user_id: int
     role: Role
     joined_at: datetime
-    user: UserRead
+    user: MemberRead
+
+    @classmethod
+    def of(cls, membership: Membership, reader_id: int) -> Self:
+        """Return the membership as this reader sees it."""
+        return cls(
+            id=membership.id,
+            family_id=membership.family_id,
+            user_id=membership.user_id,
+            role=Role(membership.role),
+            joined_at=membership.joined_at,
+            user=MemberRead.of(membership.user, reader_id),
+        )
 
 
 class Left(Ok):

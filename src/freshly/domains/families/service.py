@@ -21,9 +21,10 @@ from freshly.domains.families.errors import (
 from freshly.domains.families.events import MemberJoined
 from freshly.domains.families.models import FAMILIES, Family, Membership, Role
 from freshly.domains.families.repository import FamilyListReader, FamilyRepository
-from freshly.domains.families.schemas import FamilyCreate, FamilyRead, Kicked, Left
+from freshly.domains.families.schemas import FamilyCreate, FamilyRead, Kicked, Left, MembershipRead
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.models import ActivityKind
+from freshly.domains.users.schemas import MemberRead
 
 
 @dataclass
@@ -60,7 +61,7 @@ class FamilyService:
         )
         return _read(family, count=1)
 
-    async def join(self, invite_code: str) -> Membership:
+    async def join(self, invite_code: str) -> MembershipRead:
         family = await self.families.by_code(invite_code.strip())
         if family is None:
             raise InvalidInviteCode
@@ -71,12 +72,16 @@ class FamilyService:
             )
             await self.log.record(ActivityKind.FAMILY_JOINED, user_id, family_id=family.id)
             await self.events.publish(MemberJoined(family_id=family.id, user_id=user_id))
-        return await self._member(family.id, user_id)
+        return self._read_member(await self._member(family.id, user_id))
 
-    async def members(self, family_id: int) -> Sequence[Membership]:
+    async def members(self, family_id: int) -> Sequence[MembershipRead]:
         if not self.access.belongs_to(family_id):
             raise NotAFamilyMember
-        return await self.families.members(family_id)
+        return [self._read_member(member) for member in await self.families.members(family_id)]
+
+    async def profile(self, family_id: int, user_id: int) -> MemberRead:
+        member = await self.member_of_owned_family(family_id, user_id)
+        return MemberRead.of(member.user, self.access.user_id)
 
     async def member_of_owned_family(self, family_id: int, user_id: int) -> Membership:
         """Return a member of a family that the caller owns. Raise NotAllowed or MemberNotFound."""
@@ -119,18 +124,18 @@ class FamilyService:
         await self._remove(membership)
         return Left() if membership.user_id == self.access.user_id else Kicked()
 
-    async def change_role(self, family_id: int, user_id: int, role: Role) -> Membership:
+    async def change_role(self, family_id: int, user_id: int, role: Role) -> MembershipRead:
         await self.families.lock(family_id)
         my_role = await self._my_role(family_id)
         if not my_role or not my_role.manages():
             raise NotAllowed
         membership = await self._member(family_id, user_id)
         if membership.role == role:
-            return membership
+            return self._read_member(membership)
         if my_role is not Role.OWNER and Role.OWNER in (membership.role, role):
             raise NotAllowed
         await self._set_role(membership, role)
-        return membership
+        return self._read_member(membership)
 
     async def change_role_of(self, id: int, family_id: int | None, role: str) -> None:
         membership = await self._lock_membership(id)
@@ -223,6 +228,9 @@ class FamilyService:
         if member is None:
             raise MemberNotFound
         return member
+
+    def _read_member(self, membership: Membership) -> MembershipRead:
+        return MembershipRead.of(membership, self.access.user_id)
 
     async def _lock_membership(self, id: int) -> Membership:
         before = await self.families.membership(id)

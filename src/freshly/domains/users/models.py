@@ -30,6 +30,8 @@ class User(Created, Updated, Base):
     weight: Mapped[float | None] = mapped_column(Float(53), default=None)
     height: Mapped[float | None] = mapped_column(Float(53), default=None)
     calories: Mapped[float | None] = mapped_column(Float(53), default=None)
+    # True if members of the user's families see the profile fields of `SHARED_FIELDS`.
+    shares_profile: Mapped[bool] = mapped_column(server_default=false(), default=False)
     password_reset_code: Mapped[str | None] = mapped_column(String(6), index=True, default=None)
     password_reset_expires_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
     password_reset_attempts: Mapped[int] = mapped_column(default=0)

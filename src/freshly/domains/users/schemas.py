@@ -1,5 +1,5 @@
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, EmailStr, Field
 
@@ -12,7 +12,7 @@ from freshly.chassis.web.schemas import (
     Schema,
     example,
 )
-from freshly.domains.users.models import ActivityKind, Outcome
+from freshly.domains.users.models import ActivityKind, Outcome, User
 
 
 def normalized(email: str) -> str:
@@ -43,11 +43,23 @@ class UserUpdate(Schema):
     weight: Annotated[Measure | None, Nullable] = None
     height: Annotated[Measure | None, Nullable] = None
     calories: Annotated[Measure | None, Nullable] = None
+    shares_profile: Annotated[
+        bool | None, Field(description="Show these fields to members of my families."), Nullable
+    ] = None
     status: Annotated[Line | None, Nullable] = None
     tier: Annotated[Annotated[AnyText, Field(min_length=1, max_length=32)] | None, Nullable] = None
 
 
-class UserRead(ReadSchema):
+# Members of a family see these of each other only if the user shares them.
+SHARED_FIELDS = ("phone_number", "location", "gender", "age", "weight", "height", "calories")
+
+
+class MemberRead(ReadSchema):
+    """A user as the members of a family see each other.
+
+    The fields in SHARED_FIELDS are null unless the user shares them (`shares_profile`).
+    """
+
     id: int
     name: str | None
     email: str
@@ -61,8 +73,23 @@ class UserRead(ReadSchema):
     weight: float | None
     height: float | None
     calories: float | None
+    is_verified: Annotated[bool, Field(description="True if the email address is confirmed.")]
     created_at: datetime
     updated_at: datetime
+
+    @classmethod
+    def of(cls, user: User, reader_id: int) -> Self:
+        """Return the user as this reader sees them."""
+        read = cls.model_validate(user)
+        if user.shares_profile or user.id == reader_id:
+            return read
+        return read.model_copy(update=dict.fromkeys(SHARED_FIELDS))
+
+
+class UserRead(MemberRead):
+    """A user as the user reads their own profile."""
+
+    shares_profile: bool
 
 
 class ActivityRead(ReadSchema):
