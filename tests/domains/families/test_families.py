@@ -289,8 +289,13 @@ async def test_members_keep_their_own_meals_when_the_family_is_deleted(users, ki
 
 async def test_members_see_a_profile_only_while_its_user_shares_it(users):
     private = {
-        "phone_number": "+31 6 1", "location": "Berlin, Hauptstr. 1", "gender": "male",
-        "age": 41, "weight": 71.5, "height": 180.0, "calories": 2100.0,
+        "phone_number": "+31 6 1",
+        "location": "Berlin, Hauptstr. 1",
+        "gender": "male",
+        "age": 41,
+        "weight": 71.5,
+        "height": 180.0,
+        "calories": 2100.0,
     }
     body = {"age": 41, "gender": "male", "height_cm": 180, "weight_kg": 71.5}
     member = users.member

@@ -192,8 +192,8 @@ TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
     ),
     "notifications": TableOwnership(
         "notifications",
-        "id user_id type title message related_meal_id related_user_id related_family_id"
-        " related_share_request_id is_read read_at created_at",
+        "id user_id type title message related_meal_id related_meal_name related_user_id"
+        " related_family_id related_share_request_id is_read read_at created_at",
         owner_columns=("user_id",),
         other_keys=dict.fromkeys(
             ("related_user_id", "related_meal_id", "related_share_request_id"), OTHER_USERS_ROW
@@ -204,8 +204,8 @@ TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
     ),
     "meal_share_requests": TableOwnership(
         "offered_meals",
-        "id meal_id sender_user_id recipient_user_id family_id accepted_meal_id status message"
-        " responded_at created_at updated_at",
+        "id meal_id offered_meal sender_user_id recipient_user_id family_id accepted_meal_id"
+        " status message responded_at created_at updated_at",
         owner_columns=("sender_user_id", "recipient_user_id"),
         other_keys=dict.fromkeys(
             ("meal_id", "accepted_meal_id"), "the columns for sender and recipient decide"

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from decimal import Decimal
 from enum import StrEnum
@@ -73,12 +73,20 @@ class Meal(Created, Updated, Guarded):
     def visible_to(cls, access: Access) -> ColumnElement[bool]:
         return or_(cls.created_by_user_id == access.user_id, cls.family_id.in_(list(access.roles)))
 
-    def copied_for(self, user_id: int) -> "Meal":
-        """Return a new meal of the user, without a family and not a favorite."""
+    def snapshot(self) -> dict[str, Any]:
+        """Return the dish as it is now, as JSON, without what is the creator's own."""
         own = {"id", "created_by_user_id", "family_id", "is_favorite", "created_at", "updated_at"}
         names = [column.key for column in self.__table__.columns if column.key not in own]
-        copied = {name: deepcopy(getattr(self, name)) for name in names}
-        return Meal(created_by_user_id=user_id, **copied)
+        return {name: deepcopy(getattr(self, name)) for name in names}
+
+    @classmethod
+    def from_snapshot(cls, snapshot: Mapping[str, Any], user_id: int) -> "Meal":
+        """Return a new meal of the user, without a family and not a favorite."""
+        enums = {
+            "meal_type": MealType(snapshot["meal_type"]),
+            "difficulty": snapshot["difficulty"] and Difficulty(snapshot["difficulty"]),
+        }
+        return cls(created_by_user_id=user_id, **{**deepcopy(dict(snapshot)), **enums})
 
     def shopping(self) -> Sequence[Any]:
         """Return the values that shopping lists depend on, to compare before and after a change."""

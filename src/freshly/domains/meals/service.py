@@ -1,5 +1,6 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from freshly.chassis.cache.body import CachedBody
 from freshly.chassis.data.events import EventBus
@@ -87,9 +88,9 @@ class MealService:
         except MealNotFound as error:
             raise (NotMealsOwner if await self.meals.row_exists(id) else MealNotFound) from error
 
-    async def keep_copy(self, original: Meal) -> Meal:
-        """Insert a copy of a meal for the caller."""
-        return await self.meals.save(original.copied_for(self.access.user_id))
+    async def keep(self, snapshot: Mapping[str, Any]) -> Meal:
+        """Insert the meal of a snapshot for the caller."""
+        return await self.meals.save(Meal.from_snapshot(snapshot, self.access.user_id))
 
     async def attach(self, id: int, family_id: int) -> Meal:
         try:

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, ForeignKey, Index, String, or_
 from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.data.base import Created, Updated
-from freshly.chassis.data.types import Instant, named_enum
+from freshly.chassis.data.types import Instant, Json, named_enum
 from freshly.domains.families.access import Access, Guarded
 
 
@@ -27,8 +27,10 @@ class MealShareRequest(Created, Updated, Guarded):
     recipient_user_id: Mapped[int] = mapped_column(
         ForeignKey("users.id", ondelete="CASCADE"), index=True
     )
+    # The meal as it was offered. Null if an older release stored the offer.
+    offered_meal: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)
     family_id: Mapped[int | None] = mapped_column(
-        ForeignKey("families.id", ondelete="CASCADE"), index=True, default=None
+        ForeignKey("families.id", ondelete="SET NULL"), index=True, default=None
     )
     accepted_meal_id: Mapped[int | None] = mapped_column(
         ForeignKey("meals.id", ondelete="SET NULL"), default=None

@@ -1,5 +1,6 @@
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import aliased
@@ -24,6 +25,18 @@ class Offer:
     sender: User
     recipient: User
     accepted: Meal | None
+
+    @property
+    def snapshot(self) -> dict[str, Any]:
+        """Return the meal as it was offered."""
+        return self.request.offered_meal or self.meal.snapshot()
+
+    @property
+    def offered(self) -> Meal:
+        """Return the meal as it was offered, as a row of the sender that is not stored."""
+        meal = Meal.from_snapshot(self.snapshot, self.request.sender_user_id)
+        meal.id, meal.family_id = self.request.meal_id, self.request.family_id
+        return meal
 
 
 class ShareRepository(GuardedRepository[MealShareRequest]):
@@ -89,7 +102,7 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
     def _offer_statement(self) -> OfferStatement:
         """Select share requests with their meals and users in one statement.
 
-        Sender and recipient may both read the meal of a request.
+        The meal is read for offers without a snapshot, and the copy for its owner, the recipient.
         """
         sender, recipient, accepted = aliased(User), aliased(User), aliased(Meal)
         request = MealShareRequest
