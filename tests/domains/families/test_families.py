@@ -193,7 +193,7 @@ async def test_the_routes_by_membership_id_follow_the_same_rules(users):
     removed = await owner.delete(by_user[member.id])
     assert removed.json() == {"ok": True, "kicked": True}
     assert (await admin.delete(by_user[admin.id])).json() == {"ok": True, "left": True}
-    assert (await owner.delete(by_user[member.id])).status_code == 404
+    assert (await owner.delete(by_user[member.id])).status_code == 403
 
 
 async def test_the_owner_of_another_family_cannot_change_a_role(users, kitchen):
@@ -236,6 +236,31 @@ async def test_outsiders_learn_nothing_about_a_family(users):
         assert (await users.stranger.get(f"/families/{family_id}")).status_code == 403
         assert (await users.stranger.delete(f"/families/{family_id}")).status_code == 403
     assert (await users.admin.delete(f"/families/{users.id}")).status_code == 403
+
+
+async def test_outsiders_do_not_learn_who_is_in_a_family(users, kitchen):
+    outsider = await kitchen.person("Outsider")
+    await kitchen.family(outsider)
+    (membership, *_) = await users.owner.read(f"/families/{users.id}/members")
+
+    async def answers(method, *paths, **options):
+        responses = [await outsider.request(method, path, **options) for path in paths]
+        return {(response.status_code, response.json()["detail"]) for response in responses}
+
+    refused = {(403, "Insufficient permissions")}
+    members = [f"/families/{users.id}/members/{u}" for u in (users.member.id, outsider.id + 1, 1)]
+    unknown = f"/families/999999/members/{users.member.id}"
+    assert await answers("DELETE", *members, unknown) == refused
+    role = {"role": "member"}
+    roles = [f"{path}/role" for path in (*members, unknown)]
+    assert await answers("PATCH", *roles, json=role) == refused
+    memberships = [f"/memberships/{membership['id']}", "/memberships/999999"]
+    assert await answers("DELETE", *memberships) == refused
+    for query in ("", f"?family_id={users.id}", "?family_id=999999"):
+        paths = [f"{path}/role{query}" for path in memberships]
+        assert await answers("PATCH", *paths, json=role) == refused
+    themselves = await outsider.delete(f"/families/{users.id}/members/{outsider.id}")
+    assert (themselves.status_code, themselves.json()["detail"]) == (404, "Not a member")
 
 
 async def test_deleting_a_family_deletes_its_pantry_and_plans(users, kitchen):

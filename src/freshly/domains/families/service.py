@@ -113,6 +113,9 @@ class FamilyService:
         await self._record(ActivityKind.FAMILY_DELETED, family_id)
 
     async def remove_member(self, family_id: int, user_id: int) -> None:
+        """Remove a member. Users outside the family get the same answer for everybody."""
+        if not self.access.belongs_to(family_id):
+            raise NotAMember if user_id == self.access.user_id else NotAllowed
         await self.families.lock(family_id)
         membership = await self.families.member(family_id, user_id)
         if membership is None:
@@ -125,6 +128,8 @@ class FamilyService:
         return Left() if membership.user_id == self.access.user_id else Kicked()
 
     async def change_role(self, family_id: int, user_id: int, role: Role) -> MembershipRead:
+        if not self.access.manages(family_id):
+            raise NotAllowed
         await self.families.lock(family_id)
         my_role = await self._my_role(family_id)
         if not my_role or not my_role.manages():
@@ -233,9 +238,14 @@ class FamilyService:
         return MembershipRead.of(membership, self.access.user_id)
 
     async def _lock_membership(self, id: int) -> Membership:
+        """Lock the family of a membership and return the membership.
+
+        Raise NotAllowed for memberships that are missing or in families of other users, so that
+        outsiders do not learn which exist.
+        """
         before = await self.families.membership(id)
-        if before is None:
-            raise MembershipNotFound
+        if before is None or not self.access.belongs_to(before.family_id):
+            raise NotAllowed
         await self.families.lock(before.family_id)
         current = await self.families.member(before.family_id, before.user_id)
         if current is None:

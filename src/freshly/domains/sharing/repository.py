@@ -87,9 +87,6 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
         )
         return await paginate(self.session, copies, (Meal.id,), query)
 
-    async def user(self, id: int) -> User | None:
-        return await self.session.get(User, id)
-
     async def now(self) -> datetime:
         return (await self.session.execute(select(now()))).scalar_one()
 

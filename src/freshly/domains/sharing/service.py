@@ -15,7 +15,6 @@ from freshly.domains.sharing.errors import (
     AlreadyOffered,
     AlreadyResponded,
     MealToShareNotFound,
-    NoCommonFamily,
     NotYoursToShare,
     OnlyPendingIsCancelled,
     OnlyRecipientResponds,
@@ -41,11 +40,10 @@ class ShareService:
         meal = await self._own(new.meal_id)
         if new.recipient_user_id == self.access.user_id:
             raise SharedWithOneself
-        if await self.requests.user(new.recipient_user_id) is None:
-            raise RecipientNotFound
+        # One answer for unknown users and for users of other families.
         recipient_access = await Access.of(new.recipient_user_id, self.session)
         if not recipient_access.roles.keys() & self.access.roles.keys():
-            raise NoCommonFamily
+            raise RecipientNotFound
         # The meal is locked, so that concurrent requests cannot both pass this check.
         if await self.requests.is_pending(meal.id, new.recipient_user_id):
             raise AlreadyOffered
