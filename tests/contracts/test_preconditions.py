@@ -27,6 +27,7 @@ ROUTES = [route for route in _routes() if isinstance(route, Route)]
 SYSTEM = {"/", "/health", "/ready", "/metrics", "/docs", "/docs/assets/{name}"}
 NO_ETAG = {
     "/files/{bucket}/{path:path}": "a file never changes; a new picture gets a new name",
+    "/invitations": "public, and read once",
 }
 # Writes without a resource that a client could read at their own path or above it.
 WITHOUT_RESOURCE = {

@@ -31,6 +31,7 @@ class World:
                 "{user_id}": "user",
                 "{plan_id}": "meal-plans",
                 "{item_id}": "items",
+                "{invitation_id}": "invitations",
                 "{bucket}": "bucket",
                 "{path:path}": "path",
                 "{day}": "day",
@@ -74,11 +75,14 @@ async def build(client):
     await ex_member.delete(f"{members}/{ex_member.id}")
     ids = await furnish(kitchen, owner, family, offered_by=member)
     await furnish(kitchen, stranger, await kitchen.family(stranger, name="The Others"))
+    invitation = await owner.post_ok(f"/families/{family['id']}/invitations", {})
     memberships = {one["user_id"]: one["id"] for one in await owner.read(members)}
     world = World()
     world.ids = ids | {
         "families": family["id"],
-        "invite_code": family["invite_code"],
+        "invite_code": (await owner.read("/families"))[0]["invite_code"],
+        "invitations": invitation["id"],
+        "invitation_token": invitation["token"],
         "memberships": memberships[tom.id],
         "user": tom.id,
         "owner": owner.id,

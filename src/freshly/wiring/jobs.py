@@ -16,6 +16,8 @@ from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles, War
 from freshly.domains.account.warming import warm_up
 from freshly.domains.auth.handlers import purge_expired, send_code, send_notice
 from freshly.domains.auth.jobs import PurgeExpired, SendCode, SendNotice
+from freshly.domains.families.handlers import renew_invite_codes
+from freshly.domains.families.jobs import RenewInviteCodes
 from freshly.domains.grocery.handlers import recompute
 from freshly.domains.grocery.jobs import Recompute
 from freshly.domains.notifications.handlers import (
@@ -38,6 +40,7 @@ HANDLERS: Handlers = {
     PurgeJobs: purge_jobs,
     PurgeIdempotencyRecords: purge_idempotency_records,
     PurgeUsage: purge_usage,
+    RenewInviteCodes: renew_invite_codes,
     Export: export,
     Recompute: recompute,
     DrawPicture: draw_picture,
@@ -55,6 +58,7 @@ SCHEDULES = (
     Schedule(PurgeExpired(), every(timedelta(hours=1))),
     Schedule(PurgeJobs(), every(timedelta(hours=1))),
     Schedule(PurgeIdempotencyRecords(), every(timedelta(hours=1))),
+    Schedule(RenewInviteCodes(), every(timedelta(minutes=15))),
     Schedule(PurgeUsage(), every(timedelta(days=1))),
     Schedule(DigestForAll(), daily(time(7))),
     Schedule(SweepPictures(), daily(time(4))),

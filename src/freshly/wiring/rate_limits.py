@@ -68,6 +68,9 @@ def groups(settings: Settings) -> dict[str, Group]:
             _group("grocery-read", "120/minute"),
             _group("families-read", "600/minute"),
             Group("join", {"default": "20/hour"}, ("user", "address")),
+            # Wrong invite codes. A wrong code names no family, so the second counts for all.
+            _group("invite-code", "10/hour;30/day", "address"),
+            _group("invite-code-all", "50/hour;200/day", "address"),
             _group("notifications", "20/minute"),
             _group("export", "5/day"),
         ),

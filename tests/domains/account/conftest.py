@@ -80,6 +80,7 @@ async def create_rows_of_zora(kitchen, zora, bob, home):
         await recipient.post_ok(
             f"/meal-share-requests/{request['id']}/respond", consent, status=200
         )
+    await zora.post_ok(f"/families/{home.zoras_family['id']}/invitations", {})
     await zora.patch("/preferences/me", {"calorie_target": 2222})
     await zora.patch("/notifications/choices", {"digest": "none"})
     avatar = {"files": {"file": ("me.png", picture())}}

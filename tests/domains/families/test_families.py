@@ -40,7 +40,9 @@ async def test_the_user_who_creates_a_family_owns_it(kitchen):
 
     family = await kitchen.family(alice, name=" Us ")
 
-    assert family.keys() == {"id", "display_name", "invite_code", "count"}
+    assert family.keys() == {
+        *("id", "display_name", "invite_code", "invite_code_expires_at", "count")
+    }
     assert (family["display_name"], family["count"]) == ("Us", 1)
     assert len(family["invite_code"]) == 6
     assert await alice.read("/families") == [family]

@@ -109,6 +109,15 @@ class Limiter:
         assert tightest is not None
         return tightest
 
+    async def give_back(self, name: str, tier: str, subjects: Sequence[str]) -> None:
+        """Take back a call that was counted, for limits that count only failures."""
+        limits, _ = self._parse(name, self.groups[name].of_tier(tier))
+        now = self.clock()
+        for window in limits:
+            for subject in subjects:
+                key = counter_key(name, subject, window, now)
+                await self.counts.increment(key, math.ceil(window.ends_in(now)) + 1, -1)
+
     async def _refused(
         self,
         result: RateLimitResult,

@@ -81,6 +81,17 @@ class CallLimits:
             if not result.allowed:
                 raise RateLimited(result)
 
+    async def give_back(self, group: str, subject: str) -> None:
+        """Take back a call that was counted, for limits that count only failures."""
+        resources: Resources = self.request.state.resources
+        if resources.settings.rate_limit_enabled:
+            await resources.limiter.give_back(group, FREE, [subject])
+
+    @property
+    def network(self) -> str:
+        """Return the client's address, as the limits by address count it."""
+        return client_address(self.request.scope)
+
 
 def client_address(scope: Scope) -> str:
     """Return the client's address; behind trusted proxies the server has put it there.

@@ -108,7 +108,18 @@ TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
         "families",
         "id display_name created_at",
         referenced_by=("family_memberships", "family_id"),
-        excluded={"invite_code": "anyone who has it can join the family"},
+        excluded=dict.fromkeys(
+            ("invite_code", "invite_code_expires_at"), "anyone who has the code can join the family"
+        ),
+    ),
+    "family_invitations": TableOwnership(
+        "invitations",
+        "id family_id created_by_user_id role uses_left expires_at created_at",
+        owner_columns=("created_by_user_id",),
+        members_only=True,
+        excluded=dict.fromkeys(
+            ("token_hash", "code_hash", "code_expires_at"), "anyone who has the code can join"
+        ),
     ),
     "ingredients": TableOwnership(
         "ingredients_i_added",

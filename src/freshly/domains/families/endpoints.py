@@ -1,26 +1,43 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
+from freshly.chassis.data.pagination import BadCursor, Page, PageQuery, PageRows
 from freshly.chassis.dependencies import Injected, direct
 from freshly.chassis.errors import problems
+from freshly.chassis.rate_limits.policy import RateLimited
 from freshly.chassis.web.etags import to_response
+from freshly.chassis.web.rate_limiting import CallLimits
 from freshly.chassis.web.schemas import Id, Ok
 from freshly.domains.families.errors import (
     InvalidInviteCode,
     InvalidRole,
+    InvitationNotFound,
     LastOwner,
     MemberNotFound,
     MembershipNotFound,
     NotAFamilyMember,
     NotAllowed,
     NotAMember,
+    TooManyInvitations,
 )
+from freshly.domains.families.invitations import (
+    CodeKind,
+    InvitationPreviewer,
+    InvitationService,
+    InviteCode,
+    JoinService,
+)
+from freshly.domains.families.models import Invitation
 from freshly.domains.families.schemas import (
     FamilyCreate,
     FamilyRead,
     FreeRoleUpdate,
+    InvitationCreate,
+    InvitationCreated,
+    InvitationPreview,
+    InvitationRead,
     JoinFamily,
     Kicked,
     Left,
@@ -34,8 +51,10 @@ from freshly.domains.preferences.service import PreferenceService
 from freshly.domains.users.schemas import MemberRead
 
 router = APIRouter(tags=["families"])
+public = APIRouter(tags=["families"])
 
 Families = Injected[FamilyService]
+Invitations = Injected[InvitationService]
 
 
 @router.get("/families", response_model=list[FamilyRead], summary="List my families")
@@ -51,11 +70,28 @@ async def create_family(families: Families, new: FamilyCreate) -> FamilyRead:
 
 @router.post(
     "/families/join",
-    responses=problems(InvalidInviteCode),
-    summary="Join a family with its invite code",
+    responses=problems(InvalidInviteCode, RateLimited),
+    summary="Join a family with a code or with an invitation's token",
 )
-async def join_family(families: Families, given: JoinFamily) -> MembershipRead:
-    return await families.join(given.invite_code)
+async def join_family(
+    joining: Injected[JoinService], limits: Injected[CallLimits], given: JoinFamily
+) -> MembershipRead:
+    """Limit wrong codes by network, and wrong digits for all networks together.
+
+    Each try counts until the code has turned out to be right, so that many at once pass no limit.
+    """
+    code = InviteCode.parse(given.invite_code)
+    counted = {
+        CodeKind.DIGITS: (("invite-code", limits.network), ("invite-code-all", "all")),
+        CodeKind.LETTERS: (("invite-code", limits.network),),
+        CodeKind.TOKEN: (),
+    }[code.kind]
+    for group, subject in counted:
+        await limits.count(group, subject)
+    membership = await joining.join(code)
+    for group, subject in counted:
+        await limits.give_back(group, subject)
+    return membership
 
 
 @router.get(
@@ -80,6 +116,52 @@ async def delete_family(families: Families, family_id: Id) -> Ok:
 )
 async def regenerate_code(families: Families, family_id: Annotated[Id, Path(ge=1)]) -> FamilyRead:
     return await families.regenerate_code(family_id)
+
+
+@router.post(
+    "/families/{family_id}/invitations",
+    status_code=201,
+    responses=problems(NotAllowed, TooManyInvitations),
+    summary="Invite to a family by a link or a short code (admin, owner)",
+)
+async def create_invitation(
+    invitations: Invitations, family_id: Id, new: InvitationCreate
+) -> InvitationCreated:
+    return await invitations.create(family_id, new)
+
+
+@router.get(
+    "/families/{family_id}/invitations",
+    response_model=Page[InvitationRead],
+    responses=problems(NotAllowed, BadCursor),
+    summary="List the open invitations of a family (admin, owner)",
+)
+async def list_invitations(
+    invitations: Invitations, family_id: Id, query: Annotated[PageQuery, Query()]
+) -> PageRows[Invitation]:
+    return await invitations.page(family_id, query)
+
+
+@router.delete(
+    "/families/{family_id}/invitations/{invitation_id}",
+    status_code=204,
+    responses=problems(NotAllowed, InvitationNotFound),
+    summary="End an invitation (admin, owner)",
+)
+async def end_invitation(invitations: Invitations, family_id: Id, invitation_id: Id) -> None:
+    await invitations.end(family_id, invitation_id)
+
+
+@public.get(
+    "/invitations",
+    responses=problems(InvitationNotFound),
+    summary="Show what a link invites to",
+)
+async def preview_invitation(
+    invitations: Injected[InvitationPreviewer],
+    token: Annotated[str, Query(max_length=64, pattern=r"^[\w-]*$")],
+) -> InvitationPreview:
+    return await invitations.preview(token)
 
 
 @router.get(

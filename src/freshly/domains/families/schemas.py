@@ -1,7 +1,7 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from freshly.chassis.web.schemas import AnyText, Ok, ReadSchema, Schema, ShortText, example
 from freshly.domains.families.models import Membership, Role
@@ -24,13 +24,51 @@ class FamilyRead(ReadSchema):
     id: int
     display_name: str
     invite_code: str
+    invite_code_expires_at: datetime | None
     count: Annotated[int, Field(description="Number of members.")]
 
 
 class JoinFamily(Schema):
+    """The six digits of a family, the eight letters of an invitation, or its link's token."""
+
     model_config = example({"invite_code": "123456"})
 
     invite_code: ShortText
+
+
+class InvitationCreate(Schema):
+    model_config = example({"role": "member", "uses": 1, "days": 7})
+
+    role: Literal["member", "admin"] = "member"
+    uses: Annotated[int, Field(ge=1, le=50, description="How many users may join.")] = 1
+    days: Annotated[int, Field(ge=1, le=30, description="After how many days it ends.")] = 7
+
+
+class InvitationRead(ReadSchema):
+    id: int
+    family_id: int
+    created_by_user_id: int
+    role: Role
+    uses_left: int
+    code_expires_at: datetime
+    expires_at: datetime
+    created_at: datetime
+
+
+class InvitationCreated(InvitationRead):
+    """The only response with the link and the code: the server stores keyed hashes of them."""
+
+    link: str
+    token: Annotated[str, Field(description="The secret in the link, to join with.")]
+    code: Annotated[str, Field(description="Eight letters to read aloud, valid for an hour.")]
+
+
+class InvitationPreview(BaseModel):
+    """What a link tells anyone who has it."""
+
+    family_name: str
+    role: Role
+    expires_at: datetime
 
 
 class RoleUpdate(Schema):

@@ -3,13 +3,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from freshly.chassis.cache.body import CachedBody
-from freshly.chassis.data.events import EventBus
 from freshly.chassis.data.pagination import PageRows
 from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.dependencies import Injected
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.families.errors import (
-    InvalidInviteCode,
     InvalidRole,
     LastOwner,
     MemberNotFound,
@@ -18,9 +16,12 @@ from freshly.domains.families.errors import (
     NotAllowed,
     NotAMember,
 )
-from freshly.domains.families.events import MemberJoined
 from freshly.domains.families.models import FAMILIES, Family, Membership, Role
-from freshly.domains.families.repository import FamilyListReader, FamilyRepository
+from freshly.domains.families.repository import (
+    FamilyListReader,
+    FamilyRepository,
+    InvitationRepository,
+)
 from freshly.domains.families.schemas import FamilyCreate, FamilyRead, Kicked, Left, MembershipRead
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.models import ActivityKind
@@ -48,7 +49,7 @@ class FamilyListing:
 class FamilyService:
     access: CurrentAccess
     families: Injected[FamilyRepository]
-    events: Injected[EventBus]
+    invitations: Injected[InvitationRepository]
     log: Injected[ActivityLog]
 
     async def read(self, family_id: int) -> FamilyRead:
@@ -60,19 +61,6 @@ class FamilyService:
             Membership(family_id=family.id, user_id=self.access.user_id, role=Role.OWNER)
         )
         return _read(family, count=1)
-
-    async def join(self, invite_code: str) -> MembershipRead:
-        family = await self.families.by_code(invite_code.strip())
-        if family is None:
-            raise InvalidInviteCode
-        user_id = self.access.user_id
-        if await self.families.member(family.id, user_id) is None:
-            await self.families.save_member(
-                Membership(family_id=family.id, user_id=user_id, role=Role.MEMBER)
-            )
-            await self.log.record(ActivityKind.FAMILY_JOINED, user_id, family_id=family.id)
-            await self.events.publish(MemberJoined(family_id=family.id, user_id=user_id))
-        return self._read_member(await self._member(family.id, user_id))
 
     async def members(self, family_id: int) -> Sequence[MembershipRead]:
         if not self.access.belongs_to(family_id):
@@ -171,6 +159,18 @@ class FamilyService:
                 await self.families.save_member(successor)
                 kind = ActivityKind.ROLE_GIVEN
                 await self._record_for_member(kind, successor, detail=successor.role)
+            if others:
+                await self._end_invitations(family_id)
+
+    async def _end_invitations(self, family_id: int) -> None:
+        """End what a former member may still know: the invite code and all open invitations.
+
+        The caller holds the family's lock.
+        """
+        await self.invitations.delete_all(family_id)
+        family = await self.families.lock(family_id)
+        if family is not None:
+            await self.families.save_with_code(family)
 
     async def _remove(self, membership: Membership) -> None:
         leaving = membership.user_id == self.access.user_id
@@ -182,6 +182,7 @@ class FamilyService:
                 raise NotAllowed
         await self._check_other_owner(membership)
         await self.families.remove_member(membership)
+        await self._end_invitations(membership.family_id)
         if leaving:
             await self._record(ActivityKind.FAMILY_LEFT, membership.family_id)
             return
@@ -258,5 +259,6 @@ def _read(family: Family, count: int) -> FamilyRead:
         id=family.id,
         display_name=family.display_name,
         invite_code=family.invite_code,
+        invite_code_expires_at=family.invite_code_expires_at,
         count=count,
     )

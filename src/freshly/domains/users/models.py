@@ -64,6 +64,7 @@ class ActivityKind(StrEnum):
     FAMILY_LEFT = "family_left"
     FAMILY_DELETED = "family_deleted"
     INVITE_REGENERATED = "invite_regenerated"
+    INVITATION_CREATED = "invitation_created"
     ROLE_CHANGED = "role_changed"  # by this user
     ROLE_GIVEN = "role_given"  # to this user
     MEMBER_REMOVED = "member_removed"  # by this user
