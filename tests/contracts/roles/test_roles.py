@@ -1,4 +1,4 @@
-"""Each operation, called in six roles. table.toml has the request and the expected statuses.
+"""Each operation, called in eight roles. table.toml has the request and the expected statuses.
 
 A refused call must leave the database as it was.
 """
@@ -90,7 +90,7 @@ async def played(built, tmp_path):
                 engine = create_engine(make_url(f"sqlite+aiosqlite:///{path}"))
                 app.replace(db=Database(engine))
                 method, target = operation.split(" ")
-                options = world.request(method, target)
+                options = world.request(method, target, role)
                 answer = await client.request(
                     method, world.path(target), headers=world.headers[role], **options
                 )
