@@ -85,6 +85,9 @@ async def test_a_user_signs_up_and_in_with_a_token_of_supabase(oauth, by_key):
         "auth_provider": "google",
     }
     assert signed_up.json()["token_type"] == "bearer"
+    for issued in (signed_up, signed_in):
+        claims = jwt.decode(issued.json()["access_token"], options={"verify_signature": False})
+        assert claims["email"] == "alice@example.com"
     headers = {"Authorization": f"Bearer {signed_in.json()['access_token']}"}
     assert (await client.get("/users/me", headers=headers)).json()["name"] == "Alice Cook"
     assert (await client.get("/preferences/me", headers=headers)).json()["calorie_target"] == 2000

@@ -89,7 +89,9 @@ class SignInService:
                 await UserDirectory(session).save(current)
             return await self.begin(user.id, PASSWORD, session)
 
-    async def begin(self, user_id: int, method: str, session: Session) -> Tokens:
+    async def begin(
+        self, user_id: int, method: str, session: Session, email: str | None = None
+    ) -> Tokens:
         """Insert a session and return its tokens. `method` is PASSWORD or an OAuth provider."""
         auth_sessions = AuthSessionRepository(session)
         at = await auth_sessions.now()
@@ -105,7 +107,7 @@ class SignInService:
         await auth_sessions.begin(auth_session, token)
         log = ActivityLog(session, self.client_info)
         await log.record(ActivityKind.SIGN_IN, user_id, session_id=auth_session.id, detail=method)
-        return self._pair(user_id, auth_session.id, signed, at)
+        return self._pair(user_id, auth_session.id, signed, at, email)
 
     async def refresh(self, given: str | None) -> Tokens:
         """Exchange a refresh token for a new pair of tokens.
@@ -186,8 +188,15 @@ class SignInService:
         token.token_hash = digest(signed)
         return signed
 
-    def _pair(self, user_id: int, session_id: str, refresh_token: str, at: datetime) -> Tokens:
-        access_token = self.tokens.access(user_id, session_id, at)
+    def _pair(
+        self,
+        user_id: int,
+        session_id: str,
+        refresh_token: str,
+        at: datetime,
+        email: str | None = None,
+    ) -> Tokens:
+        access_token = self.tokens.access(user_id, session_id, at, email)
         return Tokens(access_token=access_token, refresh_token=refresh_token)
 
 

@@ -51,17 +51,20 @@ class TokenSigner:
         self.access_lifetime = timedelta(minutes=settings.access_token_expire_minutes)
         self.refresh_lifetime = timedelta(days=settings.refresh_token_expire_days)
 
-    def access(self, user_id: int, session_id: str, at: datetime) -> str:
+    def access(self, user_id: int, session_id: str, at: datetime, email: str | None = None) -> str:
+        """Sign an access token. Those of sign-ins by OAuth name the email address, too."""
         claims = Claims(user_id, session_id, new_id())
-        return self._sign(claims, "access", at, at + self.access_lifetime)
+        named = {"email": email} if email else {}
+        return self._sign(claims, "access", at, at + self.access_lifetime, **named)
 
     def refresh(self, user_id: int, row: RefreshToken) -> str:
         """Sign the refresh token of a row. The same row gives the same token."""
         claims = Claims(user_id, row.sign_in_id, row.id)
         return self._sign(claims, "refresh", row.issued_at, row.expires_at)
 
-    def _sign(self, claims: Claims, type: Type, at: datetime, until: datetime) -> str:
+    def _sign(self, claims: Claims, type: Type, at: datetime, until: datetime, **named: str) -> str:
         signed: dict[str, Any] = {
+            **named,
             "sub": str(claims.user_id),
             "sid": claims.session_id,
             "type": type,
