@@ -318,8 +318,8 @@ async def test_the_ingredients_of_a_meal_are_added_to_a_list_with_their_amounts_
         "/grocery-lists/add-from-recipe", doubled_servings, status=200
     )
     assert [missing["note"] for missing in doubled["missing_ingredients"]] == [
-        "2 cups, a bit more, 4 cup",
-        "1 Bag, 2 package",
+        "2 cups, a bit more, 4 cups",
+        "1 Bag, 2 packages",
     ]
 
 

@@ -131,7 +131,14 @@ def test_a_written_amount_is_read_back_unchanged(quantity, unit):
 
 
 def test_a_scaled_amount_is_written_with_its_new_quantity():
-    assert scaled("2 cups", Decimal(2)) == "4 cup"
+    assert scaled("2 cups", Decimal(2)) == "4 cups"
+    assert scaled("1 pinch", Decimal(2)) == "2 pinches"
+    assert scaled("2 leaves", Decimal(2)) == "4 leaves"
+    assert scaled("2 cups", Decimal("0.5")) == "1 cup"
+    assert scaled("1 cup", Decimal("0.5")) == "0.5 cup"
+    assert scaled("100 g", Decimal(2)) == "200 g"
+    assert scaled("1 tbsp", Decimal(3)) == "3 tbsp"
+    assert scaled("1 dozen", Decimal(2)) == "2 dozen"
     assert scaled("3", Decimal("1.5"), "egg") == "4.5"
     assert scaled("to taste", Decimal(2)) == "to taste"
     assert scaled("2 cups", Decimal(1)) == "2 cups"

@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 
 from freshly.domains.ingredients.measures import fits
 from freshly.domains.ingredients.names import singular_words
-from freshly.domains.ingredients.units import BASE, MAX_WORDS, Unit, find_unit
+from freshly.domains.ingredients.units import BASE, MAX_WORDS, Unit, find_unit, written_unit
 
 MAX_CHARACTERS = 500
 
@@ -128,7 +128,7 @@ def parse_amount(text: str, food: str = "") -> Amount | None:
 
 
 def scaled(text: str, factor: Decimal, food: str = "") -> str:
-    """Return the text for `factor` times the amount: "2 cups" twice is "4 cup".
+    """Return the text for `factor` times the amount: "2 cups" twice is "4 cups".
 
     A text without an amount, such as "to taste", is returned unchanged.
     """
@@ -136,7 +136,9 @@ def scaled(text: str, factor: Decimal, food: str = "") -> str:
     if factor == 1 or amount is None:
         return text
     quantity = (amount.quantity * factor).quantize(Decimal("0.001")).normalize()
-    return f"{quantity:f}" if amount.unit == "count" else f"{quantity:f} {amount.unit}"
+    if amount.unit == "count":
+        return f"{quantity:f}"
+    return f"{quantity:f} {written_unit(amount.unit, quantity)}"
 
 
 def _tokens(text: str) -> list[_Token]:
