@@ -78,7 +78,7 @@ class _Receipt(_Answer):
 
 class _Line(BaseModel):
     name: str
-    quantity: Amount
+    quantity: Annotated[Amount | str, Field(union_mode="left_to_right")]
     unit: str | None = None
     category: str
     price: Amount | None = None
@@ -88,12 +88,18 @@ class _Line(BaseModel):
         unit = _clean(self.unit or "") or None
         return ScannedItem(
             name=_clean(self.name),
-            quantity=f"{self.quantity:g} {unit or ''}".strip(),
+            quantity=self._quantity(unit),
             category=_category(self.category),
             confidence=self.confidence,
             unit=unit,
             price=self.price,
         )
+
+    def _quantity(self, unit: str | None) -> str:
+        """Return the amount as text. The model may write "3 pieces" in place of a number."""
+        if isinstance(self.quantity, str):
+            return _clean(self.quantity)
+        return f"{self.quantity:g} {unit or ''}".strip()
 
 
 @dataclass(frozen=True)
