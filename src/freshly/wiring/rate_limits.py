@@ -33,6 +33,7 @@ GROUPS_BY_SECTION = {
     ("grocery-lists", True): "grocery-read",
     ("grocery-lists", False): "grocery-write",
     ("families", True): "families-read",
+    ("chat", True): "chat-read",
     ("files", True): "files",
     ("files", False): "files",
     ("auth", True): "auth",
@@ -71,6 +72,7 @@ def groups(settings: Settings) -> dict[str, Group]:
             # Wrong invite codes. A wrong code names no family, so the second counts for all.
             _group("invite-code", "10/hour;30/day", "address"),
             _group("invite-code-all", "50/hour;200/day", "address"),
+            _group("chat-read", "600/minute"),
             _group("notifications", "20/minute"),
             _group("export", "5/day"),
         ),

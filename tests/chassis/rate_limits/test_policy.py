@@ -204,6 +204,7 @@ POLICIES = [
     (FREE, "GET /grocery-lists/me", ("user",), ["120/min"]),
     (FREE, "POST /grocery-lists", ("user",), ["60/min"]),
     (FREE, "GET /families", ("user",), ["600/min"]),
+    (FREE, "GET /chat/conversations/1", ("user",), ["600/min"]),
     (FREE, "POST /families/join", ("user", "address"), ["20/hour"]),
     (FREE, "GET /notifications", ("user",), ["20/min"]),
     (FREE, "POST /users/me/export", ("user",), ["5/day"]),
