@@ -11,6 +11,7 @@ import httpx2
 import jwt
 
 from freshly.chassis.observability.logging import get_logger
+from freshly.chassis.one_line import as_one_line
 from freshly.chassis.ports.oauth import (
     OAuthNotConfigured,
     OAuthProfile,
@@ -108,5 +109,5 @@ def _profile(claims: dict[str, Any]) -> OAuthProfile:
 
 
 def _text(value: object) -> str | None:
-    """Return the text, or None if it is empty or no text, or has a NUL that databases reject."""
-    return value.strip() or None if isinstance(value, str) and "\0" not in value else None
+    """Return the text as one line, or None if it is empty or no text."""
+    return as_one_line(value) or None if isinstance(value, str) else None

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from freshly.chassis.dependencies import Injected
+from freshly.chassis.one_line import as_one_line
 from freshly.chassis.ports.llm import GenerationOptions, LlmMessage, parse_json
 from freshly.chassis.resources import CurrentSettings
 from freshly.chassis.security.image_sanitizer import Picture
@@ -184,7 +185,7 @@ def _item(given: Any, kind: ScanKind) -> ScannedItem | None:
 
 
 def _clean(text: str) -> str:
-    return text.replace("\0", "").strip()[:255]
+    return as_one_line(text)[:255]
 
 
 def _category(given: str) -> str:

@@ -3,7 +3,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from freshly.chassis.web.schemas import AnyText, Ok, ReadSchema, Schema, ShortText, example
+from freshly.chassis.web.schemas import Ok, OneLine, ReadSchema, Schema, ShortText, example
 from freshly.domains.families.models import Role
 from freshly.domains.users.schemas import UserRead
 
@@ -17,7 +17,7 @@ def _not_blank(text: str) -> str:
 class FamilyCreate(Schema):
     model_config = example({"display_name": "The Miller Family"})
 
-    display_name: Annotated[AnyText, Field(max_length=255), AfterValidator(_not_blank)]
+    display_name: Annotated[OneLine, Field(max_length=255), AfterValidator(_not_blank)]
 
 
 class FamilyRead(ReadSchema):

@@ -3,12 +3,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from freshly.chassis.web.schemas import LARGEST_INT, AnyText, Nullable, ReadSchema, Schema, example
+from freshly.chassis.web.schemas import LARGEST_INT, Nullable, OneLine, ReadSchema, Schema, example
 
 CanonicalKind = Literal["weight", "volume", "count"]
-Name = Annotated[AnyText, Field(min_length=2, max_length=120)]
-Category = Annotated[Annotated[AnyText, Field(max_length=80)] | None, Nullable]
-UnitCode = Annotated[Annotated[AnyText, Field(max_length=16)] | None, Nullable]
+Name = Annotated[OneLine, Field(min_length=2, max_length=120)]
+Category = Annotated[Annotated[OneLine, Field(max_length=80)] | None, Nullable]
+UnitCode = Annotated[Annotated[OneLine, Field(max_length=16)] | None, Nullable]
 Positive = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Pieces = Annotated[int, Field(ge=1, le=LARGEST_INT)]
 

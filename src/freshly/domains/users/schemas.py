@@ -5,9 +5,10 @@ from pydantic import AfterValidator, EmailStr, Field
 
 from freshly.chassis.web.schemas import (
     LARGEST_INT,
-    AnyText,
     Line,
     Nullable,
+    OneLine,
+    PictureAddress,
     ReadSchema,
     Schema,
     example,
@@ -33,18 +34,20 @@ class UserUpdate(Schema):
     email: Annotated[Email | None, Nullable] = None
     phone_number: Annotated[Trimmed, Nullable] = None
     location: Annotated[Trimmed, Nullable] = None
-    avatar_path: Annotated[Trimmed, Nullable] = None
+    avatar_path: Annotated[Annotated[PictureAddress, Field(max_length=255)] | None, Nullable] = None
     gender: Annotated[
-        Annotated[AnyText, Field(min_length=1, max_length=32)] | None,
+        Annotated[OneLine, Field(min_length=1, max_length=32)] | None,
         AfterValidator(lambda text: text.strip() if text else text),
         Nullable,
+        OneLine,
+        PictureAddress,
     ] = None
     age: Annotated[int | None, Field(ge=0, le=LARGEST_INT), Nullable] = None
     weight: Annotated[Measure | None, Nullable] = None
     height: Annotated[Measure | None, Nullable] = None
     calories: Annotated[Measure | None, Nullable] = None
     status: Annotated[Line | None, Nullable] = None
-    tier: Annotated[Annotated[AnyText, Field(min_length=1, max_length=32)] | None, Nullable] = None
+    tier: Annotated[Annotated[OneLine, Field(min_length=1, max_length=32)] | None, Nullable] = None
 
 
 class UserRead(ReadSchema):
