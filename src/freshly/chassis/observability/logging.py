@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from traceback import TracebackException
+from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
@@ -69,6 +71,45 @@ def _add_correlation_id(
     return event
 
 
+# Errors of these packages repeat values: PostgreSQL's DETAIL has the whole row that it refused.
+LONGEST_REASON = 500  # characters
+DATABASE_PACKAGES = {"aiosqlite", "asyncpg", "sqlalchemy", "sqlite3"}
+VALUES_IN_ERRORS = re.compile(r"(argument \$\d+: ).*|(: )([\"']).*\3")
+
+
+def error_text(error: BaseException) -> str:
+    """Return the text of an error for the log, without the values of an SQL statement."""
+    if type(error).__module__.partition(".")[0] not in DATABASE_PACKAGES:
+        return str(error)
+    reason = VALUES_IN_ERRORS.sub(
+        rf"\1\2{MASK}", (str(error).splitlines() or [""])[0][:LONGEST_REASON]
+    )
+    statement = getattr(error, "statement", None)
+    return f"{reason} [SQL: {statement}]" if statement else reason
+
+
+def _traceback(
+    exc_info: tuple[type[BaseException], BaseException, TracebackType | None],
+) -> str:
+    rendered = TracebackException(*exc_info)
+    _hide_values(rendered, exc_info[1])
+    return "".join(rendered.format()).rstrip("\n")
+
+
+def _hide_values(rendered: TracebackException, error: BaseException) -> None:
+    """Replace the texts of the error, of its causes, and of the errors in a group."""
+    rendered._str = error_text(error)  # type: ignore[attr-defined] # noqa: SLF001 - no other way
+    for part, cause in (
+        (rendered.__cause__, error.__cause__),
+        (rendered.__context__, error.__context__),
+    ):
+        if part is not None and cause is not None:
+            _hide_values(part, cause)
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    for part, member in zip(rendered.exceptions or (), inner, strict=False):
+        _hide_values(part, member)
+
+
 class StderrHandler(logging.Handler):
     """Write to the current `sys.stderr`, not to the one at the time of the set-up."""
 
@@ -93,7 +134,7 @@ def configure_logging(level: str) -> None:
             foreign_pre_chain=[*shared, structlog.stdlib.PositionalArgumentsFormatter()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
+                structlog.processors.ExceptionRenderer(_traceback),
                 _mask_event,
                 structlog.processors.JSONRenderer(ensure_ascii=True),
             ],
