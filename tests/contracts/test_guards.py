@@ -27,7 +27,7 @@ PUBLIC = {
     "/",
     "/health",
     "/ready",
-    "/metrics",  # for private networks only
+    "/metrics",  # with METRICS_TOKEN, or from this machine
     "/docs",
     "/docs/assets/{name}",
     "/auth/register",

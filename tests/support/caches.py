@@ -18,7 +18,10 @@ def caches(number, redis_url=None):
     links = [RedisClient(redis_url) for _ in range(number)]
     prefix = f"test{id(links)}"
     made = [
-        Cache(RedisVersions(link, CommandBatcher(link), prefix), RedisEntries(link, prefix + "e"))
+        Cache(
+            RedisVersions(link, CommandBatcher(link), prefix),
+            RedisEntries(link, prefix + "e", "secret"),
+        )
         for link in links
     ]
     return made, links

@@ -66,6 +66,11 @@ class Settings(BaseSettings):
         description="Addresses or networks (CIDR) of proxies whose `X-Forwarded-For` is trusted. "
         "`*` trusts every peer.",
     )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        description="The bearer token for `GET /metrics`. Without it, only requests from this "
+        "machine that passed no proxy may read the metrics.",
+    )
     allowed_hosts: Words = Field(
         default=("localhost", "127.0.0.1"),
         description="Values of the Host header that are accepted. `*.example.com` accepts all "

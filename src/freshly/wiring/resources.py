@@ -139,7 +139,7 @@ class SharedState:
 
         return cls(
             versions if settings.cache == "auto" else DisabledVersions(),
-            RedisEntries(client, f"{prefix}:{__version__}"),
+            RedisEntries(client, f"{prefix}:{__version__}", settings.secret_key.get_secret_value()),
             RedisCounters(batcher, prefix),
             lambda: "connected" if client.is_well else "away",
             close,

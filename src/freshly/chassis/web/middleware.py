@@ -21,6 +21,7 @@ from freshly.chassis.resources import Resources
 from freshly.chassis.web.authentication import AuthenticationMiddleware
 from freshly.chassis.web.error_responses import internal_error, problem
 from freshly.chassis.web.etags import WORTH_COMPRESSING
+from freshly.chassis.web.proxies import UndeclaredProxyWarning
 from freshly.chassis.web.rate_limiting import RateLimitMiddleware
 from freshly.settings import (
     LARGEST_AVATAR,
@@ -256,6 +257,7 @@ def add_middleware(
     app.add_middleware(BodySizeLimit)
     app.add_middleware(RateLimitMiddleware, group_of=group_of, enabled=settings.rate_limit_enabled)
     app.add_middleware(AuthenticationMiddleware)
+    app.add_middleware(UndeclaredProxyWarning)
     app.add_middleware(StripApiPrefix)
     app.add_middleware(UnhandledErrorMiddleware)
     app.add_middleware(GZipIfAccepted, minimum_size=WORTH_COMPRESSING, compresslevel=COMPRESSION)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterable
+from hmac import compare_digest
 from ipaddress import ip_address
 
 from fastapi import APIRouter, Request, Response
@@ -19,6 +20,7 @@ from freshly.chassis.jobs.admin import queue_statistics
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.observability.metrics import cache_bytes, database_units, registry
 from freshly.chassis.web.error_responses import problem
+from freshly.chassis.web.proxies import forwarded_for
 from freshly.settings import Settings
 
 logger = get_logger(__name__)
@@ -109,10 +111,10 @@ COUNT_TIMEOUT = 2  # seconds
         },
         **problems(NotFound),
     },
-    summary="Get metrics for Prometheus (from private networks only)",
+    summary="Get metrics for Prometheus (with METRICS_TOKEN, or from this machine)",
 )
 async def read_metrics(request: Request) -> Response:
-    if not _is_private(request.client.host if request.client else ""):
+    if not _may_read_metrics(request):
         raise NotFound
     db: Database = request.state.resources.db
     for state in ("taken", "waiting", "capacity"):
@@ -165,8 +167,18 @@ def _registry() -> CollectorRegistry:
     return together
 
 
-def _is_private(host: str) -> bool:
+def _may_read_metrics(request: Request) -> bool:
+    """Return True for the token, or without one for a client on this machine.
+
+    A proxy on this machine has the address of this machine too, so its requests do not count.
+    """
+    settings: Settings = request.state.resources.settings
+    if settings.metrics_token is not None:
+        expected = f"Bearer {settings.metrics_token.get_secret_value()}".encode()
+        return compare_digest(request.headers.get("Authorization", "").encode(), expected)
+    if forwarded_for(request.scope) is not None:
+        return False
     try:
-        return ip_address(host).is_private
+        return ip_address(request.client.host if request.client else "").is_loopback
     except ValueError:
         return False
