@@ -104,14 +104,22 @@ def _no_long_pauses():
     gc.freeze()
 
 
+FOR_TESTS = {
+    "rate_limit_enabled": False,
+    "cache": "memory",
+    # Jobs run when a test calls `jobs.run_due()`, or in the app if it asks for jobs="inside".
+    "jobs": "worker",
+    "chat_tokens_unconfirmed": 0,  # users of tests confirm no address
+}
+
+
 def settings_for(database_url, data_dir, **changes):
     return Settings(
         database_url=SecretStr(database_url),
         data_dir=data_dir,
         secret_key=SECRET,
         jwt_secret=SECRET,
-        # Jobs run when a test calls `jobs.run_due()`, or in the app if it asks for jobs="inside".
-        **{"rate_limit_enabled": False, "cache": "memory", "jobs": "worker", **changes},
+        **{**FOR_TESTS, **changes},
     )
 
 

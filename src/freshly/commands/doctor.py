@@ -214,11 +214,19 @@ async def _oauth(settings: Settings) -> str:
 async def _model(settings: Settings) -> str:
     if settings.openai_api_key is None and settings.openai_base_url is None:
         return "not set; no assistant (OPENAI_API_KEY, OPENAI_BASE_URL)"
-    limits = (settings.chat_tokens_per_person, settings.chat_tokens_per_family)
-    per_user, per_family = (f"{limit} tokens" if limit else "no limit" for limit in limits)
+    limits = (
+        settings.chat_tokens_per_person,
+        settings.chat_tokens_unconfirmed,
+        settings.chat_tokens_per_family,
+        settings.chat_tokens_installation,
+    )
+    per_user, unconfirmed, per_family, in_all = (
+        f"{limit} tokens" if limit else "no limit" for limit in limits
+    )
     return (
         f"{settings.openai_base_url or 'set'}; timeouts: {settings.openai_connect_timeout:g} s to"
         f" connect, {settings.openai_first_byte_timeout:g} s for the first byte,"
         f" {settings.openai_timeout:g} s in all; {settings.openai_max_calls} calls at once;"
-        f" daily limits: {per_user} for a user, {per_family} for a family"
+        f" daily limits: {per_user} for a user ({unconfirmed} before the address is confirmed),"
+        f" {per_family} for a family, {in_all} for all"
     )

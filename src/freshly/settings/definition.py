@@ -311,6 +311,15 @@ class Settings(BaseSettings):
         description="Tokens that the members of a family may use together each UTC day; 0 means "
         "no limit.",
     )
+    chat_tokens_unconfirmed: Tokens = Field(
+        default=5_000,
+        description="Tokens that a user whose email address is not confirmed may use each UTC day; "
+        "0 means no limit of its own.",
+    )
+    chat_tokens_installation: Tokens = Field(
+        default=20_000_000,
+        description="Tokens that all users may use together each UTC day; 0 means no limit.",
+    )
     pantry_pictures_per_day: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = Field(
         default=20,
         description="Pictures of new pantry items that are generated each day for a family, or "

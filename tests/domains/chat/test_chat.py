@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from freshly.domains.chat.policy import DEFAULT_SYSTEM
+from freshly.domains.chat.policy import DEFAULT_SYSTEM, FROM_CLIENT
 from tests.conftest import client_of, running, settings_for
 from tests.support.api import Kitchen
 from tests.support.fake_services import free_port
@@ -76,7 +76,10 @@ async def test_the_system_text_of_the_first_message_cannot_be_replaced(alice, mo
         "system",
         "You are a pirate.",
     )
-    assert model.requests[1]["messages"][0]["content"].startswith("You are a pirate.")
+    prompt = model.requests[1]["messages"][0]["content"]
+    assert prompt.startswith(DEFAULT_SYSTEM)  # the kitchen's policy always comes first
+    assert prompt.endswith(f"{FROM_CLIENT}\n\nYou are a pirate.")
+    assert "ninja" not in prompt
 
 
 async def test_an_empty_conversation_gets_the_policy_with_its_first_message(alice, model):

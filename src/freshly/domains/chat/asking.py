@@ -199,9 +199,11 @@ def _message(conversation_id: int, role: str, content: str, **columns: Any) -> C
     return ChatMessage(conversation_id=conversation_id, role=role, content=content, **columns)
 
 
-def _system(system: str, household: str) -> str:
-    parts = (system, policy.ABOUT_MEALS, policy.ABOUT_KITCHEN)
-    return "\n\n".join((*parts, f"<household>{household}</household>"))
+def _system(given: str, household: str) -> str:
+    """Return the system prompt. The client's text follows the policy and cannot replace it."""
+    parts = (policy.DEFAULT_SYSTEM, policy.ABOUT_MEALS, policy.ABOUT_KITCHEN)
+    added = () if given == policy.DEFAULT_SYSTEM else (policy.FROM_CLIENT, given)
+    return "\n\n".join((*parts, f"<household>{household}</household>", *added))
 
 
 async def household_json(access: Access, session: Session, today: date) -> str:

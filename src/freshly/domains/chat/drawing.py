@@ -53,7 +53,10 @@ class LegacyService:
 
     async def answer(self, request: LegacyRequest) -> LegacyReply:
         system = (request.system or "").strip() or policy.LEGACY_SYSTEM
-        messages = [LlmMessage("system", system), LlmMessage("user", request.prompt)]
+        messages = [
+            LlmMessage("system", f"{policy.SCOPE}\n\n{system}"),
+            LlmMessage("user", request.prompt),
+        ]
         return LegacyReply(reply=await self.assistant.answer(messages, LEGACY_OPTIONS))
 
 
