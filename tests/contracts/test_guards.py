@@ -112,6 +112,7 @@ CALLING_OUT = {
     "/chat/scan-grocery-proxy",
     "/grocery-lists/ingredients/normalize",
     "/storage/avatar/proxy",
+    "/users/me/usage",
     "/files/{bucket}/{path:path}",
 }
 

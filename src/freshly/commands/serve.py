@@ -16,6 +16,7 @@ from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.web.coalescing_protocol import CoalescingProtocol
 from freshly.commands.migrate import migrate
 from freshly.settings import Settings, load
+from freshly.wiring.quotas import quotas
 from freshly.wiring.rate_limits import groups
 from freshly.wiring.resources import warn_without_shared_cache
 
@@ -49,7 +50,9 @@ def serve(settings: Settings) -> int:
     It is 1 if the database cannot be used. Raises BadSettings for bad rate limits.
     """
     configure_logging(settings.log_level)
-    groups(settings)  # raises BadSettings once, instead of in each worker process
+    # Raise BadSettings once, instead of in each worker process.
+    groups(settings)
+    quotas(settings)
     try:
         asyncio.run(migrate(settings))
     except (SQLAlchemyError, OSError) as error:

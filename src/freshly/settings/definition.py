@@ -1,4 +1,7 @@
-"""The settings. Descriptions are the source of docs/reference/settings.md and .env.example."""
+"""The settings of the installation itself. `settings/services.py` has those of its services.
+
+Descriptions are the source of docs/reference/settings.md and .env.example.
+"""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -11,22 +14,19 @@ from freshly.settings.database_url import driven
 from freshly.settings.file_secrets import FileSecrets
 from freshly.settings.limits import WEAKEST_SECRET
 from freshly.settings.types import (
-    LARGEST_COUNT,
     Networks,
     Port,
     Positive,
     Seconds,
     Size,
-    Timeout,
     TimeZone,
-    Tokens,
     Unit,
     Words,
 )
 
 
-class Settings(BaseSettings):
-    """All settings, each an environment variable with the name of the field in capitals."""
+class InstallationSettings(BaseSettings):
+    """Each field is an environment variable with the name of the field in capitals."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -185,6 +185,12 @@ class Settings(BaseSettings):
         '"10/minute;50/day"}}`.',
     )
 
+    quotas: dict[str, Annotated[int, Field(ge=0, le=2**53)]] = Field(
+        default={},
+        description='Other quotas by name, as JSON: `{"pantry_items": 10000}`; 0 means no limit. '
+        "See docs/guides/operators.md.",
+    )
+
     max_file_size: Size = Field(
         default=ByteSize(10 * 1024 * 1024),
         description="The largest picture. A picture is also limited to 5 MiB, a scanned file to 2 "
@@ -212,119 +218,6 @@ class Settings(BaseSettings):
         default="pantry_items",
         description="The folder of pictures of pantry items. It is public, so no other bucket may "
         "have this name.",
-    )
-
-    mail_username: str | None = Field(default=None, description="The user name at the SMTP server.")
-    mail_password: SecretStr | None = Field(
-        default=None, description="The password at the SMTP server."
-    )
-    mail_from: str | None = Field(
-        default=None, description="The sender's address. Default: `MAIL_USERNAME`."
-    )
-    mail_port: Annotated[int, Field(gt=0, le=65535)] = Field(
-        default=587, description="The port of the SMTP server."
-    )
-    mail_server: str | None = Field(
-        default=None,
-        description="The host of the SMTP server. Without it, `local` writes emails to the log "
-        "and to `DATA_DIR/outbox`; elsewhere they are lost, with an error in the log.",
-    )
-    mail_from_name: str = Field(default="Freshly", description="The sender's name.")
-    mail_starttls: bool = Field(default=True, description="Start TLS after connecting.")
-    mail_ssl_tls: bool = Field(
-        default=False,
-        description="Connect with TLS, as on port 465. Then `MAIL_STARTTLS` has no effect.",
-    )
-
-    supabase_url: str | None = Field(
-        default=None,
-        description="The Supabase project that signs users in with Google and Apple. Its public "
-        "keys check the tokens.",
-    )
-    supabase_service_role: SecretStr | None = Field(
-        default=None, description="Has no effect; the existing app sets it."
-    )
-    supabase_jwt_secret: SecretStr | None = Field(
-        default=None,
-        description="The shared secret of the Supabase project, if it signs tokens with one.",
-    )
-
-    openai_api_key: SecretStr | None = Field(
-        default=None,
-        description="The key of the assistant's model at OpenAI. With neither a key nor "
-        "`OPENAI_BASE_URL`, the assistant's routes return 503.",
-    )
-    openai_base_url: str | None = Field(
-        default=None, description="Another server of the Chat Completions API. It may need no key."
-    )
-    openai_model: str = Field(default="gpt-4o-mini", description="The model for text.")
-    openai_vision_model: str = Field(
-        default="gpt-4o", description="The model for pictures that users send."
-    )
-    openai_image_model: str = Field(
-        default="dall-e-3", description="The model that generates images."
-    )
-    openai_max_tokens: Annotated[int, Field(gt=0), Unit("tokens")] = Field(
-        default=1000, description="The longest reply in a chat. Scans have their own limit."
-    )
-    openai_temperature: Annotated[float, Field(ge=0, le=2)] = Field(
-        default=0.7, description="How random the replies in a chat are."
-    )
-    openai_connect_timeout: Timeout = Field(
-        default=3, description="The longest wait for a connection to the model."
-    )
-    openai_first_byte_timeout: Timeout = Field(
-        default=20,
-        description="The longest silence of the model. Raise it for a model that thinks for long. "
-        "It does not apply to generated images.",
-    )
-    openai_timeout: Timeout = Field(
-        default=60, description="The longest call to the model, with its retries."
-    )
-    openai_retries: Annotated[int, Field(ge=0, le=5)] = Field(
-        default=2,
-        description="Retries after a failed connection, a 429 or a 5xx, within `OPENAI_TIMEOUT`.",
-    )
-    openai_max_calls: Positive = Field(
-        default=100, description="Calls to the model that each process makes at once."
-    )
-    openai_queue_timeout: Timeout = Field(
-        default=2, description="How long a further call waits before it gets 503."
-    )
-    openai_breaker_failures: Positive = Field(
-        default=5,
-        description="Failures in a row that open the circuit breaker. Text, vision and images "
-        "have one each.",
-    )
-    openai_breaker_seconds: Timeout = Field(
-        default=30,
-        description="How long an open circuit breaker refuses calls with 503, until one call "
-        "tries again.",
-    )
-    chat_tokens_per_person: Tokens = Field(
-        default=300_000,
-        description="Tokens that a user may use each UTC day; 0 means no limit. The default fits "
-        "the free tier's fifty questions a day.",
-    )
-    chat_tokens_per_family: Tokens = Field(
-        default=1_000_000,
-        description="Tokens that the members of a family may use together each UTC day; 0 means "
-        "no limit.",
-    )
-    chat_tokens_unconfirmed: Tokens = Field(
-        default=5_000,
-        description="Tokens that a user whose email address is not confirmed may use each UTC day; "
-        "0 means no limit of its own.",
-    )
-    chat_tokens_installation: Tokens = Field(
-        default=20_000_000,
-        description="Tokens that all users may use together each UTC day; 0 means no limit.",
-    )
-    pantry_pictures_per_day: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = Field(
-        default=20,
-        description="Pictures of new pantry items that are generated each day for a family, or "
-        "for a user's own pantry. They need `OPENAI_API_KEY` and count as tokens of the user who "
-        "added the item; 0 turns them off.",
     )
 
     @classmethod
@@ -387,11 +280,6 @@ class Settings(BaseSettings):
         """True if responses may be cached in memory: only one process writes."""
         alone = self.database.get_backend_name() == "sqlite" and self.jobs != "worker"
         return self.cache == "memory" or (self.cache == "auto" and alone)
-
-    @property
-    def draws_pantry(self) -> bool:
-        """True if pictures of pantry items are generated: a model without a key rarely can."""
-        return self.openai_api_key is not None and self.pantry_pictures_per_day > 0
 
     @property
     def pooled_database(self) -> URL:

@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import SecretStr, ValidationError
 from pydantic_settings.exceptions import SettingsError
 
-from freshly.settings.definition import Settings
 from freshly.settings.errors import BadSettings
 from freshly.settings.limits import WEAKEST_SECRET
+from freshly.settings.services import Settings
 
 PRIVATE_FOLDER = 0o700
 

@@ -41,6 +41,7 @@ from freshly.domains.meals.events import MealChanged
 from freshly.domains.notifications.listeners import notify_owners_of_new_member
 from freshly.domains.pantry.events import StockChanged
 from freshly.settings import Settings
+from freshly.wiring.quotas import quotas
 from freshly.wiring.rate_limits import groups
 from freshly.wiring.tables import all_tables
 
@@ -73,7 +74,8 @@ async def open_resources(
     shared = SharedState.of(settings)
     ttl = timedelta(seconds=settings.cache_ttl_seconds)
     cache = Cache(shared.versions, shared.entries, settings.cache_memory, ttl, cache_read_counter())
-    db = Database(engine, cache, timedelta(seconds=settings.database_pool_timeout))
+    wait = timedelta(seconds=settings.database_pool_timeout)
+    db = Database(engine, cache, wait, quotas(settings))
     try:
         async with db.watchdog.watching():
             yield Resources(

@@ -106,7 +106,7 @@ def _identity(row: Any) -> ColumnElement[bool]:
 def _tags_of_row(session: Session, row: Any, rule: InvalidatesFor) -> Iterable[str]:
     """Return the tags of the old and of the new owner."""
     if rule.through:
-        parent_model, key = _parent(type(row), rule.through)
+        parent_model, key = parent_of(type(row), rule.through)
         tags: set[str] = set()
         for parent in _values(row, rule.through):
             known = session.identity_map.get(session.identity_key(parent_model, parent))
@@ -134,7 +134,7 @@ def _tags_where(session: Session, model: Any, where: ColumnElement[bool] | None)
     tags: set[str] = set()
     for rule in model.__cache_tags__:
         if rule.through:
-            parent_model, key = _parent(model, rule.through)
+            parent_model, key = parent_of(model, rule.through)
             ids = _filtered(select(getattr(model, rule.through)), where)
             tags |= _tags_where(session, parent_model, key.in_(ids))
             continue
@@ -201,7 +201,7 @@ def _matters(reference: Referring, seen: frozenset[Any]) -> bool:
     return any(_matters(further, seen | {child}) for further in _all_referring(child))
 
 
-def _parent(model: type[DeclarativeBase], column: str) -> tuple[Any, InstrumentedAttribute[Any]]:
+def parent_of(model: type[DeclarativeBase], column: str) -> tuple[Any, InstrumentedAttribute[Any]]:
     """Return the model that the foreign key refers to, and the column at its other end."""
     [key] = model.__mapper__.columns[column].foreign_keys
     for mapper in model.registry.mappers:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 
 from freshly.chassis.cache.invalidation import InvalidatesFor
 from freshly.chassis.data.functions import now
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.data.types import Instant
 
 # PostgreSQL's own names, because the existing app let PostgreSQL choose them.
@@ -29,6 +30,8 @@ class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False, repr=Fals
     __cache_tags__: ClassVar[Sequence[InvalidatesFor]] = ()
     # True if responses about other rows that refer to a row show something of it, such as its name.
     __cached_with_referrers__: ClassVar[bool] = False
+    # What the rows count towards. The first rule tells the holder of rows that refer to a row.
+    __quotas__: ClassVar[Sequence[CountsTowards]] = ()
 
 
 class Created(MappedAsDataclass, kw_only=True, eq=False, repr=False):

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from freshly.chassis.data.base import Base
 from freshly.chassis.data.constraints import insert_into
 from freshly.chassis.data.functions import later, now
+from freshly.chassis.data.quotas import CountsTowards, ensure_room
 from freshly.chassis.data.transactions import Session
 from freshly.chassis.data.types import Instant
 
@@ -42,6 +43,8 @@ class IdempotencyRecord(Base):
     expires_at: Mapped[datetime] = mapped_column(Instant(), index=True)
     status: Mapped[int | None]
     sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+    __quotas__ = (CountsTowards("stored_responses", person="user_id", bytes_of=("sealed",)),)
 
 
 records = IdempotencyRecord.__table__.c
@@ -115,7 +118,8 @@ class IdempotencyRecords:
     ) -> StoredResponse | None:
         """Claim the key for so many seconds. Return None, or the record that has it already.
 
-        Waits for another transaction that claims the same key to end.
+        Waits for another transaction that claims the same key to end. Raises QuotaExceeded if the
+        user's stored responses are too large already.
         """
         connection = await self._connection()
         values = {
@@ -135,6 +139,8 @@ class IdempotencyRecords:
             .returning(records.id)
         )
         if claimed.first():
+            if claim.user_id is not None:
+                await ensure_room(self.session, "stored_responses", ("person", claim.user_id))
             return None
         stored = select(*STORED_COLUMNS).where(records.id == claim.id)
         return StoredResponse(*(await connection.execute(stored)).one())

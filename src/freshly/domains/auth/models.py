@@ -6,6 +6,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.cache.invalidation import InvalidatesFor
 from freshly.chassis.data.base import Base, Created
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.data.types import Instant
 from freshly.chassis.security.caller import IDENTITY
 from freshly.chassis.security.client_info import MAX_ADDRESS_LENGTH, MAX_USER_AGENT_LENGTH
@@ -26,6 +27,7 @@ class AuthSession(Created, Base):
     user_agent: Mapped[str | None] = mapped_column(String(MAX_USER_AGENT_LENGTH), default=None)
 
     __cache_tags__ = (InvalidatesFor(IDENTITY, person="user_id"),)
+    __quotas__ = (CountsTowards("sessions", person="user_id", unless="revoked_at"),)
 
 
 class RefreshToken(Base):

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import anyio
 
+from freshly.chassis.data.quotas import Holder, ensure_room
 from freshly.chassis.data.transactions import CurrentDatabase, Session
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.ports.llm import GenerationOptions, LlmMessage
@@ -27,9 +28,11 @@ from freshly.domains.chat.repository import ConversationRepository, KitchenReade
 from freshly.domains.chat.schemas import ChatReply, ChatRequest, Delta, Done, ProposedMeal
 from freshly.domains.chat.service import picture_link
 from freshly.domains.families.access import Access, CurrentAccess
+from freshly.domains.storage.service import StoredFiles
 from freshly.domains.usage.service import Assistant
 
 EARLIER_MESSAGES_PER_ROLE = 6  # the latest messages of the user, and as many of the assistant
+MESSAGES_PER_TURN = 4  # at most: the system text, the mode, the question and the answer
 MAX_TITLE_LENGTH = 60  # characters of the first message
 
 
@@ -58,6 +61,7 @@ class AskService:
     settings: CurrentSettings
     links: CurrentSignedUrls
     today: Today
+    files: Injected[StoredFiles]
 
     async def answer(self, request: ChatRequest) -> ChatReply:
         async with self.begin(request) as turn:
@@ -110,8 +114,10 @@ class AskService:
             raise NotAFoodPicture
         picture = await pictures.from_text(request.image, self.settings) if request.image else None
         async with self.db.read() as session:
+            await self._ensure_room(request, session)
             turn = await self._read(request, session)
         if picture:
+            await self.files.ensure_room(len(picture.content))
             folder = f"{self.access.user_id}/{request.conversation_id or 'new'}"
             turn.picture_path = f"{folder}/{uuid4().hex}.{picture.extension}"
             bucket = self.settings.chat_images_bucket
@@ -121,6 +127,14 @@ class AskService:
             LlmMessage("user", request.text, picture.data_url() if picture else None)
         )
         return turn
+
+    async def _ensure_room(self, request: ChatRequest, session: Session) -> None:
+        """Raise QuotaExceeded before the model is called, if its answer could not be stored."""
+        me: Holder = ("person", self.access.user_id)
+        if request.conversation_id is None:
+            await ensure_room(session, "conversations", me)
+        await ensure_room(session, "messages", me, MESSAGES_PER_TURN)
+        await ensure_room(session, "texts", me, len(request.text.encode()))
 
     async def _read(self, request: ChatRequest, session: Session) -> Turn:
         conversations = ConversationRepository(session, self.access)

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
 from freshly.chassis.data.base import Base, Created
 from freshly.chassis.data.functions import now
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.security.caller import IDENTITY
 from freshly.domains.users.models import User
 
@@ -53,6 +54,10 @@ class Membership(Base):
     __cache_tags__ = (
         InvalidatesFor(IDENTITY, person="user_id"),
         InvalidatesFor(FAMILIES, family="family_id", person="user_id"),
+    )
+    __quotas__ = (
+        CountsTowards("families", person="user_id"),
+        CountsTowards("members", family="family_id"),
     )
     __table_args__ = (
         UniqueConstraint("family_id", "user_id", name="uq_membership_family_user"),

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
 from freshly.chassis.data.base import Created, Updated
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.data.types import Quantity
 from freshly.domains.families.access import Access, Guarded, Owned, covers, exactly_one_owner
 from freshly.domains.ingredients.models import Ingredient, UnitRow
@@ -38,6 +39,7 @@ class GroceryList(Owned, Created, Updated, Guarded):
     )
 
     __cache_tags__ = (InvalidatesFor(GROCERY, family="family_id", person="owner_user_id"),)
+    __quotas__ = (CountsTowards("grocery_lists", family="family_id", person="owner_user_id"),)
     __table_args__: Any = (
         exactly_one_owner("grocery_list_scope_xor"),
         Index("idx_grocery_list_family_status", "family_id", "status"),
@@ -92,6 +94,10 @@ class GroceryListItem(ListChild):
     unit: Mapped[UnitRow | None] = relationship(init=False, lazy="raise", viewonly=True)
 
     __cache_tags__ = (InvalidatesFor(through="grocery_list_id"),)
+    __quotas__ = (
+        CountsTowards("grocery_items", through="grocery_list_id"),
+        CountsTowards("texts", through="grocery_list_id", bytes_of=("note",)),
+    )
 
     @property
     def ingredient_name(self) -> str:

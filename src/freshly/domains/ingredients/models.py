@@ -6,6 +6,7 @@ from sqlalchemy import Enum, Float, ForeignKey, Index, Text, UniqueConstraint, f
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from freshly.chassis.data.base import Base, Created
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.data.types import Json, Quantity, TextList
 from freshly.domains.ingredients.measures import FoodFacts
 from freshly.domains.ingredients.units import Kind
@@ -34,6 +35,7 @@ class Ingredient(Created, Base):
 
     __tablename__ = "ingredients"
     __cached_with_referrers__ = True  # cached pantries and lists contain its name
+    __quotas__ = (CountsTowards("foods", person="created_by_user_id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     name: Mapped[str] = mapped_column(Text, unique=True)

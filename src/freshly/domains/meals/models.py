@@ -9,12 +9,17 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
 from freshly.chassis.data.base import Created, Updated
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.data.types import Json, named_enum
 from freshly.domains.families.access import Access, Guarded
 
 MEALS = CacheTopic("meals")
 # A change of any other column leaves the shopping lists as they are.
 SHOPPING_COLUMNS = ("ingredients", "servings")
+LONG_COLUMNS = (
+    *("image", "notes", "ingredients", "instructions"),
+    *("tags", "diet_compatibility", "goal_fit", "cooking_tools"),
+)
 
 
 class MealType(StrEnum):
@@ -67,6 +72,10 @@ class Meal(Created, Updated, Guarded):
     is_favorite: Mapped[bool] = mapped_column(default=False)
 
     __cache_tags__ = (InvalidatesFor(MEALS, person="created_by_user_id"),)
+    __quotas__ = (
+        CountsTowards("meals", person="created_by_user_id"),
+        CountsTowards("texts", person="created_by_user_id", bytes_of=LONG_COLUMNS),
+    )
 
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:

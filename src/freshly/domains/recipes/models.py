@@ -5,6 +5,7 @@ from sqlalchemy import Column, ColumnElement, ForeignKey, String, Table, Text, s
 from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.data.base import Base, Created
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.data.types import ExactNumber, Quantity
 from freshly.domains.families.access import Access, Guarded
 
@@ -22,6 +23,11 @@ class Recipe(Created, Guarded):
     servings: Mapped[int | None] = mapped_column(default=None)
     created_by_user_id: Mapped[int | None] = mapped_column(
         ForeignKey("users.id", ondelete="SET NULL"), default=None
+    )
+
+    __quotas__ = (
+        CountsTowards("recipes", family="family_id"),
+        CountsTowards("texts", family="family_id", bytes_of=("description", "instructions")),
     )
 
     @classmethod

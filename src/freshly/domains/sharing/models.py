@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, ForeignKey, Index, String, or_
 from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.data.base import Created, Updated
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.data.types import Instant, named_enum
 from freshly.domains.families.access import Access, Guarded
 
@@ -41,6 +42,7 @@ class MealShareRequest(Created, Updated, Guarded):
     message: Mapped[str | None] = mapped_column(String(500), default=None)
     responded_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
 
+    __quotas__ = (CountsTowards("offers", person="sender_user_id"),)
     __table_args__: Any = (
         Index("idx_msr_family_status_created", "family_id", "status", "created_at"),
         Index("idx_msr_recipient_status", "recipient_user_id", "status"),

@@ -1,3 +1,4 @@
+import hashlib
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -100,14 +101,43 @@ class FileService:
         await _enqueue_small_copy(path, self.db)
 
 
+@dataclass
+class StoredFiles:
+    """The pictures that a user has stored: the avatar, and pictures in conversations."""
+
+    caller: CurrentCaller
+    objects: CurrentObjectStore
+    settings: CurrentSettings
+    db: CurrentDatabase
+
+    async def total_bytes(self) -> int:
+        """Return the bytes of the user's pictures. It asks the file store, so hold no session."""
+        buckets = (self.settings.avatars_bucket, self.settings.chat_images_bucket)
+        folder = f"{self.caller.user_id}/"
+        return sum([await self.objects.total_bytes(bucket, folder) for bucket in buckets])
+
+    async def ensure_room(self, added_bytes: int) -> None:
+        """Raise QuotaExceeded if no picture of that size may be stored.
+
+        Pictures that arrive at the same moment do not see each other, so they may exceed the
+        quota together.
+        """
+        quota = self.db.quotas.get("files")
+        if quota is not None and quota.limit:
+            quota.ensure(await self.total_bytes(), added_bytes)
+
+
 def small_path(path: str) -> str:
     """Return the path of the small copy: `7/profile-x.small.jpg` for `7/profile-x.png`."""
     return f"{path.rpartition('.')[0]}.small.jpg"
 
 
 async def _enqueue_small_copy(path: str, db: Database) -> None:
+    # A link can be used again and again, but one job for each path is enough. A job that is done
+    # keeps its key, which therefore does not name the user.
+    key = f"small:{hashlib.sha256(path.encode()).hexdigest()[:32]}"
     async with db.write() as session:
-        await JobQueue(session).enqueue(MakeSmallAvatar(path=path))
+        await JobQueue(session).enqueue(MakeSmallAvatar(path=path), key=key)
 
 
 async def _avatar(content: bytes, settings: Settings, *, as_jpeg: bool = False) -> Picture:
