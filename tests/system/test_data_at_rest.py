@@ -1,4 +1,4 @@
-"""What an installation stores is for its user only, and what Redis stores decides nothing."""
+"""Data at rest is for the user of the installation only, and an entry in Redis decides nothing."""
 
 import gzip
 import json

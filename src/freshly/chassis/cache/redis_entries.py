@@ -22,8 +22,8 @@ LONGEST_LOAD = 2.0  # seconds after which a process loads by itself
 class RedisEntries:
     """Entries in Redis. Without Redis every read is a miss.
 
-    Entries decide who may see what, so each has a MAC of its key and content. Whoever can write to
-    Redis can neither change an entry nor move it to another key.
+    Entries decide who may see what, so each has a MAC of its key and content. A program
+    that can write to Redis can neither change an entry nor move it to another key.
     """
 
     def __init__(self, client: RedisClient, prefix: str, secret: str) -> None:

@@ -142,7 +142,7 @@ def _take(session: Session, quota: Quota, holder: Holder, growth: int) -> None:
 async def ensure_room(session: AsyncSession, name: str, holder: Holder, added: int = 1) -> None:
     """Raise QuotaExceeded if the holder cannot store so much more. Locks nothing.
 
-    Use it before work that is in vain if its result cannot be stored.
+    Use it before expensive work whose result is to be stored.
     """
     quota = session.info.get(QUOTAS, {}).get(name)
     if quota is not None and quota.limit:

@@ -16,7 +16,7 @@ class FamilyUsageRead(BaseModel):
 
 
 class StorageUsageRead(BaseModel):
-    """What the user and each of their families store, and what they may store."""
+    """The amounts that the user and each of their families store, beside the quotas."""
 
     person: list[QuotaRead]
     families: list[FamilyUsageRead]

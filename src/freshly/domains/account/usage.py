@@ -14,7 +14,7 @@ FILES = "files"  # not in a table
 
 @dataclass
 class StorageUsage:
-    """What the caller and the caller's families store, beside their quotas."""
+    """The amounts that the caller and the caller's families store, beside their quotas."""
 
     access: CurrentAccess
     db: CurrentDatabase
