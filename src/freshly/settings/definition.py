@@ -92,6 +92,11 @@ class InstallationSettings(BaseSettings):
         description="Signs access and refresh tokens. Default: the first start creates it in "
         "`DATA_DIR`.",
     )
+    jwt_secret_previous: SecretStr = Field(
+        default=SecretStr(""),
+        description="The former `JWT_SECRET`, while tokens that it has signed are to stay valid. "
+        "It signs none. See docs/guides/security.md.",
+    )
     jwt_alg: Literal["HS256", "HS384", "HS512"] = Field(
         default="HS256", description="The algorithm that signs tokens."
     )
@@ -247,7 +252,7 @@ class InstallationSettings(BaseSettings):
     @model_validator(mode="after")
     def _strong_enough(self) -> Self:
         if self.app_env in ("staging", "production"):
-            for name in ("secret_key", "jwt_secret"):
+            for name in ("secret_key", "jwt_secret", "jwt_secret_previous"):
                 secret = getattr(self, name).get_secret_value()
                 if secret and len(secret) < WEAKEST_SECRET:
                     raise ValueError(

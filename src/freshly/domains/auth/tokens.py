@@ -44,9 +44,19 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def key_id(secret: str) -> str:
+    """Return the name of a secret in tokens, from which the secret cannot be computed."""
+    return hmac.new(secret.encode(), b"key id", hashlib.sha256).hexdigest()[:16]
+
+
 class TokenSigner:
     def __init__(self, settings: Settings) -> None:
         self._secret = settings.jwt_secret.get_secret_value()
+        previous = settings.jwt_secret_previous.get_secret_value() or self._secret
+        # The current secret signs. The previous one is only for tokens that it has signed.
+        self._secrets = {key_id(secret): secret for secret in (previous, self._secret)}
+        # An earlier release named no key. Its tokens are older than the current secret.
+        self._secret_without_id = previous
         self._algorithm = settings.jwt_alg
         self.access_lifetime = timedelta(minutes=settings.access_token_expire_minutes)
         self.refresh_lifetime = timedelta(days=settings.refresh_token_expire_days)
@@ -71,14 +81,27 @@ class TokenSigner:
             "iat": int(at.timestamp()),
             "exp": int(until.timestamp()),
         }
-        return jwt.encode(signed, self._secret, self._algorithm)
+        return self._encode(signed)
+
+    def _encode(self, claims: dict[str, Any]) -> str:
+        headers = {"kid": key_id(self._secret)}
+        return jwt.encode(claims, self._secret, self._algorithm, headers=headers)
+
+    def _secret_of(self, token: str) -> str:
+        """Return the secret that the token names. Raise InvalidTokenError if it is not ours."""
+        name = jwt.get_unverified_header(token).get("kid")
+        if name is None:
+            return self._secret_without_id
+        if name not in self._secrets:
+            raise jwt.InvalidTokenError
+        return self._secrets[name]
 
     def read(self, token: str, type: Type) -> Claims:
         """Return the claims. Raise TokenExpired, WrongTokenType or InvalidToken."""
         try:
             claims = jwt.decode(
                 token,
-                self._secret,
+                self._secret_of(token),
                 algorithms=[self._algorithm],
                 audience=AUDIENCE,
                 issuer=ISSUER,
@@ -111,7 +134,7 @@ class TokenSigner:
             "aud": AUDIENCE,
             "exp": int((at + RESET_LIFETIME).timestamp()),
         }
-        return jwt.encode(claims, self._secret, self._algorithm)
+        return self._encode(claims)
 
     def read_reset(self, token: str) -> tuple[int, str]:
         """Return the user id and the fingerprint that the password must still have.
@@ -121,7 +144,7 @@ class TokenSigner:
         try:
             claims = jwt.decode(
                 token,
-                self._secret,
+                self._secret_of(token),
                 algorithms=[self._algorithm],
                 audience=AUDIENCE,
                 issuer=ISSUER,
