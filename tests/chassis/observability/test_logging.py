@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from contextlib import suppress
+from time import perf_counter
 
 import pytest
 
@@ -87,6 +88,30 @@ async def test_each_request_is_one_line_with_its_correlation_id(kitchen, logged)
     assert line["user_id"] == alice.id
     assert line["ms"] > 0
     assert "secret" not in json.dumps(line)
+
+
+async def test_a_long_path_costs_no_time_and_little_space_in_the_log(client, logged):
+    logged()
+
+    started = perf_counter()
+    response = await client.get("/" + "a" * 64_000)
+    seconds = perf_counter() - started
+
+    (line,) = [line for line in logged() if line["logger"] == "freshly.access"]
+    assert response.status_code == 404
+    assert len(line["path"]) == 200
+    assert seconds < 0.5
+
+
+async def test_a_secret_in_a_path_is_masked_even_where_the_path_is_cut(client, logged):
+    logged()
+
+    for path in ("/files/alice@example.com", "/" + "x/" * 94 + "alice@example.com/y"):
+        await client.get(path)
+
+    paths = [line["path"] for line in logged() if line["logger"] == "freshly.access"]
+    assert len(paths) == 2
+    assert [path for path in paths if "alice" in path or "***" not in path] == []
 
 
 async def test_requests_succeed_although_the_disk_of_the_log_is_full(client, monkeypatch):

@@ -19,10 +19,12 @@ MASK = "***"
 SECRET_KEYS = re.compile(
     r"passw|secret|token|authorization|cookie|api_?key|(?:^|_)code$|hash|credential", re.IGNORECASE
 )
-# Secrets inside texts, such as tracebacks, query strings and messages of libraries.
+# Secrets inside texts, such as tracebacks, query strings and messages of libraries. Clients choose
+# some of these texts, so each pattern takes time in proportion to the text: a run of characters is
+# tried once, from its beginning (lookbehind), and never given up in parts (`++`).
 SECRET_TEXTS = (
     (re.compile(r"(?i)\b(bearer)\s+[^\s\"',]+"), rf"\1 {MASK}"),
-    (re.compile(r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?"), MASK),
+    (re.compile(r"(?<![\w-])(?=[\w-]*\beyJ)[\w-]++\.[\w-]++(?:\.[\w-]*+)?"), MASK),
     (re.compile(r"\$(?:argon2\w*|2[abxy])\$[^\s\"']+"), MASK),
     (re.compile(r"\bsk-[\w-]{8,}"), MASK),
     (re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]*(?=@)"), MASK),
@@ -32,7 +34,7 @@ SECRET_TEXTS = (
         ),
         rf"\1{MASK}",
     ),
-    (re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), MASK),
+    (re.compile(r"(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)+"), MASK),
 )
 
 
@@ -115,6 +117,9 @@ def configure_logging(level: str) -> None:
 
 
 SAFE_PATH = re.compile(r"[a-z0-9/_-]{0,120}")
+MAX_PATH_LENGTH = 200  # characters of a path that are logged
+# Characters that are masked, so that a secret at the end of the logged part is masked too.
+MAX_MASKED_PATH_LENGTH = 1000
 access_logger = logging.getLogger("freshly.access")
 _json = Encoder()
 
@@ -123,15 +128,15 @@ def access_line(facts: dict[str, Any]) -> None:
     """Write the log line of a request, in the same form as all other lines.
 
     It bypasses structlog, which takes longer than a cached response. Of the facts, only the path
-    comes from the client. It is masked unless it has only characters of SAFE_PATH, with which it
-    can hold neither a secret nor a control character.
+    comes from the client. It is cut and masked, unless it has only characters of SAFE_PATH, with
+    which it can hold neither a secret nor a control character.
     """
     if not access_logger.isEnabledFor(logging.INFO):
         return
     path = facts["path"]
     line = {
         **facts,
-        "path": path if SAFE_PATH.fullmatch(path) else mask_secrets(quote(path)),
+        "path": path if SAFE_PATH.fullmatch(path) else _loggable_path(path),
         "event": "request",
         "level": "info",
         "logger": "freshly.access",
@@ -139,6 +144,11 @@ def access_line(facts: dict[str, Any]) -> None:
         "correlation_id": correlation_id.get(),
     }
     _write_line(_json.encode(line).decode())
+
+
+def _loggable_path(path: str) -> str:
+    masked = str(mask_secrets(path[:MAX_MASKED_PATH_LENGTH]))
+    return quote(masked, safe="/*", errors="replace")[:MAX_PATH_LENGTH]
 
 
 def _write_line(line: str) -> None:

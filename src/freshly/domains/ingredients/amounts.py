@@ -144,7 +144,7 @@ def _tokens(text: str) -> list[_Token]:
         text = text.replace(sign, f" {plain} ")
     for sign, plain in SIGNS.items():
         text = text.replace(sign, plain)
-    text = re.sub(r"\s*/\s*", "/", text)
+    text = re.sub(r"(?<!\s)\s*+/\s*+", "/", text)
     # Separate "400g" and "2x400 g", which have no space between number and word.
     text = re.sub(r"(?<=\d)(?=[^\W\d_])|(?<=[^\W\d_])(?=\d)", " ", text)
     return [

@@ -88,7 +88,7 @@ def name_key(text: str) -> str:
 
 def cleaned(text: str) -> str:
     """Drop numbers, brackets, the text after a comma, and words for size and preparation."""
-    bare = re.sub(r"\([^)]*\)", " ", text)
+    bare = re.sub(r"\([^)]*+\)?", " ", text)
     parts = (_undescribed(part) for part in bare.split(","))
     # "boneless, skinless chicken breasts" names the food only after its comma.
     return next((part for part in parts if part), "")
