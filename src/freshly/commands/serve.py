@@ -3,7 +3,10 @@
 import asyncio
 import gc
 import os
+import resource
 import sys
+from contextlib import suppress
+from functools import partial
 from tempfile import TemporaryDirectory
 
 import uvicorn
@@ -13,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from freshly.app import create_app
 from freshly.chassis.observability.logging import configure_logging
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
-from freshly.chassis.web.coalescing_protocol import CoalescingProtocol
+from freshly.chassis.web.connection_limits import Connections, LimitedProtocol
 from freshly.commands.migrate import migrate
 from freshly.settings import Settings, load
 from freshly.wiring.rate_limits import groups
@@ -24,6 +27,7 @@ SHUTDOWN_GRACE_SECONDS = 25  # that requests have to finish when the server is a
 # long to become ready; if it counted as stuck, a restart would end halfway.
 WORKER_TIMEOUT_SECONDS = 30
 KEEP_ALIVE_SECONDS = 75  # longer than proxies keep connections, so that the proxy closes them
+RESERVED_FILES = 200  # open files that are no connections of clients: databases, logs, libraries
 # New objects until the next garbage collection. Python's default of 700 suits small programs.
 GC_THRESHOLD = 10_000
 
@@ -76,13 +80,15 @@ def _run(settings: Settings) -> int:
         file=sys.stderr,
         flush=True,
     )
+    protocol = partial(LimitedProtocol, connections=Connections(_connection_limit(settings)))
     uvicorn.run(
         "freshly.commands.serve:application",
         factory=True,
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        http=CoalescingProtocol,
+        http=protocol,  # type: ignore[arg-type]  # uvicorn only calls it
+        ws="none",
         log_config=None,
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -93,3 +99,18 @@ def _run(settings: Settings) -> int:
         server_header=False,
     )
     return 0
+
+
+def _connection_limit(settings: Settings) -> int:
+    """Raise the system's limit of open files if it may be raised. Return how many clients fit."""
+    wanted = settings.max_connections + RESERVED_FILES
+    soft, hard = (
+        wanted if limit == resource.RLIM_INFINITY else limit
+        for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
+    )
+    if soft < min(wanted, hard):
+        with suppress(ValueError, OSError):  # some systems permit less than they say
+            soft_and_hard = (min(wanted, hard), resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+            resource.setrlimit(resource.RLIMIT_NOFILE, soft_and_hard)
+            soft = soft_and_hard[0]
+    return max(1, min(settings.max_connections, soft - RESERVED_FILES))

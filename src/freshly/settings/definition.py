@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=64)] = Field(
         default=1, description="The number of server processes. More than one needs PostgreSQL."
     )
+    max_connections: Annotated[int, Field(ge=10, le=1_000_000)] = Field(
+        default=20_000,
+        description="Connections of clients that each process keeps open. One more closes those "
+        "that have waited longest for a request. The system's limit of open files bounds it too.",
+    )
     timezone: TimeZone = Field(
         default="UTC",
         description="The time zone of today (for expiry dates) and of 7:00 (for the morning "

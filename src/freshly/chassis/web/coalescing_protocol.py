@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD = b"HTTP/1.1 "
 INFORMATION = b"HTTP/1.1 1"
+CLOSE_TIMEOUT_SECONDS = 30  # that a client has to read the rest of a response
 
 
 class _CoalescingTransport:
@@ -36,6 +37,8 @@ class _CoalescingTransport:
     def close(self) -> None:
         self._flush()
         self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._loop.call_later(CLOSE_TIMEOUT_SECONDS, self._transport.abort)
 
     def _flush(self) -> None:
         if self._head:
