@@ -75,14 +75,14 @@ def invalidated_tags(session: Session) -> set[str]:
 @event.listens_for(Session, "before_flush")
 def _collect_from_rows(session: Session, _context: Any, _instances: Any) -> None:
     tags = invalidated_tags(session)
+    # SQLAlchemy builds these sets anew at each access.
+    new, deleted = session.new, session.deleted
     with session.no_autoflush:
-        for row in (*session.new, *session.dirty, *session.deleted):
+        for row in (*new, *session.dirty, *deleted):
             model = type(row)
             for rule in model.__cache_tags__:
                 tags.update(_tags_of_row(session, row, rule))
-            if row in session.deleted or (
-                row not in session.new and model.__cached_with_referrers__
-            ):
+            if row in deleted or (row not in new and model.__cached_with_referrers__):
                 tags.update(_tags_of_referring(session, model, _identity(row), frozenset()))
 
 

@@ -20,6 +20,7 @@ from freshly.domains.grocery.errors import (
     MealToAddNotFound,
     OnlyCreatorSyncs,
     PlanToShopNotFound,
+    TooManyNeeds,
 )
 from freshly.domains.grocery.models import GroceryListItem
 from freshly.domains.grocery.schemas import (
@@ -112,7 +113,7 @@ async def add_from_meal(from_meal: Injected[FromMealService], new: AddFromMeal) 
 
 @router.post(
     "/rebuild-from-meal-plan/{plan_id}",
-    responses=problems(PlanToShopNotFound),
+    responses=problems(PlanToShopNotFound, TooManyNeeds),
     dependencies=UNCACHED,
     summary="Rebuild the list of a plan: what the pantry lacks",
 )
@@ -239,7 +240,7 @@ async def explain(explaining: Injected[ExplanationService], id: Id) -> Explanati
 
 @router.post(
     "/{id}/rebuild-from-meal-plan",
-    responses=problems(ListHasNoPlan, PlanToShopNotFound, *LIST_ERRORS),
+    responses=problems(ListHasNoPlan, PlanToShopNotFound, TooManyNeeds, *LIST_ERRORS),
     dependencies=UNCACHED,
     summary="Rebuild a list from its plan",
 )

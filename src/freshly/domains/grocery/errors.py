@@ -1,4 +1,4 @@
-from freshly.chassis.errors import BadRequest, Forbidden, NotFound
+from freshly.chassis.errors import BadRequest, Forbidden, NotFound, Unprocessable
 
 
 class ListNotFound(NotFound):
@@ -23,6 +23,14 @@ class MealToAddNotFound(BadRequest):
 
 class PlanToShopNotFound(NotFound):
     code, detail = "meal_plan_not_found", "MealPlan {id} not found"
+
+
+class TooManyNeeds(Unprocessable):
+    code = "too_many_needs"
+    detail = (
+        "The meals of this plan need {number} ingredients. A list has room for {limit}. "
+        "Please plan fewer meals."
+    )
 
 
 class ListHasNoPlan(NotFound):

@@ -6,12 +6,13 @@ from decimal import Decimal
 
 from freshly.domains.grocery.models import GroceryList, GroceryListItem, GroceryReservation
 from freshly.domains.grocery.netting import Key, Lot, Reservation
-from freshly.domains.ingredients.amounts import parse_amount
+from freshly.domains.ingredients.amounts import MAX_CHARACTERS, parse_amount
 from freshly.domains.ingredients.measures import FoodFacts, Measured, comparable, fits
 from freshly.domains.pantry.models import PantryItem
 
 UNKNOWN = FoodFacts()
 NOTE_SEPARATOR = ", "  # between the amounts of several meals in one note
+MAX_NOTE_LENGTH = 20_000  # characters
 
 
 def reservation_row(
@@ -82,8 +83,11 @@ class Foods:
     def amount_in_note(note: str | None, name: str, facts: FoodFacts) -> Measured | None:
         """Return the amount in a note: of "2 cups, 100 g" the sum.
 
-        Return None if a part cannot be read or the parts cannot be added up.
+        Return None if a part cannot be read, the parts cannot be added up, or the note is longer
+        than an amount can be.
         """
+        if note is not None and len(note) > MAX_CHARACTERS:
+            return None
         parts = [part for part in (note or "").split(NOTE_SEPARATOR) if part.strip()]
         amounts = [parse_amount(part, name) for part in parts]
         if amounts and amounts[0] and not any(c.isdigit() for p in parts[1:] for c in p):

@@ -11,7 +11,7 @@ A substring is never enough.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -106,6 +106,7 @@ class NameIndex:
     by_key: Mapping[str, str]
     by_cleaned: Mapping[str, str]
     words: frozenset[str] = field(default_factory=frozenset)
+    by_first_letter: Mapping[str, Sequence[str]] = field(default_factory=dict)  # keys
 
     @classmethod
     def of(cls, foods: Iterable[tuple[str, Iterable[str]]]) -> "NameIndex":
@@ -121,7 +122,10 @@ class NameIndex:
             if key := cleaned(spelling):
                 by_cleaned.setdefault(key, name)
         words = frozenset(key for key in by_key if " " not in key)
-        return cls(by_key, by_cleaned, words)
+        by_first_letter: dict[str, list[str]] = {}
+        for key in filter(None, by_key):
+            by_first_letter.setdefault(key[0], []).append(key)
+        return cls(by_key, by_cleaned, words, by_first_letter)
 
     def same(self, text: str) -> str | None:
         """Return the food with this name or alias, in any spelling."""
@@ -155,7 +159,6 @@ class NameIndex:
     def _by_similarity(self, key: str) -> str | None:
         if len(key) < MIN_TYPO_LENGTH:
             return None
-        best = process.extractOne(
-            key, self.by_key.keys(), scorer=fuzz.ratio, score_cutoff=MIN_SIMILARITY
-        )
-        return self.by_key[best[0]] if best and best[0][0] == key[0] else None
+        similar = self.by_first_letter.get(key[0], ())
+        best = process.extractOne(key, similar, scorer=fuzz.ratio, score_cutoff=MIN_SIMILARITY)
+        return self.by_key[best[0]] if best else None

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from freshly.chassis.data.pagination import ListQuery, PageRows
 from freshly.chassis.dependencies import Injected
+from freshly.chassis.resilience.fairness import in_turns
 from freshly.chassis.web.schemas import assign, changes
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.ingredients.catalogue import name_index
@@ -100,12 +101,12 @@ class IngredientService:
         same = await self.ingredients.by_names(texts.values())
         food_names = {
             name: food
-            for name, text in texts.items()
+            async for name, text in in_turns(texts.items())
             if text.lower() not in same and (food := name_index().find(text))
         }
         foods = await self.ingredients.by_names(food_names.values())
         matches: dict[str, Ingredient] = {}
-        for name, text in texts.items():
+        async for name, text in in_turns(texts.items()):
             row = same.get(text.lower()) or foods.get(food_names.get(name, "").lower())
             matches[name] = row or await self.get_or_create(text.lower())
         return matches

@@ -5,7 +5,7 @@ from typing import Any
 
 from freshly.chassis.dependencies import Injected
 from freshly.domains.grocery.errors import MealToAddNotFound
-from freshly.domains.grocery.measuring import NOTE_SEPARATOR
+from freshly.domains.grocery.measuring import MAX_NOTE_LENGTH, NOTE_SEPARATOR
 from freshly.domains.grocery.models import GroceryList, GroceryListItem
 from freshly.domains.grocery.repository import ItemRepository
 from freshly.domains.grocery.schemas import AddedFromMeal, AddFromMeal, MissingIngredient
@@ -15,8 +15,6 @@ from freshly.domains.ingredients.service import IngredientService
 from freshly.domains.meals.errors import MealNotFound
 from freshly.domains.meals.models import Meal
 from freshly.domains.meals.service import MealService
-
-MAX_NOTE_LENGTH = 20_000  # characters
 
 
 @dataclass

@@ -5,10 +5,17 @@ from datetime import date
 from decimal import Decimal
 
 from freshly.chassis.dependencies import Injected
+from freshly.chassis.observability.logging import get_logger
+from freshly.chassis.resilience.fairness import in_turns
 from freshly.chassis.web.clock import Today
 from freshly.domains.families.access import CurrentAccess
-from freshly.domains.grocery.errors import ListHasNoPlan, PlanToShopNotFound
-from freshly.domains.grocery.measuring import NOTE_SEPARATOR, Foods, reservation_row
+from freshly.domains.grocery.errors import ListHasNoPlan, PlanToShopNotFound, TooManyNeeds
+from freshly.domains.grocery.measuring import (
+    MAX_NOTE_LENGTH,
+    NOTE_SEPARATOR,
+    Foods,
+    reservation_row,
+)
 from freshly.domains.grocery.models import (
     GroceryList,
     GroceryListItem,
@@ -28,7 +35,12 @@ from freshly.domains.meal_plans.models import MealPlan, MealSlot, SlotMeal
 from freshly.domains.meal_plans.service import MealPlanService
 from freshly.domains.pantry.service import PantryService
 
+logger = get_logger(__name__)
+
 UNTITLED = "Meal Plan"
+MAX_NEEDS = (
+    3000  # ingredients of all planned meals; three large meals at each of 28 times have less
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,10 @@ class RebuildService:
         plan = await self.plans.get(plan_id, lock=True)
         grocery_list = await self.rows.of_plan(plan.id, self.access.owner(plan.family_id))
         if grocery_list is not None and grocery_list.status != ListStatus.PURCHASED:
-            await self._rebuild(plan, grocery_list, keep_removed=True)
+            try:
+                await self._rebuild(plan, grocery_list, keep_removed=True)
+            except TooManyNeeds as error:  # the list stays as it is until the plan is smaller
+                logger.warning("list not recomputed", plan=plan_id, reason=error.text)
 
     async def _rebuild(
         self, plan: MealPlan, list_of_plan: GroceryList, *, keep_removed: bool = False
@@ -102,6 +117,8 @@ class RebuildService:
         grocery_list = await self.rows.refreshed(locked.id)
         removed = await self._foods_removed_by_users(grocery_list) if keep_removed else set()
         planned = _planned_ingredients(plan, await self.plans.planned(plan))
+        if len(planned) > MAX_NEEDS:
+            raise TooManyNeeds(number=len(planned), limit=MAX_NEEDS)
         foods = await self.ingredients.match_or_create(ingredient.name for ingredient in planned)
         needs = await self._needs(grocery_list, planned, foods)
         user_items, old_items = _split_by_origin(grocery_list.items, plan)
@@ -156,7 +173,7 @@ class RebuildService:
     ) -> list[GroceryNeed]:
         facts = Foods(await self.ingredients.facts(row.base_food_id for row in foods.values()))
         needs = []
-        for ingredient in planned:
+        async for ingredient in in_turns(planned):
             food_id = foods[ingredient.name].base_food_id
             need = GroceryNeed(
                 grocery_list_id=grocery_list.id,
@@ -199,19 +216,22 @@ class RebuildService:
     ) -> list[GroceryListItem]:
         on_list = await self._summary_of(user_items)
         new_items = []
-        for key, line in lines.items():
+        units: dict[str, int | None] = {}
+        async for key, line in in_turns(lines.items()):
             already_on_list = on_list.amounts.get(key, ZERO)
             to_buy = line.to_buy - already_on_list
             if to_buy <= 0 or key.food in on_list.without_amount:
                 continue
             display = for_display(to_buy, key.unit)
-            unit = await self.ingredients.unit_by_code(display.unit)
+            if display.unit not in units:
+                unit = await self.ingredients.unit_by_code(display.unit)
+                units[display.unit] = unit.id if unit else None
             new_items.append(
                 GroceryListItem(
                     grocery_list_id=grocery_list.id,
                     ingredient_id=key.food,
                     quantity=display.quantity,
-                    unit_id=unit.id if unit else None,
+                    unit_id=units[display.unit],
                     canonical_quantity_needed=to_buy,
                     canonical_unit=key.unit,
                     source_meal_plan_id=plan.id,
@@ -284,13 +304,16 @@ def _planned_ingredients(plan: MealPlan, slots: Sequence[MealSlot]) -> list[Plan
 
 def _unreadable_amounts(needs: Sequence[GroceryNeed]) -> dict[int, str]:
     """Return, by food, the amounts in recipes that could not be read, without repetition."""
-    texts: dict[int, list[str]] = {}
+    texts: dict[int, dict[str, None]] = {}  # as an ordered set
     for need in needs:
         if need.quantity is None:
-            food_texts = texts.setdefault(need.ingredient_id, [])
-            if need.text and need.text not in food_texts:
-                food_texts.append(need.text)
-    return {food_id: NOTE_SEPARATOR.join(food_texts) for food_id, food_texts in texts.items()}
+            food_texts = texts.setdefault(need.ingredient_id, {})
+            if need.text:
+                food_texts[need.text] = None
+    return {
+        food_id: NOTE_SEPARATOR.join(food_texts)[:MAX_NOTE_LENGTH]
+        for food_id, food_texts in texts.items()
+    }
 
 
 def _shop_order(row: Ingredient) -> tuple[bool, str, str]:

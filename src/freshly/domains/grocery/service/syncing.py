@@ -4,6 +4,7 @@ from datetime import date
 from decimal import Decimal
 
 from freshly.chassis.dependencies import Injected
+from freshly.chassis.resilience.fairness import in_turns
 from freshly.chassis.web.clock import Today
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.grocery.errors import OnlyCreatorSyncs
@@ -51,7 +52,7 @@ class SyncService:
         covered: list[GroceryListItem] = []
         changed = 0
         reservations: list[GroceryReservation] = []
-        for item in open_items:
+        async for item in in_turns(open_items):
             needed = foods.needed(item)
             if needed is None:
                 continue
