@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import asynccontextmanager
 from itertools import product
-from time import perf_counter
+from time import perf_counter, process_time
 
 import pytest
 
@@ -11,8 +11,9 @@ from tests.conftest import Jobs, client_of, running, settings_for
 from tests.support.api import Kitchen
 
 TIMES = ("breakfast", "lunch", "dinner", "snack")
-# The promise is 100 ms, which `./run attack` measures. Here other tests run on the same cores.
-MAX_PAUSE_SECONDS = 0.4
+# In processor time, because other tests run on the same cores. The promise to clients is 100 ms,
+# which `./run attack` measures.
+MAX_PAUSE_SECONDS = 0.2
 
 
 @asynccontextmanager
@@ -23,10 +24,9 @@ async def loop_that_answers():
     async def watch():
         nonlocal longest
         while True:
-            before = perf_counter()
+            before = process_time()
             await asyncio.sleep(0)
-            await asyncio.sleep(0.001)
-            longest = max(longest, perf_counter() - before)
+            longest = max(longest, process_time() - before)
 
     task = asyncio.create_task(watch())
     await asyncio.sleep(0)

@@ -8,7 +8,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 # How long a computation may hold the event loop. Another request needs about five turns.
 TURN_SECONDS = 0.005
-ROWS_PER_FLUSH = 100  # takes SQLAlchemy and SQLite about one turn
+ROWS_PER_FLUSH = 20  # SQLAlchemy takes about one turn for them
 
 
 async def in_turns(items: Iterable[Item]) -> AsyncIterator[Item]:
