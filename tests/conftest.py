@@ -111,7 +111,13 @@ def settings_for(database_url, data_dir, **changes):
         secret_key=SECRET,
         jwt_secret=SECRET,
         # Jobs run when a test calls `jobs.run_due()`, or in the app if it asks for jobs="inside".
-        **{"rate_limit_enabled": False, "cache": "memory", "jobs": "worker", **changes},
+        **{
+            "rate_limit_enabled": False,
+            "cache": "memory",
+            "jobs": "worker",
+            "allowed_hosts": ("test",),
+            **changes,
+        },
     )
 
 

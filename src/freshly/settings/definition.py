@@ -22,6 +22,7 @@ from freshly.settings.types import (
     Tokens,
     Unit,
     Words,
+    is_loopback,
 )
 
 
@@ -34,7 +35,7 @@ class Settings(BaseSettings):
     app_env: Literal["local", "development", "staging", "production"] = Field(
         default="local",
         description="The environment. `staging` and `production` refuse secrets under 32 "
-        "characters. All but `local` check `ALLOWED_HOSTS`.",
+        "characters.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         default="INFO",
@@ -46,7 +47,10 @@ class Settings(BaseSettings):
         default=Path("data"),
         description="The folder of the embedded database, of generated secrets and of files.",
     )
-    host: str = Field(default="127.0.0.1", description="The address to listen on.")
+    host: str = Field(
+        default="127.0.0.1",
+        description="The address to listen on. One that other machines can reach needs `APP_ENV`.",
+    )
     port: Port = Field(default=8000, description="The TCP port to listen on.")
     workers: Annotated[int, Field(ge=1, le=64)] = Field(
         default=1, description="The number of server processes. More than one needs PostgreSQL."
@@ -74,7 +78,7 @@ class Settings(BaseSettings):
     allowed_hosts: Words = Field(
         default=("localhost", "127.0.0.1"),
         description="Values of the Host header that are accepted. `*.example.com` accepts all "
-        "subdomains.",
+        "subdomains. `local` also accepts addresses and names of this machine.",
     )
     cors_origins: Words = Field(
         default=("http://localhost:3000", "http://127.0.0.1:3000"),
@@ -352,6 +356,11 @@ class Settings(BaseSettings):
                         f"{name.upper()}: is too weak for {self.app_env}: "
                         f"give {WEAKEST_SECRET} characters or more"
                     )
+        if "app_env" not in self.model_fields_set and not is_loopback(self.host):
+            raise ValueError(
+                "HOST: other machines can reach this address, so give APP_ENV too: "
+                "production, staging, development or local"
+            )
         private = (self.chat_images_bucket, self.exports_bucket)
         if self.avatars_bucket in (*private, self.pantry_images_bucket):
             raise ValueError("AVATARS_BUCKET: is public, so it needs a name of its own")

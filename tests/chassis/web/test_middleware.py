@@ -140,6 +140,61 @@ async def test_only_configured_hosts_are_served_outside_the_local_environment(
         assert "max-age" in known.headers["strict-transport-security"]
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8000", 200),
+        ("api.localhost", 200),
+        ("127.0.0.1:8000", 200),
+        ("192.168.1.5:8000", 200),
+        ("[::1]:8000", 200),
+        ("LOCALHOST", 200),
+        ("evil.example", 400),  # DNS rebinding
+        ("192.168.1.5.evil.example", 400),
+        ("localhost.evil.example:8000", 400),
+        ("localhost:8000:8000", 400),
+        ("local host", 400),
+        ("user@localhost", 400),
+        ("[::1", 400),
+        ("", 400),
+    ],
+)
+async def test_local_serves_names_and_addresses_of_this_machine_only(client, host, status):
+    for _ in range(2):  # the second time it is known
+        assert (await client.get("/health", headers={"Host": host})).status_code == status
+
+
+async def test_a_request_needs_exactly_one_host(client):
+    two = [("Host", "localhost"), ("Host", "localhost")]
+    none = client.build_request("GET", "/health")
+    del none.headers["Host"]
+
+    for refused in (await client.get("/health", headers=two), await client.send(none)):
+        body = check_problem(refused, 400)
+        assert body["code"] == "invalid_host"
+
+
+async def test_every_response_says_that_no_page_may_use_it(kitchen, client):
+    alice = await kitchen.person("Alice")
+    responses = [
+        await client.get("/health"),
+        await client.get("/nowhere"),
+        await client.post("/auth/login", json={}),
+        await alice.get("/users/me"),
+        await alice.get("/meals/me"),
+        await alice.delete("/meals/4711"),
+    ]
+
+    for response in responses:
+        headers = response.headers
+        assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert headers["cross-origin-resource-policy"] == "same-site"
+        assert headers["x-xss-protection"] == "0"
+        assert len(headers.get_list("cache-control")) == 1
+    assert responses[0].headers["cache-control"] == "no-store"
+    assert responses[3].headers["cache-control"] != ""
+
+
 async def test_long_responses_are_compressed(app, client):
     @app.app.get("/long")
     async def long() -> Response:

@@ -79,6 +79,8 @@ async def test_an_avatar_is_public_under_a_name_that_cannot_be_guessed(
     assert downloaded.status_code == 200
     assert downloaded.headers["content-type"] == f"image/{kind.lower()}"
     assert "immutable" in downloaded.headers["cache-control"]
+    assert downloaded.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert downloaded.headers["content-disposition"].startswith('inline; filename="profile-')
     assert open_picture(downloaded.content).size == (40, 30)
 
 
@@ -134,6 +136,8 @@ async def test_a_signed_link_opens_one_file_until_it_expires(storage_client):
 
     assert (downloaded.status_code, downloaded.content) == (200, b"picture")
     assert "private" in downloaded.headers["cache-control"]
+    assert downloaded.headers["cross-origin-resource-policy"] == "same-site"
+    assert downloaded.headers["content-disposition"] == 'inline; filename="a.jpg"'
     expired, _ = links.signed("chat-images", "1/2/a.jpg", timedelta(seconds=-2))
     extended = link.replace("expires=", "expires=9")
     for_writing, _ = links.signed("chat-images", "1/2/a.jpg", timedelta(minutes=1), "write")

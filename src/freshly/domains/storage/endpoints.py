@@ -26,6 +26,7 @@ Expires = Annotated[int, Query(ge=0, le=2**53)]
 Signature = Annotated[str, Query(max_length=64)]
 FOREVER = "public, max-age=31536000, immutable"  # a new picture has a new name
 BRIEFLY = "private, max-age=300"
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 
 
 @router.post(
@@ -60,8 +61,20 @@ async def read_file(
 ) -> Response:
     content = await files.read(bucket, path, expires, signature)
     kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
-    cache = FOREVER if files.is_public(bucket) else BRIEFLY
-    return StreamingResponse(content, media_type=kind, headers={"Cache-Control": cache})
+    return StreamingResponse(content, media_type=kind, headers=_file_headers(files, bucket, path))
+
+
+def _file_headers(files: FileService, bucket: str, path: str) -> dict[str, str]:
+    """Return the headers of a file. Only a picture may open in a browser; others are saved."""
+    name = path.rpartition("/")[2]
+    disposition = "inline" if name.endswith(PICTURE_ENDINGS) else "attachment"
+    headers = {"Content-Disposition": f'{disposition}; filename="{name}"'}
+    if files.is_public(bucket):
+        # Pages of any site may show public pictures, as they could in the existing app.
+        headers |= {"Cache-Control": FOREVER, "Cross-Origin-Resource-Policy": "cross-origin"}
+    elif disposition == "inline":
+        headers["Cache-Control"] = BRIEFLY
+    return headers
 
 
 @public.put(
