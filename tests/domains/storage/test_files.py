@@ -1,5 +1,6 @@
 """Avatars and signed links to files, stored in a folder or in S3."""
 
+import asyncio
 import time
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -171,12 +172,41 @@ async def test_a_file_that_is_not_a_picture_is_refused(storage_client):
         "webp": picture("WEBP"),
         "half a png": picture()[:60],
         "bomb": decompression_bomb(),
+        "16 million pixels": picture(size=(4000, 4000)),
     }
 
     for name, content in not_pictures.items():
         refused = await upload(alice, content)
         assert (refused.status_code, refused.json()["detail"]) == (400, "Invalid image type"), name
     assert (await alice.post(UPLOAD)).status_code == 422
+
+
+async def test_photos_of_phones_are_accepted(storage_client):
+    alice = await Kitchen(storage_client).person("Alice")
+
+    for kind, size in (("PNG", (4032, 3024)), ("JPEG", (8000, 6000))):
+        stored = await upload(alice, picture(kind, size))
+        assert stored.status_code == 201, stored.text
+        content = (await storage_client.get(path_of(stored.json()["publicUrl"]))).content
+        assert max(open_picture(content).size) == 1024
+
+
+async def test_others_do_not_wait_behind_a_dozen_pictures_of_one_person(storage_client):
+    kitchen = Kitchen(storage_client)
+    alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
+    done = []
+
+    async def send(person, content):
+        await upload(person, content)
+        done.append(person)
+
+    large = picture(size=(3000, 3000))
+    dozen = [asyncio.create_task(send(alice, large)) for _ in range(12)]
+    await asyncio.sleep(0.05)
+    await send(bob, picture())
+    await asyncio.gather(*dozen)
+
+    assert done.index(bob) <= 4
 
 
 async def test_a_too_large_upload_is_refused_before_all_of_it_is_read(storage_client):

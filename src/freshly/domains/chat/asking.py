@@ -108,7 +108,11 @@ class AskService:
         self.assistant.check("vision" if request.image else "text")
         if request.image and not policy.mentions_food(request.text):
             raise NotAFoodPicture
-        picture = await pictures.from_text(request.image, self.settings) if request.image else None
+        picture = (
+            await pictures.from_text(request.image, self.settings, self.access.user_id)
+            if request.image
+            else None
+        )
         async with self.db.read() as session:
             turn = await self._read(request, session)
         if picture:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.ports.llm import GenerationOptions, LlmMessage, parse_json
 from freshly.chassis.resources import CurrentSettings
+from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.security.image_sanitizer import Picture
 from freshly.domains.chat import pictures
 from freshly.domains.chat.errors import BadScanType, NotAScan, UnsupportedPicture
@@ -111,19 +112,23 @@ KINDS: dict[ScanType, ScanKind] = {
 
 @dataclass
 class ScanService:
+    caller: CurrentCaller
     assistant: Injected[Assistant]
     settings: CurrentSettings
 
     async def scan_text(self, image: str, scan_type: ScanType) -> ScanReply:
         self.assistant.check("vision")
-        return await self._scan(await pictures.from_text(image, self.settings), scan_type)
+        picture = await pictures.from_text(image, self.settings, self.caller.user_id)
+        return await self._scan(picture, scan_type)
 
     async def scan_file(self, content: bytes, scan_type: str) -> ScanReply:
         if scan_type not in KINDS:
             raise BadScanType
         self.assistant.check("vision")
         try:
-            picture = await pictures.checked(content, self.settings, LARGEST_SCAN)
+            picture = await pictures.checked(
+                content, self.settings, self.caller.user_id, LARGEST_SCAN
+            )
         except UnsupportedPicture as error:
             raise NotAScan from error
         return await self._scan(picture, scan_type)

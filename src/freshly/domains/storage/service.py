@@ -39,7 +39,7 @@ class AvatarService:
     db: CurrentDatabase
 
     async def store(self, content: bytes) -> StoredAvatar:
-        picture = await _avatar(content, self.settings)
+        picture = await _avatar(content, self.settings, str(self.caller.user_id))
         path = _new_path(self.caller.user_id, picture.extension)
         bucket = self.settings.avatars_bucket
         await _replace(self.objects, bucket, path, picture.content)
@@ -95,7 +95,8 @@ class FileService:
     ) -> None:
         if not self.signer.is_valid(WRITE, bucket, path, expires, signature):
             raise LinkNotValid
-        picture = await _avatar(content, self.settings, as_jpeg=True)
+        person = path.partition("/")[0]
+        picture = await _avatar(content, self.settings, person, as_jpeg=True)
         await _replace(self.objects, bucket, path, picture.content)
         await _enqueue_small_copy(path, self.db)
 
@@ -110,13 +111,19 @@ async def _enqueue_small_copy(path: str, db: Database) -> None:
         await JobQueue(session).enqueue(MakeSmallAvatar(path=path))
 
 
-async def _avatar(content: bytes, settings: Settings, *, as_jpeg: bool = False) -> Picture:
+async def _avatar(
+    content: bytes, settings: Settings, person: str, *, as_jpeg: bool = False
+) -> Picture:
     limit = min(LARGEST_AVATAR, settings.max_file_size)
     if len(content) > limit:
         raise ImageTooLarge(limit=f"{limit / 2**20:.0f} MB")
     try:
         return await sanitize_picture(
-            content, AVATAR_TYPES, largest_side=AVATAR_SIDE_PIXELS, as_jpeg=as_jpeg
+            content,
+            AVATAR_TYPES,
+            largest_side=AVATAR_SIDE_PIXELS,
+            as_jpeg=as_jpeg,
+            person=person,
         )
     except (InvalidPicture, TooManyPixels) as error:
         raise InvalidImageType from error
