@@ -109,7 +109,9 @@ def long_paths(target: Target) -> str:
     return "each is answered 404"
 
 
-@attack("20 connections with 20 MB of pipelined requests each, whose answers nobody reads")
+@attack(
+    "20 connections with 20 MB of pipelined requests each, whose answers nobody reads", wait=0.5
+)
 def pipelining(target: Target) -> str:
     open_ones = [target.connect() for _ in range(CONNECTIONS)]
     sent = [send_until_refused(each, REQUEST * 1000, 20_000_000) for each in open_ones]

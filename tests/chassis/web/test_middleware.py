@@ -4,6 +4,7 @@ import pytest
 from fastapi import Response
 
 from tests.conftest import client_of, running, settings_for
+from tests.support.sql_statements import Statements
 
 PROBLEM_MEMBERS = {
     "type",
@@ -218,6 +219,14 @@ async def test_the_root_describes_the_app_and_health_and_readiness_are_good(clie
         "redis": "unused",
         "pool": {"taken": 0, "waiting": 0, "capacity": 25},
     }
+
+
+async def test_many_calls_of_ready_ask_the_database_once(client):
+    with Statements() as asked:
+        for _ in range(20):
+            assert (await client.get("/ready")).status_code == 200
+
+    assert asked.number <= 3  # once each half second
 
 
 async def test_without_its_database_the_app_is_healthy_but_not_ready(tmp_path):

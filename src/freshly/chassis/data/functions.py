@@ -53,6 +53,23 @@ def _later_on_sqlite(element: later, compiler: SQLCompiler, **options: Any) -> s
     return f"strftime('%Y-%m-%d %H:%M:%f', 'now', {seconds} || ' seconds')"
 
 
+class byte_length(FunctionElement[int]):  # noqa: N801 - as above
+    """The number of bytes of a text in UTF-8."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(byte_length)
+def _byte_length(element: byte_length, compiler: SQLCompiler, **options: Any) -> str:
+    return f"octet_length({compiler.process(element.clauses, **options)})"
+
+
+@compiles(byte_length, "sqlite")
+def _byte_length_on_sqlite(element: byte_length, compiler: SQLCompiler, **options: Any) -> str:
+    return f"length(CAST({compiler.process(element.clauses, **options)} AS BLOB))"
+
+
 class empty_list(FunctionElement[Any]):  # noqa: N801 - as above
     """The server default of a TextList or IntList column."""
 

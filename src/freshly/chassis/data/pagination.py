@@ -11,16 +11,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from operator import gt, lt
+from functools import partial, reduce
+from operator import add, gt, lt
 from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec.json import Encoder
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import ColumnElement, FromClause, Integer, Select, and_, bindparam, or_, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Enum,
+    FromClause,
+    Integer,
+    Select,
+    String,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    type_coerce,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from freshly.chassis.cache.body import CachedBody
+from freshly.chassis.data.functions import byte_length
 from freshly.chassis.data.queries import Columns, CompiledQuery
 from freshly.chassis.data.transactions import Reader
 from freshly.chassis.data.types import Quantity, QuantityText
@@ -29,6 +44,8 @@ from freshly.chassis.errors import Unprocessable
 Item = TypeVar("Item")
 MAX_PAGE_ROWS = 500
 MAX_LIST_ROWS = 2000  # of a list for which the client gave no limit
+MAX_PAGE_BYTES = 8_000_000  # of the texts in a page; it has at least one row
+RUNNING_BYTES = "running_bytes"  # the column with the bytes of the page up to a row
 ID_LIMIT = 2**31  # ids are 32-bit integers in PostgreSQL
 _encoder = Encoder()
 Key = InstrumentedAttribute[Any] | ColumnElement[Any]
@@ -121,7 +138,8 @@ class KeysetQuery:
     """A list that is read so often that its queries are compiled once.
 
     The order is ascending by keys, the last of which is unique. `with_children` turns the
-    statement of a page into one with several rows for each row of the page.
+    statement of a page into one with several rows for each row of the page. `large_rows` ends a
+    page also after MAX_PAGE_BYTES, before the database sends more.
     """
 
     def __init__(
@@ -129,10 +147,11 @@ class KeysetQuery:
         statement: Select[Any],
         *keys: ColumnElement[Any],
         with_children: Callable[[Select[Any]], Select[Any]] | None = None,
+        large_rows: bool = False,
     ) -> None:
         self._keys = keys
         self._has_children = with_children is not None
-        complete = with_children or (lambda page: page)
+        complete = with_children or (partial(_within_bytes, keys) if large_rows else _as_it_is)
         page = statement.order_by(*keys).limit(bindparam("limit", type_=Integer))
         last = [bindparam(f"last_{place}", type_=key.type) for place, key in enumerate(keys)]
         self._first = CompiledQuery(complete(page))
@@ -155,9 +174,36 @@ class KeysetQuery:
         keys = [rows.columns[key.key or ""] for key in self._keys]
         if self._has_children and len(rows) > limit:
             limit = _end_of_page(keys[-1], limit)
-        if len(rows) <= limit:
+        totals = rows.columns.get(RUNNING_BYTES)
+        if len(rows) <= limit and totals and totals[-1] >= MAX_PAGE_BYTES:
+            limit = len(rows)
+        elif len(rows) <= limit:
             return rows, None
         return rows.first(limit), _encode([column[limit - 1] for column in keys])
+
+
+def _as_it_is(page: Select[Any]) -> Select[Any]:
+    return page
+
+
+def _within_bytes(keys: Sequence[ColumnElement[Any]], page: Select[Any]) -> Select[Any]:
+    """Leave out the rows of a page that begin after MAX_PAGE_BYTES, and add RUNNING_BYTES."""
+    rows = page.subquery()
+    texts = [
+        func.coalesce(byte_length(column), 0)
+        for column in rows.c
+        if isinstance(column.type, String) and not isinstance(column.type, Enum)
+    ]
+    size = reduce(add, texts)
+    order = [rows.c[key.key or ""] for key in keys]
+    total = func.sum(size).over(order_by=order, rows=(None, 0))
+    sized = select(*rows.c, total.label(RUNNING_BYTES), size.label("own_bytes")).subquery()
+    shown = [column for column in sized.c if column.key != "own_bytes"]
+    return (
+        select(*shown)
+        .where(sized.c[RUNNING_BYTES] - sized.c.own_bytes < MAX_PAGE_BYTES)
+        .order_by(*(sized.c[key.key or ""] for key in keys))
+    )
 
 
 def _end_of_page(keys: Sequence[Any], limit: int) -> int:

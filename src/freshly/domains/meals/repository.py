@@ -21,7 +21,9 @@ AS_STORED = [
     for column in meals
 ]
 OF_USER = KeysetQuery(
-    select(*AS_STORED).where(meals.created_by_user_id == bindparam("owner")), meals.id
+    select(*AS_STORED).where(meals.created_by_user_id == bindparam("owner")),
+    meals.id,
+    large_rows=True,
 )
 MEAL = struct_for(MealBoth)
 COLUMNS = [SNAKE.get(name, name) for name in MEAL.__struct_fields__]

@@ -4,6 +4,8 @@ import asyncio
 import os
 from collections.abc import Iterable
 from ipaddress import ip_address
+from time import monotonic
+from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
@@ -14,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from freshly.chassis.data.transactions import CurrentDatabase, Database
+from freshly.chassis.data.watchdog import DatabaseWatchdog
 from freshly.chassis.errors import AppError, NotFound, Problem, problems
 from freshly.chassis.jobs.admin import queue_statistics
 from freshly.chassis.observability.logging import get_logger
@@ -24,6 +27,9 @@ from freshly.settings import Settings
 logger = get_logger(__name__)
 router = APIRouter(tags=["system"])
 READY_TIMEOUT = 2  # seconds
+# No limit counts calls of /ready, so the database is asked at most twice a second.
+READY_FOR_SECONDS = 0.5
+_answered_at: WeakKeyDictionary[DatabaseWatchdog, float] = WeakKeyDictionary()
 
 
 class Welcome(BaseModel):
@@ -79,8 +85,10 @@ async def health(request: Request) -> Health:
 )
 async def ready(request: Request, db: CurrentDatabase) -> object:
     try:
-        async with asyncio.timeout(READY_TIMEOUT), db.read() as session:
-            await session.execute(text("SELECT 1"))
+        if monotonic() - _answered_at.get(db.watchdog, -READY_FOR_SECONDS) > READY_FOR_SECONDS:
+            async with asyncio.timeout(READY_TIMEOUT), db.read() as session:
+                await session.execute(text("SELECT 1"))
+            _answered_at[db.watchdog] = monotonic()
     except Exception as error:  # noqa: BLE001 - any error means "not ready"
         logger.warning("not ready", error=repr(error))
         return not_ready()
