@@ -49,6 +49,7 @@ def groups(settings: Settings) -> dict[str, Group]:
             _group("auth", f"{settings.auth_rate_limit}/minute", "address"),
             _group("anonymous", "200/minute", "address"),
             _group("files", "1200/minute", "address"),
+            _group("avatar-upload", "20/minute"),
             _group("auth-login", f"{settings.auth_rate_limit}/minute;50/day", "address"),
             _group("auth-refresh", "60/minute", "address"),
             _group("auth-register", "5/minute;20/day", "address"),

@@ -122,8 +122,20 @@ async def test_a_signed_link_accepts_the_upload_of_one_avatar(storage_client):
     assert (await storage_client.put(link, content=picture("PNG"))).status_code == 204
     downloaded = await storage_client.get(path_of(signed["publicUrl"]))
     assert open_picture(downloaded.content).format == "JPEG"
+    used = await storage_client.put(link, content=picture())
+    assert (used.status_code, used.json()["code"]) == (403, "link_not_valid")
     link_of_bob = link.replace(f"/{alice.id}/", f"/{bob.id}/")
     assert (await storage_client.put(link_of_bob, content=picture())).status_code == 403
+
+
+async def test_an_upload_link_dies_with_the_session_that_asked_for_it(storage_client):
+    alice = await Kitchen(storage_client).person("Alice")
+    signed = await alice.post_ok("/storage/avatar/signed_url", status=200)
+    await alice.post("/auth/logout")
+
+    refused = await storage_client.put(path_of(signed["signedUrl"]), content=picture())
+
+    assert (refused.status_code, refused.json()["code"]) == (403, "link_not_valid")
 
 
 async def test_a_signed_link_opens_one_file_until_it_expires(storage_client):
