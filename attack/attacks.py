@@ -241,7 +241,7 @@ def large_picture(target: Target) -> str:
     return f"refused after {passed * 1000:.0f} ms"
 
 
-@attack("8 PNGs of 12 million pixels with alpha at once", connections=2, memory=120)
+@attack("8 PNGs of 12 million pixels with alpha at once", connections=2, memory=150)
 def large_pictures_at_once(target: Target) -> str:
     out = io.BytesIO()
     Image.new("RGBA", (4000, 3000), "tomato").save(out, "PNG")

@@ -75,7 +75,7 @@ def invalidated_tags(session: Session) -> set[str]:
 @event.listens_for(Session, "before_flush")
 def _collect_from_rows(session: Session, _context: Any, _instances: Any) -> None:
     tags = invalidated_tags(session)
-    # SQLAlchemy builds these sets anew at each access.
+    # SQLAlchemy builds these sets again at each access.
     new, deleted = session.new, session.deleted
     with session.no_autoflush:
         for row in (*new, *session.dirty, *deleted):

@@ -26,7 +26,7 @@ MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2}  # in Pillow's memory; other modes take 4
 EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 QUALITY = 88  # of JPEG and WebP, out of 100
-# Two at once, since each may take 100 MB and a core.
+# Two at once, since each may take 130 MB and a core.
 SANITIZER_THREADS = CapacityLimiter(2)
 # Of one person, so that others never wait behind a dozen of them.
 PICTURES_OF_A_PERSON = 2

@@ -71,7 +71,7 @@ class AvatarService:
 
 @dataclass(frozen=True)
 class Upload:
-    """What the link of an upload says."""
+    """The values in the link of an upload."""
 
     bucket: str
     path: str
