@@ -5,6 +5,7 @@ The exit status is 1 if a promise was missed.
 """
 
 import argparse
+import os
 import resource
 import sys
 import tempfile
@@ -105,7 +106,8 @@ def write_report(outcomes: Sequence[Outcome]) -> None:
     _, _, tail = rest.partition(END)
     columns = ("attack", "what was tried", "what became of it", "memory", "others wait", "promise")
     lines = [
-        f"Written by `./run attack` on {time.strftime('%Y-%m-%d', time.gmtime())}.",
+        f"Written by `./run attack` on {time.strftime('%Y-%m-%d', time.gmtime())}; "
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.0f} at the end.",
         "",
         f"| {' | '.join(columns)} |",
         "|---" * len(columns) + "|",

@@ -160,7 +160,7 @@ def small_path(path: str) -> str:
 
 async def _enqueue_small_copy(path: str, db: Database) -> None:
     async with db.write() as session:
-        await JobQueue(session).enqueue(MakeSmallAvatar(path=path), key=f"small_avatar:{path}")
+        await JobQueue(session).enqueue(MakeSmallAvatar(path=path))
 
 
 async def _avatar(
