@@ -104,10 +104,11 @@ def run_attack(attack: Attack, *, short: bool = False) -> Outcome:
 def write_report(outcomes: Sequence[Outcome]) -> None:
     head, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, tail = rest.partition(END)
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}"
     columns = ("attack", "what was tried", "what became of it", "memory", "others wait", "promise")
     lines = [
-        f"Written by `./run attack` on {time.strftime('%Y-%m-%d', time.gmtime())}; "
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.0f} at the end.",
+        f"Written by `./run attack` on {day}; {machine} at the end.",
         "",
         f"| {' | '.join(columns)} |",
         "|---" * len(columns) + "|",

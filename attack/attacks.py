@@ -110,7 +110,8 @@ def long_paths(target: Target) -> str:
 
 
 @attack(
-    "20 connections with 20 MB of pipelined requests each, whose answers nobody reads", wait=0.5
+    "20 connections with 20 MB of pipelined requests each, whose answers the client never reads",
+    wait=0.5,
 )
 def pipelining(target: Target) -> str:
     open_ones = [target.connect() for _ in range(CONNECTIONS)]
