@@ -40,6 +40,7 @@ PUBLIC = {
     "/auth/reset-password",
     "/auth/signup/oauth",
     "/auth/login/oauth",
+    "/auth/link",  # the token of an email
     "/files/{bucket}/{path:path}",  # needs a signature, except in the public bucket
 }
 LONGEST_FILE = 400

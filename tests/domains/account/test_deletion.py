@@ -103,7 +103,8 @@ async def test_only_rows_that_other_users_share_stay_after_a_deletion(home, db):
     assert (
         remaining["notifications"]
         == remaining["meal_share_requests"]
-        == remaining["email_codes"]
+        == remaining["account_codes"]
+        == remaining["account_links"]
         == 0
     )
     assert remaining["chat_conversations"] == remaining["chat_messages"] == 0

@@ -230,6 +230,8 @@ TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
 NOT_EXPORTED: Mapping[str, str] = {
     "refresh_tokens": SECRET,
     "email_codes": SECRET,
+    "account_codes": SECRET,
+    "account_links": SECRET,
     "units": CATALOGUE,
     "diet_tags": CATALOGUE,
     "foods": CATALOGUE,

@@ -5,7 +5,7 @@ from freshly.chassis.ports.email import Email
 CODE_LIFETIME_MINUTES = 10
 
 
-def verification(to: str, code: str) -> Email:
+def verification(to: str, code: str, link: str) -> Email:
     return Email(
         to=to,
         subject="Your Freshly code",
@@ -13,12 +13,13 @@ def verification(to: str, code: str) -> Email:
             f"Your code is {code}.\n\n"
             f"Please enter it in the app within {CODE_LIFETIME_MINUTES} minutes "
             "to confirm your email address.\n"
+            f"Or open this link within a day:\n{link}\n\n"
             "If you did not ask for a code, you can ignore this email.\n"
         ),
     )
 
 
-def password_reset(to: str, code: str) -> Email:
+def password_reset(to: str, code: str, link: str) -> Email:
     return Email(
         to=to,
         subject="Reset your Freshly password",
@@ -26,6 +27,7 @@ def password_reset(to: str, code: str) -> Email:
             f"Your code is {code}.\n\n"
             f"Please enter it in the app within {CODE_LIFETIME_MINUTES} minutes "
             "to choose a new password.\n"
+            f"Or open this link within a day:\n{link}\n\n"
             "If you did not ask for a code, you can ignore this email. "
             "Your password stays the same.\n"
         ),

@@ -1,6 +1,7 @@
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Header, Query
+from fastapi import APIRouter, Body, Form, Header, Query
+from fastapi.responses import HTMLResponse
 
 from freshly.chassis.data.pagination import BadCursor, Page, PageQuery
 from freshly.chassis.dependencies import Injected
@@ -14,11 +15,13 @@ from freshly.chassis.ports.oauth import (
 from freshly.chassis.rate_limits.policy import RateLimited
 from freshly.chassis.web.rate_limiting import CallLimits
 from freshly.chassis.web.schemas import Message
+from freshly.domains.auth import pages
 from freshly.domains.auth.codes import PasswordResetService, VerificationService
 from freshly.domains.auth.errors import (
     CodeExpired,
     EmailAlreadyRegistered,
     InvalidCredentials,
+    InvalidLink,
     InvalidRefreshToken,
     InvalidResetToken,
     NoActiveCode,
@@ -41,11 +44,14 @@ from freshly.domains.auth.errors import (
     WrongTokenScope,
     WrongTokenType,
 )
+from freshly.domains.auth.link_actions import LinkActions
 from freshly.domains.auth.oauth import OAuthService
 from freshly.domains.auth.schemas import (
     EmailAndCode,
     EmailOnly,
+    LinkToken,
     Login,
+    NewPassword,
     OAuthTokens,
     PasswordReset,
     Refresh,
@@ -187,6 +193,31 @@ async def reset_password(reset: Injected[PasswordResetService], given: PasswordR
     return Message(message="Password changed. Sign in with the new one.")
 
 
+@public.get(
+    "/link",
+    response_class=HTMLResponse,
+    responses=problems(InvalidLink),
+    summary="Show what a link in an email will do",
+)
+async def show_link(actions: Injected[LinkActions], token: LinkToken) -> HTMLResponse:
+    # A GET changes nothing, because mail programs open links by themselves.
+    return _page(pages.question(await actions.purpose(token), token))
+
+
+@public.post(
+    "/link",
+    response_class=HTMLResponse,
+    responses=problems(InvalidLink, PasswordTooShort),
+    summary="Do what a link in an email says",
+)
+async def follow_link(
+    actions: Injected[LinkActions],
+    token: Annotated[LinkToken, Form()],
+    new_password: Annotated[NewPassword, Form()] = "",
+) -> HTMLResponse:
+    return _page(pages.result(await actions.follow(token, new_password)))
+
+
 @public.post(
     "/signup/oauth",
     responses=problems(OAuthWithoutEmail, OAuthEmailTaken, OAuthAccountTaken, *OAUTH_ERRORS),
@@ -214,3 +245,7 @@ async def login_by_oauth(
 def _bearer(authorization: str | None) -> str | None:
     scheme, _, token = (authorization or "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _page(text: str) -> HTMLResponse:
+    return HTMLResponse(text, headers=pages.HEADERS)

@@ -91,6 +91,11 @@ class TooManyTries(AppError):
     detail = "Too many attempts. Request a new code."
 
 
+class InvalidLink(BadRequest):
+    code = "invalid_link"
+    detail = "This link does not work any more. Please ask for a new one in the app."
+
+
 class InvalidResetToken(BadRequest):
     code, detail = "invalid_reset_token", "Invalid or expired token."
 

@@ -15,7 +15,7 @@ NOTICES: Mapping[str, Callable[[str], Email]] = {
 
 async def send_code(job: SendCode, run: JobContext) -> None:
     """Send nothing if the address has no account or no valid code."""
-    async with run.read() as session:
+    async with run.write() as session:
         email = await (await run.service(CodeEmails, session)).of(job.address, job.purpose)
     if email is not None:
         mailer: Mailer = run.resources.mailer

@@ -49,10 +49,26 @@ class CodePurpose(StrEnum):
     RESET = "reset"
 
 
-class EmailCode(Base):
-    """A code for an email address.
+class AccountCode(Base):
+    """A code of six digits, which is the HMAC of the seed (`CodeSigner`).
 
-    Codes of unknown addresses are stored, too, so that responses do not reveal who has an account.
+    The subject is an email address, or "user:7" for a code of a signed-in user. Codes of unknown
+    addresses are stored, too, so that responses do not reveal who has an account.
+    """
+
+    __tablename__ = "account_codes"
+
+    subject: Mapped[str] = mapped_column(String(320), primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(16), primary_key=True)
+    seed: Mapped[str] = mapped_column(String(32))
+    expires_at: Mapped[datetime] = mapped_column(Instant(), index=True)
+    tries: Mapped[int] = mapped_column(default=0)
+
+
+class EmailCode(Base):
+    """A code in plain text, as the previous release stores it. This release never reads it.
+
+    The table stays for one release, because servers of both releases run during an update.
     """
 
     __tablename__ = "email_codes"
@@ -62,6 +78,24 @@ class EmailCode(Base):
     code: Mapped[str] = mapped_column(String(6))
     expires_at: Mapped[datetime] = mapped_column(Instant(), index=True)
     tries: Mapped[int] = mapped_column(default=0)
+
+
+class LinkPurpose(StrEnum):
+    VERIFY = "verify"
+    RESET = "reset"
+
+
+class AccountLink(Created, Base):
+    """A link in an email. Its token is the id with an HMAC (`CodeSigner`), and works once."""
+
+    __tablename__ = "account_links"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    purpose: Mapped[str] = mapped_column(String(32))
+    expires_at: Mapped[datetime] = mapped_column(Instant(), index=True)
+    # The email address to restore, for a link that undoes a change of it.
+    address: Mapped[str | None] = mapped_column(String(320), default=None)
 
 
 class OAuthAccount(Created, Base):

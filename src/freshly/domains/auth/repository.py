@@ -11,9 +11,12 @@ from freshly.chassis.data.pagination import PageQuery, PageRows, paginate
 from freshly.chassis.data.queries import Columns, CompiledQuery
 from freshly.chassis.data.transactions import Database, DbSession, fetch_within
 from freshly.domains.auth.models import (
+    AccountCode,
+    AccountLink,
     AuthSession,
     CodePurpose,
     EmailCode,
+    LinkPurpose,
     OAuthAccount,
     RefreshToken,
 )
@@ -155,41 +158,66 @@ def _active(user_id: int) -> tuple[ColumnElement[bool], ...]:
 
 @dataclass
 class CodeRepository:
-    """Codes by email address and purpose."""
+    """Codes by subject and purpose."""
 
     session: DbSession
 
     async def now(self) -> datetime:
         return (await self.session.execute(select(now()))).scalar_one()
 
-    async def of(self, address: str, purpose: CodePurpose) -> EmailCode | None:
+    async def of(self, subject: str, purpose: CodePurpose) -> AccountCode | None:
         """Return the code, locked, so that concurrent attempts are all counted."""
         return await self.session.scalar(
-            select(EmailCode)
-            .where(EmailCode.address == address, EmailCode.purpose == purpose)
+            select(AccountCode)
+            .where(AccountCode.subject == subject, AccountCode.purpose == purpose)
             .with_for_update()
         )
 
-    async def save(self, code: EmailCode) -> EmailCode:
+    async def save(self, code: AccountCode) -> AccountCode:
         """Insert or update a code. Return the other one if another request inserted first."""
         try:
             async with self.session.begin_nested():
                 self.session.add(code)
                 await self.session.flush()
         except IntegrityError:
-            first = await self.of(code.address, CodePurpose(code.purpose))
+            first = await self.of(code.subject, CodePurpose(code.purpose))
             if first is None:
                 raise
             return first
         return code
 
-    async def delete(self, code: EmailCode) -> None:
+    async def delete(self, code: AccountCode) -> None:
         await self.session.delete(code)
         await self.session.flush()
 
-    async def forget(self, address: str) -> None:
-        """Delete all codes of an address."""
-        await self.session.execute(delete(EmailCode).where(EmailCode.address == address))
+    async def forget(self, subject: str) -> None:
+        """Delete all codes of a subject."""
+        await self.session.execute(delete(AccountCode).where(AccountCode.subject == subject))
+        await self.session.execute(delete(EmailCode).where(EmailCode.address == subject))
+
+
+@dataclass
+class LinkRepository:
+    session: DbSession
+
+    async def now(self) -> datetime:
+        return (await self.session.execute(select(now()))).scalar_one()
+
+    async def add(self, link: AccountLink) -> None:
+        self.session.add(link)
+        await self.session.flush()
+
+    async def get(self, id: str, *, lock: bool = False) -> AccountLink | None:
+        statement = select(AccountLink).where(AccountLink.id == id)
+        return await self.session.scalar(statement.with_for_update() if lock else statement)
+
+    async def delete(self, user_id: int, purpose: LinkPurpose) -> None:
+        """Delete the links of a user for this purpose."""
+        await self.session.execute(
+            delete(AccountLink)
+            .where(AccountLink.user_id == user_id, AccountLink.purpose == purpose)
+            .execution_options(synchronize_session=False)
+        )
 
 
 @dataclass
@@ -201,8 +229,9 @@ class ExpiredRepository:
     async def purge(self) -> bool:
         """Delete one batch of each kind of rows. Return True if there may be more."""
         at = (await self.session.execute(select(now()))).scalar_one()
-        old_codes = EmailCode.expires_at < at - timedelta(days=1)
-        await self.session.execute(delete(EmailCode).where(old_codes))
+        for table in (AccountCode, EmailCode, AccountLink):
+            old = table.expires_at < at - timedelta(days=1)
+            await self.session.execute(delete(table).where(old))
         # Deleting a session deletes its tokens. Active sessions lose only expired tokens.
         batch = (
             select(AuthSession.id)

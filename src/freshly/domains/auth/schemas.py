@@ -33,6 +33,10 @@ def _as_ours_are(id: str) -> str:
 SessionId = Annotated[str, AfterValidator(_as_ours_are)]
 
 
+LinkToken = Annotated[AnyText, Field(max_length=64)]
+NewPassword = Annotated[AnyText, Field(max_length=LONGEST_PASSWORD)]
+
+
 class Register(Schema):
     model_config = example(
         {"email": "anna@example.com", "password": "correct horse", "name": "Anna"}
@@ -97,7 +101,7 @@ class PasswordReset(Schema):
     )
 
     reset_token: LongText
-    new_password: Annotated[AnyText, Field(max_length=LONGEST_PASSWORD)]
+    new_password: NewPassword
 
 
 class Verified(Message):
