@@ -27,6 +27,7 @@ from freshly.chassis.resources import RedisState, Resources
 from freshly.chassis.security.passwords import Passwords
 from freshly.chassis.security.signed_urls import UrlSigner
 from freshly.domains.auth.identity import TokenIdentity
+from freshly.domains.auth.listeners import confirm_new_address
 from freshly.domains.auth.repository import AccountStatusReader
 from freshly.domains.auth.tokens import TokenSigner
 from freshly.domains.families.events import MemberJoined
@@ -40,6 +41,7 @@ from freshly.domains.meal_plans.events import SlotsChanged
 from freshly.domains.meals.events import MealChanged
 from freshly.domains.notifications.listeners import notify_owners_of_new_member
 from freshly.domains.pantry.events import StockChanged
+from freshly.domains.users.events import EmailChangeRequested
 from freshly.settings import Settings
 from freshly.wiring.rate_limits import groups
 from freshly.wiring.tables import all_tables
@@ -51,6 +53,7 @@ LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
     StockChanged: (recompute_for_stock,),
     SlotsChanged: (recompute_for_plan,),
     MealChanged: (recompute_for_meal,),
+    EmailChangeRequested: (confirm_new_address,),
 }
 
 

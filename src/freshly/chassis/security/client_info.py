@@ -12,11 +12,12 @@ MAX_USER_AGENT_LENGTH = 255  # characters
 
 @dataclass(frozen=True)
 class ClientInfo:
-    """Facts about the client. All are None outside a request, such as in a job."""
+    """Facts about the client and its request. All are None outside a request, such as in a job."""
 
     address: str | None = None
     user_agent: str | None = None
     session_id: str | None = None
+    proof_token: str | None = None  # `X-Reauth`: proves that the user is at the device
 
 
 async def current_client_info(request: Request) -> ClientInfo:
@@ -26,6 +27,7 @@ async def current_client_info(request: Request) -> ClientInfo:
         address=_cleaned(request.client.host if request.client else None, MAX_ADDRESS_LENGTH),
         user_agent=_cleaned(request.headers.get("user-agent"), MAX_USER_AGENT_LENGTH),
         session_id=caller.session_id if isinstance(caller, Caller) else None,
+        proof_token=request.headers.get("x-reauth"),
     )
 
 

@@ -270,7 +270,7 @@ def add_middleware(
         allow_headers=(
             *("Accept", "Accept-Language", "Content-Language", "Content-Type", "Authorization"),
             *("X-Requested-With", "Origin", "Cache-Control", "Pragma", "Idempotency-Key"),
-            *("If-Match", "If-None-Match", "X-Correlation-ID"),
+            *("If-Match", "If-None-Match", "X-Correlation-ID", "X-Reauth"),
         ),
         expose_headers=(
             *("X-Correlation-ID", "X-Process-Time", "ETag", "Cache-Control", "Link"),

@@ -45,8 +45,8 @@ class TableOwnership:
 TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
     "users": TableOwnership(
         "profile",
-        "id email name phone_number location avatar_path status tier gender age weight height"
-        " calories is_verified created_at updated_at",
+        "id email pending_email name phone_number location avatar_path status tier gender age"
+        " weight height calories is_verified created_at updated_at",
         owner_columns=("id",),
         excluded={
             "hashed_password": SECRET,

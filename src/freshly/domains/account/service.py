@@ -47,7 +47,7 @@ class AccountService:
         await self.families.leave_all()  # again: families created or joined before the lock
         added = await self.ingredients.ids_of(user.id)
         await self.personal_plans.delete_of(user.id)
-        await self.codes.forget(normalized(user.email))
+        await self.codes.forget(normalized(user.email), user.id)
         await self.users.delete_me()
         await self.ingredients.delete_unused(added, user.id)
         await self.log.record_deletion()

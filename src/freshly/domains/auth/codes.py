@@ -26,7 +26,11 @@ from freshly.domains.auth.identity import CurrentTokenSigner
 from freshly.domains.auth.jobs import SendCode, SendNotice
 from freshly.domains.auth.links import LinkService, url
 from freshly.domains.auth.models import AccountCode, CodePurpose, LinkPurpose
-from freshly.domains.auth.repository import AuthSessionRepository, CodeRepository
+from freshly.domains.auth.repository import (
+    AuthSessionRepository,
+    CodeRepository,
+    OAuthAccountRepository,
+)
 from freshly.domains.auth.schemas import SHORTEST_PASSWORD, EmailAndCode, PasswordReset
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.models import ActivityKind, User
@@ -46,9 +50,15 @@ class CodeKind:
     wrong: type[WrongCode | WrongResetCode]
 
 
+REAUTHENTICATE = CodeKind(CodePurpose.REAUTHENTICATE, NoActiveCode, CodeExpired, WrongCode)
+EMAIL_CHANGE = CodeKind(CodePurpose.EMAIL_CHANGE, NoActiveCode, CodeExpired, WrongCode)
 VERIFY = CodeKind(CodePurpose.VERIFY, NoActiveCode, CodeExpired, WrongCode)
 RESET = CodeKind(CodePurpose.RESET, NoActiveResetCode, ResetCodeExpired, WrongResetCode)
-EMAILS: Mapping[CodePurpose, tuple[LinkPurpose, Callable[[str, str, str], Email]]] = {
+EMAILS: Mapping[CodePurpose, Callable[[str, str], Email]] = {
+    CodePurpose.EMAIL_CHANGE: emails.email_change,
+    CodePurpose.REAUTHENTICATE: emails.reauthentication,
+}
+EMAILS_WITH_LINK: Mapping[CodePurpose, tuple[LinkPurpose, Callable[[str, str, str], Email]]] = {
     CodePurpose.VERIFY: (LinkPurpose.VERIFY, emails.verification),
     CodePurpose.RESET: (LinkPurpose.RESET, emails.password_reset),
 }
@@ -65,50 +75,78 @@ class CodeService:
     signer: CurrentCodeSigner
 
     async def send(self, address: str, kind: CodeKind) -> None:
-        """Enqueue an email with the code. The job sends it only if the address has an account.
-
-        A second request within ten minutes sends the same code, unless its attempts are used up.
-        """
-        now = await self.codes.now()
-        code = await self.codes.of(address, kind.purpose)
-        if code is None:
-            code = await self.codes.save(
-                AccountCode(
-                    subject=address,
-                    purpose=kind.purpose,
-                    seed=new_seed(),
-                    expires_at=now + LIFETIME,
-                )
-            )
-        elif code.expires_at <= now or code.tries >= MAX_ATTEMPTS:
-            code.seed, code.expires_at, code.tries = new_seed(), now + LIFETIME, 0
-            await self.codes.save(code)
+        """Enqueue an email with the code. The job sends it only if the address has an account."""
+        await prepare_code(self.codes, address, kind.purpose)
         await self.jobs.enqueue(SendCode(address=address, purpose=kind.purpose))
+
+    async def send_to_user(self, user: User, kind: CodeKind, address: str) -> None:
+        """Enqueue an email with a code that only this signed-in user can redeem."""
+        await prepare_code(self.codes, subject_of(user.id), kind.purpose)
+        job = SendCode(address=address, purpose=kind.purpose, user_id=user.id)
+        await self.jobs.enqueue(job)
 
     async def redeem(self, given: EmailAndCode, kind: CodeKind) -> User:
         """Return the user of a correct code, and delete the code. Count a wrong attempt."""
-        code = await self.codes.of(given.email, kind.purpose)
+        code = await self._open(given.email, kind)
+        user = await self.users.by_email(given.email)
+        await self._check(code, given.code, kind, user)
+        assert user is not None, "a right code belongs to a user"
+        return user
+
+    async def redeem_of_user(self, given: str, kind: CodeKind, user: User) -> None:
+        """Delete the code of a signed-in user if it is right. Count a wrong attempt."""
+        await self._check(await self._open(subject_of(user.id), kind), given, kind, user)
+
+    async def _open(self, subject: str, kind: CodeKind) -> AccountCode:
+        code = await self.codes.of(subject, kind.purpose)
         if code is None:
             raise kind.none
         if code.expires_at <= await self.codes.now():
             raise kind.expired
         if code.tries >= MAX_ATTEMPTS:
             raise TooManyTries
-        user = await self.users.by_email(given.email)
-        right = self.signer.six_digits(code.seed)
-        if not compare_digest(right.encode(), given.code.encode()) or user is None:
-            code.tries += 1
-            await self.codes.save(code)
-            if kind is RESET:  # a client may be guessing
-                await self.log.record_denied(ActivityKind.PASSWORD_RESET, user.id if user else None)
-            raise kind.wrong
-        await self.codes.delete(code)
-        return user
+        return code
 
-    async def forget(self, address: str) -> None:
-        """Delete the codes of an address, and the jobs that would email them."""
+    async def _check(
+        self, code: AccountCode, given: str, kind: CodeKind, user: User | None
+    ) -> None:
+        right = self.signer.six_digits(code.seed)
+        if compare_digest(right.encode(), given.encode()) and user is not None:
+            await self.codes.delete(code)
+            return
+        code.tries += 1
+        await self.codes.save(code)
+        if kind is RESET:  # a client may be guessing
+            await self.log.record_denied(ActivityKind.PASSWORD_RESET, user.id if user else None)
+        raise kind.wrong
+
+    async def forget(self, address: str, user_id: int) -> None:
+        """Delete the codes of a user and their address, and the jobs that would email them."""
         await self.codes.forget(address)
+        await self.codes.forget(subject_of(user_id))
         await self.jobs.delete(SendCode, address=address)
+
+
+def subject_of(user_id: int) -> str:
+    """Return the subject of the codes of a signed-in user. No email address is the same text."""
+    return f"user:{user_id}"
+
+
+async def prepare_code(codes: CodeRepository, subject: str, purpose: CodePurpose) -> None:
+    """Insert a code, or renew one that has expired or has no attempts left.
+
+    A second request within ten minutes keeps the code.
+    """
+    now = await codes.now()
+    code = await codes.of(subject, purpose)
+    if code is None:
+        expires_at = now + LIFETIME
+        await codes.save(
+            AccountCode(subject=subject, purpose=purpose, seed=new_seed(), expires_at=expires_at)
+        )
+    elif code.expires_at <= now or code.tries >= MAX_ATTEMPTS:
+        code.seed, code.expires_at, code.tries = new_seed(), now + LIFETIME, 0
+        await codes.save(code)
 
 
 @dataclass
@@ -121,15 +159,29 @@ class CodeEmails:
     signer: CurrentCodeSigner
     settings: CurrentSettings
 
-    async def of(self, address: str, purpose: CodePurpose) -> Email | None:
+    async def of(self, job: SendCode) -> Email | None:
         """Return None if the address has no account or no valid code. Insert the email's link."""
-        code = await self.codes.of(address, purpose)
-        user = await self.users.by_email(address)
+        subject = job.address if job.user_id is None else subject_of(job.user_id)
+        code = await self.codes.of(subject, job.purpose)
+        user = await self._user(job)
         if code is None or user is None or code.expires_at <= await self.codes.now():
             return None
-        link_purpose, write = EMAILS[purpose]
+        if job.purpose in EMAILS:
+            return EMAILS[job.purpose](job.address, self.signer.six_digits(code.seed))
+        link_purpose, write = EMAILS_WITH_LINK[job.purpose]
         token = self.signer.token(await self.links.create(user.id, link_purpose))
         return write(user.email, self.signer.six_digits(code.seed), url(self.settings, token))
+
+    async def _user(self, job: SendCode) -> User | None:
+        """Return the user, if the address is still the one that the code is for."""
+        if job.user_id is None:
+            return await self.users.by_email(job.address)
+        user = await self.users.by_id(job.user_id)
+        if user is None:
+            return None
+        is_change = job.purpose is CodePurpose.EMAIL_CHANGE
+        wanted = user.pending_email if is_change else user.email
+        return user if wanted == job.address else None
 
 
 @dataclass
@@ -162,6 +214,7 @@ class PasswordResetService:
     links: Injected[LinkService]
     users: Injected[UserDirectory]
     auth_sessions: Injected[AuthSessionRepository]
+    oauth_accounts: Injected[OAuthAccountRepository]
     log: Injected[ActivityLog]
     jobs: Injected[JobQueue]
     passwords: CurrentPasswords
@@ -183,7 +236,11 @@ class PasswordResetService:
         return self.tokens.reset(user.id, user.hashed_password, await self.auth_sessions.now())
 
     async def reset(self, given: PasswordReset) -> None:
-        """Set the password and end all sessions of the user, those of a thief included."""
+        """Set the password and end all sessions of the user, those of a thief included.
+
+        Unlink Google and Apple: another person may have had this account before the user proved
+        that the address is theirs.
+        """
         user_id, fingerprint = self.tokens.read_reset(given.reset_token)
         # Hash before the first statement, so that hashing holds no connection and no lock.
         hashed = await self.passwords.hash(given.new_password)
@@ -206,6 +263,7 @@ class PasswordResetService:
         user.hashed_password = hashed
         await self.users.save(user)
         await self.links.delete(user.id, LinkPurpose.RESET)
+        await self.oauth_accounts.unlink(user.id)
         await self.auth_sessions.revoke_all(user.id)
         await self.log.record(ActivityKind.PASSWORD_RESET, user.id)
         await self.jobs.enqueue(SendNotice(address=user.email, about="password_changed"))

@@ -3,6 +3,10 @@
 from freshly.chassis.ports.email import Email
 
 CODE_LIFETIME_MINUTES = 10
+SECURE_ACCOUNT = (
+    "If you did not, please reset your password in the app now. Then change the password "
+    "of your email account too: the person who did this may be able to read your email.\n"
+)
 
 
 def verification(to: str, code: str, link: str) -> Email:
@@ -34,15 +38,78 @@ def password_reset(to: str, code: str, link: str) -> Email:
     )
 
 
+def email_change(to: str, code: str) -> Email:
+    return Email(
+        to=to,
+        subject="Confirm your new email address for Freshly",
+        text=(
+            f"Your code is {code}.\n\n"
+            f"Please enter it in the app within {CODE_LIFETIME_MINUTES} minutes "
+            "to use this address for your Freshly account.\n"
+            "If you did not ask for this, you can ignore this email.\n"
+        ),
+    )
+
+
+def reauthentication(to: str, code: str) -> Email:
+    return Email(
+        to=to,
+        subject="Confirm that it is you",
+        text=(
+            f"Your code is {code}.\n\n"
+            f"Please enter it in the app within {CODE_LIFETIME_MINUTES} minutes "
+            "to go on with an important change of your account.\n"
+            "Do not pass it on. If you did not ask for it, please sign out your other devices "
+            "in the app.\n"
+        ),
+    )
+
+
+def email_change_requested(to: str, link: str) -> Email:
+    return Email(
+        to=to,
+        subject="Your Freshly email address is about to change",
+        text=(
+            "A device that is signed in to your account asked to use another email address.\n\n"
+            "If it was you, you need not do anything.\n"
+            "If it was not you, open this link within seven days. It keeps this address, "
+            f"and signs out all devices:\n{link}\n"
+        ),
+    )
+
+
+def email_changed(to: str) -> Email:
+    return Email(
+        to=to,
+        subject="This is now your Freshly email address",
+        text=(
+            "Your Freshly account uses this email address now. Your other devices were signed out. "
+            "Sign-in with Google or Apple was removed from the account.\n\n"
+            f"If you changed it, you need not do anything.\n{SECURE_ACCOUNT}"
+        ),
+    )
+
+
+def email_change_undone(to: str) -> Email:
+    return Email(
+        to=to,
+        subject="Your Freshly email address stays the same",
+        text=(
+            "The change of your email address was cancelled, and all your devices were signed "
+            "out.\n\nPlease choose a new password when you sign in again: use "
+            '"forgot password" in the app.\n'
+        ),
+    )
+
+
 def password_changed(to: str) -> Email:
     return Email(
         to=to,
         subject="Your Freshly password was changed",
         text=(
-            "Your password was changed just now, and all your devices were signed out.\n\n"
-            "If you changed it, you need not do anything.\n"
-            "If you did not, please reset your password in the app now. Then change the password "
-            "of your email account too: the person who did this may be able to read your email.\n"
+            "Your password was changed just now, and your other devices were signed out. "
+            "If you reset it with a code or a link, sign-in with Google or Apple was removed too."
+            f"\n\nIf you changed it, you need not do anything.\n{SECURE_ACCOUNT}"
         ),
     )
 

@@ -17,6 +17,7 @@ from freshly.chassis.web.rate_limiting import CallLimits
 from freshly.chassis.web.schemas import Message
 from freshly.domains.auth import pages
 from freshly.domains.auth.codes import PasswordResetService, VerificationService
+from freshly.domains.auth.email_change import EmailChangeService
 from freshly.domains.auth.errors import (
     CodeExpired,
     EmailAlreadyRegistered,
@@ -33,20 +34,25 @@ from freshly.domains.auth.errors import (
     OAuthEmailTaken,
     OAuthWithoutEmail,
     PasswordTooShort,
+    ProofMissing,
     ProviderMismatch,
+    ReauthenticationRequired,
     RefreshTokenRevoked,
     ResetCodeExpired,
     SessionNotFound,
     TooManyTries,
     UnsupportedProvider,
     WrongCode,
+    WrongPassword,
     WrongResetCode,
     WrongTokenScope,
     WrongTokenType,
 )
 from freshly.domains.auth.link_actions import LinkActions
 from freshly.domains.auth.oauth import OAuthService
+from freshly.domains.auth.proof import ReauthenticationService
 from freshly.domains.auth.schemas import (
+    CodeOnly,
     EmailAndCode,
     EmailOnly,
     LinkToken,
@@ -54,6 +60,8 @@ from freshly.domains.auth.schemas import (
     NewPassword,
     OAuthTokens,
     PasswordReset,
+    Reauthentication,
+    ReauthenticationToken,
     Refresh,
     Register,
     ResetAllowed,
@@ -63,9 +71,9 @@ from freshly.domains.auth.schemas import (
     Verified,
 )
 from freshly.domains.auth.service import RegistrationService, SessionService, SignInService
-from freshly.domains.users.errors import UserNotFound
+from freshly.domains.users.errors import EmailTaken, UserNotFound
 from freshly.domains.users.models import User
-from freshly.domains.users.schemas import Email, UserRead
+from freshly.domains.users.schemas import Email, OwnUserRead
 from freshly.domains.users.service import UserService
 
 public = APIRouter(prefix="/auth", tags=["auth"])
@@ -81,7 +89,7 @@ OAUTH_ERRORS = (
 
 @public.post(
     "/register",
-    response_model=UserRead,
+    response_model=OwnUserRead,
     responses=problems(EmailAlreadyRegistered),
     summary="Create an account",
 )
@@ -126,7 +134,49 @@ async def revoke_session(sessions: Injected[SessionService], id: SessionId) -> N
     await sessions.revoke(id)
 
 
-@router.get("/me", response_model=UserRead, summary="Get the signed-in user")
+@router.post(
+    "/reauthenticate",
+    responses=problems(
+        WrongPassword, NoActiveCode, CodeExpired, WrongCode, TooManyTries, ProofMissing
+    ),
+    summary="Prove that it is me, for important changes",
+)
+async def reauthenticate(
+    proof: Injected[ReauthenticationService], given: Reauthentication
+) -> ReauthenticationToken:
+    return await proof.prove(given)
+
+
+@router.post("/reauthenticate/send-code", summary="Send me a code to prove that it is me")
+async def send_reauthentication_code(proof: Injected[ReauthenticationService]) -> Message:
+    await proof.send_code()
+    return Message(message="A code is on its way to your email address.")
+
+
+@router.post(
+    "/confirm-email",
+    response_model=OwnUserRead,
+    responses=problems(
+        *(NoActiveCode, CodeExpired, WrongCode, TooManyTries),
+        *(ReauthenticationRequired, EmailTaken),
+    ),
+    summary="Use my new email address, with the code that it was sent",
+)
+async def confirm_email(changes: Injected[EmailChangeService], given: CodeOnly) -> User:
+    return await changes.confirm(given.code)
+
+
+@router.post(
+    "/confirm-email/send-code",
+    responses=problems(NoActiveCode),
+    summary="Send the code to my new email address again",
+)
+async def send_new_address_code(changes: Injected[EmailChangeService]) -> Message:
+    await changes.send_code()
+    return Message(message="A code is on its way to your new email address.")
+
+
+@router.get("/me", response_model=OwnUserRead, summary="Get the signed-in user")
 async def read_me(users: Injected[UserService]) -> User:
     return await users.me()
 

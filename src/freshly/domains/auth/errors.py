@@ -91,6 +91,23 @@ class TooManyTries(AppError):
     detail = "Too many attempts. Request a new code."
 
 
+class ReauthenticationRequired(Forbidden):
+    code = "reauthentication_required"
+    detail = (
+        "Please confirm that it is you: send your password, or a code from an email, to "
+        "POST /auth/reauthenticate, and its token in X-Reauth."
+    )
+
+
+class WrongPassword(BadRequest):
+    code, detail = "wrong_password", "This password is wrong."
+    commit_on_error = True  # for the activity log
+
+
+class ProofMissing(Unprocessable):
+    code, detail = "proof_missing", "Please send your password, or a code from an email."
+
+
 class InvalidLink(BadRequest):
     code = "invalid_link"
     detail = "This link does not work any more. Please ask for a new one in the app."

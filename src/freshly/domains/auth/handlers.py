@@ -2,21 +2,29 @@ from collections.abc import Callable, Mapping
 
 from freshly.chassis.jobs import JobContext
 from freshly.chassis.ports.email import Email, Mailer
+from freshly.chassis.security.codes import CodeSigner
 from freshly.domains.auth import emails
 from freshly.domains.auth.codes import CodeEmails
 from freshly.domains.auth.jobs import PurgeExpired, SendCode, SendNotice
+from freshly.domains.auth.links import url
 from freshly.domains.auth.repository import ExpiredRepository
+from freshly.settings import Settings
 
 NOTICES: Mapping[str, Callable[[str], Email]] = {
     "password_changed": emails.password_changed,
+    "email_changed": emails.email_changed,
+    "email_change_undone": emails.email_change_undone,
     "account_deleted": emails.account_deleted,
+}
+NOTICES_WITH_LINK: Mapping[str, Callable[[str, str], Email]] = {
+    "email_change_requested": emails.email_change_requested,
 }
 
 
 async def send_code(job: SendCode, run: JobContext) -> None:
     """Send nothing if the address has no account or no valid code."""
     async with run.write() as session:
-        email = await (await run.service(CodeEmails, session)).of(job.address, job.purpose)
+        email = await (await run.service(CodeEmails, session)).of(job)
     if email is not None:
         mailer: Mailer = run.resources.mailer
         await run.ensure_lease()
@@ -26,7 +34,14 @@ async def send_code(job: SendCode, run: JobContext) -> None:
 async def send_notice(job: SendNotice, run: JobContext) -> None:
     mailer: Mailer = run.resources.mailer
     await run.ensure_lease()
-    await mailer.send(NOTICES[job.about](job.address).with_message_id(run.id))
+    await mailer.send(_notice(job, run.resources.settings).with_message_id(run.id))
+
+
+def _notice(job: SendNotice, settings: Settings) -> Email:
+    if job.link_id is None:
+        return NOTICES[job.about](job.address)
+    token = CodeSigner(settings.secret_key.get_secret_value()).token(job.link_id)
+    return NOTICES_WITH_LINK[job.about](job.address, url(settings, token))
 
 
 async def purge_expired(_job: PurgeExpired, run: JobContext) -> None:

@@ -15,6 +15,7 @@ class SendCode(Job):
 
     address: str
     purpose: CodePurpose
+    user_id: int | None = None  # for the codes of a signed-in user
 
 
 class SendNotice(Job):
@@ -23,7 +24,14 @@ class SendNotice(Job):
     kind: ClassVar[str] = "auth.send_notice"
 
     address: str
-    about: Literal["password_changed", "account_deleted"]
+    about: Literal[
+        "password_changed",
+        "email_change_requested",
+        "email_changed",
+        "email_change_undone",
+        "account_deleted",
+    ]
+    link_id: str | None = None  # which is no link without the secret
 
 
 class PurgeExpired(Job):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from freshly.chassis.dependencies import Injected
 from freshly.domains.auth.codes import PasswordResetService, VerificationService
+from freshly.domains.auth.email_change import EmailChangeUndo
 from freshly.domains.auth.links import LinkService
 from freshly.domains.auth.models import LinkPurpose
 
@@ -13,6 +14,7 @@ class LinkActions:
     links: Injected[LinkService]
     verification: Injected[VerificationService]
     passwords: Injected[PasswordResetService]
+    email_changes: Injected[EmailChangeUndo]
 
     async def purpose(self, token: str) -> LinkPurpose:
         """Return what the link does. Raise InvalidLink."""
@@ -26,4 +28,6 @@ class LinkActions:
                 await self.verification.verify_by_link(token)
             case LinkPurpose.RESET:
                 await self.passwords.reset_by_link(token, new_password)
+            case LinkPurpose.UNDO_EMAIL_CHANGE:
+                await self.email_changes.undo(token)
         return purpose

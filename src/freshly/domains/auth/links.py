@@ -13,6 +13,7 @@ from freshly.settings import Settings
 LIFETIMES = {
     LinkPurpose.VERIFY: timedelta(days=1),
     LinkPurpose.RESET: timedelta(days=1),
+    LinkPurpose.UNDO_EMAIL_CHANGE: timedelta(days=7),
 }
 PATH = "/auth/link"
 

@@ -47,6 +47,8 @@ class RefreshToken(Base):
 class CodePurpose(StrEnum):
     VERIFY = "verify"
     RESET = "reset"
+    EMAIL_CHANGE = "email_change"
+    REAUTHENTICATE = "reauthenticate"
 
 
 class AccountCode(Base):
@@ -83,6 +85,7 @@ class EmailCode(Base):
 class LinkPurpose(StrEnum):
     VERIFY = "verify"
     RESET = "reset"
+    UNDO_EMAIL_CHANGE = "undo_email_change"
 
 
 class AccountLink(Created, Base):

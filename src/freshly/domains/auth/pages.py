@@ -16,12 +16,17 @@ HEADERS = {
 QUESTIONS = {
     LinkPurpose.VERIFY: ("Confirm your email address", "Confirm"),
     LinkPurpose.RESET: ("Choose a new password", "Save the password"),
+    LinkPurpose.UNDO_EMAIL_CHANGE: ("Keep your email address", "Keep it and sign out all devices"),
 }
 RESULTS = {
     LinkPurpose.VERIFY: "Your email address is confirmed.",
     LinkPurpose.RESET: "Your password is changed. Sign in with the new one in the app.",
+    LinkPurpose.UNDO_EMAIL_CHANGE: (
+        "Your email address stays the same, and all devices are signed out. "
+        'Please choose a new password now: use "forgot password" in the app.'
+    ),
 }
-PASSWORD_FIELD = (
+INPUT = (
     '<p><label>New password, at least 8 characters<br><input type="password" name="new_password"'
     ' minlength="8" maxlength="72" autocomplete="new-password" required></label></p>'
 )
@@ -30,7 +35,7 @@ PASSWORD_FIELD = (
 def question(purpose: LinkPurpose, token: str) -> str:
     """Return the page that asks before the link does anything."""
     title, button = QUESTIONS[purpose]
-    field = PASSWORD_FIELD if purpose is LinkPurpose.RESET else ""
+    field = INPUT if purpose is LinkPurpose.RESET else ""
     return _page(
         title,
         f'<form method="post" action="{PATH}">'

@@ -140,10 +140,15 @@ class AuthSessionRepository:
         keys = (AuthSession.created_at, AuthSession.id)
         return await paginate(self.session, active, keys, query, newest_first=True)
 
-    async def revoke_all(self, user_id: int) -> None:
+    async def revoke_all(self, user_id: int, *, keep: str = "") -> None:
+        """Revoke all sessions of a user but the one with the id `keep`."""
         await self.session.execute(
             update(AuthSession)
-            .where(AuthSession.user_id == user_id, AuthSession.revoked_at.is_(None))
+            .where(
+                AuthSession.user_id == user_id,
+                AuthSession.id != keep,
+                AuthSession.revoked_at.is_(None),
+            )
             .values(revoked_at=now())
         )
 
@@ -190,9 +195,12 @@ class CodeRepository:
         await self.session.delete(code)
         await self.session.flush()
 
-    async def forget(self, subject: str) -> None:
-        """Delete all codes of a subject."""
-        await self.session.execute(delete(AccountCode).where(AccountCode.subject == subject))
+    async def forget(self, subject: str, purpose: CodePurpose | None = None) -> None:
+        """Delete the codes of a subject: all of them, or those for one purpose."""
+        codes = delete(AccountCode).where(AccountCode.subject == subject)
+        await self.session.execute(
+            codes if purpose is None else codes.where(AccountCode.purpose == purpose)
+        )
         await self.session.execute(delete(EmailCode).where(EmailCode.address == subject))
 
 
@@ -268,6 +276,14 @@ class OAuthAccountRepository:
     async def of_user(self, user_id: int) -> OAuthAccount | None:
         return await self.session.scalar(
             select(OAuthAccount).where(OAuthAccount.user_id == user_id).order_by(OAuthAccount.id)
+        )
+
+    async def unlink(self, user_id: int) -> None:
+        """Delete the user's sign-in with Google and Apple."""
+        await self.session.execute(
+            delete(OAuthAccount)
+            .where(OAuthAccount.user_id == user_id)
+            .execution_options(synchronize_session=False)
         )
 
     async def save(self, account: OAuthAccount) -> OAuthAccount:

@@ -82,6 +82,28 @@ class SessionRead(BaseModel):
     current: bool
 
 
+class Reauthentication(Schema):
+    """The password, or a code of `POST /auth/reauthenticate/send-code`."""
+
+    model_config = example({"password": "correct horse"})
+
+    password: Annotated[AnyText | None, Field(max_length=1000)] = None
+    code: Annotated[ShortText | None, AfterValidator(lambda code: code and code.strip())] = None
+
+
+class ReauthenticationToken(BaseModel):
+    """A token for the header `X-Reauth` of the requests that follow."""
+
+    reauth_token: str
+    expires_in: int  # seconds
+
+
+class CodeOnly(Schema):
+    model_config = example({"code": "123456"})
+
+    code: Annotated[ShortText, AfterValidator(str.strip)]
+
+
 class EmailOnly(Schema):
     model_config = example({"email": "anna@example.com"})
 

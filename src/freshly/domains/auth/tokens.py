@@ -22,9 +22,10 @@ from freshly.settings import Settings
 
 ISSUER = "freshly"
 AUDIENCE = "freshly-app"
-Type = Literal["access", "refresh"]
+Type = Literal["access", "refresh", "reauth"]
 RESET = "password_reset"
 RESET_LIFETIME = timedelta(minutes=15)
+PROOF_LIFETIME = timedelta(minutes=5)
 REQUIRED = ["sub", "sid", "type", "jti", "iss", "aud", "iat", "exp"]
 
 
@@ -59,6 +60,11 @@ class TokenSigner:
         """Sign the refresh token of a row. The same row gives the same token."""
         claims = Claims(user_id, row.sign_in_id, row.id)
         return self._sign(claims, "refresh", row.issued_at, row.expires_at)
+
+    def reauth(self, user_id: int, session_id: str, at: datetime) -> str:
+        """Sign a token for `X-Reauth`. It is valid for five minutes, in this session only."""
+        claims = Claims(user_id, session_id, new_id())
+        return self._sign(claims, "reauth", at, at + PROOF_LIFETIME)
 
     def _sign(self, claims: Claims, type: Type, at: datetime, until: datetime) -> str:
         signed: dict[str, Any] = {

@@ -17,6 +17,8 @@ class User(Created, Updated, Base):
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     email: Mapped[str] = mapped_column(Text, unique=True, index=True)
     hashed_password: Mapped[str] = mapped_column(Text)
+    # A new address, until its code comes back together with proof that it is the user.
+    pending_email: Mapped[str | None] = mapped_column(Text, default=None)
     name: Mapped[str | None] = mapped_column(Text, default=None)
     phone_number: Mapped[str | None] = mapped_column(Text, default=None)
     location: Mapped[str | None] = mapped_column(String(255), default=None)
@@ -59,6 +61,7 @@ class ActivityKind(StrEnum):
     SESSION_REVOKED = "session_revoked"
     PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of a kind
     EMAIL_CHANGE = "email_change"
+    REAUTHENTICATION = "reauthentication"  # recorded only if refused
     FAMILY_JOINED = "family_joined"
     FAMILY_LEFT = "family_left"
     FAMILY_DELETED = "family_deleted"

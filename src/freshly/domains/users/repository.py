@@ -29,6 +29,9 @@ class UserRepository:
             raise UserNotFound
         return row
 
+    async def find(self, id: int) -> User | None:
+        return await self.session.get(User, id)
+
     async def by_email(self, email: str) -> User | None:
         """Return the user with this address in any case.
 

@@ -25,7 +25,10 @@ Measure = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
 class UserUpdate(Schema):
-    """An empty or null field stays as it is. `status` and `tier` are accepted and ignored."""
+    """An empty or null field stays as it is. `status` and `tier` are accepted and ignored.
+
+    A new `email` is pending until `POST /auth/confirm-email` gets the code that it was sent.
+    """
 
     model_config = example({"name": "Anna", "location": "Utrecht"})
 
@@ -63,6 +66,12 @@ class UserRead(ReadSchema):
     calories: float | None
     created_at: datetime
     updated_at: datetime
+
+
+class OwnUserRead(UserRead):
+    """The signed-in user. `pending_email` is a new address that is not confirmed yet."""
+
+    pending_email: str | None
 
 
 class ActivityRead(ReadSchema):
