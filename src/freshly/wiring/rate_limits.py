@@ -39,8 +39,6 @@ GROUPS_BY_SECTION = {
     ("families", True): "families-read",
     ("files", True): "files",
     ("files", False): "files",
-    ("auth", True): "auth",
-    ("auth", False): "auth",
 }
 
 
@@ -50,7 +48,6 @@ def groups(settings: Settings) -> dict[str, Group]:
     return with_overrides(
         (
             _group("api", general),
-            _group("auth", f"{settings.auth_rate_limit}/minute", "address"),
             _group("anonymous", "200/minute", "address"),
             _group("files", "1200/minute", "address"),
             _group("auth-login", f"{settings.auth_rate_limit}/minute;50/day", "address"),
@@ -59,6 +56,8 @@ def groups(settings: Settings) -> dict[str, Group]:
             _group("auth-password-reset", "3/minute;10/day", "address"),
             _group("auth-oauth", "5/minute;20/hour", "address"),
             _group("auth-code", "5/minute;20/day", "address"),
+            _group("auth-tries", "10/minute;15/hour;20/day"),
+            _group("auth-letters", "1/minute;5/day"),
             _group("auth-proof", "5/minute;20/day"),
             _group("email-change", "1/minute;5/day"),
             Group("chat", {"free": "10/minute;50/day", "pro": "30/minute;200/day"}),
@@ -85,8 +84,13 @@ def _group(name: str, limits: str, per: Per = "user") -> Group:
     return Group(name, {"default": limits}, (per,))
 
 
-def group_of(method: str, path: str, route_group: str) -> str:
-    """Return the group of limits that counts a request."""
+def group_of(method: str, path: str, route_group: str) -> str | None:
+    """Return the group of limits that counts a request.
+
+    Return None for what a signed-in user may always do.
+    """
+    if (method, path) == ("POST", "/auth/logout"):
+        return None
     group = GROUPS_BY_ROUTE.get(f"{'GET' if method == 'HEAD' else method} {path}")
     if group is not None:
         return group

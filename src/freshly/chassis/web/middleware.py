@@ -250,7 +250,7 @@ class UnhandledErrorMiddleware:
 
 
 def add_middleware(
-    app: FastAPI, settings: Settings, group_of: Callable[[str, str, str], str]
+    app: FastAPI, settings: Settings, group_of: Callable[[str, str, str], str | None]
 ) -> None:
     """Put the middleware in front of the routes. The last one added is the outermost."""
     app.add_middleware(BodySizeLimit)

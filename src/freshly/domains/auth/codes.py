@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hmac import compare_digest
 
+from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.jobs import JobQueue
 from freshly.chassis.ports.email import Email
@@ -32,6 +33,7 @@ from freshly.domains.auth.repository import (
     OAuthAccountRepository,
 )
 from freshly.domains.auth.schemas import SHORTEST_PASSWORD, EmailAndCode, PasswordReset
+from freshly.domains.auth.tries import AccountTries
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.models import ActivityKind, User
 from freshly.domains.users.service import UserDirectory
@@ -185,8 +187,35 @@ class CodeEmails:
 
 
 @dataclass
-class VerificationService:
+class GuardedCodes:
+    """Codes for clients that are not signed in, within the limits of each account."""
+
     codes: Injected[CodeService]
+    users: Injected[UserDirectory]
+    tries: Injected[AccountTries]
+    session: DbSession
+
+    async def send(self, address: str, kind: CodeKind) -> None:
+        """Send an email with the code, at most one a minute. The client learns no difference."""
+        if await self.tries.allows_letter(await self._subject(address)):
+            await self.codes.send(address, kind)
+
+    async def redeem(self, given: EmailAndCode, kind: CodeKind) -> User:
+        """Return the user of a correct code. Raise RateLimited after too many tries."""
+        subject = await self._subject(given.email)
+        await self.tries.count(subject)
+        user = await self.codes.redeem(given, kind)
+        await self.tries.succeeded(subject)
+        return user
+
+    async def _subject(self, address: str) -> str:
+        user = await self.users.by_email(address)
+        return await self.tries.subject(address, user, self.session)
+
+
+@dataclass
+class VerificationService:
+    codes: Injected[GuardedCodes]
     links: Injected[LinkService]
     users: Injected[UserDirectory]
 
@@ -210,7 +239,7 @@ class VerificationService:
 
 @dataclass
 class PasswordResetService:
-    codes: Injected[CodeService]
+    codes: Injected[GuardedCodes]
     links: Injected[LinkService]
     users: Injected[UserDirectory]
     auth_sessions: Injected[AuthSessionRepository]

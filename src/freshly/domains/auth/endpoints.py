@@ -13,7 +13,6 @@ from freshly.chassis.ports.oauth import (
     OAuthUnreachable,
 )
 from freshly.chassis.rate_limits.policy import RateLimited
-from freshly.chassis.web.rate_limiting import CallLimits
 from freshly.chassis.web.schemas import Message
 from freshly.domains.auth import pages
 from freshly.domains.auth.codes import PasswordResetService, VerificationService
@@ -77,7 +76,6 @@ from freshly.domains.users.schemas import Email, OwnUserRead
 from freshly.domains.users.service import UserService
 
 public = APIRouter(prefix="/auth", tags=["auth"])
-CODES = "auth-code"  # limited by e-mail address too, wherever it is asked from
 router = APIRouter(prefix="/auth", tags=["auth"])
 
 SENT = "If this address has an account, a code is on its way."
@@ -97,7 +95,7 @@ async def register(registration: Injected[RegistrationService], new: Register) -
     return await registration.register(new)
 
 
-@public.post("/login", responses=problems(InvalidCredentials), summary="Sign in")
+@public.post("/login", responses=problems(InvalidCredentials, RateLimited), summary="Sign in")
 async def login(sign_in: Injected[SignInService], given: Login) -> Tokens:
     return await sign_in.login(given)
 
@@ -183,19 +181,17 @@ async def read_me(users: Injected[UserService]) -> User:
 
 @public.post(
     "/send-code",
-    responses=problems(NoAddress, RateLimited),
+    responses=problems(NoAddress),
     summary="Send a code to confirm an email address",
 )
 async def send_code(
     verification: Injected[VerificationService],
-    limits: Injected[CallLimits],
     given: Annotated[EmailOnly | None, Body()] = None,
     email: Annotated[Email | None, Query(max_length=320)] = None,
 ) -> Message:
     address = given.email if given else email
     if address is None:
         raise NoAddress
-    await limits.count(CODES, address)
     await verification.send_code(address)
     return Message(message=SENT)
 
@@ -207,10 +203,8 @@ async def send_code(
 )
 async def verify_code(
     verification: Injected[VerificationService],
-    limits: Injected[CallLimits],
     given: EmailAndCode,
 ) -> Verified:
-    await limits.count(CODES, given.email)
     confirmed = await verification.verify(given)
     return Verified(message="Email verified", is_verified=confirmed)
 
@@ -223,7 +217,9 @@ async def forgot_password(reset: Injected[PasswordResetService], given: EmailOnl
 
 @public.post(
     "/forgot-password/verify",
-    responses=problems(NoActiveResetCode, ResetCodeExpired, WrongResetCode, TooManyTries),
+    responses=problems(
+        NoActiveResetCode, ResetCodeExpired, WrongResetCode, TooManyTries, RateLimited
+    ),
     summary="Trade the code for a password reset token",
 )
 async def verify_reset_code(

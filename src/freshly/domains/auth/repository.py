@@ -10,6 +10,7 @@ from freshly.chassis.data.functions import now
 from freshly.chassis.data.pagination import PageQuery, PageRows, paginate
 from freshly.chassis.data.queries import Columns, CompiledQuery
 from freshly.chassis.data.transactions import Database, DbSession, fetch_within
+from freshly.chassis.security.client_info import network_of
 from freshly.domains.auth.models import (
     AccountCode,
     AccountLink,
@@ -24,6 +25,7 @@ from freshly.domains.users.models import User
 
 KEPT_FOR = timedelta(days=7)  # after the expiry
 ROWS_PER_COMMIT = 1000
+MAX_ADDRESSES = 1000  # of a user's sign-ins
 users, auth_sessions = User.__table__.c, AuthSession.__table__.c
 
 
@@ -139,6 +141,16 @@ class AuthSessionRepository:
         active = select(AuthSession).where(*_active(user_id))
         keys = (AuthSession.created_at, AuthSession.id)
         return await paginate(self.session, active, keys, query, newest_first=True)
+
+    async def is_known_network(self, user_id: int, network: str) -> bool:
+        """Return whether the user has signed in from this network lately."""
+        addresses = await self.session.scalars(
+            select(AuthSession.address)
+            .where(AuthSession.user_id == user_id, AuthSession.address.is_not(None))
+            .distinct()
+            .limit(MAX_ADDRESSES)
+        )
+        return network in map(network_of, addresses)
 
     async def revoke_all(self, user_id: int, *, keep: str = "") -> None:
         """Revoke all sessions of a user but the one with the id `keep`."""

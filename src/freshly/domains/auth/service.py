@@ -24,6 +24,7 @@ from freshly.domains.auth.models import AuthSession, RefreshToken
 from freshly.domains.auth.repository import AuthSessionRepository
 from freshly.domains.auth.schemas import Login, Register, SessionRead, Tokens
 from freshly.domains.auth.tokens import Claims, digest, new_id
+from freshly.domains.auth.tries import AccountTries
 from freshly.domains.preferences.service import PreferenceService
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken, UserNotFound
@@ -63,11 +64,14 @@ class SignInService:
     passwords: CurrentPasswords
     tokens: CurrentTokenSigner
     client_info: CurrentClientInfo
+    tries: Injected[AccountTries]
 
     async def login(self, given: Login) -> Tokens:
         """Verify the password between two transactions, holding no connection and no lock."""
         async with self.db.read() as session:
             user = await UserDirectory(session).by_email(given.email)
+            subject = await self.tries.subject(given.email, user, session)
+        await self.tries.count(subject)
         stored_hash = user.hashed_password if user else None
         matches, better_hash = await self.passwords.verify(given.password, stored_hash)
         if user is None or not matches:
@@ -77,6 +81,7 @@ class SignInService:
                     ActivityKind.SIGN_IN, user.id if user else None, detail=PASSWORD
                 )
             raise InvalidCredentials
+        await self.tries.succeeded(subject)
         async with self.db.write() as session:
             try:
                 current = await UserDirectory(session).get(user.id, lock=True)

@@ -1,0 +1,46 @@
+"""Limits for each account, over all networks together."""
+
+from dataclasses import dataclass
+
+from freshly.chassis.data.transactions import Session
+from freshly.chassis.dependencies import Injected
+from freshly.chassis.security.client_info import CurrentClientInfo, network_of
+from freshly.chassis.web.rate_limiting import CallLimits
+from freshly.domains.auth.repository import AuthSessionRepository
+from freshly.domains.users.models import User
+
+TRIES, LETTERS = "auth-tries", "auth-letters"
+
+
+@dataclass
+class AccountTries:
+    """Counts passwords and codes that clients try for an account, and the emails they ask for.
+
+    All networks share one count, so that a guesser gains nothing by using many. A network from
+    which the user has signed in lately has a count of its own, so that a stranger cannot use up
+    the tries of the user. Unknown addresses are counted like accounts.
+    """
+
+    limits: Injected[CallLimits]
+    client_info: CurrentClientInfo
+
+    async def subject(self, address: str, user: User | None, session: Session) -> str:
+        """Return what is counted: the account, or the account at a network that is known."""
+        network = network_of(self.client_info.address)
+        known = await AuthSessionRepository(session).is_known_network(
+            user.id if user else 0, network
+        )
+        account = user.email if user else address
+        return f"{account}|{network}" if known else account
+
+    async def count(self, subject: str) -> None:
+        """Count a try before its outcome is known. Raise RateLimited."""
+        await self.limits.count(TRIES, subject)
+
+    async def succeeded(self, subject: str) -> None:
+        """Uncount a try with the right password or code."""
+        await self.limits.give_back(TRIES, subject)
+
+    async def allows_letter(self, subject: str) -> bool:
+        """Count an email. Return False if the account gets no more of them for now."""
+        return await self.limits.allows(LETTERS, subject)
