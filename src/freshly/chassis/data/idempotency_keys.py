@@ -1,4 +1,5 @@
-"""Stored responses: a retry with the same idempotency key gets the first response, for a day.
+"""Stored responses: a retry with the same idempotency key gets the first response, for a day,
+or for a minute on public routes.
 
 They are encrypted, because some contain tokens, links and codes. Ids and fingerprints are keyed
 hashes: from a plain hash of a request with a password, the password could be guessed.
@@ -24,6 +25,8 @@ from freshly.chassis.data.transactions import Session
 from freshly.chassis.data.types import Instant
 
 STORED_FOR = timedelta(days=1)
+# Responses of public routes hold tokens or personal data, and no account whose deletion ends them.
+STORED_FOR_STRANGERS = timedelta(minutes=1)
 NONCE_BYTES = 12
 Headers = Sequence[tuple[str, str]]
 
@@ -148,10 +151,11 @@ class IdempotencyRecords:
 
     async def keep(self, claim: Claim, status: int, sealed: bytes) -> None:
         """Store the response, if the claim is still this request's."""
+        stored_for = STORED_FOR_STRANGERS if claim.user_id is None else STORED_FOR
         await (await self._connection()).execute(
             update(IdempotencyRecord)
             .where(records.id == claim.id, records.holder == claim.holder)
-            .values(status=status, sealed=sealed, expires_at=later(int(STORED_FOR.total_seconds())))
+            .values(status=status, sealed=sealed, expires_at=later(int(stored_for.total_seconds())))
         )
 
     async def release(self, claim: Claim) -> None:
