@@ -2,7 +2,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, FromClause, and_, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, FromClause, and_, bindparam, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -141,6 +141,24 @@ class AuthSessionRepository:
         active = select(AuthSession).where(*_active(user_id))
         keys = (AuthSession.created_at, AuthSession.id)
         return await paginate(self.session, active, keys, query, newest_first=True)
+
+    async def revoke_oldest(self, user_id: int, *, keep: int) -> None:
+        """Revoke active sessions of a user, except the `keep` that were used last."""
+        used_at = func.coalesce(AuthSession.last_used_at, AuthSession.created_at)
+        surplus = (
+            select(AuthSession.id)
+            .where(*_active(user_id))
+            .order_by(used_at.desc(), AuthSession.id)
+            .offset(keep)
+        )
+        ids = (await self.session.scalars(surplus)).all()
+        if ids:
+            await self.session.execute(
+                update(AuthSession)
+                .where(AuthSession.user_id == user_id, AuthSession.id.in_(ids))
+                .values(revoked_at=now())
+                .execution_options(synchronize_session=False)
+            )
 
     async def is_known_network(self, user_id: int, network: str) -> bool:
         """Return whether the user has signed in from this network lately."""

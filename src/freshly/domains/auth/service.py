@@ -32,6 +32,8 @@ from freshly.domains.users.models import ActivityKind, User
 from freshly.domains.users.service import UserDirectory
 
 REFRESH_GRACE = timedelta(seconds=10)
+LONGEST_SESSION = timedelta(days=90)
+MOST_SESSIONS = 50  # of a user
 PASSWORD = "password"  # noqa: S105 - a way of signing in
 
 
@@ -98,7 +100,7 @@ class SignInService:
         """Insert a session and return its tokens. `method` is PASSWORD or an OAuth provider."""
         auth_sessions = AuthSessionRepository(session)
         at = await auth_sessions.now()
-        token = self._new_refresh_token(new_id(), at)
+        token = self._new_refresh_token(new_id(), at, at + LONGEST_SESSION)
         signed = self._sign(user_id, token)
         auth_session = AuthSession(
             id=token.sign_in_id,
@@ -108,6 +110,7 @@ class SignInService:
             user_agent=self.client_info.user_agent,
         )
         await auth_sessions.begin(auth_session, token)
+        await auth_sessions.revoke_oldest(user_id, keep=MOST_SESSIONS)
         log = ActivityLog(session, self.client_info)
         await log.record(ActivityKind.SIGN_IN, user_id, session_id=auth_session.id, detail=method)
         return self._pair(user_id, auth_session.id, signed, at)
@@ -126,10 +129,12 @@ class SignInService:
                 raise UserGone
             if auth_session.revoked_at is not None:
                 raise RefreshTokenRevoked
+            at = await auth_sessions.now()
+            if at >= auth_session.created_at + LONGEST_SESSION:
+                raise InvalidRefreshToken
             presented = await auth_sessions.token(claims.jti)
             if presented is None or not compare_digest(presented.token_hash, digest(given or "")):
                 raise InvalidRefreshToken
-            at = await auth_sessions.now()
             live = await self._live_successor(presented, at, auth_sessions)
             if live is None:
                 await auth_sessions.revoke(auth_session.id)
@@ -168,7 +173,8 @@ class SignInService:
         at: datetime,
         auth_sessions: AuthSessionRepository,
     ) -> RefreshToken:
-        successor = self._new_refresh_token(auth_session.id, at)
+        end = auth_session.created_at + LONGEST_SESSION
+        successor = self._new_refresh_token(auth_session.id, at, end)
         self._sign(auth_session.user_id, successor)
         await auth_sessions.add(successor)
         used.used_at, used.successor_id = at, successor.id
@@ -176,14 +182,16 @@ class SignInService:
         await auth_sessions.save()
         return successor
 
-    def _new_refresh_token(self, session_id: str, at: datetime) -> RefreshToken:
+    def _new_refresh_token(
+        self, session_id: str, at: datetime, session_end: datetime
+    ) -> RefreshToken:
         issued = at.replace(microsecond=0)  # claims have seconds; the row must sign the same
         return RefreshToken(
             id=new_id(),
             sign_in_id=session_id,
             token_hash="",
             issued_at=issued,
-            expires_at=issued + self.tokens.refresh_lifetime,
+            expires_at=min(issued + self.tokens.refresh_lifetime, session_end),
         )
 
     def _sign(self, user_id: int, token: RefreshToken) -> str:
