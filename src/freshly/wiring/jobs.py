@@ -14,8 +14,8 @@ from freshly.chassis.resources import Resources
 from freshly.domains.account.handlers import export, purge_accounts, remove_files
 from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles, WarmUp
 from freshly.domains.account.warming import warm_up
-from freshly.domains.auth.handlers import purge_expired, send_code, send_notice
-from freshly.domains.auth.jobs import PurgeExpired, SendCode, SendNotice
+from freshly.domains.auth.handlers import forget_caller, purge_expired, send_code, send_notice
+from freshly.domains.auth.jobs import ForgetCaller, PurgeExpired, SendCode, SendNotice
 from freshly.domains.grocery.handlers import recompute
 from freshly.domains.grocery.jobs import Recompute
 from freshly.domains.notifications.handlers import (
@@ -34,6 +34,7 @@ from freshly.domains.usage.jobs import PurgeUsage
 HANDLERS: Handlers = {
     SendCode: send_code,
     SendNotice: send_notice,
+    ForgetCaller: forget_caller,
     PurgeExpired: purge_expired,
     PurgeJobs: purge_jobs,
     PurgeIdempotencyRecords: purge_idempotency_records,

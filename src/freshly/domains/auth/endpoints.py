@@ -18,6 +18,7 @@ from freshly.domains.auth import pages
 from freshly.domains.auth.codes import PasswordResetService, VerificationService
 from freshly.domains.auth.email_change import EmailChangeService
 from freshly.domains.auth.errors import (
+    AccountSuspended,
     CodeExpired,
     EmailAlreadyRegistered,
     InvalidCredentials,
@@ -95,14 +96,18 @@ async def register(registration: Injected[RegistrationService], new: Register) -
     return await registration.register(new)
 
 
-@public.post("/login", responses=problems(InvalidCredentials, RateLimited), summary="Sign in")
+@public.post(
+    "/login",
+    responses=problems(InvalidCredentials, AccountSuspended, RateLimited),
+    summary="Sign in",
+)
 async def login(sign_in: Injected[SignInService], given: Login) -> Tokens:
     return await sign_in.login(given)
 
 
 @public.post(
     "/refresh",
-    responses=problems(InvalidRefreshToken, RefreshTokenRevoked, WrongTokenType),
+    responses=problems(InvalidRefreshToken, RefreshTokenRevoked, WrongTokenType, AccountSuspended),
     summary="Trade a refresh token for new tokens",
 )
 async def refresh(sign_in: Injected[SignInService], given: Refresh) -> Tokens:
@@ -278,7 +283,7 @@ async def sign_up_by_oauth(
 
 @public.post(
     "/login/oauth",
-    responses=problems(ProviderMismatch, NotRegistered, *OAUTH_ERRORS),
+    responses=problems(ProviderMismatch, NotRegistered, AccountSuspended, *OAUTH_ERRORS),
     summary="Sign in with Google or Apple (bearer: Supabase token)",
 )
 async def login_by_oauth(

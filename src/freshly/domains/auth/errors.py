@@ -26,6 +26,11 @@ class UserGone(Unauthenticated):
     code, detail = "user_gone", "User not found"
 
 
+class AccountSuspended(Unauthenticated):
+    code = "account_suspended"
+    detail = "This account is suspended. Please ask the operator of this server."
+
+
 class InvalidCredentials(Unauthenticated):
     code, detail = "invalid_credentials", "Invalid credentials"
 

@@ -1,11 +1,13 @@
 from collections.abc import Callable, Mapping
 
+from freshly.chassis.cache.invalidation import invalidated_tags
 from freshly.chassis.jobs import JobContext
 from freshly.chassis.ports.email import Email, Mailer
+from freshly.chassis.security.caller import IDENTITY
 from freshly.chassis.security.codes import CodeSigner
 from freshly.domains.auth import emails
 from freshly.domains.auth.codes import CodeEmails
-from freshly.domains.auth.jobs import PurgeExpired, SendCode, SendNotice
+from freshly.domains.auth.jobs import ForgetCaller, PurgeExpired, SendCode, SendNotice
 from freshly.domains.auth.links import url
 from freshly.domains.auth.repository import ExpiredRepository
 from freshly.settings import Settings
@@ -42,6 +44,11 @@ def _notice(job: SendNotice, settings: Settings) -> Email:
         return NOTICES[job.about](job.address)
     token = CodeSigner(settings.secret_key.get_secret_value()).token(job.link_id)
     return NOTICES_WITH_LINK[job.about](job.address, url(settings, token))
+
+
+async def forget_caller(job: ForgetCaller, run: JobContext) -> None:
+    async with run.write() as session:
+        invalidated_tags(session.sync_session).add(IDENTITY.person(job.user_id))
 
 
 async def purge_expired(_job: PurgeExpired, run: JobContext) -> None:

@@ -34,6 +34,15 @@ class SendNotice(Job):
     link_id: str | None = None  # which is no link without the secret
 
 
+class ForgetCaller(Job):
+    """Invalidate the cached caller, after a command changed the account."""
+
+    kind: ClassVar[str] = "auth.forget_caller"
+    priority: ClassVar[Priority] = Priority.URGENT
+
+    user_id: int
+
+
 class PurgeExpired(Job):
     """Delete expired codes, sessions and refresh tokens."""
 

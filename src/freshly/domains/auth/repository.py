@@ -31,9 +31,10 @@ users, auth_sessions = User.__table__.c, AuthSession.__table__.c
 
 @dataclass(frozen=True)
 class AccountStatus:
-    """The tier of a user, their families with roles, and whether the session is active."""
+    """The tier and status of a user, their families, and whether the session is active."""
 
     tier: str
+    status: str
     signed_in: bool
     families: tuple[tuple[int, str], ...]  # family id and role
 
@@ -42,9 +43,9 @@ class AccountStatus:
         """Return the status from the rows of a user, a row per family. None without a row."""
         if not rows:
             return None
-        tiers, signed_in, family_ids, roles = rows.columns.values()
+        tiers, statuses, signed_in, family_ids, roles = rows.columns.values()
         families = tuple(pair for pair in zip(family_ids, roles, strict=True) if pair[0])
-        return cls(tiers[0], bool(signed_in[0]), families)
+        return cls(tiers[0], statuses[0], bool(signed_in[0]), families)
 
 
 class AccountStatusReader:
@@ -59,6 +60,7 @@ class AccountStatusReader:
         self._query = CompiledQuery(
             select(
                 users.tier,
+                users.status,
                 (auth_sessions.id.is_not(None) & auth_sessions.revoked_at.is_(None)).label(
                     "signed_in"
                 ),

@@ -9,6 +9,7 @@ from freshly.chassis.resources import CurrentPasswords
 from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.security.client_info import CurrentClientInfo
 from freshly.domains.auth.errors import (
+    AccountSuspended,
     EmailAlreadyRegistered,
     InvalidCredentials,
     InvalidRefreshToken,
@@ -28,7 +29,7 @@ from freshly.domains.auth.tries import AccountTries
 from freshly.domains.preferences.service import PreferenceService
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken, UserNotFound
-from freshly.domains.users.models import ActivityKind, User
+from freshly.domains.users.models import ActivityKind, User, UserStatus
 from freshly.domains.users.service import UserDirectory
 
 REFRESH_GRACE = timedelta(seconds=10)
@@ -94,10 +95,15 @@ class SignInService:
             if better_hash:
                 current.hashed_password = better_hash
                 await UserDirectory(session).save(current)
-            return await self.begin(user.id, PASSWORD, session)
+            return await self.begin(current, PASSWORD, session)
 
-    async def begin(self, user_id: int, method: str, session: Session) -> Tokens:
-        """Insert a session and return its tokens. `method` is PASSWORD or an OAuth provider."""
+    async def begin(self, user: User, method: str, session: Session) -> Tokens:
+        """Insert a session and return its tokens. `method` is PASSWORD or an OAuth provider.
+
+        Raise AccountSuspended.
+        """
+        _check_status(user)
+        user_id = user.id
         auth_sessions = AuthSessionRepository(session)
         at = await auth_sessions.now()
         token = self._new_refresh_token(new_id(), at, at + LONGEST_SESSION)
@@ -129,6 +135,7 @@ class SignInService:
                 raise UserGone
             if auth_session.revoked_at is not None:
                 raise RefreshTokenRevoked
+            _check_status(await UserDirectory(session).get(auth_session.user_id))
             at = await auth_sessions.now()
             if at >= auth_session.created_at + LONGEST_SESSION:
                 raise InvalidRefreshToken
@@ -202,6 +209,11 @@ class SignInService:
     def _pair(self, user_id: int, session_id: str, refresh_token: str, at: datetime) -> Tokens:
         access_token = self.tokens.access(user_id, session_id, at)
         return Tokens(access_token=access_token, refresh_token=refresh_token)
+
+
+def _check_status(user: User) -> None:
+    if user.status != UserStatus.ACTIVE:
+        raise AccountSuspended
 
 
 @dataclass

@@ -11,6 +11,13 @@ from freshly.chassis.security.caller import IDENTITY
 from freshly.chassis.security.client_info import MAX_ADDRESS_LENGTH, MAX_USER_AGENT_LENGTH
 
 
+class UserStatus(StrEnum):
+    """The statuses that Freshly sets. An account signs in only while it is active."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
 class User(Created, Updated, Base):
     __tablename__ = "users"
 
@@ -70,6 +77,9 @@ class ActivityKind(StrEnum):
     ROLE_GIVEN = "role_given"  # to this user
     MEMBER_REMOVED = "member_removed"  # by this user
     REMOVED_FROM_FAMILY = "removed_from_family"  # this user was removed
+    SUSPENDED = "suspended"  # by the operator, as the next two
+    RESTORED = "restored"
+    SIGNED_OUT = "signed_out"
     EXPORT = "export"
     ACCOUNT_DELETED = "account_deleted"
 
