@@ -14,6 +14,7 @@ GROUPS_BY_ROUTE = {
     "POST /auth/signup/oauth": "auth-oauth",
     "POST /auth/send-code": "auth-code",
     "POST /auth/verify-code": "auth-code",
+    "POST /auth/change-password": "auth-proof",
     "POST /auth/reauthenticate": "auth-proof",
     "POST /auth/reauthenticate/send-code": "auth-proof",
     "POST /auth/confirm-email": "auth-proof",

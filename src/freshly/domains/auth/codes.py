@@ -27,6 +27,7 @@ from freshly.domains.auth.identity import CurrentTokenSigner
 from freshly.domains.auth.jobs import SendCode, SendNotice
 from freshly.domains.auth.links import LinkService, url
 from freshly.domains.auth.models import AccountCode, CodePurpose, LinkPurpose
+from freshly.domains.auth.password_rules import check_password
 from freshly.domains.auth.repository import (
     AuthSessionRepository,
     CodeRepository,
@@ -278,15 +279,21 @@ class PasswordResetService:
             raise PasswordTooShort
         if not self.tokens.matches(fingerprint, user.hashed_password):
             raise InvalidResetToken
+        check_password(given.new_password, user.email, user.name)
         await self._set(user, hashed)
 
     async def reset_by_link(self, token: str, new_password: str) -> None:
-        """Set the password by the link in the email. Raise InvalidLink or PasswordTooShort."""
+        """Set the password by the link in the email.
+
+        Raise InvalidLink, or the reason against the password; then the link stays good.
+        """
         hashed = await self.passwords.hash(new_password)
         if len(new_password) < SHORTEST_PASSWORD:
             raise PasswordTooShort
         user_id = await self.links.use(token, LinkPurpose.RESET)
-        await self._set(await self.users.get(user_id, lock=True), hashed)
+        user = await self.users.get(user_id, lock=True)
+        check_password(new_password, user.email, user.name)
+        await self._set(user, hashed)
 
     async def _set(self, user: User, hashed: str) -> None:
         user.hashed_password = hashed

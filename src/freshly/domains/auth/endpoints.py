@@ -33,6 +33,8 @@ from freshly.domains.auth.errors import (
     OAuthAccountTaken,
     OAuthEmailTaken,
     OAuthWithoutEmail,
+    PasswordIsPersonal,
+    PasswordTooCommon,
     PasswordTooShort,
     ProofMissing,
     ProviderMismatch,
@@ -50,6 +52,7 @@ from freshly.domains.auth.errors import (
 )
 from freshly.domains.auth.link_actions import LinkActions
 from freshly.domains.auth.oauth import OAuthService
+from freshly.domains.auth.password_change import PasswordChangeService
 from freshly.domains.auth.proof import ReauthenticationService
 from freshly.domains.auth.schemas import (
     CodeOnly,
@@ -59,6 +62,7 @@ from freshly.domains.auth.schemas import (
     Login,
     NewPassword,
     OAuthTokens,
+    PasswordChange,
     PasswordReset,
     Reauthentication,
     ReauthenticationToken,
@@ -89,7 +93,7 @@ OAUTH_ERRORS = (
 @public.post(
     "/register",
     response_model=OwnUserRead,
-    responses=problems(EmailAlreadyRegistered),
+    responses=problems(EmailAlreadyRegistered, PasswordTooCommon, PasswordIsPersonal),
     summary="Create an account",
 )
 async def register(registration: Injected[RegistrationService], new: Register) -> User:
@@ -154,6 +158,20 @@ async def reauthenticate(
 async def send_reauthentication_code(proof: Injected[ReauthenticationService]) -> Message:
     await proof.send_code()
     return Message(message="A code is on its way to your email address.")
+
+
+@router.post(
+    "/change-password",
+    responses=problems(
+        *(WrongPassword, ReauthenticationRequired, PasswordTooCommon, PasswordIsPersonal),
+    ),
+    summary="Change my password and sign out my other devices",
+)
+async def change_password(
+    passwords: Injected[PasswordChangeService], given: PasswordChange
+) -> Message:
+    await passwords.change(given)
+    return Message(message="Password changed. Your other devices are signed out.")
 
 
 @router.post(
@@ -236,7 +254,10 @@ async def verify_reset_code(
 
 @public.post(
     "/reset-password",
-    responses=problems(InvalidResetToken, PasswordTooShort, WrongTokenScope, UserNotFound),
+    responses=problems(
+        *(InvalidResetToken, PasswordTooShort, PasswordTooCommon, PasswordIsPersonal),
+        *(WrongTokenScope, UserNotFound),
+    ),
     summary="Set a new password and end all sessions",
 )
 async def reset_password(reset: Injected[PasswordResetService], given: PasswordReset) -> Message:
@@ -258,7 +279,7 @@ async def show_link(actions: Injected[LinkActions], token: LinkToken) -> HTMLRes
 @public.post(
     "/link",
     response_class=HTMLResponse,
-    responses=problems(InvalidLink, PasswordTooShort),
+    responses=problems(InvalidLink, PasswordTooShort, PasswordTooCommon, PasswordIsPersonal),
     summary="Do what a link in an email says",
 )
 async def follow_link(

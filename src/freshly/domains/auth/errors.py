@@ -130,6 +130,19 @@ class PasswordTooShort(BadRequest):
     code, detail = "password_too_short", "Password must be at least 8 characters."
 
 
+class PasswordTooCommon(BadRequest):
+    code = "password_too_common"
+    detail = (
+        "This password is one of the first that a stranger would try. "
+        "Please choose another one, such as four unrelated words."
+    )
+
+
+class PasswordIsPersonal(BadRequest):
+    code = "password_is_personal"
+    detail = "Please choose a password that is not your name or your email address."
+
+
 class NoOAuthToken(Unauthenticated):
     code, detail = "invalid_token", "Invalid or expired token"
 

@@ -82,6 +82,19 @@ class SessionRead(BaseModel):
     current: bool
 
 
+class PasswordChange(Schema):
+    """Without `current_password` the request needs a recent sign-in or `X-Reauth`."""
+
+    model_config = example(
+        {"current_password": "correct horse", "new_password": "a much better horse"}
+    )
+
+    current_password: Annotated[AnyText | None, Field(max_length=1000)] = None
+    new_password: Annotated[
+        AnyText, Field(min_length=SHORTEST_PASSWORD, max_length=LONGEST_PASSWORD)
+    ]
+
+
 class Reauthentication(Schema):
     """The password, or a code of `POST /auth/reauthenticate/send-code`."""
 

@@ -22,6 +22,7 @@ from freshly.domains.auth.errors import (
 )
 from freshly.domains.auth.identity import CurrentTokenSigner
 from freshly.domains.auth.models import AuthSession, RefreshToken
+from freshly.domains.auth.password_rules import check_password
 from freshly.domains.auth.repository import AuthSessionRepository
 from freshly.domains.auth.schemas import Login, Register, SessionRead, Tokens
 from freshly.domains.auth.tokens import Claims, digest, new_id
@@ -45,6 +46,8 @@ class RegistrationService:
     passwords: CurrentPasswords
 
     async def register(self, new: Register) -> User:
+        """Insert the user. Raise EmailAlreadyRegistered, or the reason against the password."""
+        check_password(new.password, new.email, new.name)
         # Hash before the first statement, so that hashing holds no connection and no lock.
         hashed = await self.passwords.hash(new.password)
         if await self.users.by_email(new.email):

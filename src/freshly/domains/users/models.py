@@ -67,6 +67,7 @@ class ActivityKind(StrEnum):
     REFRESH = "refresh"  # recorded only if refused: a copy of the token was used
     SESSION_REVOKED = "session_revoked"
     PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of a kind
+    PASSWORD_CHANGE = "password_change"  # noqa: S105 - the name of a kind
     EMAIL_CHANGE = "email_change"
     REAUTHENTICATION = "reauthentication"  # recorded only if refused
     FAMILY_JOINED = "family_joined"

@@ -24,7 +24,9 @@ class UserRepository:
 
     async def get(self, id: int, *, lock: bool = False) -> User:
         statement = select(User).where(User.id == id)
-        row = await self.session.scalar(statement.with_for_update() if lock else statement)
+        if lock:  # the row may have changed since this session read it
+            statement = statement.with_for_update().execution_options(populate_existing=True)
+        row = await self.session.scalar(statement)
         if row is None:
             raise UserNotFound
         return row
