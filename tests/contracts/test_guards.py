@@ -114,6 +114,7 @@ CALLING_OUT = {
     "/grocery-lists/ingredients/normalize",
     "/storage/avatar/proxy",
     "/files/{bucket}/{path:path}",
+    "/users/me/exports/{name}",
 }
 
 

@@ -91,7 +91,7 @@ TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
         "id user_id kind state progress error created_at updated_at finished_at",
         owner_columns=("user_id",),
         excluded={
-            "result_url": "anyone who has it can download the file",
+            "result_url": "the file is gone after an hour",
             **dict.fromkeys(
                 (
                     *("payload", "priority", "dedup_key", "correlation_id", "again", "attempts"),

@@ -3,9 +3,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from freshly.chassis.jobs import JobContext, LeaseLost
-from freshly.chassis.security.signed_urls import SignedUrls, UrlSigner
 from freshly.domains.account.exporting import Exporter
-from freshly.domains.account.files import EXPORTS_LIVE, PersonalFiles
+from freshly.domains.account.files import PersonalFiles
 from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles
 from freshly.domains.account.repository import PersonalRowReader
 from freshly.domains.users.activity import ActivityLog, purge
@@ -49,8 +48,6 @@ def _files(run: JobContext) -> PersonalFiles:
 
 
 def _link(run: JobContext, path: str) -> str:
-    """Return the signed link to an export. It is relative if `public_url` is not set."""
+    """Return the URL of an export, which needs a sign-in. Relative if `public_url` is not set."""
     settings: Settings = run.resources.settings
-    signer: UrlSigner = run.resources.url_signer
-    links = SignedUrls((settings.public_url or "").rstrip("/"), signer)
-    return links.signed(settings.exports_bucket, path, EXPORTS_LIVE)[0]
+    return f"{(settings.public_url or '').rstrip('/')}/users/me/exports/{path.rpartition('/')[2]}"

@@ -24,7 +24,7 @@ class RemoveFiles(Job):
 
 
 class PurgeAccounts(Job):
-    """Delete exports whose links have expired, and activities older than a year."""
+    """Delete exports that have expired, and activities older than a year."""
 
     kind: ClassVar[str] = "account.purge"
     priority: ClassVar[Priority] = Priority.LOW

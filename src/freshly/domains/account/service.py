@@ -7,6 +7,7 @@ from freshly.domains.account.jobs import Export, RemoveFiles
 from freshly.domains.account.repository import PersonalPlanRepository
 from freshly.domains.auth.codes import CodeService
 from freshly.domains.auth.jobs import SendNotice
+from freshly.domains.auth.proof import Proof
 from freshly.domains.families.service import FamilyService
 from freshly.domains.ingredients.service import AddedIngredients
 from freshly.domains.users.activity import ActivityLog
@@ -28,9 +29,14 @@ class AccountService:
     ingredients: Injected[AddedIngredients]
     log: Injected[ActivityLog]
     jobs: Injected[JobQueue]
+    proof: Injected[Proof]
 
     async def export(self) -> JobRead:
-        """Enqueue an export of the caller's data. If one is waiting already, return its job."""
+        """Enqueue an export of the caller's data. If one is waiting already, return its job.
+
+        Raise ReauthenticationRequired.
+        """
+        await self.proof.require()
         user_id = self.users.caller.user_id
         await self.log.record(ActivityKind.EXPORT, user_id, outcome=Outcome.ASKED)
         job = await self.jobs.enqueue(Export(), user_id=user_id, key=f"export:{user_id}")

@@ -80,7 +80,8 @@ class FileService:
         allowed = self.is_public(bucket) or self.signer.is_valid(
             READ, bucket, path, expires, signature
         )
-        if not allowed:
+        # Exports need a sign-in. The previous release gave links to them that lived for a week.
+        if not allowed or bucket == self.settings.exports_bucket:
             raise LinkNotValid
         # Refuse parent folders and hidden files.
         if any(not part or part.startswith(".") for part in path.split("/")):
