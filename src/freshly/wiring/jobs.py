@@ -11,8 +11,14 @@ from freshly.chassis.jobs.retention import (
 )
 from freshly.chassis.jobs.worker import Worker
 from freshly.chassis.resources import Resources
-from freshly.domains.account.handlers import export, purge_accounts, remove_files
-from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles, WarmUp
+from freshly.domains.account.handlers import delete_closed, export, purge_accounts, remove_files
+from freshly.domains.account.jobs import (
+    DeleteClosedAccount,
+    Export,
+    PurgeAccounts,
+    RemoveFiles,
+    WarmUp,
+)
 from freshly.domains.account.warming import warm_up
 from freshly.domains.auth.handlers import forget_caller, purge_expired, send_code, send_notice
 from freshly.domains.auth.jobs import ForgetCaller, PurgeExpired, SendCode, SendNotice
@@ -47,6 +53,7 @@ HANDLERS: Handlers = {
     DigestForAll: digest_for_all,
     SendDigest: send_digest,
     SendDigestEmail: send_digest_email,
+    DeleteClosedAccount: delete_closed,
     RemoveFiles: remove_files,
     PurgeAccounts: purge_accounts,
     WarmUp: warm_up,

@@ -46,7 +46,7 @@ TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
     "users": TableOwnership(
         "profile",
         "id email pending_email name phone_number location avatar_path status tier gender age"
-        " weight height calories is_verified created_at updated_at",
+        " weight height calories is_verified delete_after created_at updated_at",
         owner_columns=("id",),
         excluded={
             "hashed_password": SECRET,

@@ -43,6 +43,10 @@ async def read_export(
     return StreamingResponse(content, media_type="application/zip", headers=EXPORT_HEADERS)
 
 
-@router.delete("/me", status_code=204, summary="Delete my account and all its data")
+@router.delete(
+    "/me",
+    status_code=204,
+    summary="Delete my account: at once with proof that it is me, else after seven days",
+)
 async def delete_me(account: Injected[AccountService]) -> None:
     await account.delete()

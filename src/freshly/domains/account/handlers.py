@@ -2,11 +2,13 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from freshly.chassis.errors import Unauthenticated
 from freshly.chassis.jobs import JobContext, LeaseLost
 from freshly.domains.account.exporting import Exporter
 from freshly.domains.account.files import PersonalFiles
-from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles
+from freshly.domains.account.jobs import DeleteClosedAccount, Export, PurgeAccounts, RemoveFiles
 from freshly.domains.account.repository import PersonalRowReader
+from freshly.domains.account.service import AccountService
 from freshly.domains.users.activity import ActivityLog, purge
 from freshly.domains.users.models import ActivityKind
 from freshly.settings import Settings
@@ -29,6 +31,15 @@ async def export(_job: Export, run: JobContext) -> None:
         # although its result was lost. Then the purge deletes the file after its lifetime.
         await files.delete_export(path)
         raise
+
+
+async def delete_closed(job: DeleteClosedAccount, run: JobContext) -> None:
+    async with run.write() as session:
+        try:
+            account = await run.service(AccountService, session, user_id=job.user_id)
+        except Unauthenticated:  # the account was deleted meanwhile
+            return
+        await account.delete_if_due()
 
 
 async def remove_files(job: RemoveFiles, run: JobContext) -> None:

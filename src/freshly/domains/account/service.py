@@ -3,8 +3,9 @@ from datetime import timedelta
 
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.jobs import JobQueue, JobRead
-from freshly.domains.account.jobs import Export, RemoveFiles
+from freshly.domains.account.jobs import DeleteClosedAccount, Export, RemoveFiles
 from freshly.domains.account.repository import PersonalPlanRepository
+from freshly.domains.auth.closing import DELETED_AFTER, AccountClosing
 from freshly.domains.auth.codes import CodeService
 from freshly.domains.auth.jobs import SendNotice
 from freshly.domains.auth.proof import Proof
@@ -30,6 +31,7 @@ class AccountService:
     log: Injected[ActivityLog]
     jobs: Injected[JobQueue]
     proof: Injected[Proof]
+    closing: Injected[AccountClosing]
 
     async def export(self) -> JobRead:
         """Enqueue an export of the caller's data. If one is waiting already, return its job.
@@ -43,6 +45,24 @@ class AccountService:
         return JobRead.model_validate(job)
 
     async def delete(self) -> None:
+        """Delete the caller's account with proof. Without proof, close it for seven days."""
+        if await self.proof.is_given():
+            await self.delete_for_good()
+            return
+        user = await self.users.locked_me()
+        await self.closing.close(user)
+        await self.jobs.enqueue(
+            DeleteClosedAccount(user_id=user.id),
+            key=f"delete-account:{user.id}",
+            delay=DELETED_AFTER,
+        )
+
+    async def delete_if_due(self) -> None:
+        """Delete the account if it was closed seven days ago and not opened again."""
+        if await self.closing.is_due(self.users.caller.user_id):
+            await self.delete_for_good()
+
+    async def delete_for_good(self) -> None:
         """Delete the caller's account and all rows of the caller. Lock the user.
 
         Each family keeps an owner. Foreign keys delete most rows; jobs delete the files after the

@@ -44,7 +44,7 @@ class AccountAdministration:
         if action is AccountAction.SUSPEND:
             user.status = UserStatus.SUSPENDED
         elif action is AccountAction.RESTORE:
-            user.status = UserStatus.ACTIVE
+            user.status, user.delete_after = UserStatus.ACTIVE, None
         await self.users.save(user)
         if action is not AccountAction.RESTORE:
             await self.auth_sessions.revoke_all(user.id)

@@ -114,6 +114,30 @@ def password_changed(to: str) -> Email:
     )
 
 
+def account_closed(to: str, link: str) -> Email:
+    return Email(
+        to=to,
+        subject="Your Freshly account is closed",
+        text=(
+            "Your account is closed, and all your devices were signed out. "
+            "We delete it and its data in seven days.\n\n"
+            f"If you want to keep it, open this link before then:\n{link}\n"
+        ),
+    )
+
+
+def account_restored(to: str) -> Email:
+    return Email(
+        to=to,
+        subject="Your Freshly account is open again",
+        text=(
+            "Your account is not deleted. You can sign in again.\n\n"
+            "If you did not close it yourself, please choose a new password: use "
+            '"forgot password" in the app.\n'
+        ),
+    )
+
+
 def account_deleted(to: str) -> Email:
     return Email(
         to=to,

@@ -18,6 +18,7 @@ from freshly.domains.auth import pages
 from freshly.domains.auth.codes import PasswordResetService, VerificationService
 from freshly.domains.auth.email_change import EmailChangeService
 from freshly.domains.auth.errors import (
+    AccountClosed,
     AccountSuspended,
     CodeExpired,
     EmailAlreadyRegistered,
@@ -77,7 +78,7 @@ from freshly.domains.auth.schemas import (
 from freshly.domains.auth.service import RegistrationService, SessionService, SignInService
 from freshly.domains.users.errors import EmailTaken, UserNotFound
 from freshly.domains.users.models import User
-from freshly.domains.users.schemas import Email, OwnUserRead
+from freshly.domains.users.schemas import Email, OwnUserRead, UserRead
 from freshly.domains.users.service import UserService
 
 public = APIRouter(prefix="/auth", tags=["auth"])
@@ -92,7 +93,7 @@ OAUTH_ERRORS = (
 
 @public.post(
     "/register",
-    response_model=OwnUserRead,
+    response_model=UserRead,
     responses=problems(EmailAlreadyRegistered, PasswordTooCommon, PasswordIsPersonal),
     summary="Create an account",
 )
@@ -102,7 +103,7 @@ async def register(registration: Injected[RegistrationService], new: Register) -
 
 @public.post(
     "/login",
-    responses=problems(InvalidCredentials, AccountSuspended, RateLimited),
+    responses=problems(InvalidCredentials, AccountSuspended, AccountClosed, RateLimited),
     summary="Sign in",
 )
 async def login(sign_in: Injected[SignInService], given: Login) -> Tokens:
@@ -304,7 +305,9 @@ async def sign_up_by_oauth(
 
 @public.post(
     "/login/oauth",
-    responses=problems(ProviderMismatch, NotRegistered, AccountSuspended, *OAUTH_ERRORS),
+    responses=problems(
+        ProviderMismatch, NotRegistered, AccountSuspended, AccountClosed, *OAUTH_ERRORS
+    ),
     summary="Sign in with Google or Apple (bearer: Supabase token)",
 )
 async def login_by_oauth(

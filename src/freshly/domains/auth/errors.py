@@ -31,6 +31,11 @@ class AccountSuspended(Unauthenticated):
     detail = "This account is suspended. Please ask the operator of this server."
 
 
+class AccountClosed(Unauthenticated):
+    code = "account_closed"
+    detail = "This account is closed. To keep it, please open the link in our email."
+
+
 class InvalidCredentials(Unauthenticated):
     code, detail = "invalid_credentials", "Invalid credentials"
 

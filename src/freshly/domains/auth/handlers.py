@@ -16,10 +16,12 @@ NOTICES: Mapping[str, Callable[[str], Email]] = {
     "password_changed": emails.password_changed,
     "email_changed": emails.email_changed,
     "email_change_undone": emails.email_change_undone,
+    "account_restored": emails.account_restored,
     "account_deleted": emails.account_deleted,
 }
 NOTICES_WITH_LINK: Mapping[str, Callable[[str, str], Email]] = {
     "email_change_requested": emails.email_change_requested,
+    "account_closed": emails.account_closed,
 }
 
 

@@ -29,6 +29,8 @@ class SendNotice(Job):
         "email_change_requested",
         "email_changed",
         "email_change_undone",
+        "account_closed",
+        "account_restored",
         "account_deleted",
     ]
     link_id: str | None = None  # which is no link without the secret

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from freshly.chassis.dependencies import Injected
+from freshly.domains.auth.closing import AccountClosing
 from freshly.domains.auth.codes import PasswordResetService, VerificationService
 from freshly.domains.auth.email_change import EmailChangeUndo
 from freshly.domains.auth.links import LinkService
@@ -15,6 +16,7 @@ class LinkActions:
     verification: Injected[VerificationService]
     passwords: Injected[PasswordResetService]
     email_changes: Injected[EmailChangeUndo]
+    closing: Injected[AccountClosing]
 
     async def purpose(self, token: str) -> LinkPurpose:
         """Return what the link does. Raise InvalidLink."""
@@ -30,4 +32,6 @@ class LinkActions:
                 await self.passwords.reset_by_link(token, new_password)
             case LinkPurpose.UNDO_EMAIL_CHANGE:
                 await self.email_changes.undo(token)
+            case LinkPurpose.RESTORE_ACCOUNT:
+                await self.closing.restore(token)
         return purpose

@@ -14,6 +14,7 @@ LIFETIMES = {
     LinkPurpose.VERIFY: timedelta(days=1),
     LinkPurpose.RESET: timedelta(days=1),
     LinkPurpose.UNDO_EMAIL_CHANGE: timedelta(days=7),
+    LinkPurpose.RESTORE_ACCOUNT: timedelta(days=7),
 }
 PATH = "/auth/link"
 

@@ -86,6 +86,7 @@ class LinkPurpose(StrEnum):
     VERIFY = "verify"
     RESET = "reset"
     UNDO_EMAIL_CHANGE = "undo_email_change"
+    RESTORE_ACCOUNT = "restore_account"
 
 
 class AccountLink(Created, Base):

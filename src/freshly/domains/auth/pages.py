@@ -17,6 +17,7 @@ QUESTIONS = {
     LinkPurpose.VERIFY: ("Confirm your email address", "Confirm"),
     LinkPurpose.RESET: ("Choose a new password", "Save the password"),
     LinkPurpose.UNDO_EMAIL_CHANGE: ("Keep your email address", "Keep it and sign out all devices"),
+    LinkPurpose.RESTORE_ACCOUNT: ("Keep your account", "Keep it"),
 }
 RESULTS = {
     LinkPurpose.VERIFY: "Your email address is confirmed.",
@@ -25,6 +26,7 @@ RESULTS = {
         "Your email address stays the same, and all devices are signed out. "
         'Please choose a new password now: use "forgot password" in the app.'
     ),
+    LinkPurpose.RESTORE_ACCOUNT: "Your account stays. You can sign in again.",
 }
 INPUT = (
     '<p><label>New password, at least 8 characters<br><input type="password" name="new_password"'

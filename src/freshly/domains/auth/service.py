@@ -9,6 +9,7 @@ from freshly.chassis.resources import CurrentPasswords
 from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.security.client_info import CurrentClientInfo
 from freshly.domains.auth.errors import (
+    AccountClosed,
     AccountSuspended,
     EmailAlreadyRegistered,
     InvalidCredentials,
@@ -103,7 +104,7 @@ class SignInService:
     async def begin(self, user: User, method: str, session: Session) -> Tokens:
         """Insert a session and return its tokens. `method` is PASSWORD or an OAuth provider.
 
-        Raise AccountSuspended.
+        Raise AccountSuspended or AccountClosed.
         """
         _check_status(user)
         user_id = user.id
@@ -215,6 +216,8 @@ class SignInService:
 
 
 def _check_status(user: User) -> None:
+    if user.status == UserStatus.CLOSED:
+        raise AccountClosed
     if user.status != UserStatus.ACTIVE:
         raise AccountSuspended
 

@@ -23,7 +23,7 @@ from freshly.domains.families.models import FAMILIES, Family, Membership, Role
 from freshly.domains.families.repository import FamilyListReader, FamilyRepository
 from freshly.domains.families.schemas import FamilyCreate, FamilyRead, Kicked, Left
 from freshly.domains.users.activity import ActivityLog
-from freshly.domains.users.models import ActivityKind
+from freshly.domains.users.models import ActivityKind, UserStatus
 
 
 @dataclass
@@ -76,13 +76,17 @@ class FamilyService:
     async def members(self, family_id: int) -> Sequence[Membership]:
         if not self.access.belongs_to(family_id):
             raise NotAFamilyMember
-        return await self.families.members(family_id)
+        members = await self.families.members(family_id)
+        return [member for member in members if member.user.status != UserStatus.CLOSED]
 
     async def member_of_owned_family(self, family_id: int, user_id: int) -> Membership:
         """Return a member of a family that the caller owns. Raise NotAllowed or MemberNotFound."""
         if not self.access.owns(family_id):
             raise NotAllowed
-        return await self._member(family_id, user_id)
+        member = await self._member(family_id, user_id)
+        if member.user.status == UserStatus.CLOSED:
+            raise MemberNotFound
+        return member
 
     async def lowest_owner(self, family_ids: Sequence[int]) -> dict[int, int]:
         return await self.families.lowest_owner(family_ids)

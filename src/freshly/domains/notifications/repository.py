@@ -17,7 +17,7 @@ from freshly.domains.notifications.errors import NotificationNotFound, NotYourNo
 from freshly.domains.notifications.models import Digest, NoticeChoices, Notification
 from freshly.domains.notifications.schemas import NotificationQuery
 from freshly.domains.pantry.models import PantryItem
-from freshly.domains.users.models import User
+from freshly.domains.users.models import User, UserStatus
 
 
 @dataclass
@@ -165,6 +165,7 @@ class DigestRepository:
             .outerjoin(NoticeChoices, NoticeChoices.user_id == User.id)
             .where(
                 User.id > after,
+                User.status == UserStatus.ACTIVE,
                 or_(
                     NoticeChoices.user_id.is_(None),
                     and_(NoticeChoices.digest != Digest.NONE, _not_notified(day)),

@@ -26,6 +26,7 @@ from freshly.domains.sharing.errors import (
 from freshly.domains.sharing.models import MealShareRequest, ShareStatus
 from freshly.domains.sharing.repository import Offer, ShareRepository
 from freshly.domains.sharing.schemas import ShareCreate, ShareRead, Somebody
+from freshly.domains.users.models import UserStatus
 
 
 @dataclass
@@ -41,7 +42,8 @@ class ShareService:
         meal = await self._own(new.meal_id)
         if new.recipient_user_id == self.access.user_id:
             raise SharedWithOneself
-        if await self.requests.user(new.recipient_user_id) is None:
+        recipient = await self.requests.user(new.recipient_user_id)
+        if recipient is None or recipient.status == UserStatus.CLOSED:
             raise RecipientNotFound
         recipient_access = await Access.of(new.recipient_user_id, self.session)
         if not recipient_access.roles.keys() & self.access.roles.keys():

@@ -16,6 +16,7 @@ class UserStatus(StrEnum):
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
+    CLOSED = "closed"  # by its user, and deleted at `delete_after`
 
 
 class User(Created, Updated, Base):
@@ -42,6 +43,7 @@ class User(Created, Updated, Base):
     password_reset_code: Mapped[str | None] = mapped_column(String(6), index=True, default=None)
     password_reset_expires_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
     password_reset_attempts: Mapped[int] = mapped_column(default=0)
+    delete_after: Mapped[datetime | None] = mapped_column(Instant(), default=None)
     is_verified: Mapped[bool] = mapped_column(server_default=false(), default=False)
     verification_code: Mapped[str | None] = mapped_column(String(6), index=True, default=None)
     verification_expires_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
@@ -82,6 +84,7 @@ class ActivityKind(StrEnum):
     RESTORED = "restored"
     SIGNED_OUT = "signed_out"
     EXPORT = "export"
+    ACCOUNT_CLOSED = "account_closed"
     ACCOUNT_DELETED = "account_deleted"
 
 
