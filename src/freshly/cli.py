@@ -113,13 +113,16 @@ def _change_accounts(settings: Settings, options: argparse.Namespace) -> int:
 def _migrate(settings: Settings, options: argparse.Namespace) -> int:
     import asyncio
 
-    from freshly.commands.migrate import migrate, print_sql
+    from freshly.commands.migrate import addresses_alike, migrate, print_sql
 
     if options.dry_run:
         print_sql(settings)
         return 0
     before, after = asyncio.run(migrate(settings))
     print(f"{settings.database.render_as_string()}: {before or 'empty'} -> {after}")  # noqa: T201
+    alike = asyncio.run(addresses_alike(settings))
+    if alike:
+        print(f"These addresses differ only in capitals: {', '.join(alike)}")  # noqa: T201
     return 0
 
 

@@ -15,7 +15,7 @@ from freshly.adapters.object_storage import create_object_store
 from freshly.chassis.data.engine import create_engine
 from freshly.chassis.data.transactions import Database
 from freshly.chassis.jobs.admin import queue_statistics
-from freshly.commands.migrate import current_revision, newest_revision
+from freshly.commands.migrate import addresses_alike, current_revision, newest_revision
 from freshly.settings import WEAKEST_SECRET, Settings
 
 CHECK_TIMEOUT_SECONDS = 5
@@ -50,6 +50,7 @@ async def _run_checks(settings: Settings) -> list[Result]:
         "secrets": _secrets,
         "database": _database,
         "schema": _schema,
+        "addresses": _addresses,
         "jobs": _jobs,
         "redis": _redis,
         "files": _files,
@@ -110,6 +111,13 @@ async def _schema(settings: Settings) -> str:
             f"schema is at {current or '(none)'}, expected {newest}; run `freshly migrate`"
         )
     return f"at {current}, the newest revision"
+
+
+async def _addresses(settings: Settings) -> str:
+    alike = await addresses_alike(settings)
+    if not alike:
+        return "all different"
+    return f"differ only in capitals, so each signs in by its exact spelling: {', '.join(alike)}"
 
 
 async def _jobs(settings: Settings) -> str:

@@ -13,7 +13,6 @@ from freshly.domains.families.service import FamilyService
 from freshly.domains.ingredients.service import AddedIngredients
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.models import ActivityKind, Outcome
-from freshly.domains.users.schemas import normalized
 from freshly.domains.users.service import UserService
 
 # Upload links are valid for ten minutes, and a generated picture may be stored even later. A second
@@ -73,7 +72,7 @@ class AccountService:
         await self.families.leave_all()  # again: families created or joined before the lock
         added = await self.ingredients.ids_of(user.id)
         await self.personal_plans.delete_of(user.id)
-        await self.codes.forget(normalized(user.email), user.id)
+        await self.codes.forget(user.email, user.id)
         await self.users.delete_me()
         await self.ingredients.delete_unused(added, user.id)
         await self.log.record_deletion()

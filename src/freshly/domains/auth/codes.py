@@ -34,7 +34,7 @@ from freshly.domains.auth.repository import (
     OAuthAccountRepository,
 )
 from freshly.domains.auth.schemas import SHORTEST_PASSWORD, EmailAndCode, PasswordReset
-from freshly.domains.auth.tries import AccountTries
+from freshly.domains.auth.tries import AccountTries, subject_of_address
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.models import ActivityKind, User
 from freshly.domains.users.service import UserDirectory
@@ -79,8 +79,9 @@ class CodeService:
 
     async def send(self, address: str, kind: CodeKind) -> None:
         """Enqueue an email with the code. The job sends it only if the address has an account."""
-        await prepare_code(self.codes, address, kind.purpose)
-        await self.jobs.enqueue(SendCode(address=address, purpose=kind.purpose))
+        subject = subject_of_address(address, await self.users.by_email(address))
+        await prepare_code(self.codes, subject, kind.purpose)
+        await self.jobs.enqueue(SendCode(address=subject, purpose=kind.purpose))
 
     async def send_to_user(self, user: User, kind: CodeKind, address: str) -> None:
         """Enqueue an email with a code that only this signed-in user can redeem."""
@@ -90,8 +91,8 @@ class CodeService:
 
     async def redeem(self, given: EmailAndCode, kind: CodeKind) -> User:
         """Return the user of a correct code, and delete the code. Count a wrong attempt."""
-        code = await self._open(given.email, kind)
         user = await self.users.by_email(given.email)
+        code = await self._open(subject_of_address(given.email, user), kind)
         await self._check(code, given.code, kind, user)
         assert user is not None, "a right code belongs to a user"
         return user

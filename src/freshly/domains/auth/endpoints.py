@@ -78,7 +78,7 @@ from freshly.domains.auth.schemas import (
 from freshly.domains.auth.service import RegistrationService, SessionService, SignInService
 from freshly.domains.users.errors import EmailTaken, UserNotFound
 from freshly.domains.users.models import User
-from freshly.domains.users.schemas import Email, OwnUserRead, UserRead
+from freshly.domains.users.schemas import OwnUserRead, TypedEmail, UserRead
 from freshly.domains.users.service import UserService
 
 public = APIRouter(prefix="/auth", tags=["auth"])
@@ -211,7 +211,7 @@ async def read_me(users: Injected[UserService]) -> User:
 async def send_code(
     verification: Injected[VerificationService],
     given: Annotated[EmailOnly | None, Body()] = None,
-    email: Annotated[Email | None, Query(max_length=320)] = None,
+    email: Annotated[TypedEmail | None, Query(max_length=320)] = None,
 ) -> Message:
     address = given.email if given else email
     if address is None:

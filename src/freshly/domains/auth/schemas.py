@@ -17,7 +17,7 @@ from freshly.chassis.web.schemas import (
     example,
 )
 from freshly.domains.preferences.schemas import PreferenceCreate
-from freshly.domains.users.schemas import Email
+from freshly.domains.users.schemas import Email, TypedEmail
 
 SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 72
@@ -52,7 +52,7 @@ class Register(Schema):
 class Login(Schema):
     model_config = example({"email": "anna@example.com", "password": "correct horse"})
 
-    email: Email
+    email: TypedEmail
     password: Annotated[AnyText, Field(max_length=1000)]
 
 
@@ -120,13 +120,13 @@ class CodeOnly(Schema):
 class EmailOnly(Schema):
     model_config = example({"email": "anna@example.com"})
 
-    email: Email
+    email: TypedEmail
 
 
 class EmailAndCode(Schema):
     model_config = example({"email": "anna@example.com", "code": "123456"})
 
-    email: Email
+    email: TypedEmail
     code: Annotated[ShortText, AfterValidator(str.strip)]
 
 

@@ -8,8 +8,14 @@ from freshly.chassis.security.client_info import CurrentClientInfo, network_of
 from freshly.chassis.web.rate_limiting import CallLimits
 from freshly.domains.auth.repository import AuthSessionRepository
 from freshly.domains.users.models import User
+from freshly.domains.users.schemas import normalized
 
 TRIES, LETTERS = "auth-tries", "auth-letters"
+
+
+def subject_of_address(address: str, user: User | None) -> str:
+    """Return the address of the account in its own spelling, or else in small letters."""
+    return user.email if user else normalized(address)
 
 
 @dataclass
@@ -30,7 +36,7 @@ class AccountTries:
         known = await AuthSessionRepository(session).is_known_network(
             user.id if user else 0, network
         )
-        account = user.email if user else address
+        account = subject_of_address(address, user)
         return f"{account}|{network}" if known else account
 
     async def count(self, subject: str) -> None:

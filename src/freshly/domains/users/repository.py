@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +15,7 @@ from freshly.domains.users.models import Activity, User
 from freshly.domains.users.schemas import normalized
 
 ROWS_PER_COMMIT = 1000
+MOST_ALIKE = 20
 
 
 @dataclass
@@ -46,6 +48,15 @@ class UserRepository:
             .order_by(exact_first, User.id)
             .limit(1)
         )
+
+    async def alike(self) -> Sequence[str]:
+        """Return the addresses of accounts that differ from another's only in capitals."""
+        small = func.lower(User.email)
+        twice = select(small).group_by(small).having(func.count() > 1)
+        addresses = await self.session.scalars(
+            select(User.email).where(small.in_(twice)).order_by(small, User.id).limit(MOST_ALIKE)
+        )
+        return addresses.all()
 
     async def save(self, user: User) -> User:
         try:

@@ -20,6 +20,8 @@ def normalized(email: str) -> str:
 
 
 Email = Annotated[EmailStr, AfterValidator(normalized)]
+# An address as the user types it: adopted accounts may differ only in capitals.
+TypedEmail = Annotated[EmailStr, AfterValidator(str.strip)]
 Trimmed = Annotated[Line | None, AfterValidator(lambda text: text.strip() if text else text)]
 Measure = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
