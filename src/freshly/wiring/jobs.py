@@ -20,8 +20,20 @@ from freshly.domains.account.jobs import (
     WarmUp,
 )
 from freshly.domains.account.warming import warm_up
-from freshly.domains.auth.handlers import forget_caller, purge_expired, send_code, send_notice
-from freshly.domains.auth.jobs import ForgetCaller, PurgeExpired, SendCode, SendNotice
+from freshly.domains.auth.handlers import (
+    forget_caller,
+    purge_expired,
+    send_code,
+    send_notice,
+    send_sign_in_notice,
+)
+from freshly.domains.auth.jobs import (
+    ForgetCaller,
+    PurgeExpired,
+    SendCode,
+    SendNotice,
+    SendSignInNotice,
+)
 from freshly.domains.grocery.handlers import recompute
 from freshly.domains.grocery.jobs import Recompute
 from freshly.domains.notifications.handlers import (
@@ -40,6 +52,7 @@ from freshly.domains.usage.jobs import PurgeUsage
 HANDLERS: Handlers = {
     SendCode: send_code,
     SendNotice: send_notice,
+    SendSignInNotice: send_sign_in_notice,
     ForgetCaller: forget_caller,
     PurgeExpired: purge_expired,
     PurgeJobs: purge_jobs,

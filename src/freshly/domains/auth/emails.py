@@ -1,8 +1,11 @@
 """The emails to users about their account."""
 
+import re
+
 from freshly.chassis.ports.email import Email
 
 CODE_LIFETIME_MINUTES = 10
+DEVICE_LENGTH = 60  # characters
 SECURE_ACCOUNT = (
     "If you did not, please reset your password in the app now. Then change the password "
     "of your email account too: the person who did this may be able to read your email.\n"
@@ -114,6 +117,18 @@ def password_changed(to: str) -> Email:
     )
 
 
+def new_sign_in(to: str, device: str, network: str) -> Email:
+    return Email(
+        to=to,
+        subject="New sign-in to your Freshly account",
+        text=(
+            "Your account was signed in to from a device or a place that is new to us.\n\n"
+            f"Device: {plain_device(device)}\nNetwork address: {network}\n\n"
+            f"If it was you, you need not do anything.\n{SECURE_ACCOUNT}"
+        ),
+    )
+
+
 def account_closed(to: str, link: str) -> Email:
     return Email(
         to=to,
@@ -148,3 +163,8 @@ def account_deleted(to: str) -> Email:
             "Thank you for using Freshly.\n"
         ),
     )
+
+
+def plain_device(user_agent: str) -> str:
+    """Return the user agent without the signs of links, because a client chooses its text."""
+    return re.sub(r"[^A-Za-z0-9 ;()_-]+", " ", user_agent)[:DEVICE_LENGTH].strip() or "unknown"

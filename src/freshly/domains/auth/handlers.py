@@ -7,7 +7,13 @@ from freshly.chassis.security.caller import IDENTITY
 from freshly.chassis.security.codes import CodeSigner
 from freshly.domains.auth import emails
 from freshly.domains.auth.codes import CodeEmails
-from freshly.domains.auth.jobs import ForgetCaller, PurgeExpired, SendCode, SendNotice
+from freshly.domains.auth.jobs import (
+    ForgetCaller,
+    PurgeExpired,
+    SendCode,
+    SendNotice,
+    SendSignInNotice,
+)
 from freshly.domains.auth.links import url
 from freshly.domains.auth.repository import ExpiredRepository
 from freshly.settings import Settings
@@ -39,6 +45,13 @@ async def send_notice(job: SendNotice, run: JobContext) -> None:
     mailer: Mailer = run.resources.mailer
     await run.ensure_lease()
     await mailer.send(_notice(job, run.resources.settings).with_message_id(run.id))
+
+
+async def send_sign_in_notice(job: SendSignInNotice, run: JobContext) -> None:
+    mailer: Mailer = run.resources.mailer
+    await run.ensure_lease()
+    email = emails.new_sign_in(job.address, job.device, job.network)
+    await mailer.send(email.with_message_id(run.id))
 
 
 def _notice(job: SendNotice, settings: Settings) -> Email:

@@ -36,6 +36,16 @@ class SendNotice(Job):
     link_id: str | None = None  # which is no link without the secret
 
 
+class SendSignInNotice(Job):
+    """Email a user about a sign-in from a new device or network."""
+
+    kind: ClassVar[str] = "auth.send_sign_in_notice"
+
+    address: str
+    device: str
+    network: str
+
+
 class ForgetCaller(Job):
     """Invalidate the cached caller, after a command changed the account."""
 

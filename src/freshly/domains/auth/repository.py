@@ -172,6 +172,20 @@ class AuthSessionRepository:
         )
         return network in map(network_of, addresses)
 
+    async def is_known_device(self, user_id: int, network: str, user_agent: str | None) -> bool:
+        """Return whether this program has signed the user in from this network before.
+
+        Return True for the user's first sign-in too.
+        """
+        devices = await self.session.execute(
+            select(AuthSession.address, AuthSession.user_agent)
+            .where(AuthSession.user_id == user_id)
+            .distinct()
+            .limit(MAX_ADDRESSES)
+        )
+        known = {(network_of(address), agent) for address, agent in devices}
+        return not known or (network, user_agent) in known
+
     async def revoke_all(self, user_id: int, *, keep: str = "") -> None:
         """Revoke all sessions of a user but the one with the id `keep`."""
         await self.session.execute(

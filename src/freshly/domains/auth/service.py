@@ -1,13 +1,17 @@
+import math
+from asyncio import sleep
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hmac import compare_digest
+from time import monotonic
 
 from freshly.chassis.data.pagination import Page, PageQuery
 from freshly.chassis.data.transactions import CurrentDatabase, Session
 from freshly.chassis.dependencies import Injected
+from freshly.chassis.jobs import JobQueue
 from freshly.chassis.resources import CurrentPasswords
 from freshly.chassis.security.caller import CurrentCaller
-from freshly.chassis.security.client_info import CurrentClientInfo
+from freshly.chassis.security.client_info import CurrentClientInfo, network_of
 from freshly.domains.auth.errors import (
     AccountClosed,
     AccountSuspended,
@@ -22,6 +26,7 @@ from freshly.domains.auth.errors import (
     UserGone,
 )
 from freshly.domains.auth.identity import CurrentTokenSigner
+from freshly.domains.auth.jobs import SendSignInNotice
 from freshly.domains.auth.models import AuthSession, RefreshToken
 from freshly.domains.auth.password_rules import check_password
 from freshly.domains.auth.repository import AuthSessionRepository
@@ -34,6 +39,7 @@ from freshly.domains.users.errors import EmailTaken, UserNotFound
 from freshly.domains.users.models import ActivityKind, User, UserStatus
 from freshly.domains.users.service import UserDirectory
 
+REFUSAL_STEP = timedelta(seconds=0.5)  # a bcrypt hash of the existing app takes 0.2 s to check
 REFRESH_GRACE = timedelta(seconds=10)
 LONGEST_SESSION = timedelta(days=90)
 MOST_SESSIONS = 50  # of a user
@@ -79,9 +85,11 @@ class SignInService:
             user = await UserDirectory(session).by_email(given.email)
             subject = await self.tries.subject(given.email, user, session)
         await self.tries.count(subject)
+        started = monotonic()
         stored_hash = user.hashed_password if user else None
         matches, better_hash = await self.passwords.verify(given.password, stored_hash)
         if user is None or not matches:
+            await self._wait_for_step(started)
             async with self.db.write() as session:
                 log = ActivityLog(session, self.client_info)
                 await log.record_denied(
@@ -101,6 +109,17 @@ class SignInService:
                 await UserDirectory(session).save(current)
             return await self.begin(current, PASSWORD, session)
 
+    @staticmethod
+    async def _wait_for_step(started: float) -> None:
+        """Wait until a whole number of steps has passed since the check began.
+
+        A bcrypt hash of the existing app takes many times as long to check as a hash of ours, so
+        the time of a refusal would tell that the account exists.
+        """
+        step = REFUSAL_STEP.total_seconds()
+        passed = monotonic() - started
+        await sleep(math.ceil(passed / step) * step - passed)
+
     async def begin(self, user: User, method: str, session: Session) -> Tokens:
         """Insert a session and return its tokens. `method` is PASSWORD or an OAuth provider.
 
@@ -119,11 +138,23 @@ class SignInService:
             address=self.client_info.address,
             user_agent=self.client_info.user_agent,
         )
+        await self._tell_about_new_device(user, session)
         await auth_sessions.begin(auth_session, token)
         await auth_sessions.revoke_oldest(user_id, keep=MOST_SESSIONS)
         log = ActivityLog(session, self.client_info)
         await log.record(ActivityKind.SIGN_IN, user_id, session_id=auth_session.id, detail=method)
         return self._pair(user_id, auth_session.id, signed, at)
+
+    async def _tell_about_new_device(self, user: User, session: Session) -> None:
+        """Email a user with a confirmed address if the device or its network is new."""
+        info = self.client_info
+        network = network_of(info.address)
+        known = AuthSessionRepository(session).is_known_device
+        if user.is_verified and not await known(user.id, network, info.user_agent):
+            job = SendSignInNotice(
+                address=user.email, device=info.user_agent or "", network=info.address or "unknown"
+            )
+            await JobQueue(session).enqueue(job)
 
     async def refresh(self, given: str | None) -> Tokens:
         """Exchange a refresh token for a new pair of tokens.
