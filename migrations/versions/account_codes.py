@@ -18,6 +18,7 @@ def upgrade() -> None:
         Column("seed", sa.String(32), nullable=False),
         Column("expires_at", types.Instant(), nullable=False, index=True),
         Column("tries", sa.Integer(), nullable=False),
+        Column("known_tries", sa.Integer(), nullable=False),
     )
     op.create_table(
         "account_links",

@@ -219,6 +219,22 @@ async def test_an_unconfirmed_old_address_gets_no_power_over_the_account(alice, 
     assert (await alice.read("/users/me"))["email"] == NEW
 
 
+async def test_the_old_mailbox_resets_the_password_no_more(alice, client, sent_to):
+    old = alice.user["email"]
+    await client.post("/auth/forgot-password", json={"email": old})
+    reset_email = await sent_to(old)
+    code = {"email": old, "code": code_in(reset_email)}
+    allowed = (await client.post("/auth/forgot-password/verify", json=code)).json()
+    await alice.patch("/users/me", {"email": NEW})
+    await alice.post_ok("/auth/confirm-email", {"code": code_in(await sent_to(NEW))}, status=200)
+
+    by_link = {"token": token_in(reset_email), "new_password": "another good password"}
+    by_token = {"reset_token": allowed["reset_token"], "new_password": "another good password"}
+
+    assert (await client.post("/auth/link", data=by_link)).status_code == 400
+    assert (await client.post("/auth/reset-password", json=by_token)).status_code == 400
+
+
 async def test_an_address_that_was_registered_meanwhile_is_refused(alice, kitchen, sent_to):
     await alice.patch("/users/me", {"email": NEW})
     code = code_in(await sent_to(NEW))

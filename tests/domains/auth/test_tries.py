@@ -110,6 +110,27 @@ async def test_the_link_in_an_email_works_while_a_stranger_guesses(at, alice, cl
     assert reset.status_code == 200
 
 
+async def test_a_stranger_cannot_use_up_the_attempts_of_the_users_code(
+    at, alice, clock, jobs, emails
+):
+    email = alice.user["email"]
+    async with at("192.0.2.1") as home, at("203.0.113.9") as stranger:
+        await home.post("/auth/forgot-password", json={"email": email})
+        await jobs.run_due()
+        clock.now += 60
+        wrong = {"json": {"email": email, "code": "000000"}}
+        statuses = []
+        for _ in range(6):
+            guessed = await stranger.post("/auth/forgot-password/verify", **wrong)
+            statuses.append(guessed.status_code)
+            clock.now += 60
+        right = {"email": email, "code": re.search(r"\b\d{6}\b", emails[-1].text)[0]}
+        allowed = await home.post("/auth/forgot-password/verify", json=right)
+
+    assert statuses == [400] * 5 + [429]
+    assert allowed.status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/auth/send-code", "/auth/forgot-password"])
 async def test_an_account_gets_one_email_a_minute_and_five_a_day_from_strangers(
     at, alice, clock, jobs, emails, path

@@ -89,36 +89,43 @@ class CodeService:
         job = SendCode(address=address, purpose=kind.purpose, user_id=user.id)
         await self.jobs.enqueue(job)
 
-    async def redeem(self, given: EmailAndCode, kind: CodeKind) -> User:
-        """Return the user of a correct code, and delete the code. Count a wrong attempt."""
+    async def redeem(self, given: EmailAndCode, kind: CodeKind, *, known: bool) -> User:
+        """Return the user of a correct code, and delete the code. Count a wrong attempt.
+
+        `known` says whether the user has signed in from the client's network before.
+        """
         user = await self.users.by_email(given.email)
-        code = await self._open(subject_of_address(given.email, user), kind)
-        await self._check(code, given.code, kind, user)
+        code = await self._open(subject_of_address(given.email, user), kind, known=known)
+        await self._check(code, given.code, kind, user, known=known)
         assert user is not None, "a right code belongs to a user"
         return user
 
     async def redeem_of_user(self, given: str, kind: CodeKind, user: User) -> None:
         """Delete the code of a signed-in user if it is right. Count a wrong attempt."""
-        await self._check(await self._open(subject_of(user.id), kind), given, kind, user)
+        code = await self._open(subject_of(user.id), kind, known=True)
+        await self._check(code, given, kind, user, known=True)
 
-    async def _open(self, subject: str, kind: CodeKind) -> AccountCode:
+    async def _open(self, subject: str, kind: CodeKind, *, known: bool) -> AccountCode:
         code = await self.codes.of(subject, kind.purpose)
         if code is None:
             raise kind.none
         if code.expires_at <= await self.codes.now():
             raise kind.expired
-        if code.tries >= MAX_ATTEMPTS:
+        if (code.known_tries if known else code.tries) >= MAX_ATTEMPTS:
             raise TooManyTries
         return code
 
     async def _check(
-        self, code: AccountCode, given: str, kind: CodeKind, user: User | None
+        self, code: AccountCode, given: str, kind: CodeKind, user: User | None, *, known: bool
     ) -> None:
         right = self.signer.six_digits(code.seed)
         if compare_digest(right.encode(), given.encode()) and user is not None:
             await self.codes.delete(code)
             return
-        code.tries += 1
+        if known:
+            code.known_tries += 1
+        else:
+            code.tries += 1
         await self.codes.save(code)
         if kind is RESET:  # a client may be guessing
             await self.log.record_denied(ActivityKind.PASSWORD_RESET, user.id if user else None)
@@ -148,8 +155,9 @@ async def prepare_code(codes: CodeRepository, subject: str, purpose: CodePurpose
         await codes.save(
             AccountCode(subject=subject, purpose=purpose, seed=new_seed(), expires_at=expires_at)
         )
-    elif code.expires_at <= now or code.tries >= MAX_ATTEMPTS:
-        code.seed, code.expires_at, code.tries = new_seed(), now + LIFETIME, 0
+    elif code.expires_at <= now or max(code.tries, code.known_tries) >= MAX_ATTEMPTS:
+        code.seed, code.expires_at = new_seed(), now + LIFETIME
+        code.tries = code.known_tries = 0
         await codes.save(code)
 
 
@@ -190,7 +198,7 @@ class CodeEmails:
 
 @dataclass
 class GuardedCodes:
-    """Codes for clients that are not signed in, within the limits of each account."""
+    """Codes within the limits of each account."""
 
     codes: Injected[CodeService]
     users: Injected[UserDirectory]
@@ -199,20 +207,25 @@ class GuardedCodes:
 
     async def send(self, address: str, kind: CodeKind) -> None:
         """Send an email with the code, at most one a minute. The client learns no difference."""
-        if await self.tries.allows_letter(await self._subject(address)):
+        user = await self.users.by_email(address)
+        known = await self.tries.is_known(user, self.session)
+        if await self.tries.allows_letter(self.tries.subject(address, user, known=known)):
             await self.codes.send(address, kind)
 
     async def redeem(self, given: EmailAndCode, kind: CodeKind) -> User:
         """Return the user of a correct code. Raise RateLimited after too many tries."""
-        subject = await self._subject(given.email)
+        found = await self.users.by_email(given.email)
+        known = await self.tries.is_known(found, self.session)
+        subject = self.tries.subject(given.email, found, known=known)
         await self.tries.count(subject)
-        user = await self.codes.redeem(given, kind)
+        user = await self.codes.redeem(given, kind, known=known)
         await self.tries.succeeded(subject)
         return user
 
-    async def _subject(self, address: str) -> str:
-        user = await self.users.by_email(address)
-        return await self.tries.subject(address, user, self.session)
+    async def send_to_user(self, user: User, kind: CodeKind, address: str) -> None:
+        """Send a signed-in user an email with a code, within the same limits."""
+        if await self.tries.allows_letter(subject_of(user.id)):
+            await self.codes.send_to_user(user, kind, address)
 
 
 @dataclass
@@ -264,7 +277,7 @@ class PasswordResetService:
             user = await self.users.get(user_id)
         else:
             user = await self.codes.redeem(given, RESET)
-        return self.tokens.reset(user.id, user.hashed_password, await self.auth_sessions.now())
+        return self.tokens.reset(user.id, _state(user), await self.auth_sessions.now())
 
     async def reset(self, given: PasswordReset) -> None:
         """Set the password and end all sessions of the user, those of a thief included.
@@ -278,7 +291,7 @@ class PasswordResetService:
         user = await self.users.get(user_id, lock=True)
         if len(given.new_password) < SHORTEST_PASSWORD:
             raise PasswordTooShort
-        if not self.tokens.matches(fingerprint, user.hashed_password):
+        if not self.tokens.matches(fingerprint, _state(user)):
             raise InvalidResetToken
         check_password(given.new_password, user.email, user.name)
         await self._set(user, hashed)
@@ -304,3 +317,8 @@ class PasswordResetService:
         await self.auth_sessions.revoke_all(user.id)
         await self.log.record(ActivityKind.PASSWORD_RESET, user.id)
         await self.jobs.enqueue(SendNotice(address=user.email, about="password_changed"))
+
+
+def _state(user: User) -> str:
+    """Return the state for which a reset token is valid: a new address ends it too."""
+    return f"{user.email} {user.hashed_password}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.jobs import JobQueue
 from freshly.chassis.security.caller import CurrentCaller
-from freshly.domains.auth.codes import EMAIL_CHANGE, CodeService
+from freshly.domains.auth.codes import EMAIL_CHANGE, CodeService, GuardedCodes
 from freshly.domains.auth.errors import InvalidLink, NoActiveCode
 from freshly.domains.auth.jobs import SendNotice
 from freshly.domains.auth.links import LinkService
@@ -24,6 +24,7 @@ class EmailChangeService:
     proof: Injected[Proof]
     users: Injected[UserDirectory]
     codes: Injected[CodeService]
+    emails: Injected[GuardedCodes]
     links: Injected[LinkService]
     auth_sessions: Injected[AuthSessionRepository]
     oauth_accounts: Injected[OAuthAccountRepository]
@@ -43,6 +44,7 @@ class EmailChangeService:
         old_address, was_verified = user.email, user.is_verified
         await self._set(user, user.pending_email)
         await self.codes.forget(old_address, user.id)
+        await self.links.delete(user.id, LinkPurpose.RESET)  # it is in the old mailbox
         if not was_verified:
             # The old address may belong to a stranger, who must not get the account by the link.
             await self.links.delete(user.id, LinkPurpose.UNDO_EMAIL_CHANGE)
@@ -57,7 +59,7 @@ class EmailChangeService:
         user = await self.users.get(self.caller.user_id)
         if user.pending_email is None:
             raise NoActiveCode
-        await self.codes.send_to_user(user, EMAIL_CHANGE, user.pending_email)
+        await self.emails.send_to_user(user, EMAIL_CHANGE, user.pending_email)
 
     async def _set(self, user: User, address: str) -> None:
         other = await self.users.by_email(address)

@@ -65,6 +65,8 @@ class AccountCode(Base):
     seed: Mapped[str] = mapped_column(String(32))
     expires_at: Mapped[datetime] = mapped_column(Instant(), index=True)
     tries: Mapped[int] = mapped_column(default=0)
+    # Counted apart, from networks of the user, so that a stranger cannot use up the attempts.
+    known_tries: Mapped[int] = mapped_column(default=0)
 
 
 class EmailCode(Base):

@@ -7,7 +7,7 @@ from freshly.chassis.dependencies import Injected
 from freshly.chassis.resources import CurrentPasswords
 from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.security.client_info import CurrentClientInfo
-from freshly.domains.auth.codes import REAUTHENTICATE, CodeService
+from freshly.domains.auth.codes import REAUTHENTICATE, CodeService, GuardedCodes
 from freshly.domains.auth.errors import (
     InvalidToken,
     ProofMissing,
@@ -63,6 +63,7 @@ class ReauthenticationService:
     caller: CurrentCaller
     users: Injected[UserDirectory]
     codes: Injected[CodeService]
+    emails: Injected[GuardedCodes]
     auth_sessions: Injected[AuthSessionRepository]
     log: Injected[ActivityLog]
     passwords: CurrentPasswords
@@ -70,7 +71,7 @@ class ReauthenticationService:
 
     async def send_code(self) -> None:
         user = await self.users.get(self.caller.user_id)
-        await self.codes.send_to_user(user, REAUTHENTICATE, user.email)
+        await self.emails.send_to_user(user, REAUTHENTICATE, user.email)
 
     async def prove(self, given: Reauthentication) -> ReauthenticationToken:
         """Return a token for `X-Reauth`. Raise WrongPassword, or the error of a wrong code."""

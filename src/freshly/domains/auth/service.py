@@ -83,7 +83,8 @@ class SignInService:
         """Verify the password between two transactions, holding no connection and no lock."""
         async with self.db.read() as session:
             user = await UserDirectory(session).by_email(given.email)
-            subject = await self.tries.subject(given.email, user, session)
+            known = await self.tries.is_known(user, session)
+        subject = self.tries.subject(given.email, user, known=known)
         await self.tries.count(subject)
         started = monotonic()
         stored_hash = user.hashed_password if user else None

@@ -104,15 +104,15 @@ class TokenSigner:
             raise InvalidToken
         return signed
 
-    def reset(self, user_id: int, hashed_password: str, at: datetime) -> str:
+    def reset(self, user_id: int, state: str, at: datetime) -> str:
         """Sign a token that allows one change of the password.
 
-        It holds the fingerprint of the current hash, which the change replaces.
+        It holds the fingerprint of the account's state, which the change replaces.
         """
         claims = {
             "sub": str(user_id),
             "scope": RESET,
-            "of": self._fingerprint(hashed_password),
+            "of": self._fingerprint(state),
             "iss": ISSUER,
             "aud": AUDIENCE,
             "exp": int((at + RESET_LIFETIME).timestamp()),
@@ -120,7 +120,7 @@ class TokenSigner:
         return jwt.encode(claims, self._secret, self._algorithm)
 
     def read_reset(self, token: str) -> tuple[int, str]:
-        """Return the user id and the fingerprint that the password must still have.
+        """Return the user id and the fingerprint that the account must still have.
 
         Raise WrongTokenScope for a token of another kind, else InvalidResetToken.
         """
@@ -142,10 +142,10 @@ class TokenSigner:
             raise InvalidResetToken
         return user_id, str(claims.get("of"))
 
-    def matches(self, fingerprint: str, hashed_password: str) -> bool:
-        """Return True if this is the fingerprint of the hashed password."""
-        return hmac.compare_digest(fingerprint, self._fingerprint(hashed_password))
+    def matches(self, fingerprint: str, state: str) -> bool:
+        """Return True if this is the fingerprint of the state."""
+        return hmac.compare_digest(fingerprint, self._fingerprint(state))
 
-    def _fingerprint(self, hashed_password: str) -> str:
+    def _fingerprint(self, state: str) -> str:
         key = self._secret.encode()
-        return hmac.new(key, hashed_password.encode(), hashlib.sha256).hexdigest()
+        return hmac.new(key, state.encode(), hashlib.sha256).hexdigest()

@@ -30,14 +30,15 @@ class AccountTries:
     limits: Injected[CallLimits]
     client_info: CurrentClientInfo
 
-    async def subject(self, address: str, user: User | None, session: Session) -> str:
+    async def is_known(self, user: User | None, session: Session) -> bool:
+        """Return whether the user has signed in from the client's network lately."""
+        sessions, network = AuthSessionRepository(session), network_of(self.client_info.address)
+        return await sessions.is_known_network(user.id if user else 0, network)
+
+    def subject(self, address: str, user: User | None, *, known: bool) -> str:
         """Return what is counted: the account, or the account at a network that is known."""
-        network = network_of(self.client_info.address)
-        known = await AuthSessionRepository(session).is_known_network(
-            user.id if user else 0, network
-        )
         account = subject_of_address(address, user)
-        return f"{account}|{network}" if known else account
+        return f"{account}|{network_of(self.client_info.address)}" if known else account
 
     async def count(self, subject: str) -> None:
         """Count a try before its outcome is known. Raise RateLimited."""
