@@ -100,7 +100,7 @@ CREATING = (
     Case("POST /chat/conversations", ConversationCreate, ChatConversation),
 )
 UPDATING = (
-    Case("PATCH /users/me", UserUpdate, User, not_stored=frozenset({"status", "tier"})),
+    Case("PATCH /users/me", UserUpdate, User, not_stored=frozenset({"email", "status", "tier"})),
     Case("PATCH /preferences/me", PreferenceUpdate, UserPreference, CALORIES),
     Case("PATCH /ingredients/{ingredient_id}", IngredientUpdate, Ingredient),
     Case(

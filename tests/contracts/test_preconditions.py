@@ -27,6 +27,8 @@ ROUTES = [route for route in _routes() if isinstance(route, Route)]
 SYSTEM = {"/", "/health", "/ready", "/metrics", "/docs", "/docs/assets/{name}"}
 NO_ETAG = {
     "/files/{bucket}/{path:path}": "a file never changes; a new picture gets a new name",
+    "/users/me/exports/{name}": "an export never changes, and no client may keep it",
+    "/auth/link": "a page that no client may keep",
 }
 # Writes without a resource that a client could read at their own path or above it.
 WITHOUT_RESOURCE = {

@@ -204,7 +204,7 @@ def link_resources(routes: Iterable[BaseRoute]) -> None:
     own = [route for route in routes if isinstance(route, Route)]
     reads = {route.path: route for route in own if route.method == "GET" and _is_one(route)}
     writes = [route for route in own if route.method != "GET"]
-    models = {id(route.response_model) for route in reads.values()}
+    models = {id(route.response_model) for route in reads.values() if route.response_model}
     forms = set()
     for route in writes:
         route.resource = next(filter(None, map(reads.get, _upwards(route.path))), None)
