@@ -33,6 +33,7 @@ def profile(path: str, cache: Literal["auto", "off"], rows: int) -> None:
             rate_limit_enabled=False,
             secret_key=secret,
             jwt_secret=secret,
+            allowed_hosts=("test",),  # of client_of
         )
         configure_logging("ERROR")
         asyncio.run(migrate(settings))

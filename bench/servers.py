@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SECRET = "the same for all servers, so that tokens are valid on each"  # noqa: S105
 A_LOT = "1000000000/minute"
 GROUPS = (
-    *("api", "auth", "anonymous", "files", "auth-login", "auth-refresh", "auth-register"),
+    *("api", "anonymous", "files", "auth-login", "auth-refresh", "auth-register"),
     *("pantry-write", "pantry-read", "grocery-write", "grocery-read", "families-read", "join"),
-    "notifications",
+    *("notifications", "auth-attempts"),
 )
 # Limits are counted as usual, but are so high that no request reaches one.
 LIMITS = "{" + ", ".join(f'"{name}": {{"default": "{A_LOT}"}}' for name in GROUPS) + "}"

@@ -67,6 +67,8 @@ def _measure(cache: str, *, silent: bool) -> tuple[object, ...]:
         "OPENAI_MAX_CALLS": str(CHATS),
         "CHAT_TOKENS_PER_PERSON": "0",
         "CHAT_TOKENS_PER_FAMILY": "0",
+        "CHAT_TOKENS_UNCONFIRMED": "0",
+        "CHAT_TOKENS_INSTALLATION": "0",
         "RATE_LIMIT_OVERRIDES": json.dumps(limits),
     }
     with (

@@ -97,6 +97,7 @@ def _start_floor(
         rate_limit_enabled=False,
         secret_key=SecretStr(SECRET),
         jwt_secret=SecretStr(SECRET),
+        allowed_hosts=("test",),  # of client_of
     )
     tokens = {path: tokens_for(path, households)[0] for path in HOT}
     statements = asyncio.run(record_statements(settings, tokens))

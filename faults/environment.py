@@ -27,7 +27,7 @@ INTERVAL = 0.1  # seconds between two requests of the monitor
 # No request reaches a limit, except sign-ins: each user signs in from an address of its own.
 OVERRIDES = {
     **{name: limit for name, limit in json.loads(LIMITS).items() if name != "auth-login"},
-    "auth-code": {"default": A_LOT},
+    **{key: {"default": A_LOT} for key in ("auth-code", "auth-attempts", "auth-emails")},
     "chat": {"free": A_LOT},
 }
 SETTINGS = {"RATE_LIMIT_OVERRIDES": json.dumps(OVERRIDES), "TRUSTED_PROXIES": "127.0.0.1"}

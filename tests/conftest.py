@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
@@ -33,6 +34,7 @@ from freshly.chassis.jobs.worker import Worker
 from freshly.chassis.observability.logging import configure_logging
 from freshly.chassis.security import passwords
 from freshly.commands.migrate import migrate
+from freshly.domains.auth import service as sign_in
 from freshly.settings import Settings
 from freshly.wiring.jobs import HANDLERS, SCHEDULES
 from tests.support.api import Kitchen
@@ -60,10 +62,11 @@ def _logging():
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_passwords():
-    """Make password hashes cheap: each test makes some, which took a quarter of a run."""
+    """Make password hashes and refused sign-ins quick, which took a quarter of a run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "MEMORY_KIB", 8)
         patch.setattr(passwords, "ITERATIONS", 1)
+        patch.setattr(sign_in, "REFUSAL_STEP", timedelta(milliseconds=1))
         yield
 
 
@@ -104,14 +107,23 @@ def _no_long_pauses():
     gc.freeze()
 
 
+FOR_TESTS = {
+    "rate_limit_enabled": False,
+    "cache": "memory",
+    # Jobs run when a test calls `jobs.run_due()`, or in the app if it asks for jobs="inside".
+    "jobs": "worker",
+    "allowed_hosts": ("test",),
+    "chat_tokens_unconfirmed": 0,  # users of tests confirm no address
+}
+
+
 def settings_for(database_url, data_dir, **changes):
     return Settings(
         database_url=SecretStr(database_url),
         data_dir=data_dir,
         secret_key=SECRET,
         jwt_secret=SECRET,
-        # Jobs run when a test calls `jobs.run_due()`, or in the app if it asks for jobs="inside".
-        **{"rate_limit_enabled": False, "cache": "memory", "jobs": "worker", **changes},
+        **{**FOR_TESTS, **changes},
     )
 
 

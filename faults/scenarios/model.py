@@ -35,7 +35,10 @@ async def _production_with_model(
     async with bad_model() as model:
         port = int(model.url.rsplit(":", 1)[1].split("/")[0])
         async with proxy(port) as model_proxy:
-            variables = {"OPENAI_BASE_URL": f"http://127.0.0.1:{model_proxy.port}/v1"}
+            variables = {
+                "OPENAI_BASE_URL": f"http://127.0.0.1:{model_proxy.port}/v1",
+                "CHAT_TOKENS_UNCONFIRMED": "0",
+            }
             async with production(report, settings=variables, users=10, rate=20) as environment:
                 yield environment, model, model_proxy
 

@@ -99,7 +99,11 @@ async def _another_server(folder: Path, settings: dict[str, str]) -> AsyncIterat
 )
 async def restart_while_streaming(report: Report) -> None:
     async with model_server() as model:
-        variables = {"OPENAI_BASE_URL": model.url, "MAIL_FROM": "kitchen@example.com"}
+        variables = {
+            "OPENAI_BASE_URL": model.url,
+            "CHAT_TOKENS_UNCONFIRMED": "0",
+            "MAIL_FROM": "kitchen@example.com",
+        }
         for name, pieces in (("short", WORDS), ("endless", ENDLESS)):
             async with production(report, users=2, rate=10, settings=variables) as environment:
                 await _stream(environment, model, name, pieces)

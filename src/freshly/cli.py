@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     worker = commands.add_parser("worker", help="run background jobs")
     worker.set_defaults(run=_worker)
     _add_jobs(commands.add_parser("jobs", help="list, retry or cancel background jobs"))
+    _add_accounts(commands.add_parser("accounts", help="suspend, restore or sign out accounts"))
     migrate = commands.add_parser("migrate", help="bring the database to this release's schema")
     migrate.add_argument("--dry-run", action="store_true", help="print the SQL without running it")
     migrate.set_defaults(run=_migrate)
@@ -66,6 +67,18 @@ def _add_jobs(jobs: argparse.ArgumentParser) -> None:
         action_parser.set_defaults(run=_change_jobs, action=action)
 
 
+def _add_accounts(accounts: argparse.ArgumentParser) -> None:
+    actions = accounts.add_subparsers(title="actions", metavar="", required=True)
+    for action, text in (
+        ("suspend", "sign accounts out, and let them in no more"),
+        ("restore", "let suspended accounts in again"),
+        ("sign-out", "end all sessions of accounts"),
+    ):
+        action_parser = actions.add_parser(action, help=text)
+        action_parser.add_argument("addresses", nargs="+", metavar="EMAIL")
+        action_parser.set_defaults(run=_change_accounts, action=action)
+
+
 # Each command has its own imports, so that the other commands start without them.
 def _serve(settings: Settings, _options: argparse.Namespace) -> int:
     from freshly.commands.serve import serve
@@ -91,16 +104,25 @@ def _change_jobs(settings: Settings, options: argparse.Namespace) -> int:
     return change(settings, options.action, options.ids)
 
 
+def _change_accounts(settings: Settings, options: argparse.Namespace) -> int:
+    from freshly.commands.accounts import change
+
+    return change(settings, options.action, options.addresses)
+
+
 def _migrate(settings: Settings, options: argparse.Namespace) -> int:
     import asyncio
 
-    from freshly.commands.migrate import migrate, print_sql
+    from freshly.commands.migrate import addresses_alike, migrate, print_sql
 
     if options.dry_run:
         print_sql(settings)
         return 0
     before, after = asyncio.run(migrate(settings))
     print(f"{settings.database.render_as_string()}: {before or 'empty'} -> {after}")  # noqa: T201
+    alike = asyncio.run(addresses_alike(settings))
+    if alike:
+        print(f"These addresses differ only in capitals: {', '.join(alike)}")  # noqa: T201
     return 0
 
 

@@ -27,7 +27,7 @@ PUBLIC = {
     "/",
     "/health",
     "/ready",
-    "/metrics",  # for private networks only
+    "/metrics",  # with METRICS_TOKEN, or from this machine
     "/docs",
     "/docs/assets/{name}",
     "/auth/register",
@@ -40,6 +40,8 @@ PUBLIC = {
     "/auth/reset-password",
     "/auth/signup/oauth",
     "/auth/login/oauth",
+    "/auth/link",  # the token of an email
+    "/invitations",  # needs the token of a link
     "/files/{bucket}/{path:path}",  # needs a signature, except in the public bucket
 }
 LONGEST_FILE = 400
@@ -112,7 +114,9 @@ CALLING_OUT = {
     "/chat/scan-grocery-proxy",
     "/grocery-lists/ingredients/normalize",
     "/storage/avatar/proxy",
+    "/users/me/usage",
     "/files/{bucket}/{path:path}",
+    "/users/me/exports/{name}",
 }
 
 

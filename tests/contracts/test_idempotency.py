@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 
 from freshly.chassis.data.idempotency_keys import IdempotencyRecord
 from freshly.chassis.data.transactions import DbSession
@@ -102,6 +102,7 @@ async def test_a_malformed_key_is_refused(alice, key):
 async def test_refusals_that_a_retry_would_repeat_are_stored_too(alice, kitchen):
     bob = await kitchen.person("Bob")
     meal = await kitchen.meal(bob)
+    await kitchen.ingredient(alice, "Egg")
     calls = [
         ("/pantry-items/me", {"quantity": -1}, 422),
         ("/grocery-lists/rebuild-from-meal-plan/99999", {}, 404),
@@ -168,3 +169,22 @@ async def test_a_failed_first_attempt_leaves_nothing_behind(app, client, alice):
     assert [REPLAYED in response.headers for response in responses] == [False, False, False, True]
     assert len(attempts) == 3
     assert (await alice.read("/users/me"))["name"] == "Alice!"
+
+
+async def test_a_response_of_more_than_256_kb_is_not_stored_but_its_work_is_done_once(alice, db):
+    created = await alice.post_ok("/grocery-lists", {"scope": "personal", "title": "Notes"})
+    path = f"/grocery-lists/{created['id']}"
+    food = await alice.post_ok("/ingredients", {"name": "odd food"})
+    for _ in range(15):
+        item = {"ingredient_id": food["id"], "note": "x" * 20_000}
+        await alice.post_ok(f"{path}/items", item)
+
+    first = await alice.post(f"{path}/sync-pantry", headers=keyed("large"))
+    second = await alice.post(f"{path}/sync-pantry", headers=keyed("large"))
+
+    assert (first.status_code, len(first.content) > 256 * 1024) == (200, True)
+    assert (second.status_code, second.json()["code"]) == (409, "response_not_stored")
+    assert f"Please read {path} to see" in second.json()["detail"]
+    async with db.read() as session:
+        largest = await session.scalar(select(func.max(func.length(IdempotencyRecord.sealed))))
+    assert largest < 10_000

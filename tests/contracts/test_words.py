@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("src", "tests", "bench", "faults", "tools", "migrations")
+FOLDERS = ("src", "tests", "bench", "attack", "faults", "tools", "migrations")
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 
 OPENINGS = ("What", "Who", "Whoever", "Of", "By", "As", "Where", "Whether", "One")

@@ -20,7 +20,7 @@ def caches(number, redis_url=None):
     made = [
         Cache(
             RedisVersions(client, CommandBatcher(client), prefix),
-            RedisEntries(client, prefix + "e"),
+            RedisEntries(client, prefix + "e", "secret"),
         )
         for client in clients
     ]

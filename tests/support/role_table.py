@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROLES = ("anonymous", "stranger", "ex-member", "member", "admin", "owner")
+COLUMNS = ("anonymous", "stranger", "ex-member", "member", "admin", "owner")
+ELSEWHERE, OLD_CODE = "member of another family", "ex-member with an old code"
+ROLES = ("anonymous", "stranger", ELSEWHERE, "ex-member", OLD_CODE, "member", "admin", "owner")
 TABLE = Path(__file__).parents[1] / "contracts" / "roles" / "table.toml"
 # Who may call, by the roles that succeed: these rows need no `who`.
 KNOWN_GROUPS = {
     frozenset(ROLES): "anyone",
     frozenset(): "anyone",  # a public operation that refuses the request of the row
     frozenset(ROLES[1:]): "any user",
-    frozenset(ROLES[3:]): "members of the family",
-    frozenset(ROLES[4:]): "admins and owners of the family",
+    frozenset(ROLES[5:]): "members of the family",
+    frozenset(ROLES[6:]): "admins and owners of the family",
 }
 
 
@@ -41,7 +43,9 @@ def load() -> dict[str, Row]:
     rows = {}
     for operation, given in tomllib.loads(TABLE.read_text(encoding="utf-8")).items():
         method, path = operation.split(" ")
-        expected = dict(zip(ROLES, given.pop("status"), strict=True))
+        expected = dict(zip(COLUMNS, given.pop("status"), strict=True))
+        expected[ELSEWHERE] = given.pop("elsewhere", expected["stranger"])
+        expected[OLD_CODE] = given.pop("old_code", expected["ex-member"])
         rows[operation] = Row(method, path, expected, **given)
     return rows
 

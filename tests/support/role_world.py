@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 
 from tests.support.api import MEAL, PASSWORD, Kitchen
 from tests.support.pictures import in_base64, picture
-from tests.support.role_table import ROLES, ROWS
+from tests.support.role_table import OLD_CODE, ROLES, ROWS
 
 
 @dataclass
 class World:
     headers: dict = field(default_factory=dict)  # by role
     ids: dict = field(default_factory=dict)  # and other values that paths and rows name
+    old_codes: dict = field(default_factory=dict)  # what an ex-member sends instead
 
     def save(self, path):
         path.write_text(json.dumps(vars(self)))
@@ -30,6 +31,8 @@ class World:
                 "{family_id}": "families",
                 "{user_id}": "user",
                 "{plan_id}": "meal-plans",
+                "{item_id}": "items",
+                "{invitation_id}": "invitations",
                 "{bucket}": "bucket",
                 "{path:path}": "path",
                 "{day}": "day",
@@ -42,42 +45,54 @@ class World:
             filled.append(str(self.ids[key]) if key else part)
         return "/" + "/".join(filled)
 
-    def request(self, method, template):
+    def request(self, method, template, role=None):
         """Return what the operation's row sends besides the path, as options of the client."""
         row = ROWS[f"{method} {template}"]
-        options = {"json": self._filled(row.json), "params": self._filled(row.params)}
+        values = {**self.ids, **self.old_codes} if role == OLD_CODE else self.ids
+        options = {"json": _filled(row.json, values), "params": _filled(row.params, values)}
         if row.upload:
             options["files"] = {row.upload: ("me.png", picture())}
         return {name: value for name, value in options.items() if value is not None}
 
-    def _filled(self, value):
-        """Return the value with the world's own for each `$name`."""
-        if isinstance(value, dict):
-            return {key: self._filled(inner) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [self._filled(inner) for inner in value]
-        if isinstance(value, str) and value.startswith("$"):
-            return self.ids[value.removeprefix("$")]
-        return value
+
+def _filled(value, values):
+    """Return the value with the world's own for each `$name`."""
+    if isinstance(value, dict):
+        return {key: _filled(inner, values) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, values) for inner in value]
+    if isinstance(value, str) and value.startswith("$"):
+        return values[value.removeprefix("$")]
+    return value
 
 
 async def build(client):
-    """Create the family of Olga, Adam, Mia and Tom, which Eve has left, and that of Sam."""
+    """Create the family of Olga, Adam, Mia and Tom, and that of Sam and Nia.
+
+    Eve and Ivo have left Olga's family. Ivo still has its codes of that time.
+    """
     kitchen = Kitchen(client)
-    owner, admin, member, tom, ex_member, stranger = [
-        await kitchen.person(name) for name in ("Olga", "Adam", "Mia", "Tom", "Eve", "Sam")
+    owner, admin, member, tom, ex_member, with_old_code, stranger, elsewhere = [
+        await kitchen.person(name)
+        for name in ("Olga", "Adam", "Mia", "Tom", "Eve", "Ivo", "Sam", "Nia")
     ]
-    family = await kitchen.family(owner, admin, member, tom, ex_member)
+    family = await kitchen.family(owner, admin, member, tom, ex_member, with_old_code)
+    old_invitation = await owner.post_ok(f"/families/{family['id']}/invitations", {})
     members = f"/families/{family['id']}/members"
     await owner.patch(f"{members}/{admin.id}/role", {"role": "admin"})
-    await ex_member.delete(f"{members}/{ex_member.id}")
+    for leaving in (ex_member, with_old_code):
+        await leaving.delete(f"{members}/{leaving.id}")
     ids = await furnish(kitchen, owner, family, offered_by=member)
-    await furnish(kitchen, stranger, await kitchen.family(stranger, name="The Others"))
+    others = await kitchen.family(stranger, elsewhere, name="The Others")
+    await furnish(kitchen, stranger, others)
+    invitation = await owner.post_ok(f"/families/{family['id']}/invitations", {})
     memberships = {one["user_id"]: one["id"] for one in await owner.read(members)}
     world = World()
     world.ids = ids | {
         "families": family["id"],
-        "invite_code": family["invite_code"],
+        "invite_code": (await owner.read("/families"))[0]["invite_code"],
+        "invitations": invitation["id"],
+        "invitation_token": invitation["token"],
         "memberships": memberships[tom.id],
         "user": tom.id,
         "owner": owner.id,
@@ -92,7 +107,11 @@ async def build(client):
         "bucket": "users",
         "path": "0/nothing.png",
     }
-    users = (None, stranger, ex_member, member, admin, owner)
+    world.old_codes = {
+        "invite_code": family["invite_code"],
+        "invitation_token": old_invitation["token"],
+    }
+    users = (None, stranger, elsewhere, ex_member, with_old_code, member, admin, owner)
     world.headers = {
         role: user.headers if user else {} for role, user in zip(ROLES, users, strict=True)
     }
@@ -101,7 +120,8 @@ async def build(client):
 
 async def furnish(kitchen, owner, family, offered_by=None):
     """Create one of everything for a family, as its owner. Return ids by collection."""
-    own = await kitchen.ingredient(owner, f"Jam of {family['display_name']}")
+    name = f"Jam of {family['display_name']}"
+    own = await kitchen.ingredient(owner, name, family_id=family["id"])
     meal = await kitchen.meal(owner, [("egg", "2")], familyId=family["id"])
     plan = await kitchen.plan(owner, family)
     await kitchen.planned(owner, plan, 0, "dinner", meal)
@@ -112,6 +132,7 @@ async def furnish(kitchen, owner, family, offered_by=None):
     conversation = await owner.post_ok("/chat/conversations", {"title": "Secret"}, status=200)
     ids = {
         "ingredients": own["id"],
+        "catalogue": (await owner.read("/ingredients"))[-1]["id"],
         "meals": meal["id"],
         "meals/me": meal["id"],
         "meal-plans": plan["id"],

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import inspect
 
+from freshly.chassis.data.pagination import FEW_ROWS
 from tests.support.sql_statements import Statements
 
 
@@ -50,14 +51,16 @@ ROWS = {
 
 @pytest.mark.parametrize("rows", [1, 50, 500])
 @pytest.mark.parametrize("kind", ROWS)
-async def test_uncached_reads_take_two_statements_for_any_number_of_rows(
+async def test_uncached_reads_take_at_most_three_statements_for_any_number_of_rows(
     alice, kitchen, db, kind, rows
 ):
     path, create, table, columns = ROWS[kind]
     await create(alice, kitchen)
     await multiply_row(db, table, columns, rows)
 
-    body = await read_in_two_statements(alice, path, db)
+    # A long list of meals is read a second time, up to the bytes of a page.
+    number = 3 if kind == "meals" and rows > FEW_ROWS else 2
+    body = await read_in_statements(number, alice, path, db)
 
     assert len(body[0]["items"] if kind == "items" else body) == rows
 
@@ -70,16 +73,16 @@ async def test_list_reads_take_two_statements_even_with_fifty_families(
         await kitchen.family(alice)
     await create_list(alice, kitchen)
 
-    assert len(await read_in_two_statements(alice, "/families", db)) == families
-    assert len(await read_in_two_statements(alice, "/grocery-lists/me", db)) == 1
+    assert len(await read_in_statements(2, alice, "/families", db)) == families
+    assert len(await read_in_statements(2, alice, "/grocery-lists/me", db)) == 1
 
 
-async def read_in_two_statements(person, path, db):
-    """Read a list, and check that it took two statements: one for the caller, one for the rows."""
+async def read_in_statements(number, person, path, db):
+    """Read a list, and check that it took so many statements: one for the caller, then the rows."""
     db.cache.__post_init__()  # empties the cache
     with Statements() as sent:
         body = await person.read(path)
-    assert sent.number == 2
+    assert sent.number == number
     return body
 
 

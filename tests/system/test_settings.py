@@ -23,6 +23,9 @@ def environment(monkeypatch, tmp_path):
     [
         ("PORT", "eighty"),
         ("PORT", "70000"),
+        ("HOST", "0.0.0.0"),  # noqa: S104 - for other machines, without APP_ENV
+        ("HOST", "kitchen.example"),
+        ("MAX_CONNECTIONS", "0"),
         ("WORKERS", "0"),
         ("WORKERS", "4"),  # on SQLite
         ("DATABASE_URL", "mysql://localhost/x"),
@@ -62,6 +65,15 @@ def test_a_weak_secret_is_refused_in_production_only(environment, capsys):
     errors = capsys.readouterr().err
     assert "JWT_SECRET" in errors
     assert "weak-weak" not in errors
+
+
+def test_an_address_for_other_machines_needs_an_environment(environment):
+    for host in ("localhost", "::1", "127.0.0.2"):
+        environment.setenv("HOST", host)
+        assert load().host == host
+    environment.setenv("HOST", "0.0.0.0")  # noqa: S104
+    environment.setenv("APP_ENV", "local")
+    assert load().is_local
 
 
 def test_missing_secrets_are_generated_once_and_stored(tmp_path):

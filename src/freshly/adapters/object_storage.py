@@ -98,6 +98,10 @@ class ObstoreObjectStore:
         with _translated_errors():
             await to_thread.run_sync(self._delete, [f"{bucket}/{path}" for path in paths])
 
+    async def total_bytes(self, bucket: str, folder: str) -> int:
+        with _translated_errors():
+            return await to_thread.run_sync(self._total_bytes, f"{bucket}/{folder}")
+
     async def list_paths(self, bucket: str, folder: str) -> list[str]:
         with _translated_errors():
             paths = await to_thread.run_sync(self._list, f"{bucket}/{folder}")
@@ -120,6 +124,9 @@ class ObstoreObjectStore:
         for path in paths:
             with suppress(FileNotFoundError, NotFoundError):
                 self._store.delete(path)
+
+    def _total_bytes(self, prefix: str) -> int:
+        return sum(meta["size"] for batch in self._store.list(prefix=prefix) for meta in batch)
 
     def _list(self, prefix: str) -> list[str]:
         return [meta["path"] for batch in self._store.list(prefix=prefix) for meta in batch]

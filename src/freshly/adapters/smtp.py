@@ -85,9 +85,9 @@ class FileMailer:
         )
 
     def _write(self, path: Path, message: EmailMessage) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # private before the code is in it
         path.write_bytes(bytes(message))
-        path.chmod(0o600)
 
 
 class NoMailer:

@@ -3,14 +3,15 @@
 RS256 and ES256 are verified with the keys that Supabase publishes, HS256 with the shared secret.
 """
 
+import asyncio
 from time import monotonic
 from typing import Any
 
-import anyio
 import httpx2
 import jwt
 
 from freshly.chassis.observability.logging import get_logger
+from freshly.chassis.one_line import as_one_line
 from freshly.chassis.ports.oauth import (
     OAuthNotConfigured,
     OAuthProfile,
@@ -26,6 +27,7 @@ AUDIENCE = "authenticated"
 MAX_KEY_AGE_SECONDS = 3600
 # Between two fetches because of unknown key ids, which an attacker could invent.
 MIN_FETCH_INTERVAL_SECONDS = 60
+PAUSE_AFTER_FAILURE_SECONDS = 10  # in which sign-ins fail at once, unless their key is known
 TIMEOUT_SECONDS = 5
 PUBLIC_KEY_ALGORITHMS = ("RS256", "ES256")
 
@@ -39,7 +41,8 @@ class SupabaseVerifier:
         self._secret = secret.get_secret_value() if secret else ""
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched_at: float | None = None
-        self._fetch_lock = anyio.Lock()
+        self._tried_at: float | None = None
+        self._fetch: asyncio.Task[dict[str, jwt.PyJWK]] | None = None
 
     async def verify(self, token: str) -> OAuthProfile:
         if not self._url:
@@ -76,14 +79,45 @@ class SupabaseVerifier:
         return key.key, algorithm
 
     async def _published_key(self, id: str) -> jwt.PyJWK | None:
-        async with self._fetch_lock:
-            age = None if self._fetched_at is None else monotonic() - self._fetched_at
-            is_stale = age is None or age > MAX_KEY_AGE_SECONDS
-            may_fetch = age is not None and age > MIN_FETCH_INTERVAL_SECONDS
-            if is_stale or (id not in self._keys and may_fetch):
-                self._keys = await self._fetch_keys()
-                self._fetched_at = monotonic()
-            return self._keys.get(id)
+        """Return the key, or None if Supabase has no such key. Raises OAuthUnreachable.
+
+        A key that is at hand is returned at once, and old keys stay until there are new ones.
+        """
+        if id in self._keys and not self._is_older(self._fetched_at, MAX_KEY_AGE_SECONDS):
+            return self._keys[id]
+        if self._fetch is not None or self._may_fetch():
+            try:
+                await self._fetch_once()
+            except OAuthUnreachable:
+                if id not in self._keys:
+                    raise
+        elif self._fetched_at is None:
+            raise OAuthUnreachable
+        return self._keys.get(id)
+
+    def _may_fetch(self) -> bool:
+        """Return False after a fetch that failed just now, or if unknown ids asked for the last."""
+        if self._fetched_at == self._tried_at:
+            return self._is_older(self._fetched_at, MIN_FETCH_INTERVAL_SECONDS)
+        return self._is_older(self._tried_at, PAUSE_AFTER_FAILURE_SECONDS)
+
+    @staticmethod
+    def _is_older(at: float | None, seconds: float) -> bool:
+        return at is None or monotonic() - at > seconds
+
+    async def _fetch_once(self) -> None:
+        """Fetch the keys, or wait for the fetch that another request has begun."""
+        if self._fetch is None:
+            self._tried_at = monotonic()
+            self._fetch = asyncio.create_task(self._fetch_keys())
+            self._fetch.add_done_callback(self._keep)
+        await asyncio.shield(self._fetch)
+
+    def _keep(self, fetch: asyncio.Task[dict[str, jwt.PyJWK]]) -> None:
+        self._fetch = None
+        if not fetch.cancelled() and fetch.exception() is None:
+            self._keys = fetch.result()
+            self._fetched_at = self._tried_at = monotonic()
 
     async def _fetch_keys(self) -> dict[str, jwt.PyJWK]:
         try:
@@ -108,5 +142,5 @@ def _profile(claims: dict[str, Any]) -> OAuthProfile:
 
 
 def _text(value: object) -> str | None:
-    """Return the text, or None if it is empty or no text, or has a NUL that databases reject."""
-    return value.strip() or None if isinstance(value, str) and "\0" not in value else None
+    """Return the text as one line, or None if it is empty or no text."""
+    return as_one_line(value) or None if isinstance(value, str) else None

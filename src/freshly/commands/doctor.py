@@ -4,6 +4,8 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 from redis.asyncio import Redis
@@ -15,10 +17,11 @@ from freshly.adapters.object_storage import create_object_store
 from freshly.chassis.data.engine import create_engine
 from freshly.chassis.data.transactions import Database
 from freshly.chassis.jobs.admin import queue_statistics
-from freshly.commands.migrate import current_revision, newest_revision
+from freshly.commands.migrate import addresses_alike, current_revision, newest_revision
 from freshly.settings import WEAKEST_SECRET, Settings
 
 CHECK_TIMEOUT_SECONDS = 5
+OTHER_USERS = 0o077  # permissions of the group and of all others
 MAX_LAG_SECONDS = 60  # that a due job may wait for a worker
 Check = Callable[[Settings], Awaitable[str]]
 
@@ -48,8 +51,10 @@ async def _run_checks(settings: Settings) -> list[Result]:
     checks: dict[str, Check] = {
         "data folder": _data_folder,
         "secrets": _secrets,
+        "proxies": _proxies,
         "database": _database,
         "schema": _schema,
+        "addresses": _addresses,
         "jobs": _jobs,
         "redis": _redis,
         "files": _files,
@@ -75,7 +80,24 @@ async def _data_folder(settings: Settings) -> str:
     folder = settings.data_dir.resolve()
     if not os.access(folder, os.W_OK):
         raise CheckFailed(f"{folder} is not writable")
-    return str(folder)
+    for path in _private_paths(settings):
+        if path.exists() and path.stat().st_mode & OTHER_USERS:
+            raise CheckFailed(
+                f"other users of this machine may read {path}; run `chmod -R go= {path}`"
+            )
+    return f"{folder}, closed to other users"
+
+
+def _private_paths(settings: Settings) -> list[Path]:
+    """Return the data folder, and the database and the files that are elsewhere."""
+    folder = settings.data_dir.resolve()
+    elsewhere = []
+    if settings.database.get_backend_name() == "sqlite" and settings.database.database:
+        elsewhere.append(Path(settings.database.database).resolve())
+    url = urlsplit(settings.storage_url.get_secret_value() if settings.storage_url else "")
+    if url.scheme == "file":
+        elsewhere.append(Path(unquote(url.path)).resolve())
+    return [folder, *(path for path in elsewhere if not path.is_relative_to(folder))]
 
 
 async def _secrets(settings: Settings) -> str:
@@ -87,6 +109,16 @@ async def _secrets(settings: Settings) -> str:
         if len(secret.get_secret_value()) < WEAKEST_SECRET:
             raise CheckFailed(f"{name} is shorter than {WEAKEST_SECRET} characters")
     return "long enough"
+
+
+async def _proxies(settings: Settings) -> str:
+    proxies = ", ".join(settings.trusted_proxies)
+    if not settings.is_local and "*" in settings.trusted_proxies:
+        raise CheckFailed("TRUSTED_PROXIES: * lets each client choose its address; name the proxy")
+    if (settings.public_url or "").startswith("https:") and not proxies:
+        raise CheckFailed("PUBLIC_URL has https, so a proxy serves it; name it in TRUSTED_PROXIES")
+    metrics = "with METRICS_TOKEN" if settings.metrics_token else "from this machine only"
+    return f"{proxies or 'none (TRUSTED_PROXIES)'}; metrics: {metrics}"
 
 
 async def _database(settings: Settings) -> str:
@@ -112,6 +144,13 @@ async def _schema(settings: Settings) -> str:
     return f"at {current}, the newest revision"
 
 
+async def _addresses(settings: Settings) -> str:
+    alike = await addresses_alike(settings)
+    if not alike:
+        return "all different"
+    return f"differ only in capitals, so each signs in by its exact spelling: {', '.join(alike)}"
+
+
 async def _jobs(settings: Settings) -> str:
     engine = create_engine(settings.database)
     try:
@@ -134,12 +173,24 @@ async def _jobs(settings: Settings) -> str:
 async def _redis(settings: Settings) -> str:
     if settings.redis_url is None:
         return "not set; a single process does not need it"
+    _check_redis_is_protected(settings, settings.redis_url.get_secret_value())
     client: Redis = Redis.from_url(settings.redis_url.get_secret_value())
     try:
         await client.ping()
     finally:
         await client.aclose()
     return "responds"
+
+
+def _check_redis_is_protected(settings: Settings, url: str) -> None:
+    """Raise CheckFailed for a Redis of another host that asks for no password."""
+    parsed = urlsplit(url)
+    is_here = parsed.scheme == "unix" or parsed.hostname in ("localhost", "127.0.0.1", "::1")
+    if not (settings.is_local or is_here or parsed.password):
+        raise CheckFailed(
+            f"{parsed.hostname} asks for no password; who reaches it may read cached responses"
+            " and reset rate limits; give REDIS_URL a password, and rediss:// for TLS"
+        )
 
 
 async def _files(settings: Settings) -> str:
@@ -171,11 +222,19 @@ async def _oauth(settings: Settings) -> str:
 async def _model(settings: Settings) -> str:
     if settings.openai_api_key is None and settings.openai_base_url is None:
         return "not set; no assistant (OPENAI_API_KEY, OPENAI_BASE_URL)"
-    limits = (settings.chat_tokens_per_person, settings.chat_tokens_per_family)
-    per_user, per_family = (f"{limit} tokens" if limit else "no limit" for limit in limits)
+    limits = (
+        settings.chat_tokens_per_person,
+        settings.chat_tokens_unconfirmed,
+        settings.chat_tokens_per_family,
+        settings.chat_tokens_installation,
+    )
+    per_user, unconfirmed, per_family, in_all = (
+        f"{limit} tokens" if limit else "no limit" for limit in limits
+    )
     return (
         f"{settings.openai_base_url or 'set'}; timeouts: {settings.openai_connect_timeout:g} s to"
         f" connect, {settings.openai_first_byte_timeout:g} s for the first byte,"
         f" {settings.openai_timeout:g} s in all; {settings.openai_max_calls} calls at once;"
-        f" daily limits: {per_user} for a user, {per_family} for a family"
+        f" daily limits: {per_user} for a user ({unconfirmed} before the address is confirmed),"
+        f" {per_family} for a family, {in_all} for all"
     )

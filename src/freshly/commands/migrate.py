@@ -4,6 +4,7 @@ The database may be empty, of an older release, or of the existing app that Fres
 """
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from freshly.chassis.data.engine import create_engine
 from freshly.chassis.data.transactions import Database
 from freshly.domains.ingredients.seeding import seed
 from freshly.domains.recipes.seeding import seed_diet_tags
+from freshly.domains.users.repository import UserRepository
 from freshly.settings import Settings
+from freshly.wiring.tables import all_tables
 
 EXISTING_APP_REVISION = "8a2eb98e9047"  # where the existing app left its schema
 MIGRATIONS = Path(__file__).parents[3] / "migrations"
@@ -130,3 +133,14 @@ async def _print_sql_of_new_sqlite() -> None:
     async with engine.connect() as connection:
         await connection.run_sync(_upgrade, "head")
     await engine.dispose()
+
+
+async def addresses_alike(settings: Settings) -> Sequence[str]:
+    """Return the addresses of accounts that differ from another's only in capitals."""
+    all_tables()
+    engine = create_engine(settings.database)
+    try:
+        async with Database(engine).read() as session:
+            return await UserRepository(session).alike()
+    finally:
+        await engine.dispose()

@@ -3,7 +3,10 @@
 import asyncio
 import gc
 import os
+import resource
 import sys
+from contextlib import suppress
+from functools import partial
 from tempfile import TemporaryDirectory
 
 import uvicorn
@@ -13,9 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from freshly.app import create_app
 from freshly.chassis.observability.logging import configure_logging
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
-from freshly.chassis.web.coalescing_protocol import CoalescingProtocol
+from freshly.chassis.web.connection_limits import Connections, LimitedProtocol
 from freshly.commands.migrate import migrate
 from freshly.settings import Settings, load
+from freshly.wiring.quotas import quotas
 from freshly.wiring.rate_limits import groups
 from freshly.wiring.resources import warn_without_shared_cache
 
@@ -24,6 +28,7 @@ SHUTDOWN_GRACE_SECONDS = 25  # that requests have to finish when the server is a
 # long to become ready; if it counted as stuck, a restart would end halfway.
 WORKER_TIMEOUT_SECONDS = 30
 KEEP_ALIVE_SECONDS = 75  # longer than proxies keep connections, so that the proxy closes them
+RESERVED_FILES = 200  # open files that are no connections of clients: databases, logs, libraries
 # New objects until the next garbage collection. Python's default of 700 suits small programs.
 GC_THRESHOLD = 10_000
 
@@ -49,7 +54,9 @@ def serve(settings: Settings) -> int:
     It is 1 if the database cannot be used. Raises BadSettings for bad rate limits.
     """
     configure_logging(settings.log_level)
-    groups(settings)  # raises BadSettings once, instead of in each worker process
+    # Raise BadSettings once, instead of in each worker process.
+    groups(settings)
+    quotas(settings)
     try:
         asyncio.run(migrate(settings))
     except (SQLAlchemyError, OSError) as error:
@@ -76,13 +83,15 @@ def _run(settings: Settings) -> int:
         file=sys.stderr,
         flush=True,
     )
+    protocol = partial(LimitedProtocol, connections=Connections(_connection_limit(settings)))
     uvicorn.run(
         "freshly.commands.serve:application",
         factory=True,
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        http=CoalescingProtocol,
+        http=protocol,  # type: ignore[arg-type]  # uvicorn only calls it
+        ws="none",
         log_config=None,
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -93,3 +102,18 @@ def _run(settings: Settings) -> int:
         server_header=False,
     )
     return 0
+
+
+def _connection_limit(settings: Settings) -> int:
+    """Raise the system's limit of open files if it may be raised. Return how many clients fit."""
+    wanted = settings.max_connections + RESERVED_FILES
+    soft, hard = (
+        wanted if limit == resource.RLIM_INFINITY else limit
+        for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
+    )
+    if soft < min(wanted, hard):
+        with suppress(ValueError, OSError):  # some systems permit less than they say
+            soft_and_hard = (min(wanted, hard), resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+            resource.setrlimit(resource.RLIMIT_NOFILE, soft_and_hard)
+            soft = soft_and_hard[0]
+    return max(1, min(settings.max_connections, soft - RESERVED_FILES))

@@ -1,7 +1,6 @@
 """Settings: read once from the environment, frozen, and passed down."""
 
 from freshly.settings.database_url import driven
-from freshly.settings.definition import Settings
 from freshly.settings.errors import BadSettings
 from freshly.settings.limits import (
     LARGEST_AVATAR,
@@ -11,6 +10,7 @@ from freshly.settings.limits import (
     WEAKEST_SECRET,
 )
 from freshly.settings.loading import load
+from freshly.settings.services import Settings
 
 __all__ = [
     "LARGEST_AVATAR",

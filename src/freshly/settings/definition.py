@@ -1,4 +1,7 @@
-"""The settings. Descriptions are the source of docs/reference/settings.md and .env.example."""
+"""The settings of the installation itself. `settings/services.py` has those of its services.
+
+Descriptions are the source of docs/reference/settings.md and .env.example.
+"""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -11,22 +14,20 @@ from freshly.settings.database_url import driven
 from freshly.settings.file_secrets import FileSecrets
 from freshly.settings.limits import WEAKEST_SECRET
 from freshly.settings.types import (
-    LARGEST_COUNT,
     Networks,
     Port,
     Positive,
     Seconds,
     Size,
-    Timeout,
     TimeZone,
-    Tokens,
     Unit,
     Words,
+    is_loopback,
 )
 
 
-class Settings(BaseSettings):
-    """All settings, each an environment variable with the name of the field in capitals."""
+class InstallationSettings(BaseSettings):
+    """Each field is an environment variable with the name of the field in capitals."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -34,7 +35,7 @@ class Settings(BaseSettings):
     app_env: Literal["local", "development", "staging", "production"] = Field(
         default="local",
         description="The environment. `staging` and `production` refuse secrets under 32 "
-        "characters. All but `local` check `ALLOWED_HOSTS`.",
+        "characters.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         default="INFO",
@@ -46,10 +47,18 @@ class Settings(BaseSettings):
         default=Path("data"),
         description="The folder of the embedded database, of generated secrets and of files.",
     )
-    host: str = Field(default="127.0.0.1", description="The address to listen on.")
+    host: str = Field(
+        default="127.0.0.1",
+        description="The address to listen on. One that other machines can reach needs `APP_ENV`.",
+    )
     port: Port = Field(default=8000, description="The TCP port to listen on.")
     workers: Annotated[int, Field(ge=1, le=64)] = Field(
         default=1, description="The number of server processes. More than one needs PostgreSQL."
+    )
+    max_connections: Annotated[int, Field(ge=10, le=1_000_000)] = Field(
+        default=20_000,
+        description="Connections of clients that each process keeps open. One more closes those "
+        "that have waited longest for a request. The system's limit of open files bounds it too.",
     )
     timezone: TimeZone = Field(
         default="UTC",
@@ -66,10 +75,15 @@ class Settings(BaseSettings):
         description="Addresses or networks (CIDR) of proxies whose `X-Forwarded-For` is trusted. "
         "`*` trusts every peer.",
     )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        description="The bearer token for `GET /metrics`. Without it, only requests from this "
+        "machine that passed no proxy may read the metrics.",
+    )
     allowed_hosts: Words = Field(
         default=("localhost", "127.0.0.1"),
         description="Values of the Host header that are accepted. `*.example.com` accepts all "
-        "subdomains.",
+        "subdomains. `local` also accepts addresses and names of this machine.",
     )
     cors_origins: Words = Field(
         default=("http://localhost:3000", "http://127.0.0.1:3000"),
@@ -86,6 +100,11 @@ class Settings(BaseSettings):
         default=SecretStr(""),
         description="Signs access and refresh tokens. Default: the first start creates it in "
         "`DATA_DIR`.",
+    )
+    jwt_secret_previous: SecretStr = Field(
+        default=SecretStr(""),
+        description="The former `JWT_SECRET`, while tokens that it has signed are to stay valid. "
+        "It signs none. See docs/guides/security.md.",
     )
     jwt_alg: Literal["HS256", "HS384", "HS512"] = Field(
         default="HS256", description="The algorithm that signs tokens."
@@ -180,6 +199,12 @@ class Settings(BaseSettings):
         '"10/minute;50/day"}}`.',
     )
 
+    quotas: dict[str, Annotated[int, Field(ge=0, le=2**53)]] = Field(
+        default={},
+        description='Other quotas by name, as JSON: `{"pantry_items": 10000}`; 0 means no limit. '
+        "See docs/guides/operators.md.",
+    )
+
     max_file_size: Size = Field(
         default=ByteSize(10 * 1024 * 1024),
         description="The largest picture. A picture is also limited to 5 MiB, a scanned file to 2 "
@@ -209,110 +234,6 @@ class Settings(BaseSettings):
         "have this name.",
     )
 
-    mail_username: str | None = Field(default=None, description="The user name at the SMTP server.")
-    mail_password: SecretStr | None = Field(
-        default=None, description="The password at the SMTP server."
-    )
-    mail_from: str | None = Field(
-        default=None, description="The sender's address. Default: `MAIL_USERNAME`."
-    )
-    mail_port: Annotated[int, Field(gt=0, le=65535)] = Field(
-        default=587, description="The port of the SMTP server."
-    )
-    mail_server: str | None = Field(
-        default=None,
-        description="The host of the SMTP server. Without it, `local` writes emails to the log "
-        "and to `DATA_DIR/outbox`; elsewhere they are lost, with an error in the log.",
-    )
-    mail_from_name: str = Field(default="Freshly", description="The sender's name.")
-    mail_starttls: bool = Field(default=True, description="Start TLS after connecting.")
-    mail_ssl_tls: bool = Field(
-        default=False,
-        description="Connect with TLS, as on port 465. Then `MAIL_STARTTLS` has no effect.",
-    )
-
-    supabase_url: str | None = Field(
-        default=None,
-        description="The Supabase project that signs users in with Google and Apple. Its public "
-        "keys check the tokens.",
-    )
-    supabase_service_role: SecretStr | None = Field(
-        default=None, description="Has no effect; the existing app sets it."
-    )
-    supabase_jwt_secret: SecretStr | None = Field(
-        default=None,
-        description="The shared secret of the Supabase project, if it signs tokens with one.",
-    )
-
-    openai_api_key: SecretStr | None = Field(
-        default=None,
-        description="The key of the assistant's model at OpenAI. With neither a key nor "
-        "`OPENAI_BASE_URL`, the assistant's routes return 503.",
-    )
-    openai_base_url: str | None = Field(
-        default=None, description="Another server of the Chat Completions API. It may need no key."
-    )
-    openai_model: str = Field(default="gpt-4o-mini", description="The model for text.")
-    openai_vision_model: str = Field(
-        default="gpt-4o", description="The model for pictures that users send."
-    )
-    openai_image_model: str = Field(
-        default="dall-e-3", description="The model that generates images."
-    )
-    openai_max_tokens: Annotated[int, Field(gt=0), Unit("tokens")] = Field(
-        default=1000, description="The longest reply in a chat. Scans have their own limit."
-    )
-    openai_temperature: Annotated[float, Field(ge=0, le=2)] = Field(
-        default=0.7, description="How random the replies in a chat are."
-    )
-    openai_connect_timeout: Timeout = Field(
-        default=3, description="The longest wait for a connection to the model."
-    )
-    openai_first_byte_timeout: Timeout = Field(
-        default=20,
-        description="The longest silence of the model. Raise it for a model that thinks for long. "
-        "It does not apply to generated images.",
-    )
-    openai_timeout: Timeout = Field(
-        default=60, description="The longest call to the model, with its retries."
-    )
-    openai_retries: Annotated[int, Field(ge=0, le=5)] = Field(
-        default=2,
-        description="Retries after a failed connection, a 429 or a 5xx, within `OPENAI_TIMEOUT`.",
-    )
-    openai_max_calls: Positive = Field(
-        default=100, description="Calls to the model that each process makes at once."
-    )
-    openai_queue_timeout: Timeout = Field(
-        default=2, description="How long a further call waits before it gets 503."
-    )
-    openai_breaker_failures: Positive = Field(
-        default=5,
-        description="Failures in a row that open the circuit breaker. Text, vision and images "
-        "have one each.",
-    )
-    openai_breaker_seconds: Timeout = Field(
-        default=30,
-        description="How long an open circuit breaker refuses calls with 503, until one call "
-        "tries again.",
-    )
-    chat_tokens_per_person: Tokens = Field(
-        default=300_000,
-        description="Tokens that a user may use each UTC day; 0 means no limit. The default fits "
-        "the free tier's fifty questions a day.",
-    )
-    chat_tokens_per_family: Tokens = Field(
-        default=1_000_000,
-        description="Tokens that the members of a family may use together each UTC day; 0 means "
-        "no limit.",
-    )
-    pantry_pictures_per_day: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = Field(
-        default=20,
-        description="Pictures of new pantry items that are generated each day for a family, or "
-        "for a user's own pantry. They need `OPENAI_API_KEY` and count as tokens of the user who "
-        "added the item; 0 turns them off.",
-    )
-
     @classmethod
     def settings_customise_sources(
         cls,
@@ -340,13 +261,18 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _strong_enough(self) -> Self:
         if self.app_env in ("staging", "production"):
-            for name in ("secret_key", "jwt_secret"):
+            for name in ("secret_key", "jwt_secret", "jwt_secret_previous"):
                 secret = getattr(self, name).get_secret_value()
                 if secret and len(secret) < WEAKEST_SECRET:
                     raise ValueError(
                         f"{name.upper()}: is too weak for {self.app_env}: "
                         f"give {WEAKEST_SECRET} characters or more"
                     )
+        if "app_env" not in self.model_fields_set and not is_loopback(self.host):
+            raise ValueError(
+                "HOST: other machines can reach this address, so give APP_ENV too: "
+                "production, staging, development or local"
+            )
         private = (self.chat_images_bucket, self.exports_bucket)
         if self.avatars_bucket in (*private, self.pantry_images_bucket):
             raise ValueError("AVATARS_BUCKET: is public, so it needs a name of its own")
@@ -373,11 +299,6 @@ class Settings(BaseSettings):
         """True if responses may be cached in memory: only one process writes."""
         alone = self.database.get_backend_name() == "sqlite" and self.jobs != "worker"
         return self.cache == "memory" or (self.cache == "auto" and alone)
-
-    @property
-    def draws_pantry(self) -> bool:
-        """True if pictures of pantry items are generated: a model without a key rarely can."""
-        return self.openai_api_key is not None and self.pantry_pictures_per_day > 0
 
     @property
     def pooled_database(self) -> URL:

@@ -1,14 +1,18 @@
 import os
 import secrets
+import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings.exceptions import SettingsError
 
-from freshly.settings.definition import Settings
 from freshly.settings.errors import BadSettings
 from freshly.settings.limits import WEAKEST_SECRET
+from freshly.settings.services import Settings
+
+PRIVATE_FOLDER = 0o700
 
 
 def load(*, data: bool = True) -> Settings:
@@ -43,7 +47,8 @@ def _first_line(error: ValidationError) -> str:
 def _with_secrets(settings: Settings) -> Settings:
     """Return the settings with the missing secrets, which the first start stores in DATA_DIR."""
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        _keep_private(settings.data_dir)
         made = {
             name: SecretStr(_stored_secret(settings.data_dir / name))
             for name in ("secret_key", "jwt_secret")
@@ -52,6 +57,17 @@ def _with_secrets(settings: Settings) -> Settings:
     except OSError as error:
         raise BadSettings(f"DATA_DIR: {settings.data_dir}: {error.strerror}") from error
     return settings.model_copy(update=made)
+
+
+def _keep_private(folder: Path) -> None:
+    """Close the folder to other users of the machine. `freshly doctor` reports a failure.
+
+    A folder that many users share, such as /tmp, stays as it is: it has the sticky bit.
+    """
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & ~PRIVATE_FOLDER and not mode & stat.S_ISVTX:
+        with suppress(PermissionError):
+            folder.chmod(PRIVATE_FOLDER)
 
 
 def _stored_secret(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
@@ -50,6 +50,14 @@ def _networks(given: tuple[str, ...]) -> tuple[str, ...]:
                 f"{one} is neither an address nor a network such as 10.0.0.0/8, nor *"
             ) from error
     return given
+
+
+def is_loopback(host: str) -> bool:
+    """Return True if only this machine can reach the address or name."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list)]

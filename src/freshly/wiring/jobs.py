@@ -11,11 +11,31 @@ from freshly.chassis.jobs.retention import (
 )
 from freshly.chassis.jobs.worker import Worker
 from freshly.chassis.resources import Resources
-from freshly.domains.account.handlers import export, purge_accounts, remove_files
-from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles, WarmUp
+from freshly.domains.account.handlers import delete_closed, export, purge_accounts, remove_files
+from freshly.domains.account.jobs import (
+    DeleteClosedAccount,
+    Export,
+    PurgeAccounts,
+    RemoveFiles,
+    WarmUp,
+)
 from freshly.domains.account.warming import warm_up
-from freshly.domains.auth.handlers import purge_expired, send_code, send_notice
-from freshly.domains.auth.jobs import PurgeExpired, SendCode, SendNotice
+from freshly.domains.auth.handlers import (
+    forget_caller,
+    purge_expired,
+    send_code,
+    send_notice,
+    send_sign_in_notice,
+)
+from freshly.domains.auth.jobs import (
+    ForgetCaller,
+    PurgeExpired,
+    SendCode,
+    SendNotice,
+    SendSignInNotice,
+)
+from freshly.domains.families.handlers import renew_invite_codes
+from freshly.domains.families.jobs import RenewInviteCodes
 from freshly.domains.grocery.handlers import recompute
 from freshly.domains.grocery.jobs import Recompute
 from freshly.domains.notifications.handlers import (
@@ -34,10 +54,13 @@ from freshly.domains.usage.jobs import PurgeUsage
 HANDLERS: Handlers = {
     SendCode: send_code,
     SendNotice: send_notice,
+    SendSignInNotice: send_sign_in_notice,
+    ForgetCaller: forget_caller,
     PurgeExpired: purge_expired,
     PurgeJobs: purge_jobs,
     PurgeIdempotencyRecords: purge_idempotency_records,
     PurgeUsage: purge_usage,
+    RenewInviteCodes: renew_invite_codes,
     Export: export,
     Recompute: recompute,
     DrawPicture: draw_picture,
@@ -46,6 +69,7 @@ HANDLERS: Handlers = {
     DigestForAll: digest_for_all,
     SendDigest: send_digest,
     SendDigestEmail: send_digest_email,
+    DeleteClosedAccount: delete_closed,
     RemoveFiles: remove_files,
     PurgeAccounts: purge_accounts,
     WarmUp: warm_up,
@@ -55,6 +79,7 @@ SCHEDULES = (
     Schedule(PurgeExpired(), every(timedelta(hours=1))),
     Schedule(PurgeJobs(), every(timedelta(hours=1))),
     Schedule(PurgeIdempotencyRecords(), every(timedelta(hours=1))),
+    Schedule(RenewInviteCodes(), every(timedelta(minutes=15))),
     Schedule(PurgeUsage(), every(timedelta(days=1))),
     Schedule(DigestForAll(), daily(time(7))),
     Schedule(SweepPictures(), daily(time(4))),

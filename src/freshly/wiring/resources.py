@@ -27,6 +27,7 @@ from freshly.chassis.resources import RedisState, Resources
 from freshly.chassis.security.passwords import Passwords
 from freshly.chassis.security.signed_urls import UrlSigner
 from freshly.domains.auth.identity import TokenIdentity
+from freshly.domains.auth.listeners import confirm_new_address
 from freshly.domains.auth.repository import AccountStatusReader
 from freshly.domains.auth.tokens import TokenSigner
 from freshly.domains.families.events import MemberJoined
@@ -40,7 +41,9 @@ from freshly.domains.meal_plans.events import SlotsChanged
 from freshly.domains.meals.events import MealChanged
 from freshly.domains.notifications.listeners import notify_owners_of_new_member
 from freshly.domains.pantry.events import StockChanged
+from freshly.domains.users.events import EmailChangeRequested
 from freshly.settings import Settings
+from freshly.wiring.quotas import quotas
 from freshly.wiring.rate_limits import groups
 from freshly.wiring.tables import all_tables
 
@@ -51,6 +54,7 @@ LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
     StockChanged: (recompute_for_stock,),
     SlotsChanged: (recompute_for_plan,),
     MealChanged: (recompute_for_meal,),
+    EmailChangeRequested: (confirm_new_address,),
 }
 
 
@@ -73,7 +77,8 @@ async def open_resources(
     shared = SharedState.of(settings)
     ttl = timedelta(seconds=settings.cache_ttl_seconds)
     cache = Cache(shared.versions, shared.entries, settings.cache_memory, ttl, cache_read_counter())
-    db = Database(engine, cache, timedelta(seconds=settings.database_pool_timeout))
+    wait = timedelta(seconds=settings.database_pool_timeout)
+    db = Database(engine, cache, wait, quotas(settings))
     try:
         async with db.watchdog.watching():
             yield Resources(
@@ -139,7 +144,7 @@ class SharedState:
 
         return cls(
             versions if settings.cache == "auto" else DisabledVersions(),
-            RedisEntries(client, f"{prefix}:{__version__}"),
+            RedisEntries(client, f"{prefix}:{__version__}", settings.secret_key.get_secret_value()),
             RedisCounters(batcher, prefix),
             lambda: "connected" if client.is_available else "away",
             close,

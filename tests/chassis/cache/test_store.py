@@ -246,6 +246,13 @@ async def test_an_entry_is_cached_only_until_its_ttl_ends():
     assert len(loads) == 2
 
 
+KEY = b"the key of the MAC"
+
+
+def encoded(key="mine", body=b"[]", mac_key=KEY):
+    return encode_entry(mac_key, key, ("1", "2"), cached_body(body), until=1.5)
+
+
 @pytest.mark.parametrize(
     "stored",
     [
@@ -254,19 +261,21 @@ async def test_an_entry_is_cached_only_until_its_ttl_ends():
         b"null\n",
         b'{"versions": [1]}\nnot compressed',
         b"\x80\x04\x95pickle",
-        pytest.param(encode_entry(("1",), cached_body(b"[]"), 0)[:-3], id="truncated"),
-        pytest.param(
-            encode_entry(("1",), CachedBody(b"[]", "of something else"), 0), id="wrong etag"
-        ),
+        pytest.param(encoded()[:-3], id="truncated"),
+        pytest.param(encoded()[32:], id="without a MAC"),
+        pytest.param(encoded()[:32] + encoded(body=b"[1]")[32:], id="another content"),
+        pytest.param(encoded("another's"), id="of another key"),
+        pytest.param(encoded(mac_key=b"a guess"), id="by another secret"),
     ],
 )
-def test_a_foreign_or_damaged_entry_is_a_miss(stored):
-    assert decode_entry(stored) is None
+def test_an_entry_that_freshly_did_not_store_under_this_key_is_a_miss(stored):
+    assert decode_entry(KEY, "mine", stored) is None
 
 
 def test_an_encoded_entry_is_decoded_unchanged():
     original = CachedBody(b'[{"a":1}]', etag_of(b'[{"a":1}]', "cursor"), "cursor")
-    versions, decoded, until = decode_entry(encode_entry(("1", "2"), original, until=1.5))
+    stored = encode_entry(KEY, "mine", ("1", "2"), original, until=1.5)
+    versions, decoded, until = decode_entry(KEY, "mine", stored)
     assert until == 1.5
     assert (versions, decoded.body, decoded.etag, decoded.next_cursor) == (
         ("1", "2"),

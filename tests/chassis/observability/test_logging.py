@@ -2,10 +2,14 @@
 
 import json
 import logging
+import sqlite3
 import sys
 from contextlib import suppress
+from time import perf_counter
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from freshly.chassis.observability.logging import (
     access_line,
@@ -13,6 +17,8 @@ from freshly.chassis.observability.logging import (
     get_logger,
     mask_secrets,
 )
+from freshly.domains.pantry.models import PantryItem
+from tests.support.api import MEAL
 
 
 @pytest.fixture
@@ -89,6 +95,30 @@ async def test_each_request_is_one_line_with_its_correlation_id(kitchen, logged)
     assert "secret" not in json.dumps(line)
 
 
+async def test_a_long_path_costs_no_time_and_little_space_in_the_log(client, logged):
+    logged()
+
+    started = perf_counter()
+    response = await client.get("/" + "a" * 64_000)
+    seconds = perf_counter() - started
+
+    (line,) = [line for line in logged() if line["logger"] == "freshly.access"]
+    assert response.status_code == 404
+    assert len(line["path"]) == 200
+    assert seconds < 0.5
+
+
+async def test_a_secret_in_a_path_is_masked_even_where_the_path_is_cut(client, logged):
+    logged()
+
+    for path in ("/files/alice@example.com", "/" + "x/" * 94 + "alice@example.com/y"):
+        await client.get(path)
+
+    paths = [line["path"] for line in logged() if line["logger"] == "freshly.access"]
+    assert len(paths) == 2
+    assert [path for path in paths if "alice" in path or "***" not in path] == []
+
+
 async def test_requests_succeed_although_the_disk_of_the_log_is_full(client, monkeypatch):
     configure_logging("INFO")
     full = open("/dev/full", "w", buffering=1)  # noqa: ASYNC230, PTH123, SIM115 - like a full disk
@@ -100,3 +130,72 @@ async def test_requests_succeed_although_the_disk_of_the_log_is_full(client, mon
         configure_logging("WARNING")
         with suppress(OSError):
             full.close()
+
+
+CANARY = "canary-7391"
+
+
+async def add_a_lot(session, **owner):
+    item = PantryItem(ingredient_id=1, category=CANARY, **owner)
+    session.add(item)
+    await session.flush()
+
+
+async def test_a_refused_row_is_logged_without_its_values(db, logged):
+    """PostgreSQL's DETAIL has the whole row: "Failing row contains (1, ..., canary)"."""
+    with suppress(IntegrityError):
+        async with db.write() as session:
+            try:
+                await add_a_lot(session, family_id=None, owner_user_id=None)
+            except IntegrityError:
+                get_logger("freshly.test").exception("refused")
+                raise
+
+    (line,) = logged()
+    assert "IntegrityError" in line["exception"]
+    assert "pantry_scope_xor" in line["exception"]
+    assert "INSERT INTO pantry_items" in line["exception"]
+    assert CANARY not in json.dumps(line)
+
+
+@pytest.mark.parametrize("value", [CANARY, 10**30])
+async def test_a_value_of_the_wrong_type_is_not_logged(db, logged, value):
+    with suppress(DBAPIError, OverflowError):
+        async with db.read() as session:
+            try:
+                await session.execute(
+                    text("SELECT 1 WHERE 1 = CAST(:value AS INTEGER)"), {"value": value}
+                )
+            except (DBAPIError, OverflowError):
+                get_logger("freshly.test").exception("refused")
+                raise
+
+    assert str(value) not in json.dumps(logged())
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+async def test_a_request_that_waits_for_a_locked_table_logs_no_value(db, kitchen, logged):
+    alice = await kitchen.person()
+    logged()
+    async with db.engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE meals IN SHARE ROW EXCLUSIVE MODE"))
+        refused = await alice.post("/meals/me", {**MEAL, "name": CANARY, "notes": CANARY})
+
+    lines = logged()
+    assert refused.status_code == 503
+    assert any(line.get("event") == "database error" for line in lines)
+    assert CANARY not in json.dumps(lines)
+
+
+def test_errors_within_errors_are_logged_without_values(logged):
+    cause = sqlite3.IntegrityError(f"no such value: '{CANARY}' here\nDETAIL: {CANARY}")
+    group = ExceptionGroup("several", [cause, ValueError("an ordinary text")])
+    try:
+        raise RuntimeError("it broke") from group
+    except RuntimeError:
+        get_logger("freshly.test").exception("broken")
+
+    (line,) = logged()
+    assert "an ordinary text" in line["exception"]
+    assert "no such value" in line["exception"]
+    assert CANARY not in json.dumps(line)

@@ -1,6 +1,9 @@
 """Metrics for Prometheus."""
 
-from tests.conftest import client_of
+import pytest
+from pydantic import SecretStr
+
+from tests.conftest import client_of, running, settings_for
 
 
 def value(text, start):
@@ -34,9 +37,37 @@ async def test_unknown_paths_create_no_time_series(client):
     assert "nothing" not in (await client.get("/metrics")).text
 
 
-async def test_metrics_are_hidden_from_public_addresses(app):
+@pytest.mark.parametrize("address", ["8.8.8.8", "10.0.0.7", "203.0.113.9", "fd00::7", "unknown"])
+async def test_metrics_are_hidden_from_other_machines(app, address):
     async def from_outside(scope, receive, send):
-        await app({**scope, "client": ("8.8.8.8", 1)}, receive, send)
+        await app({**scope, "client": (address, 1)}, receive, send)
 
     async with client_of(from_outside) as client:
         assert (await client.get("/metrics")).status_code == 404
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP", "Forwarded"])
+async def test_metrics_are_hidden_from_clients_of_a_proxy_on_this_machine(client, header):
+    assert (await client.get("/metrics")).status_code == 200
+    assert (await client.get("/metrics", headers={header: "127.0.0.1"})).status_code == 404
+
+
+async def test_with_a_token_metrics_are_for_its_holder_from_anywhere(database_url, tmp_path):
+    settings = settings_for(database_url, tmp_path, metrics_token=SecretStr("a token"))
+
+    async with running(settings) as app:
+
+        async def from_outside(scope, receive, send):
+            await app({**scope, "client": ("8.8.8.8", 1)}, receive, send)
+
+        async with client_of(from_outside) as outside, client_of(app) as inside:
+            statuses = [
+                (await client.get("/metrics", headers=headers)).status_code
+                for client, headers in (
+                    (outside, {"Authorization": "Bearer a token"}),
+                    (outside, {"Authorization": b"Bearer a tok\xebn"}),
+                    (outside, {"Authorization": "a token"}),
+                    (inside, {}),
+                )
+            ]
+    assert statuses == [200, 404, 404, 404]

@@ -118,7 +118,7 @@ async def test_calls_are_counted_locally_and_in_redis_while_redis_may_be_unreach
 
 
 async def test_the_lock_of_a_load_is_released_when_the_load_ends(redis_client):
-    entries = RedisEntries(redis_client, f"test{id(redis_client)}")
+    entries = RedisEntries(redis_client, f"test{id(redis_client)}", "secret")
     for _ in range(2):
         async with entries.loading("key"):
             keys_during = await redis_client.execute(

@@ -4,6 +4,7 @@ import pytest
 from fastapi import Response
 
 from tests.conftest import client_of, running, settings_for
+from tests.support.sql_statements import Statements
 
 PROBLEM_MEMBERS = {
     "type",
@@ -140,6 +141,61 @@ async def test_only_configured_hosts_are_served_outside_the_local_environment(
         assert "max-age" in known.headers["strict-transport-security"]
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8000", 200),
+        ("api.localhost", 200),
+        ("127.0.0.1:8000", 200),
+        ("192.168.1.5:8000", 200),
+        ("[::1]:8000", 200),
+        ("LOCALHOST", 200),
+        ("evil.example", 400),  # DNS rebinding
+        ("192.168.1.5.evil.example", 400),
+        ("localhost.evil.example:8000", 400),
+        ("localhost:8000:8000", 400),
+        ("local host", 400),
+        ("user@localhost", 400),
+        ("[::1", 400),
+        ("", 400),
+    ],
+)
+async def test_local_serves_names_and_addresses_of_this_machine_only(client, host, status):
+    for _ in range(2):  # the second time it is known
+        assert (await client.get("/health", headers={"Host": host})).status_code == status
+
+
+async def test_a_request_needs_exactly_one_host(client):
+    two = [("Host", "localhost"), ("Host", "localhost")]
+    none = client.build_request("GET", "/health")
+    del none.headers["Host"]
+
+    for refused in (await client.get("/health", headers=two), await client.send(none)):
+        body = check_problem(refused, 400)
+        assert body["code"] == "invalid_host"
+
+
+async def test_every_response_says_that_no_page_may_use_it(kitchen, client):
+    alice = await kitchen.person("Alice")
+    responses = [
+        await client.get("/health"),
+        await client.get("/nowhere"),
+        await client.post("/auth/login", json={}),
+        await alice.get("/users/me"),
+        await alice.get("/meals/me"),
+        await alice.delete("/meals/4711"),
+    ]
+
+    for response in responses:
+        headers = response.headers
+        assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert headers["cross-origin-resource-policy"] == "same-site"
+        assert headers["x-xss-protection"] == "0"
+        assert len(headers.get_list("cache-control")) == 1
+    assert responses[0].headers["cache-control"] == "no-store"
+    assert responses[3].headers["cache-control"] != ""
+
+
 async def test_long_responses_are_compressed(app, client):
     @app.app.get("/long")
     async def long() -> Response:
@@ -149,6 +205,12 @@ async def test_long_responses_are_compressed(app, client):
 
     assert response.headers["content-encoding"] == "gzip"
     assert response.text == "x" * 2000
+
+
+async def test_health_and_readiness_can_be_checked_with_head(client):
+    for path in ("/health", "/ready"):
+        assert (await client.head(path)).status_code == 200
+    assert (await client.head("/meals/me")).status_code in (401, 405)
 
 
 async def test_the_root_describes_the_app_and_health_and_readiness_are_good(client):
@@ -163,6 +225,14 @@ async def test_the_root_describes_the_app_and_health_and_readiness_are_good(clie
         "redis": "unused",
         "pool": {"taken": 0, "waiting": 0, "capacity": 25},
     }
+
+
+async def test_many_calls_of_ready_ask_the_database_once(client):
+    with Statements() as asked:
+        for _ in range(20):
+            assert (await client.get("/ready")).status_code == 200
+
+    assert asked.number <= 3  # once each half second
 
 
 async def test_without_its_database_the_app_is_healthy_but_not_ready(tmp_path):

@@ -116,6 +116,16 @@ CASES = [
         "nul_character",
         "Display name has a NUL character. Please remove it.",
     ),
+    (
+        ("POST", "/families", {"json": {"display_name": "a\nb"}}),
+        "not_one_line",
+        "Display name must be one line, without control characters. Please remove them.",
+    ),
+    (
+        ("PATCH", "/users/me", {"json": {"avatar_path": "javascript:alert(1)"}}),
+        "picture_address",
+        "Avatar path must be an address that begins with https://.",
+    ),
     (image(prompt=""), "too_short", "Prompt must not be empty."),
     (
         get("/recipes", q="x" * 201),
@@ -123,9 +133,9 @@ CASES = [
         'The query parameter "q" must have at most 200 characters.',
     ),
     (
-        ("PUT", "/chat/conversations/1/title", {"params": {"title": "a\0b"}}),
+        get("/recipes", q="a\0b"),
         "string_pattern_mismatch",
-        'The query parameter "title" has characters that are not allowed here. Please remove them.',
+        'The query parameter "q" has characters that are not allowed here. Please remove them.',
     ),
     (
         ("POST", "/auth/login/oauth", {"headers": {"Authorization": "x" * 10_001}}),
@@ -201,7 +211,7 @@ CASES = [
     (
         ingredient(density_g_per_ml=2e6),
         "less_than_equal",
-        "Density in g per ml must be at most 1,000,000.",
+        "Density in g per ml must be at most 3.",
     ),
     (
         raw("/preferences/me", '{"weight_kg": NaN}'),

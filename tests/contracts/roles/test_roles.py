@@ -1,4 +1,4 @@
-"""Each operation, called in six roles. table.toml has the request and the expected statuses.
+"""Each operation, called in eight roles. table.toml has the request and the expected statuses.
 
 A refused call must leave the database as it was.
 """
@@ -70,7 +70,9 @@ def contents(path):
     """Return all rows but those of email codes, which a refused request may write too."""
     with closing(sqlite3.connect(path)) as connection:
         dump = connection.iterdump()
-        return [line for line in dump if not re.search('"email_codes"|auth.send_code', line)]
+        return [
+            line for line in dump if not re.search('"(?:email|account)_codes"|auth.send_code', line)
+        ]
 
 
 @pytest.fixture
@@ -90,7 +92,7 @@ async def played(built, tmp_path):
                 engine = create_engine(make_url(f"sqlite+aiosqlite:///{path}"))
                 app.replace(db=Database(engine))
                 method, target = operation.split(" ")
-                options = world.request(method, target)
+                options = world.request(method, target, role)
                 answer = await client.request(
                     method, world.path(target), headers=world.headers[role], **options
                 )

@@ -59,7 +59,7 @@ async def home(kitchen: Kitchen, db, client):
 async def create_rows_of_zora(kitchen, zora, bob, home):
     bobs_family_id = home.bobs_family["id"]
     await kitchen.stock(zora, "egg", 1, "pcs")
-    await kitchen.ingredient(zora, "Zoraida's jam")
+    await kitchen.ingredient(zora, "Zoraida's jam", measures={"jar": 340})
     meal = await kitchen.meal(zora, [("egg", "2")], name="Her soup", familyId=bobs_family_id)
     for family in (home.zoras_family, home.bobs_family, None):
         plan = await kitchen.plan(zora, family, title="Her week")
@@ -80,6 +80,7 @@ async def create_rows_of_zora(kitchen, zora, bob, home):
         await recipient.post_ok(
             f"/meal-share-requests/{request['id']}/respond", consent, status=200
         )
+    await zora.post_ok(f"/families/{home.zoras_family['id']}/invitations", {})
     await zora.patch("/preferences/me", {"calorie_target": 2222})
     await zora.patch("/notifications/choices", {"digest": "none"})
     avatar = {"files": {"file": ("me.png", picture())}}

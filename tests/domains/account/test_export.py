@@ -5,18 +5,20 @@ import time
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from urllib.parse import parse_qs
 from zipfile import ZipFile
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select, update
 
+from freshly.chassis.data.functions import now
 from freshly.chassis.jobs import JobContext, LeaseLost
 from freshly.chassis.ports.object_storage import StorageUnavailable
+from freshly.chassis.security.signed_urls import SignedUrls
 from freshly.domains.account.data_ownership import TABLE_OWNERSHIP
 from freshly.domains.account.files import EXPORTS_LIVE, PersonalFiles
 from freshly.domains.account.handlers import export
 from freshly.domains.account.jobs import Export, PurgeAccounts
+from freshly.domains.auth.models import AuthSession
 from freshly.domains.users.activity import KEPT_FOR
 from freshly.domains.users.models import Activity
 from tests.domains.account.conftest import UNMISTAKABLE_ID
@@ -38,8 +40,11 @@ def export_of(jobs, client):
         await jobs.run_due()
         job = await person.read(f"/jobs/{queued['id']}")
         assert (job["state"], job["progress"], job["error"]) == ("done", 1, None)
-        response = await client.get(job["result_url"])  # no token: the signed link is enough
+        assert (await client.get(job["result_url"])).status_code == 401
+        response = await person.get(job["result_url"])
         assert response.status_code == 200
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["Content-Disposition"].startswith("attachment;")
         assert response.headers["Content-Type"] == "application/zip"
         with ZipFile(BytesIO(response.content)) as archive:
             assert archive.testzip() is None
@@ -142,7 +147,7 @@ async def test_a_large_export_is_stored_and_read_without_loading_it_into_memory(
     tracemalloc.stop()
 
 
-async def test_exports_are_deleted_when_their_links_have_expired(files, tmp_path):
+async def test_exports_are_deleted_when_they_have_expired(files, tmp_path):
     zipped = tmp_path / "export.zip"
     zipped.write_bytes(b"zip")
     path = await files.keep_export(12, zipped)
@@ -150,7 +155,7 @@ async def test_exports_are_deleted_when_their_links_have_expired(files, tmp_path
     link_expires = time.time() + EXPORTS_LIVE.total_seconds()
     assert await files.drop_exports(link_expires - 60) == 0
     assert await files.objects.get("exports", path) == b"zip"
-    assert await files.drop_exports(link_expires + 3660) == 1
+    assert await files.drop_exports(link_expires + 1) == 1
     assert await files.objects.get("exports", path) is None
 
 
@@ -177,23 +182,60 @@ async def test_an_export_that_is_requested_twice_runs_once(kitchen, jobs):
     assert outcomes == ["done", "asked", "asked"]
 
 
-async def test_an_export_link_is_shown_only_to_its_user_and_expires(kitchen, jobs, client, files):
+async def test_an_export_is_only_for_its_signed_in_user(kitchen, jobs, client):
     alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
     queued = await alice.post_ok("/users/me/export", status=202)
     await jobs.run_due()
     link = (await alice.read(f"/jobs/{queued['id']}"))["result_url"]
 
     assert (await bob.get(f"/jobs/{queued['id']}")).status_code == 404
-    path, _, query = link.partition("?")
-    assert (await client.get(path)).status_code == 403
-    expires = parse_qs(query)["expires"][0]
-    changed = query.replace(expires, str(int(expires) + 1))
-    assert (await client.get(f"{path}?{changed}")).status_code == 403
-    assert 0 <= int(expires) - time.time() - EXPORTS_LIVE.total_seconds() <= 3600
-    await files.drop_exports(int(expires) - 1)
-    assert (await client.get(link)).status_code == 200
-    await files.drop_exports(int(expires) + 3601)
-    assert (await client.get(link)).status_code == 404
+    assert (await bob.get(link)).status_code == 404
+    assert (await client.get(link)).status_code == 401
+    assert (await alice.get(link)).status_code == 200
+    await alice.post("/auth/logout")
+    assert (await alice.get(link)).status_code == 401
+
+
+async def test_an_export_can_be_downloaded_for_an_hour(kitchen, files, tmp_path, app):
+    alice = await kitchen.person("Alice")
+    zipped = tmp_path / "export.zip"
+    zipped.write_bytes(b"zip")
+    fresh = (await files.keep_export(alice.id, zipped)).rpartition("/")[2]
+    expires, _, random = fresh.partition("-")
+    old = f"{int(expires) - 3601}-{random}"
+    await app.resources.objects.put("exports", f"{alice.id}/{old}", b"zip")
+
+    assert 3590 < int(expires) - time.time() <= 3600
+    assert (await alice.get(f"/users/me/exports/{fresh}")).content == b"zip"
+    for name in (old, "x.zip", f"..%2F{alice.id}%2F{fresh}"):
+        assert (await alice.get(f"/users/me/exports/{name}")).status_code in (404, 405), name
+
+
+async def test_a_signed_link_of_the_previous_release_opens_no_export(kitchen, files, app, tmp_path):
+    alice = await kitchen.person("Alice")
+    zipped = tmp_path / "export.zip"
+    zipped.write_bytes(b"zip")
+    path = await files.keep_export(alice.id, zipped)
+    links = SignedUrls("", app.resources.url_signer)
+
+    refused = await alice.get(links.signed("exports", path, timedelta(days=7))[0])
+
+    assert refused.status_code == 403
+
+
+async def test_an_access_token_alone_exports_nothing(kitchen, db, jobs):
+    alice = await kitchen.person("Alice")
+    async with db.write() as session:
+        at = (await session.execute(select(now()))).scalar_one()
+        await session.execute(update(AuthSession).values(created_at=at - timedelta(minutes=16)))
+
+    refused = await alice.post("/users/me/export")
+
+    assert (refused.status_code, refused.json()["code"]) == (403, "reauthentication_required")
+    assert await jobs.rows("account.export") == []
+    proof = await alice.post_ok("/auth/reauthenticate", {"password": PASSWORD}, status=200)
+    headers = {"X-Reauth": proof["reauth_token"]}
+    assert (await alice.post("/users/me/export", headers=headers)).status_code == 202
 
 
 async def test_no_export_is_stored_for_a_user_who_was_deleted_before_it_ran(

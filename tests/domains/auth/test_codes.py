@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from sqlalchemy import select, update
 
 from freshly.chassis.data.functions import now
-from freshly.domains.auth.models import EmailCode
+from freshly.domains.auth.models import AccountCode
 from freshly.domains.users.models import User
 from tests.conftest import Jobs, client_of, running, settings_for, until
 from tests.support.api import PASSWORD, Kitchen
@@ -51,7 +51,7 @@ async def request_code(client, inbox, path, email):
 async def expire_codes(client):
     async with client.app.resources.db.write() as session:
         past = (await session.execute(select(now()))).scalar_one() - timedelta(minutes=1)
-        await session.execute(update(EmailCode).values(expires_at=past))
+        await session.execute(update(AccountCode).values(expires_at=past))
 
 
 async def wait_for_email_jobs(client):
@@ -281,7 +281,7 @@ async def test_in_production_no_code_is_logged_and_a_failed_email_is_retried(
         await Jobs(app).run_due()
         (job,) = await Jobs(app).rows("auth.send_code")
         async with app.resources.db.read() as session:
-            code = await session.scalar(select(EmailCode.code))
+            code = await session.scalar(select(AccountCode.seed))
 
     log = capsys.readouterr().err
     assert response.status_code == 200

@@ -1,5 +1,6 @@
 """Sign-up and sign-in with Supabase's tokens."""
 
+import asyncio
 import json
 import time
 
@@ -8,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
 
+from freshly.adapters import supabase as supabase_adapter
 from tests.conftest import client_of, running, settings_for
 from tests.support.api import Kitchen
 from tests.support.fake_services import key_server
@@ -85,6 +87,9 @@ async def test_a_user_signs_up_and_in_with_a_token_of_supabase(oauth, by_key):
         "auth_provider": "google",
     }
     assert signed_up.json()["token_type"] == "bearer"
+    for issued in (signed_up, signed_in):
+        claims = jwt.decode(issued.json()["access_token"], options={"verify_signature": False})
+        assert claims["email"] == "alice@example.com"
     headers = {"Authorization": f"Bearer {signed_in.json()['access_token']}"}
     assert (await client.get("/users/me", headers=headers)).json()["name"] == "Alice Cook"
     assert (await client.get("/preferences/me", headers=headers)).json()["calorie_target"] == 2000
@@ -218,3 +223,66 @@ async def test_without_configuration_the_response_names_the_missing_setting(clie
 
     assert response.status_code == 503
     assert "SUPABASE_URL" in response.json()["detail"]
+
+
+async def sign_up_all(client, tokens):
+    started = time.monotonic()
+    responses = await asyncio.gather(*(post(client, "signup", token) for token in tokens))
+    return [response.status_code for response in responses], time.monotonic() - started
+
+
+async def test_the_keys_are_fetched_once_for_all_who_wait(oauth):
+    supabase, client = oauth
+    tokens = [supabase.token(f"s{n}", f"p{n}@example.com", by_key="k1") for n in range(5)]
+
+    statuses, _ = await sign_up_all(client, tokens)
+
+    assert statuses == [200] * 5
+    assert len(supabase.key_requests) == 1
+
+
+async def test_a_sign_in_service_that_does_not_respond_holds_no_queue(
+    database_url, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(supabase_adapter, "TIMEOUT_SECONDS", 0.5)
+    connections = []
+
+    async def silent(_reader, writer):
+        connections.append(writer)
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    settings = settings_for(database_url, tmp_path, supabase_url=url)
+    tokens = [Supabase(url).token(by_key=f"k{n}") for n in range(5)]
+    async with running(settings) as app, client_of(app) as client:
+        statuses, _ = await sign_up_all(client, tokens)
+        again, _ = await sign_up_all(client, tokens)
+    server.close()
+    for writer in connections:
+        writer.close()
+
+    assert statuses == again == [503] * 5
+    assert len(connections) == 1  # the pause after a failure is not over
+
+
+async def test_a_known_key_signs_in_while_the_service_fails(oauth, monkeypatch):
+    supabase, client = oauth
+    token = supabase.token(by_key="k1")
+    assert (await post(client, "signup", token)).status_code == 200
+    monkeypatch.setattr(supabase_adapter, "MAX_KEY_AGE_SECONDS", 0)
+    monkeypatch.setattr(supabase_adapter, "MIN_FETCH_INTERVAL_SECONDS", 0)
+    supabase.keys.clear()
+
+    statuses = [(await post(client, "login", token)).status_code for _ in range(3)]
+
+    assert statuses == [200] * 3
+    assert len(supabase.key_requests) == 2
+
+
+async def test_a_name_from_the_sign_in_service_is_one_line(oauth):
+    supabase, client = oauth
+    token = supabase.token(user_metadata={"name": "Alice\n\u202eCook \ud800"})
+
+    response = await post(client, "signup", token)
+
+    assert response.json()["user"]["username"] == "Alice Cook ?"

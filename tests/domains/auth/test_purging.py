@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 
 from freshly.chassis.jobs.models import ScheduleRow
 from freshly.domains.auth.jobs import PurgeExpired
-from freshly.domains.auth.models import AuthSession, EmailCode, RefreshToken
+from freshly.domains.auth.models import AccountCode, AuthSession, RefreshToken
 
 LONG_AGO = timedelta(days=40)
 
@@ -15,7 +15,7 @@ async def row_counts(db):
     async with db.read() as session:
         return [
             await session.scalar(select(func.count()).select_from(table))
-            for table in (EmailCode, AuthSession, RefreshToken)
+            for table in (AccountCode, AuthSession, RefreshToken)
         ]
 
 
@@ -33,7 +33,7 @@ async def test_the_purge_deletes_only_codes_sessions_and_tokens_that_expired_lon
         await client.post("/auth/send-code", json={"email": person.user["email"]})
         await client.post("/auth/refresh", json={"refresh_token": person.tokens["refresh_token"]})
     assert await row_counts(db) == [2, 2, 4]
-    await expire_long_ago(db, EmailCode, EmailCode.address == alice.user["email"])
+    await expire_long_ago(db, AccountCode, AccountCode.subject == alice.user["email"])
     await expire_long_ago(db, AuthSession, AuthSession.user_id == alice.id)
     session_of_bob = select(AuthSession.id).where(AuthSession.user_id == bob.id).scalar_subquery()
     used = RefreshToken.used_at.is_not(None)

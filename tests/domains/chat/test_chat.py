@@ -1,11 +1,11 @@
-"""Conversations with the assistant, against a real server of Chat Completions."""
+"""Conversations with the assistant, against a fake server of Chat Completions."""
 
 import json
 from urllib.parse import urlsplit
 
 import pytest
 
-from freshly.domains.chat.policy import DEFAULT_SYSTEM
+from freshly.domains.chat.policy import DEFAULT_SYSTEM, FROM_CLIENT
 from tests.conftest import client_of, running, settings_for
 from tests.support.api import Kitchen
 from tests.support.fake_services import free_port
@@ -76,7 +76,10 @@ async def test_the_system_text_of_the_first_message_cannot_be_replaced(alice, mo
         "system",
         "You are a pirate.",
     )
-    assert model.requests[1]["messages"][0]["content"].startswith("You are a pirate.")
+    prompt = model.requests[1]["messages"][0]["content"]
+    assert prompt.startswith(DEFAULT_SYSTEM)  # the kitchen's policy always comes first
+    assert prompt.endswith(f"{FROM_CLIENT}\n\nYou are a pirate.")
+    assert "ninja" not in prompt
 
 
 async def test_an_empty_conversation_gets_the_policy_with_its_first_message(alice, model):
@@ -179,10 +182,11 @@ async def test_conversations_are_listed_in_pages_with_the_latest_activity_first(
     assert [m["role"] for m in await alice.read(messages, skip=1, limit=2)] == ["user", "assistant"]
 
 
-async def test_a_conversation_is_renamed_and_deleted(alice):
+async def test_a_conversation_has_a_title_from_its_renaming_until_it_is_deleted(alice):
     conversation = (await ask(alice, "What is for lunch?"))["conversation_id"]
     path = f"/chat/conversations/{conversation}"
-    assert (await alice.read(path))["title"] == "What is for lunch?"
+    assert (await alice.read(path))["title"] is None
+    assert (await alice.read("/chat/conversations"))[0]["title"] is None
 
     assert (await alice.put(f"{path}/title", params={"title": "Lunch"})).status_code == 200
     assert (await alice.read(path))["title"] == "Lunch"

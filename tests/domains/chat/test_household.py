@@ -24,10 +24,13 @@ async def test_the_model_gets_the_users_preferences_and_the_food_that_expires_fi
     alice, kitchen, model
 ):
     nuts = await kitchen.ingredient(alice, "Brazil nut")
+    mallory = await kitchen.person("Mallory")
+    await kitchen.stock(mallory, "Secret Sauce", 1, "l")
     preferences = {
         "diet_type": "vegetarian",
         "food_allergies": ["shellfish"],
         "allergen_ingredient_ids": [nuts["id"]],
+        "disliked_ingredient_ids": [nuts["id"] + 1],  # Mallory's
         "calorie_target": 1900,
         "goal": "lose_weight",
     }
@@ -40,12 +43,11 @@ async def test_the_model_gets_the_users_preferences_and_the_food_that_expires_fi
         alice, "Spinach", 1, "bunch", expires_at=soon.isoformat(), family_id=family["id"]
     )
     await kitchen.stock(alice, "Old fish", 1, "kg", expires_at="2001-01-01")
-    mallory = await kitchen.person("Mallory")
-    await kitchen.stock(mallory, "Secret Sauce", 1, "l")
 
     await alice.post_ok("/chat", {"message": "Hello"}, status=200)
 
     household = household_in(model.requests[0])
+    assert "dislikes" not in household
     assert household["allergies"] == ["shellfish", "Brazil nut"]
     assert (household["diet"], household["calories_per_day"], household["goal"]) == (
         "vegetarian",

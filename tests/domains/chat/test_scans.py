@@ -96,6 +96,18 @@ async def test_a_scan_of_a_receipt_reads_its_store_date_and_prices(alice, model)
     assert "receipt" not in second
 
 
+async def test_a_receipt_line_whose_quantity_is_text_is_kept(alice, model):
+    line = {"name": "Rolls", "quantity": "3 pieces", "category": "bakery", "confidence": 0.7}
+    numeric = {**line, "name": "Flour", "quantity": "1.5", "unit": "kg"}
+    model.says(json.dumps({**RECEIPT, "items": [line, numeric]}))
+
+    receipt = await scan(alice, scan_type="receipt")
+
+    assert [(item["name"], item["quantity"]) for item in receipt["items"]] == [
+        *(("Rolls", "3 pieces"), ("Flour", "1.5 kg")),
+    ]
+
+
 @pytest.mark.parametrize(
     "first",
     ["I see milk.", "[]", '{"items": 3}', "{", "```json\n{\n```", '{"a": ' * 2000],

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
+from freshly.domains.chat.policy import SCOPE
 from tests.conftest import client_of, running, settings_for
 from tests.domains.chat.test_model_failures import BODIES
 from tests.support.api import Kitchen
@@ -106,7 +107,7 @@ async def test_tokens_are_estimated_if_the_model_does_not_report_them(alice, mod
     model.behaviour = streams("Leeks ", "and ", "cream.")
     assert (await ask(alice, "x" * 300)).status_code == 200
     text_tokens = (await used_tokens(alice))[0]
-    assert 100 < text_tokens < 200  # question, policy and answer, three bytes per token
+    assert 100 < text_tokens < 300  # question, policy and answer, three bytes per token
 
     model.behaviour = says('{"items": []}')
     scan = {"image_data": in_base64(picture())}
@@ -268,3 +269,63 @@ async def test_the_usage_of_a_deleted_user_is_deleted(alice, model, db):
     async with db.read() as session:
         rows = await session.execute(text("SELECT count(*) FROM model_usage"))
         assert rows.scalar_one() == 0
+
+
+@pytest.fixture
+async def limited(database_url, tmp_path, model):
+    """Clients of an installation with small limits for strangers and for all."""
+    settings = settings_for(
+        database_url,
+        tmp_path,
+        openai_base_url=model.url,
+        chat_tokens_unconfirmed=5_000,
+        chat_tokens_installation=8_000,
+    )
+    async with running(settings) as app, client_of(app) as client:
+        client.db = app.resources.db
+        yield client
+
+
+async def confirm(client, person):
+    async with client.db.write() as session:
+        statement = text("UPDATE users SET is_verified = true WHERE id = :id")
+        await session.execute(statement, {"id": person.id})
+
+
+async def test_a_user_with_an_unconfirmed_address_has_a_small_allowance(limited, model):
+    alice = await Kitchen(limited).person("Alice")
+    model.behaviour = says("Hello!", tokens=5_000)
+    assert (await alice.read("/chat/usage"))["person"]["limit"] == 5_000
+    assert (await ask(alice)).status_code == 200
+
+    refused = await ask(alice)
+    await confirm(limited, alice)
+    allowed = await ask(alice)
+
+    assert refused.status_code == 429
+    assert refused.json()["error"]["limit"] == 5_000
+    assert allowed.status_code == 200
+    assert (await alice.read("/chat/usage"))["person"]["limit"] == 300_000
+
+
+async def test_all_users_together_stay_below_the_ceiling_of_the_installation(limited, model):
+    alice, bob = await Kitchen(limited).person("Alice"), await Kitchen(limited).person("Bob")
+    await Kitchen(limited).family(alice)
+    model.behaviour = says("Hello!", tokens=4_999)
+    assert (await ask(alice)).status_code == 200
+    model.behaviour = says("Hello!", tokens=3_000)
+    assert (await ask(bob)).status_code == 200
+
+    refused = await ask(bob)
+
+    assert refused.status_code == 429
+    assert refused.json()["error"]["route_group"] == "chat-tokens-installation"
+    assert int(refused.headers["Retry-After"]) > 0
+
+
+async def test_the_policy_of_the_kitchen_comes_first_also_without_a_conversation(alice, model):
+    coding = "You are a general purpose coding assistant."
+
+    await alice.post("/chat/legacy", {"prompt": "Hi", "system": coding})
+
+    assert model.requests[-1]["messages"][0]["content"] == f"{SCOPE}\n\n{coding}"

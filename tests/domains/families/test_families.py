@@ -40,13 +40,16 @@ async def test_the_user_who_creates_a_family_owns_it(kitchen):
 
     family = await kitchen.family(alice, name=" Us ")
 
-    assert family.keys() == {"id", "display_name", "invite_code", "count"}
+    assert family.keys() == {
+        *("id", "display_name", "invite_code", "invite_code_expires_at", "count")
+    }
     assert (family["display_name"], family["count"]) == ("Us", 1)
     assert len(family["invite_code"]) == 6
     assert await alice.read("/families") == [family]
     assert await alice.read(f"/families/{family['id']}") == family
     (member,) = await alice.read(f"/families/{family['id']}/members")
-    assert (member["role"], member["user"]) == ("owner", alice.user)
+    assert member["role"] == "owner"
+    assert {**member["user"], "shares_profile": False} == alice.user
 
 
 async def test_joining_a_family_notifies_its_owner_once(users, kitchen, db):
@@ -192,7 +195,7 @@ async def test_the_routes_by_membership_id_follow_the_same_rules(users):
     removed = await owner.delete(by_user[member.id])
     assert removed.json() == {"ok": True, "kicked": True}
     assert (await admin.delete(by_user[admin.id])).json() == {"ok": True, "left": True}
-    assert (await owner.delete(by_user[member.id])).status_code == 404
+    assert (await owner.delete(by_user[member.id])).status_code == 403
 
 
 async def test_the_owner_of_another_family_cannot_change_a_role(users, kitchen):
@@ -211,10 +214,11 @@ async def test_the_owner_of_another_family_cannot_change_a_role(users, kitchen):
 
 
 async def test_only_an_owner_sees_the_profile_preferences_and_meals_of_a_member(users, kitchen):
-    meal = await kitchen.meal(users.member)
+    meal = await kitchen.meal(users.member, familyId=users.id)
     path = f"/families/{users.id}/members/{users.member.id}"
 
-    assert await users.owner.read(f"{path}/profile") == users.member.user
+    profile = await users.owner.read(f"{path}/profile")
+    assert {**profile, "shares_profile": False} == users.member.user
     preferences = await users.owner.read(f"{path}/preferences")
     assert (preferences["user_id"], preferences["goal"]) == (users.member.id, "balanced")
     assert await users.owner.read(f"{path}/meals") == [meal]
@@ -234,6 +238,31 @@ async def test_outsiders_learn_nothing_about_a_family(users):
         assert (await users.stranger.get(f"/families/{family_id}")).status_code == 403
         assert (await users.stranger.delete(f"/families/{family_id}")).status_code == 403
     assert (await users.admin.delete(f"/families/{users.id}")).status_code == 403
+
+
+async def test_outsiders_do_not_learn_who_is_in_a_family(users, kitchen):
+    outsider = await kitchen.person("Outsider")
+    await kitchen.family(outsider)
+    (membership, *_) = await users.owner.read(f"/families/{users.id}/members")
+
+    async def answers(method, *paths, **options):
+        responses = [await outsider.request(method, path, **options) for path in paths]
+        return {(response.status_code, response.json()["detail"]) for response in responses}
+
+    refused = {(403, "Insufficient permissions")}
+    members = [f"/families/{users.id}/members/{u}" for u in (users.member.id, outsider.id + 1, 1)]
+    unknown = f"/families/999999/members/{users.member.id}"
+    assert await answers("DELETE", *members, unknown) == refused
+    role = {"role": "member"}
+    roles = [f"{path}/role" for path in (*members, unknown)]
+    assert await answers("PATCH", *roles, json=role) == refused
+    memberships = [f"/memberships/{membership['id']}", "/memberships/999999"]
+    assert await answers("DELETE", *memberships) == refused
+    for query in ("", f"?family_id={users.id}", "?family_id=999999"):
+        paths = [f"{path}/role{query}" for path in memberships]
+        assert await answers("PATCH", *paths, json=role) == refused
+    themselves = await outsider.delete(f"/families/{users.id}/members/{outsider.id}")
+    assert (themselves.status_code, themselves.json()["detail"]) == (404, "Not a member")
 
 
 async def test_deleting_a_family_deletes_its_pantry_and_plans(users, kitchen):
@@ -256,3 +285,78 @@ async def test_a_former_member_loses_access_at_the_next_request(users, kitchen):
 
     assert (await users.member.get(path)).status_code == 403
     assert (await users.member.get(f"/pantry-items/family/{users.id}")).status_code == 403
+
+
+async def test_an_owner_reads_only_the_meals_that_a_member_attached_to_this_family(users, kitchen):
+    other = await kitchen.family(users.member, name="Other")
+    await kitchen.meal(users.member, name="Private")
+    await kitchen.meal(users.member, name="Other family's", familyId=other["id"])
+    attached = await kitchen.meal(users.member, name="Ours", familyId=users.id)
+    await kitchen.meal(users.admin, name="Of another member", familyId=users.id)
+
+    path = f"/families/{users.id}/members/{users.member.id}/meals"
+
+    assert await users.owner.read(path) == [attached]
+
+
+async def test_members_keep_their_own_meals_when_the_family_is_deleted(users, kitchen):
+    meal = await kitchen.meal(users.member, familyId=users.id)
+    plan = await kitchen.plan(users.member)
+    await kitchen.planned(users.member, plan, 0, "dinner", meal)
+    assert (await users.member.read("/meals/me"))[0]["familyId"] == users.id
+
+    assert (await users.owner.delete(f"/families/{users.id}")).status_code == 200
+
+    assert (await users.member.read(f"/meals/{meal['id']}"))["familyId"] is None
+    assert [m["familyId"] for m in await users.member.read("/meals/me")] == [None]
+    (slot,) = await users.member.read(f"/meal-plans/{plan['id']}/slots")
+    assert [one["meal_id"] for one in slot["meals"]] == [meal["id"]]
+    assert (await users.owner.get(f"/meals/{meal['id']}")).status_code == 404
+
+
+async def test_members_see_a_profile_only_while_its_user_shares_it(users):
+    private = {
+        "phone_number": "+31 6 1",
+        "location": "Berlin, Hauptstr. 1",
+        "gender": "male",
+        "age": 41,
+        "weight": 71.5,
+        "height": 180.0,
+        "calories": 2100.0,
+    }
+    body = {"age": 41, "gender": "male", "height_cm": 180, "weight_kg": 71.5}
+    member = users.member
+    await member.patch("/users/me", {**private, "avatar_path": "https://a.example.com/m.png"})
+    await member.patch("/preferences/me", {**body, "diet_type": "vegan"})
+    path = f"/families/{users.id}/members"
+
+    async def seen_by(person):
+        return {one["user_id"]: one["user"] for one in await person.read(path)}[member.id]
+
+    async def check(*, shared):
+        for reader in (users.owner, users.admin):
+            seen = await seen_by(reader)
+            assert (seen["name"], seen["email"]) == ("member", member.user["email"])
+            assert (seen["avatar_path"], seen["is_verified"]) == (
+                "https://a.example.com/m.png",
+                False,
+            )
+            assert {key: seen[key] for key in private} == (
+                private if shared else dict.fromkeys(private)
+            )
+        profile = await users.owner.read(f"{path}/{member.id}/profile")
+        assert profile == await seen_by(users.owner)
+        preferences = await users.owner.read(f"{path}/{member.id}/preferences")
+        assert preferences["diet_type"] == "vegan"
+        assert {key: preferences[key] for key in body} == (body if shared else dict.fromkeys(body))
+        changed = await set_role(users, users.owner, member, "admin")
+        assert changed.json()["user"] == await seen_by(users.owner)
+
+    await check(shared=False)
+    own = await seen_by(member)
+    assert {key: own[key] for key in private} == private
+    assert (await member.patch("/users/me", {"shares_profile": True})).json()["shares_profile"]
+    await check(shared=True)
+    assert (await member.patch("/users/me", {"shares_profile": None})).json()["shares_profile"]
+    await member.patch("/users/me", {"shares_profile": False})
+    await check(shared=False)

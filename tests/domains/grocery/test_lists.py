@@ -28,7 +28,8 @@ async def home(kitchen):
 
     Home.alice, Home.bob = await kitchen.person("Alice"), await kitchen.person("Bob")
     Home.family = await kitchen.family(Home.alice, Home.bob)
-    Home.flour = await kitchen.ingredient(Home.alice, "test flour", **FLOUR)
+    own = {"family_id": Home.family["id"]}
+    Home.flour = await kitchen.ingredient(Home.alice, "test flour", **FLOUR, **own)
     Home.unit_ids = await kitchen.unit_ids(Home.alice)
 
     async def create_list(person=None, **fields):
@@ -192,6 +193,17 @@ async def test_a_line_can_be_removed_through_its_own_list_only(home, method):
     assert (await home.bob.request(method, here, json=choice)).status_code == 204
 
 
+async def test_a_line_is_removed_by_the_path_that_the_app_sends(home):
+    shopping_list, other_list = await home.list(), await home.list()
+    item = await home.item(shopping_list)
+
+    elsewhere = f"/grocery-lists/{other_list['id']}/remove-item/{item['id']}"
+    assert (await home.bob.delete(elsewhere)).status_code == 404
+    here = f"/grocery-lists/{shopping_list['id']}/remove-item/{item['id']}"
+    assert (await home.bob.delete(here)).status_code == 204
+    assert (await home.bob.read(f"/grocery-lists/{shopping_list['id']}"))["items"] == []
+
+
 async def familys_pantry(home):
     return await home.alice.read(f"/pantry-items/family/{home.family['id']}")
 
@@ -307,8 +319,8 @@ async def test_the_ingredients_of_a_meal_are_added_to_a_list_with_their_amounts_
         "/grocery-lists/add-from-recipe", doubled_servings, status=200
     )
     assert [missing["note"] for missing in doubled["missing_ingredients"]] == [
-        "2 cups, a bit more, 4 cup",
-        "1 Bag, 2 package",
+        "2 cups, a bit more, 4 cups",
+        "1 Bag, 2 packages",
     ]
 
 

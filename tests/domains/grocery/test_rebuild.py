@@ -17,7 +17,7 @@ async def home(kitchen):
     Home.alice = await kitchen.person("Alice")
     Home.family = await kitchen.family(Home.alice)
     for name, facts in (("test flour", FLOUR), ("test milk", MILK), ("test spice", {})):
-        await kitchen.ingredient(Home.alice, name, **facts)
+        await kitchen.ingredient(Home.alice, name, family_id=Home.family["id"], **facts)
     Home.plan = await kitchen.plan(Home.alice, Home.family, title="Our week", week_start=FAR)
 
     async def meal(*ingredients, **fields):
@@ -256,8 +256,36 @@ async def test_a_list_can_be_rebuilt_by_its_own_id(home):
     again = await home.alice.post_ok(path, status=200)
 
     assert again["grocery_list"]["id"] == created["id"]
+    assert (again["items_rebuilt"], again["items_count"]) == (1, 1)
     with_plan_id = await home.alice.post_ok(path, {"meal_plan_id": home.plan["id"]}, status=200)
     assert with_plan_id["grocery_list"]["id"] == created["id"]
     without_plan = await home.alice.post_ok("/grocery-lists", {"scope": "personal"})
     missing = await home.alice.post(f"/grocery-lists/{without_plan['id']}/rebuild-from-meal-plan")
     assert missing.status_code == 404
+
+
+async def test_rebuilding_a_list_never_rebuilds_another_list(home, kitchen):
+    meal = await home.meal(("test flour", "1 kg"))
+    await home.planned(1, "lunch", meal)
+    created = (await home.rebuild())["grocery_list"]
+    other_plan = await kitchen.plan(home.alice)
+    without_plan = await home.alice.post_ok("/grocery-lists", {"scope": "personal"})
+    stranger = await kitchen.person("Stranger")
+    foreign = await stranger.post_ok("/grocery-lists", {"scope": "personal"})
+    choice = {"meal_plan_id": home.plan["id"]}
+
+    async def status(list_id, body):
+        path = f"/grocery-lists/{list_id}/rebuild-from-meal-plan"
+        return (await home.alice.post(path, body)).status_code
+
+    assert await status(99_999, choice) == 404
+    assert await status(foreign["id"], choice) == 403
+    assert await status(without_plan["id"], choice) == 409
+    assert await status(created["id"], {"meal_plan_id": other_plan["id"]}) == 409
+    second = await home.alice.post_ok(
+        "/grocery-lists",
+        {"scope": "family", "family_id": created["family_id"], "meal_plan_id": home.plan["id"]},
+    )
+    path = f"/grocery-lists/{second['id']}/rebuild-from-meal-plan"
+    rebuilt = await home.alice.post_ok(path, choice, status=200)
+    assert rebuilt["grocery_list"]["id"] == second["id"]

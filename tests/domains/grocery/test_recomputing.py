@@ -18,7 +18,8 @@ async def home(kitchen):
     Home.alice, Home.bob = await kitchen.person("Alice"), await kitchen.person("Bob")
     Home.family = await kitchen.family(Home.alice, Home.bob)
     for name in ("test flour", "test sugar"):
-        await kitchen.ingredient(Home.alice, name, **FLOUR)
+        for owner in ({}, {"family_id": Home.family["id"]}):
+            await kitchen.ingredient(Home.alice, name, **FLOUR, **owner)
     Home.dish = await kitchen.meal(Home.alice, [("test flour", "1 kg")], familyId=Home.family["id"])
     Home.plan, Home.list = await plan_with_list(kitchen, Home)
     return Home

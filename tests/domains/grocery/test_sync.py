@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import pytest
+from sqlalchemy import update
+
+from freshly.domains.grocery.models import GroceryList
 
 G = {"canonical_unit_type": "weight", "canonical_unit": "g"}
 ML = {"canonical_unit_type": "volume", "canonical_unit": "ml"}
@@ -208,6 +211,25 @@ async def test_only_the_creator_of_a_familys_list_may_sync_it(kitchen, alice):
         "Only the list creator can sync with pantry",
     )
     assert (await bob.post(f"/grocery-lists/{shopping_list['id']}/sync-pantry")).status_code == 200
+
+
+@pytest.mark.parametrize("reason", ["the app stored none", "the creator left"])
+async def test_without_a_creator_the_familys_owner_syncs_its_list(kitchen, alice, db, reason):
+    bob, carol = await kitchen.person("Bob"), await kitchen.person("Carol")
+    family = await kitchen.family(alice, bob, carol)
+    shopping_list = await bob.post_ok(
+        "/grocery-lists", {"scope": "family", "family_id": family["id"]}
+    )
+    if reason == "the creator left":
+        await bob.delete(f"/families/{family['id']}/members/{bob.id}")
+    else:
+        async with db.write() as session:
+            await session.execute(update(GroceryList).values(created_by_user_id=None))
+
+    path = f"/grocery-lists/{shopping_list['id']}"
+    assert (await alice.read(path))["owner_user_id"] == alice.id
+    assert (await carol.post(f"{path}/sync-pantry")).status_code == 403
+    assert (await alice.post(f"{path}/sync-pantry")).status_code == 200
 
 
 async def test_stock_in_another_spelling_covers_the_line(kitchen, alice):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freshly.domains.ingredients.amounts import parse_amount, scaled
+from freshly.domains.ingredients.amounts import parse_amount, scaled, split_amount
 from freshly.domains.ingredients.measures import (
     FoodFacts,
     comparable,
@@ -131,7 +131,14 @@ def test_a_written_amount_is_read_back_unchanged(quantity, unit):
 
 
 def test_a_scaled_amount_is_written_with_its_new_quantity():
-    assert scaled("2 cups", Decimal(2)) == "4 cup"
+    assert scaled("2 cups", Decimal(2)) == "4 cups"
+    assert scaled("1 pinch", Decimal(2)) == "2 pinches"
+    assert scaled("2 leaves", Decimal(2)) == "4 leaves"
+    assert scaled("2 cups", Decimal("0.5")) == "1 cup"
+    assert scaled("1 cup", Decimal("0.5")) == "0.5 cup"
+    assert scaled("100 g", Decimal(2)) == "200 g"
+    assert scaled("1 tbsp", Decimal(3)) == "3 tbsp"
+    assert scaled("1 dozen", Decimal(2)) == "2 dozen"
     assert scaled("3", Decimal("1.5"), "egg") == "4.5"
     assert scaled("to taste", Decimal(2)) == "to taste"
     assert scaled("2 cups", Decimal(1)) == "2 cups"
@@ -255,3 +262,25 @@ def test_amounts_are_displayed_in_units_that_are_easy_to_read(quantity, unit, di
     result = for_display(Decimal(quantity), unit)
 
     assert f"{result.quantity:f} {result.unit}" == display
+
+
+@pytest.mark.parametrize(
+    ("name", "amount", "expected"),
+    [
+        ("2 chicken breasts", "1", ("chicken breasts", "2")),
+        ("3 cloves garlic", "1", ("garlic", "3 cloves")),
+        ("3 cloves garlic, minced", " 1 ", ("garlic, minced", "3 cloves")),
+        ("1 1/2 cups of milk", "1", ("milk", "1 1/2 cups")),
+        ("½ cup milk", "1", ("milk", "½ cup")),
+        ("500g flour", "1", ("flour", "500g")),
+        ("2 chicken breasts", "2", ("2 chicken breasts", "2")),
+        ("2 chicken breasts", "", ("2 chicken breasts", "")),
+        ("garlic", "1", ("garlic", "1")),
+        ("2% milk", "1", ("2% milk", "1")),
+        ("7-up", "1", ("7-up", "1")),
+        ("00", "1", ("00", "1")),
+        ("", "1", ("", "1")),
+    ],
+)
+def test_an_amount_in_front_of_a_name_counts_if_the_amount_is_a_bare_one(name, amount, expected):
+    assert split_amount(name, amount) == expected

@@ -162,7 +162,8 @@ async def test_meals_of_a_slot_are_planned_replaced_and_cleared(users, kitchen):
         ("0/dinner", {"meals": [{"meal_id": 1, "portions": 0}]}, 422),
         ("0/dinner", {"meals": [{"meal_id": 4711}]}, 404),
         ("0/dinner", {"meals": [{"meal_id": 2**40}]}, 404),
-        ("0/dinner", {"meals": [{"meal_id": 1}] * 51}, 422),
+        ("0/dinner", {"meals": [{"meal_id": n} for n in range(1, 22)]}, 422),
+        ("0/dinner", {"meals": [{"meal_id": 1}, {"meal_id": 1}]}, 422),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -252,3 +252,15 @@ async def test_meals_are_listed_in_pages_if_the_client_asks_for_a_limit(alice, k
     assert [meal["id"] for meal in page.json() + rest.json()] == ids
     assert "next" not in rest.links
     assert (await alice.get("/meals/me?limit=0")).status_code == 422
+
+
+async def test_a_page_of_meals_ends_after_8_mb(alice, kitchen):
+    large = {"instructions": ["x" * 19_000] * 45}
+    ids = [(await kitchen.meal(alice, **large))["id"] for _ in range(12)]
+
+    first = await alice.get("/meals/me")
+    second = await alice.get(first.links["next"]["url"])
+
+    assert len(first.content) < 10_000_000
+    assert [meal["id"] for meal in (*first.json(), *second.json())] == ids
+    assert "next" not in second.links

@@ -52,7 +52,7 @@ async def test_an_offer_shows_meal_and_users_and_notifies_the_recipient(home):
     assert offer["recipient"] == {"id": home.bob.id, "name": "Bob"}
     assert (offer["senderName"], offer["recipientName"]) == ("Alice", "Bob")
     assert (offer["senderUserId"], offer["recipientUserId"]) == (home.alice.id, home.bob.id)
-    assert offer["mealDetail"] == home.meal
+    assert offer["mealDetail"] == {**home.meal, "isFavorite": False}
     assert (offer["acceptedMealId"], offer["acceptedMealDetail"]) == (None, None)
     assert offer["respondedAt"] is None
     (notification,) = await home.bob.read("/notifications")
@@ -78,8 +78,9 @@ async def test_an_offer_is_checked_in_the_order_that_clients_know(home, kitchen)
     assert (status, set(error)) == (403, {"error"})
     assert (await home.refusal(home.mallory))[0] == 403
     assert (await home.refusal(recipientUserId=home.alice.id))[0] == 400
-    assert (await home.refusal(recipientUserId=99999))[0] == 404
-    assert (await home.refusal(recipientUserId=home.mallory.id))[0] == 403
+    unknown = await home.refusal(recipientUserId=99999)
+    assert unknown[0] == 404
+    assert await home.refusal(recipientUserId=home.mallory.id) == unknown
     assert (await home.refusal(message="x" * 501))[0] == 422
     await home.offer()
     status, error = await home.refusal()
@@ -246,3 +247,57 @@ async def test_a_user_without_a_name_is_shown_with_the_email_address(home, kitch
     offer = await home.offer(recipientUserId=carol.id)
 
     assert offer["recipientName"] == offer["recipient"]["name"] == "carol@example.com"
+
+
+async def test_the_recipient_reads_and_accepts_the_meal_as_it_was_offered(home):
+    offer = await home.offer()
+    later = {"name": "Secret", "notes": "Written after the offer", "isFavorite": False}
+    await home.alice.patch(f"/meals/me/{home.meal['id']}", later)
+
+    (received,) = await home.bob.read(f"{PATH}/received")
+    accepted = await home.bob.post_ok(
+        f"{PATH}/{offer['id']}/respond", {"action": "accept"}, status=200
+    )
+
+    for seen in (received, accepted, *await home.bob.read(f"{PATH}/received")):
+        assert (seen["mealName"], seen["mealDetail"]) == ("Pancakes", offer["mealDetail"])
+    assert accepted["acceptedMealDetail"]["name"] == "Pancakes"
+    assert accepted["acceptedMealDetail"]["notes"] == "Whisk well."
+    (notification,) = await home.bob.read("/notifications")
+    assert notification["relatedMealName"] == "Pancakes"
+
+
+async def test_the_sender_never_reads_the_recipients_copy(home):
+    offer = await home.offer()
+    path = f"{PATH}/{offer['id']}/respond"
+    copy = (await home.bob.post_ok(path, {"action": "accept"}, status=200))["acceptedMealDetail"]
+    await home.bob.patch(f"/meals/me/{copy['id']}", {"notes": "my private diary"})
+
+    (sent,) = await home.alice.read(f"{PATH}/sent")
+    (received,) = await home.bob.read(f"{PATH}/received")
+
+    assert (sent["acceptedMealId"], sent["acceptedMealDetail"]) == (copy["id"], None)
+    assert received["acceptedMealDetail"]["notes"] == "my private diary"
+
+
+async def test_a_declined_offer_tells_the_recipient_only_the_name_of_the_meal(home):
+    offer = await home.offer()
+
+    declined = await home.bob.post_ok(
+        f"{PATH}/{offer['id']}/respond", {"action": "decline"}, status=200
+    )
+
+    assert (declined["mealName"], declined["mealDetail"]) == ("Pancakes", None)
+    (sent,) = await home.alice.read(f"{PATH}/sent")
+    assert sent["mealDetail"] == offer["mealDetail"]
+
+
+async def test_an_accepted_offer_outlives_the_family(home):
+    path = f"{PATH}/{(await home.offer())['id']}/respond"
+    copy = (await home.bob.post_ok(path, {"action": "accept"}, status=200))["acceptedMealDetail"]
+
+    assert (await home.alice.delete(f"/families/{home.family['id']}")).status_code == 200
+
+    assert await home.bob.read(f"{PATH}/accepted-meals") == [copy]
+    (received,) = await home.bob.read(f"{PATH}/received")
+    assert (received["familyId"], received["mealDetail"]["familyId"]) == (None, None)

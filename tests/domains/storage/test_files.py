@@ -1,5 +1,6 @@
 """Avatars and signed links to files, stored in a folder or in S3."""
 
+import asyncio
 import time
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -79,6 +80,8 @@ async def test_an_avatar_is_public_under_a_name_that_cannot_be_guessed(
     assert downloaded.status_code == 200
     assert downloaded.headers["content-type"] == f"image/{kind.lower()}"
     assert "immutable" in downloaded.headers["cache-control"]
+    assert downloaded.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert downloaded.headers["content-disposition"].startswith('inline; filename="profile-')
     assert open_picture(downloaded.content).size == (40, 30)
 
 
@@ -119,8 +122,20 @@ async def test_a_signed_link_accepts_the_upload_of_one_avatar(storage_client):
     assert (await storage_client.put(link, content=picture("PNG"))).status_code == 204
     downloaded = await storage_client.get(path_of(signed["publicUrl"]))
     assert open_picture(downloaded.content).format == "JPEG"
+    used = await storage_client.put(link, content=picture())
+    assert (used.status_code, used.json()["code"]) == (403, "link_not_valid")
     link_of_bob = link.replace(f"/{alice.id}/", f"/{bob.id}/")
     assert (await storage_client.put(link_of_bob, content=picture())).status_code == 403
+
+
+async def test_an_upload_link_dies_with_the_session_that_asked_for_it(storage_client):
+    alice = await Kitchen(storage_client).person("Alice")
+    signed = await alice.post_ok("/storage/avatar/signed_url", status=200)
+    await alice.post("/auth/logout")
+
+    refused = await storage_client.put(path_of(signed["signedUrl"]), content=picture())
+
+    assert (refused.status_code, refused.json()["code"]) == (403, "link_not_valid")
 
 
 async def test_a_signed_link_opens_one_file_until_it_expires(storage_client):
@@ -134,6 +149,8 @@ async def test_a_signed_link_opens_one_file_until_it_expires(storage_client):
 
     assert (downloaded.status_code, downloaded.content) == (200, b"picture")
     assert "private" in downloaded.headers["cache-control"]
+    assert downloaded.headers["cross-origin-resource-policy"] == "same-site"
+    assert downloaded.headers["content-disposition"] == 'inline; filename="a.jpg"'
     expired, _ = links.signed("chat-images", "1/2/a.jpg", timedelta(seconds=-2))
     extended = link.replace("expires=", "expires=9")
     for_writing, _ = links.signed("chat-images", "1/2/a.jpg", timedelta(minutes=1), "write")
@@ -167,12 +184,41 @@ async def test_a_file_that_is_not_a_picture_is_refused(storage_client):
         "webp": picture("WEBP"),
         "half a png": picture()[:60],
         "bomb": decompression_bomb(),
+        "16 million pixels": picture(size=(4000, 4000)),
     }
 
     for name, content in not_pictures.items():
         refused = await upload(alice, content)
         assert (refused.status_code, refused.json()["detail"]) == (400, "Invalid image type"), name
     assert (await alice.post(UPLOAD)).status_code == 422
+
+
+async def test_photos_of_phones_are_accepted(storage_client):
+    alice = await Kitchen(storage_client).person("Alice")
+
+    for kind, size in (("PNG", (4032, 3024)), ("JPEG", (8000, 6000))):
+        stored = await upload(alice, picture(kind, size))
+        assert stored.status_code == 201, stored.text
+        content = (await storage_client.get(path_of(stored.json()["publicUrl"]))).content
+        assert max(open_picture(content).size) == 1024
+
+
+async def test_others_do_not_wait_behind_a_dozen_pictures_of_one_person(storage_client):
+    kitchen = Kitchen(storage_client)
+    alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
+    done = []
+
+    async def send(person, content):
+        await upload(person, content)
+        done.append(person)
+
+    large = picture(size=(3000, 3000))
+    dozen = [asyncio.create_task(send(alice, large)) for _ in range(12)]
+    await asyncio.sleep(0.05)
+    await send(bob, picture())
+    await asyncio.gather(*dozen)
+
+    assert done.index(bob) <= 4
 
 
 async def test_a_too_large_upload_is_refused_before_all_of_it_is_read(storage_client):

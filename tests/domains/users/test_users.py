@@ -10,7 +10,7 @@ async def test_a_profile_update_changes_only_the_sent_fields(kitchen):
         )
     ).json()
 
-    stamp = {"updated_at": changed["updated_at"]}
+    stamp = {"updated_at": changed["updated_at"], "pending_email": None}
     assert changed == {**alice.user, "name": "Alicia", "age": 40, **stamp}
     assert await alice.read("/users/me") == await alice.read("/auth/me") == changed
 
@@ -23,15 +23,12 @@ async def test_a_user_cannot_change_their_own_tier_or_status(kitchen):
     assert (changed["tier"], changed["status"]) == ("free", "active")
 
 
-async def test_a_user_can_change_the_email_address_but_not_to_another_users(kitchen):
+async def test_the_address_of_another_user_cannot_be_asked_for(kitchen):
     alice, bob = await kitchen.person("Alice"), await kitchen.person("Bob")
 
     taken = await alice.patch("/users/me", {"email": bob.user["email"].upper()})
-    changed = await alice.patch("/users/me", {"email": "New@Example.com"})
 
     assert taken.status_code == 409
-    assert changed.json()["email"] == "new@example.com"
-    await kitchen.sign_in("new@example.com")
 
 
 @pytest.mark.parametrize(
@@ -58,4 +55,4 @@ async def test_an_invalid_profile_update_is_refused_and_changes_nothing(kitchen,
         assert refused.status_code == 200
     else:
         assert refused.status_code == 422
-    assert await alice.read("/users/me") == alice.user
+    assert await alice.read("/users/me") == {**alice.user, "pending_email": None}

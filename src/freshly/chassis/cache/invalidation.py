@@ -75,14 +75,14 @@ def invalidated_tags(session: Session) -> set[str]:
 @event.listens_for(Session, "before_flush")
 def _collect_from_rows(session: Session, _context: Any, _instances: Any) -> None:
     tags = invalidated_tags(session)
+    # SQLAlchemy builds these sets at each access.
+    new, deleted = session.new, session.deleted
     with session.no_autoflush:
-        for row in (*session.new, *session.dirty, *session.deleted):
+        for row in (*new, *session.dirty, *deleted):
             model = type(row)
             for rule in model.__cache_tags__:
                 tags.update(_tags_of_row(session, row, rule))
-            if row in session.deleted or (
-                row not in session.new and model.__cached_with_referrers__
-            ):
+            if row in deleted or (row not in new and model.__cached_with_referrers__):
                 tags.update(_tags_of_referring(session, model, _identity(row), frozenset()))
 
 
@@ -106,7 +106,7 @@ def _identity(row: Any) -> ColumnElement[bool]:
 def _tags_of_row(session: Session, row: Any, rule: InvalidatesFor) -> Iterable[str]:
     """Return the tags of the old and of the new owner."""
     if rule.through:
-        parent_model, key = _parent(type(row), rule.through)
+        parent_model, key = parent_of(type(row), rule.through)
         tags: set[str] = set()
         for parent in _values(row, rule.through):
             known = session.identity_map.get(session.identity_key(parent_model, parent))
@@ -134,7 +134,7 @@ def _tags_where(session: Session, model: Any, where: ColumnElement[bool] | None)
     tags: set[str] = set()
     for rule in model.__cache_tags__:
         if rule.through:
-            parent_model, key = _parent(model, rule.through)
+            parent_model, key = parent_of(model, rule.through)
             ids = _filtered(select(getattr(model, rule.through)), where)
             tags |= _tags_where(session, parent_model, key.in_(ids))
             continue
@@ -201,7 +201,7 @@ def _matters(reference: Referring, seen: frozenset[Any]) -> bool:
     return any(_matters(further, seen | {child}) for further in _all_referring(child))
 
 
-def _parent(model: type[DeclarativeBase], column: str) -> tuple[Any, InstrumentedAttribute[Any]]:
+def parent_of(model: type[DeclarativeBase], column: str) -> tuple[Any, InstrumentedAttribute[Any]]:
     """Return the model that the foreign key refers to, and the column at its other end."""
     [key] = model.__mapper__.columns[column].foreign_keys
     for mapper in model.registry.mappers:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import hmac
 import json
 import zlib
 from collections.abc import AsyncIterator
@@ -9,30 +10,37 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from time import monotonic, time
 
-from freshly.chassis.cache.body import CachedBody, etag_of
+from freshly.chassis.cache.body import CachedBody
 from freshly.chassis.cache.versions import Versions
 from freshly.chassis.redis.client import RedisClient, RedisUnavailable
 
 POLL = 0.02  # seconds between two looks for an entry that another process loads
+MAC_BYTES = 32
 LONGEST_LOAD = 2.0  # seconds after which a process loads by itself
 
 
 class RedisEntries:
-    """Entries in Redis. Without Redis every read is a miss."""
+    """Entries in Redis. Without Redis every read is a miss.
 
-    def __init__(self, client: RedisClient, prefix: str) -> None:
+    Entries decide who may see what, so each has a MAC of its key and content. A program
+    that can write to Redis can neither change an entry nor move it to another key.
+    """
+
+    def __init__(self, client: RedisClient, prefix: str, secret: str) -> None:
         self._client = client
         self._prefix = prefix
+        self._mac_key = hmac.digest(secret.encode(), b"cache: entries", "sha256")
 
     async def get(self, key: str) -> tuple[Versions, CachedBody, float] | None:
         try:
             stored = await self._client.execute(lambda redis: redis.get(self._key(key)))
         except RedisUnavailable:
             return None
-        return decode_entry(stored) if isinstance(stored, bytes) else None
+        return decode_entry(self._mac_key, key, stored) if isinstance(stored, bytes) else None
 
     async def put(self, key: str, versions: Versions, body: CachedBody, ttl: timedelta) -> None:
-        stored = encode_entry(versions, body, until=time() + ttl.total_seconds())
+        until = time() + ttl.total_seconds()
+        stored = encode_entry(self._mac_key, key, versions, body, until)
         with suppress(RedisUnavailable):
             await self._client.execute(lambda redis: redis.set(self._key(key), stored, ex=ttl))
 
@@ -64,27 +72,35 @@ class RedisEntries:
         return f"{self._prefix}:e:{key}"
 
 
-def encode_entry(versions: Versions, body: CachedBody, until: float) -> bytes:
-    """Return a line of JSON, then the compressed body. `until` is Unix time."""
+def encode_entry(
+    mac_key: bytes, key: str, versions: Versions, body: CachedBody, until: float
+) -> bytes:
+    """Return a MAC, a line of JSON, and the compressed body. `until` is Unix time."""
     head = {
         "versions": versions,
         "until": until,
         "etag": body.etag,
         "next": body.next_cursor,
     }
-    return json.dumps(head).encode() + b"\n" + gzip.compress(body.body, 1)
+    content = json.dumps(head).encode() + b"\n" + gzip.compress(body.body, 1)
+    return _mac(mac_key, key, content) + content
 
 
-def decode_entry(stored: bytes) -> tuple[Versions, CachedBody, float] | None:
-    """Return None for bytes that are damaged or foreign: the ETag must fit the body."""
-    line, _, rest = stored.partition(b"\n")
+def decode_entry(
+    mac_key: bytes, key: str, stored: bytes
+) -> tuple[Versions, CachedBody, float] | None:
+    """Return None for bytes that are damaged, or that Freshly did not store under this key."""
+    content = stored[MAC_BYTES:]
+    if not hmac.compare_digest(stored[:MAC_BYTES], _mac(mac_key, key, content)):
+        return None
+    line, _, rest = content.partition(b"\n")
     try:
         head = json.loads(line)
-        content = gzip.decompress(rest)
-        versions = tuple(str(version) for version in head["versions"])
-        body = CachedBody(content, str(head["etag"]), head["next"])
-        until = float(head["until"])
-    except (ValueError, KeyError, TypeError, OSError, EOFError, RecursionError, zlib.error):
-        return None
-    is_whole = etag_of(content, body.next_cursor) == body.etag
-    return (versions, body, until) if is_whole else None
+        body = CachedBody(gzip.decompress(rest), head["etag"], head["next"])
+        return tuple(head["versions"]), body, head["until"]
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zlib.error):
+        return None  # an entry of another release
+
+
+def _mac(mac_key: bytes, key: str, content: bytes) -> bytes:
+    return hmac.digest(mac_key, b"%s\0%s" % (key.encode(), content), "sha256")

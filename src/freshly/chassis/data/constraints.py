@@ -19,8 +19,8 @@ def insert_into(
 def violated_constraint(error: IntegrityError) -> str | None:
     """Return the name of the violated constraint, or None if the database does not tell.
 
-    PostgreSQL tells the name. SQLite tells the columns of a unique constraint, the name of a CHECK,
-    and nothing of a foreign key.
+    PostgreSQL tells the name. SQLite tells the columns of a unique constraint, the name of a CHECK
+    and of an index of an expression, and nothing of a foreign key.
     """
     cause = getattr(error.orig, "__cause__", None)
     name = getattr(cause, "constraint_name", None)
@@ -31,6 +31,8 @@ def violated_constraint(error: IntegrityError) -> str | None:
         return subject
     if kind != "UNIQUE":
         return None
+    if subject.startswith("index '"):  # a unique index of an expression
+        return subject.removeprefix("index '").removesuffix("'")
     columns = {column.partition(".")[2] for column in subject.split(", ")}
     table: Table = Base.metadata.tables[subject.partition(".")[0]]
     unique: list[Index | UniqueConstraint] = [*table.indexes]

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Text, literal
+from sqlalchemy import ColumnElement, Integer, LargeBinary, String, Text, cast, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -51,6 +51,23 @@ def _later(element: later, compiler: SQLCompiler, **options: Any) -> str:
 def _later_on_sqlite(element: later, compiler: SQLCompiler, **options: Any) -> str:
     seconds = compiler.process(element.clauses, **options)
     return f"strftime('%Y-%m-%d %H:%M:%f', 'now', {seconds} || ' seconds')"
+
+
+class byte_length(FunctionElement[int]):  # noqa: N801 - as above
+    """The number of bytes of a text in UTF-8."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(byte_length)
+def _byte_length(element: byte_length, compiler: SQLCompiler, **options: Any) -> str:
+    return f"octet_length({compiler.process(element.clauses, **options)})"
+
+
+@compiles(byte_length, "sqlite")
+def _byte_length_on_sqlite(element: byte_length, compiler: SQLCompiler, **options: Any) -> str:
+    return f"length(CAST({compiler.process(element.clauses, **options)} AS BLOB))"
 
 
 class empty_list(FunctionElement[Any]):  # noqa: N801 - as above
@@ -105,3 +122,24 @@ def _unicode_lower(element: unicode_lower, compiler: SQLCompiler, **options: Any
 @compiles(unicode_lower, "sqlite")
 def _unicode_lower_on_sqlite(element: unicode_lower, compiler: SQLCompiler, **options: Any) -> str:
     return f"unicode_lower({compiler.process(element.clauses, **options)})"
+
+
+class size_in_bytes(FunctionElement[int]):  # noqa: N801 - as above
+    """The bytes of a column. PostgreSQL knows those of texts without reading them, not of JSON."""
+
+    type = Integer()
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[Any] | Any) -> None:
+        is_plain = isinstance(column.type, String | LargeBinary)
+        super().__init__(column if is_plain else cast(column, Text))
+
+
+@compiles(size_in_bytes)
+def _size_in_bytes(element: size_in_bytes, compiler: SQLCompiler, **options: Any) -> str:
+    return f"octet_length({compiler.process(element.clauses, **options)})"
+
+
+@compiles(size_in_bytes, "sqlite")
+def _size_in_bytes_on_sqlite(element: size_in_bytes, compiler: SQLCompiler, **options: Any) -> str:
+    return f"length(CAST({compiler.process(element.clauses, **options)} AS BLOB))"

@@ -1,4 +1,5 @@
-"""Stored responses: a retry with the same idempotency key gets the first response, for a day.
+"""Stored responses: a retry with the same idempotency key gets the first response, for a day,
+or for a minute on public routes.
 
 They are encrypted, because some contain tokens, links and codes. Ids and fingerprints are keyed
 hashes: from a plain hash of a request with a password, the password could be guessed.
@@ -20,10 +21,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 from freshly.chassis.data.base import Base
 from freshly.chassis.data.constraints import insert_into
 from freshly.chassis.data.functions import later, now
+from freshly.chassis.data.quotas import CountsTowards, ensure_room
 from freshly.chassis.data.transactions import Session
 from freshly.chassis.data.types import Instant
 
 STORED_FOR = timedelta(days=1)
+# Responses of public routes hold tokens or personal data, and no account whose deletion ends them.
+STORED_FOR_STRANGERS = timedelta(minutes=1)
 NONCE_BYTES = 12
 Headers = Sequence[tuple[str, str]]
 
@@ -42,6 +46,8 @@ class IdempotencyRecord(Base):
     expires_at: Mapped[datetime] = mapped_column(Instant(), index=True)
     status: Mapped[int | None]
     sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+    __quotas__ = (CountsTowards("stored_responses", person="user_id", bytes_of=("sealed",)),)
 
 
 records = IdempotencyRecord.__table__.c
@@ -117,7 +123,8 @@ class IdempotencyRecords:
     ) -> StoredResponse | None:
         """Claim the key for so many seconds. Return None, or the record that has it already.
 
-        Waits for another transaction that claims the same key to end.
+        Waits for another transaction that claims the same key to end. Raises QuotaExceeded if the
+        user's stored responses are too large already.
         """
         connection = await self._connection()
         values = {
@@ -137,6 +144,8 @@ class IdempotencyRecords:
             .returning(records.id)
         )
         if claimed.first():
+            if claim.user_id is not None:
+                await ensure_room(self.session, "stored_responses", ("person", claim.user_id))
             return None
         stored = select(*STORED_COLUMNS).where(records.id == claim.id)
         return StoredResponse(*(await connection.execute(stored)).one())
@@ -150,10 +159,11 @@ class IdempotencyRecords:
 
     async def keep(self, claim: Claim, status: int, sealed: bytes) -> None:
         """Store the response, if the claim is still this request's."""
+        stored_for = STORED_FOR_STRANGERS if claim.user_id is None else STORED_FOR
         await (await self._connection()).execute(
             update(IdempotencyRecord)
             .where(records.id == claim.id, records.holder == claim.holder)
-            .values(status=status, sealed=sealed, expires_at=later(int(STORED_FOR.total_seconds())))
+            .values(status=status, sealed=sealed, expires_at=later(int(stored_for.total_seconds())))
         )
 
     async def release(self, claim: Claim) -> None:

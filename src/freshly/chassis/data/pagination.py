@@ -11,16 +11,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from operator import gt, lt
+from functools import partial, reduce
+from operator import add, gt, lt
 from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec.json import Encoder
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import ColumnElement, FromClause, Integer, Select, and_, bindparam, or_, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Enum,
+    FromClause,
+    Integer,
+    Select,
+    String,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    type_coerce,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from freshly.chassis.cache.body import CachedBody
+from freshly.chassis.data.functions import byte_length
 from freshly.chassis.data.queries import Columns, CompiledQuery
 from freshly.chassis.data.transactions import Reader
 from freshly.chassis.data.types import Quantity, QuantityText
@@ -29,6 +44,9 @@ from freshly.chassis.errors import Unprocessable
 Item = TypeVar("Item")
 MAX_PAGE_ROWS = 500
 MAX_LIST_ROWS = 2000  # of a list for which the client gave no limit
+MAX_PAGE_BYTES = 8_000_000  # of the texts in a page; it has at least one row
+FEW_ROWS = 64  # so few are read without a sum of their bytes, which takes as long as reading them
+RUNNING_BYTES = "running_bytes"  # the column with the bytes of the page up to a row
 ID_LIMIT = 2**31  # ids are 32-bit integers in PostgreSQL
 _encoder = Encoder()
 Key = InstrumentedAttribute[Any] | ColumnElement[Any]
@@ -121,7 +139,8 @@ class KeysetQuery:
     """A list that is read so often that its queries are compiled once.
 
     The order is ascending by keys, the last of which is unique. `with_children` turns the
-    statement of a page into one with several rows for each row of the page.
+    statement of a page into one with several rows for each row of the page. `large_rows` ends a
+    page also after MAX_PAGE_BYTES. If it has more than FEW_ROWS, the database sends no more.
     """
 
     def __init__(
@@ -129,6 +148,7 @@ class KeysetQuery:
         statement: Select[Any],
         *keys: ColumnElement[Any],
         with_children: Callable[[Select[Any]], Select[Any]] | None = None,
+        large_rows: bool = False,
     ) -> None:
         self._keys = keys
         self._has_children = with_children is not None
@@ -137,6 +157,13 @@ class KeysetQuery:
         last = [bindparam(f"last_{place}", type_=key.type) for place, key in enumerate(keys)]
         self._first = CompiledQuery(complete(page))
         self._next = CompiledQuery(complete(page.where(_after(keys, last))))
+        self._bounded: tuple[CompiledQuery, CompiledQuery] | None = None
+        if large_rows:
+            bounded = partial(_within_bytes, keys)
+            self._bounded = (
+                CompiledQuery(bounded(page)),
+                CompiledQuery(bounded(page.where(_after(keys, last)))),
+            )
 
     async def page(
         self, db: Reader, query: ListQuery, **parameters: Any
@@ -151,13 +178,48 @@ class KeysetQuery:
             compiled = self._next
             last = _decode(query.cursor, self._keys)
             parameters |= {f"last_{place}": value for place, value in enumerate(last)}
-        rows = await db.fetch(compiled, limit=limit + 1, **parameters)
+        fetched = limit if self._bounded is None else min(limit, FEW_ROWS)
+        rows = await db.fetch(compiled, limit=fetched + 1, **parameters)
+        if self._bounded is not None and (
+            (fetched < limit and len(rows) > fetched) or _text_length(rows) > MAX_PAGE_BYTES
+        ):
+            bounded = self._bounded[1 if query.cursor else 0]
+            rows = await db.fetch(bounded, limit=limit + 1, **parameters)
         keys = [rows.columns[key.key or ""] for key in self._keys]
         if self._has_children and len(rows) > limit:
             limit = _end_of_page(keys[-1], limit)
-        if len(rows) <= limit:
+        totals = rows.columns.get(RUNNING_BYTES)
+        if len(rows) <= limit and totals and totals[-1] >= MAX_PAGE_BYTES:
+            limit = len(rows)
+        elif len(rows) <= limit:
             return rows, None
         return rows.first(limit), _encode([column[limit - 1] for column in keys])
+
+
+def _text_length(rows: Columns) -> int:
+    """Return how many characters the texts of the rows have."""
+    columns = rows.columns.values()
+    return sum(len(text) for texts in columns for text in texts if isinstance(text, str))
+
+
+def _within_bytes(keys: Sequence[ColumnElement[Any]], page: Select[Any]) -> Select[Any]:
+    """Leave out the rows of a page that begin after MAX_PAGE_BYTES, and add RUNNING_BYTES."""
+    rows = page.subquery()
+    texts = [
+        func.coalesce(byte_length(column), 0)
+        for column in rows.c
+        if isinstance(column.type, String) and not isinstance(column.type, Enum)
+    ]
+    size = reduce(add, texts)
+    order = [rows.c[key.key or ""] for key in keys]
+    total = func.sum(size).over(order_by=order, rows=(None, 0))
+    sized = select(*rows.c, total.label(RUNNING_BYTES), size.label("own_bytes")).subquery()
+    shown = [column for column in sized.c if column.key != "own_bytes"]
+    return (
+        select(*shown)
+        .where(sized.c[RUNNING_BYTES] - sized.c.own_bytes < MAX_PAGE_BYTES)
+        .order_by(*(sized.c[key.key or ""] for key in keys))
+    )
 
 
 def _end_of_page(keys: Sequence[Any], limit: int) -> int:

@@ -18,6 +18,7 @@ from freshly.chassis.cache.versions import DisabledVersions
 from freshly.chassis.data.admission import Admission, AdmissionControl, Slots
 from freshly.chassis.data.engine import LOCK_TIMEOUT_SECONDS, Engine
 from freshly.chassis.data.queries import Columns, CompiledQuery
+from freshly.chassis.data.quotas import QUOTAS, Quotas
 from freshly.chassis.data.watchdog import DatabaseWatchdog
 from freshly.chassis.dependencies import Depends, Request
 from freshly.chassis.errors import AppError, Unavailable
@@ -55,6 +56,7 @@ class Database:
         engine: Engine,
         cache: Cache | None = None,
         longest_wait: timedelta = COMMANDS_WAIT,
+        quotas: Quotas | None = None,
     ) -> None:
         capacity = engine.capacity
         self.engine = engine
@@ -72,10 +74,17 @@ class Database:
         self._reading = make(engine.execution_options(**without_transaction))
         self._writing = make(engine.execution_options(writes=True))
         self._admission = Admission()
+        self.quotas = quotas or {}
+        self._enforced: Quotas = {}
 
     def for_request(self, group: str) -> "Database":
-        """Return the view of one request. The waits of its transactions are added up."""
-        return self._view(Admission(group, waited_seconds=0.0))
+        """Return the view of one request, and add up the waits of its transactions.
+
+        Only requests have to keep to the quotas: a job finishes what a request began.
+        """
+        view = self._view(Admission(group, waited_seconds=0.0))
+        view._enforced = self.quotas  # noqa: SLF001 - the same class
+        return view
 
     def for_group(self, group: str) -> "Database":
         """Return a view for background work. Each of its transactions may wait `longest_wait`."""
@@ -99,7 +108,8 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """Open a session for reading. Raise Overloaded or Unavailable."""
-        async with _DatabaseUse(self, self.admission.sessions), self._reading() as session:
+        reading = self._reading(info={QUOTAS: self._enforced})
+        async with _DatabaseUse(self, self.admission.sessions), reading as session:
             yield session
 
     @asynccontextmanager
@@ -135,7 +145,7 @@ class Database:
         tags: set[str] = set()
         marker, end_change = "", versions.commit_change
         try:
-            async with self._writing() as session, session.begin():
+            async with self._writing(info={QUOTAS: self._enforced}) as session, session.begin():
                 try:
                     yield session
                 except AppError as error:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.data.base import Base, Created, Updated
 from freshly.chassis.data.functions import now
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.data.types import Instant, Json
 from freshly.chassis.jobs.definitions import JobState
 
@@ -43,6 +44,7 @@ class JobRow(Created, Updated, Base):
     run_after: Mapped[datetime] = mapped_column(Instant(), init=False, insert_default=now())
     finished_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
 
+    __quotas__ = (CountsTowards("jobs", person="user_id"),)
     __table_args__ = (
         Index(
             "ix_jobs_due",

@@ -23,7 +23,7 @@ from freshly.chassis.jobs.definitions import Handlers, Job, JobState, PermanentF
 from freshly.chassis.jobs.models import JobRow
 from freshly.chassis.jobs.queue import database_time
 from freshly.chassis.jobs.schedules import Schedule, enqueue_due, register_schedules
-from freshly.chassis.observability.logging import correlation_id, get_logger
+from freshly.chassis.observability.logging import correlation_id, error_text, get_logger
 from freshly.chassis.observability.metrics import job_runs
 from freshly.chassis.resources import Resources
 
@@ -156,7 +156,8 @@ class Worker:
         except LeaseLost:
             raise
         except DATABASE_ERRORS as error:
-            logger.warning("worker cannot use the database", action=action, error=repr(error))
+            reason = f"{type(error).__name__}: {error_text(error)}"
+            logger.warning("worker cannot use the database", action=action, error=reason)
         except Exception:  # a bug in one step must not stop the other jobs
             logger.exception("worker failed", action=action)
 

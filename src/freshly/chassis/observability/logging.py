@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from traceback import TracebackException
+from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
@@ -19,10 +21,12 @@ MASK = "***"
 SECRET_KEYS = re.compile(
     r"passw|secret|token|authorization|cookie|api_?key|(?:^|_)code$|hash|credential", re.IGNORECASE
 )
-# Secrets inside texts, such as tracebacks, query strings and messages of libraries.
+# Secrets inside texts, such as tracebacks, query strings and messages of libraries. Clients choose
+# some of these texts, so each pattern takes time in proportion to the text: a run of characters is
+# tried once, from its beginning (lookbehind), and never given up in parts (`++`).
 SECRET_TEXTS = (
     (re.compile(r"(?i)\b(bearer)\s+[^\s\"',]+"), rf"\1 {MASK}"),
-    (re.compile(r"\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?"), MASK),
+    (re.compile(r"(?<![\w-])(?=[\w-]*\beyJ)[\w-]++\.[\w-]++(?:\.[\w-]*+)?"), MASK),
     (re.compile(r"\$(?:argon2\w*|2[abxy])\$[^\s\"']+"), MASK),
     (re.compile(r"\bsk-[\w-]{8,}"), MASK),
     (re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]*(?=@)"), MASK),
@@ -32,7 +36,7 @@ SECRET_TEXTS = (
         ),
         rf"\1{MASK}",
     ),
-    (re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), MASK),
+    (re.compile(r"(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)+"), MASK),
 )
 
 
@@ -69,6 +73,45 @@ def _add_correlation_id(
     return event
 
 
+# Errors of these packages repeat values: PostgreSQL's DETAIL has the whole row that it refused.
+LONGEST_REASON = 500  # characters
+DATABASE_PACKAGES = {"aiosqlite", "asyncpg", "sqlalchemy", "sqlite3"}
+VALUES_IN_ERRORS = re.compile(r"(argument \$\d+: ).*|(: )([\"']).*\3")
+
+
+def error_text(error: BaseException) -> str:
+    """Return the text of an error for the log, without the values of an SQL statement."""
+    if type(error).__module__.partition(".")[0] not in DATABASE_PACKAGES:
+        return str(error)
+    reason = VALUES_IN_ERRORS.sub(
+        rf"\1\2{MASK}", (str(error).splitlines() or [""])[0][:LONGEST_REASON]
+    )
+    statement = getattr(error, "statement", None)
+    return f"{reason} [SQL: {statement}]" if statement else reason
+
+
+def _traceback(
+    exc_info: tuple[type[BaseException], BaseException, TracebackType | None],
+) -> str:
+    rendered = TracebackException(*exc_info)
+    _hide_values(rendered, exc_info[1])
+    return "".join(rendered.format()).rstrip("\n")
+
+
+def _hide_values(rendered: TracebackException, error: BaseException) -> None:
+    """Replace the texts of the error, of its causes, and of the errors in a group."""
+    rendered._str = error_text(error)  # type: ignore[attr-defined] # noqa: SLF001 - no other way
+    for part, cause in (
+        (rendered.__cause__, error.__cause__),
+        (rendered.__context__, error.__context__),
+    ):
+        if part is not None and cause is not None:
+            _hide_values(part, cause)
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    for part, member in zip(rendered.exceptions or (), inner, strict=False):
+        _hide_values(part, member)
+
+
 class StderrHandler(logging.Handler):
     """Write to the current `sys.stderr`, not to the one at the time of the set-up."""
 
@@ -93,7 +136,7 @@ def configure_logging(level: str) -> None:
             foreign_pre_chain=[*shared, structlog.stdlib.PositionalArgumentsFormatter()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
+                structlog.processors.ExceptionRenderer(_traceback),
                 _mask_event,
                 structlog.processors.JSONRenderer(ensure_ascii=True),
             ],
@@ -115,6 +158,9 @@ def configure_logging(level: str) -> None:
 
 
 SAFE_PATH = re.compile(r"[a-z0-9/_-]{0,120}")
+MAX_PATH_LENGTH = 200  # characters of a path that are logged
+# Characters that are masked, so that a secret at the end of the logged part is masked too.
+MAX_MASKED_PATH_LENGTH = 1000
 access_logger = logging.getLogger("freshly.access")
 _json = Encoder()
 
@@ -123,15 +169,15 @@ def access_line(facts: dict[str, Any]) -> None:
     """Write the log line of a request, in the same form as all other lines.
 
     It bypasses structlog, which takes longer than a cached response. Of the facts, only the path
-    comes from the client. It is masked unless it has only characters of SAFE_PATH, with which it
-    can hold neither a secret nor a control character.
+    comes from the client. It is cut and masked, unless it has only characters of SAFE_PATH, with
+    which it can hold neither a secret nor a control character.
     """
     if not access_logger.isEnabledFor(logging.INFO):
         return
     path = facts["path"]
     line = {
         **facts,
-        "path": path if SAFE_PATH.fullmatch(path) else mask_secrets(quote(path)),
+        "path": path if SAFE_PATH.fullmatch(path) else _loggable_path(path),
         "event": "request",
         "level": "info",
         "logger": "freshly.access",
@@ -139,6 +185,11 @@ def access_line(facts: dict[str, Any]) -> None:
         "correlation_id": correlation_id.get(),
     }
     _write_line(_json.encode(line).decode())
+
+
+def _loggable_path(path: str) -> str:
+    masked = str(mask_secrets(path[:MAX_MASKED_PATH_LENGTH]))
+    return quote(masked, safe="/*", errors="replace")[:MAX_PATH_LENGTH]
 
 
 def _write_line(line: str) -> None:

@@ -27,5 +27,8 @@ class ObjectStore(Protocol):
     async def delete(self, bucket: str, paths: Sequence[str]) -> None:
         """Delete objects. Paths without an object are ignored."""
 
+    async def total_bytes(self, bucket: str, folder: str) -> int:
+        """Return the size of all objects below the folder."""
+
     async def list_paths(self, bucket: str, folder: str) -> list[str]:
         """Return the paths below the folder, each within the bucket."""

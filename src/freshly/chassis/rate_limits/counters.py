@@ -9,8 +9,8 @@ from freshly.chassis.rate_limits.windows import DAY, HOUR, end_of, window_of
 
 
 class Counters(Protocol):
-    async def increment(self, key: str, expiry: int) -> int:
-        """Add one and return the new count. The key may be forgotten after `expiry` seconds."""
+    async def increment(self, key: str, expiry: int, by: int = 1) -> int:
+        """Add to the count and return it. The key may be forgotten after `expiry` seconds."""
 
     async def get(self, key: str) -> int: ...
 
@@ -27,11 +27,11 @@ class MemoryCounters:
         self._long: Counter[str] = Counter()
         self._swept_at = clock()
 
-    async def increment(self, key: str, expiry: int) -> int:
+    async def increment(self, key: str, expiry: int, by: int = 1) -> int:
         del expiry  # the key names its window
         self._sweep()
         counts = self._counts_for(key)
-        counts[key] += 1
+        counts[key] += by
         return counts[key]
 
     async def get(self, key: str) -> int:

@@ -87,9 +87,10 @@ class Limiter:
     def __post_init__(self) -> None:
         self._parsed: dict[tuple[str, str], tuple[tuple[Window, ...], str]] = {}
 
-    async def hit(self, name: str, tier: str, subjects: Sequence[str]) -> RateLimitResult:
+    async def hit(self, name: str, tier: str, subjects: Mapping[str, int]) -> RateLimitResult:
         """Count a call, from the shortest window to the longest.
 
+        `subjects` are counted each by itself. A subject may use so many times the limit.
         A call that a window refuses is not counted in the longer windows.
         """
         limits, policy = self._parse(name, self.groups[name].of_tier(tier))
@@ -97,9 +98,9 @@ class Limiter:
         tightest: RateLimitResult | None = None
         for window in limits:
             expiry = math.ceil(window.ends_in(now)) + 1
-            for subject in subjects:
+            for subject, share in subjects.items():
                 key = counter_key(name, subject, window, now)
-                left = window.amount - await self.counts.increment(key, expiry)
+                left = window.amount * share - await self.counts.increment(key, expiry)
                 if tightest is None or left < tightest.remaining:
                     tightest = RateLimitResult(
                         name, tier, policy, window, max(left, 0), window.ends_in(now)
@@ -109,11 +110,20 @@ class Limiter:
         assert tightest is not None
         return tightest
 
+    async def give_back(self, name: str, tier: str, subjects: Sequence[str]) -> None:
+        """Take back a call that was counted, for limits that count only failures."""
+        limits, _ = self._parse(name, self.groups[name].of_tier(tier))
+        now = self.clock()
+        for window in limits:
+            for subject in subjects:
+                key = counter_key(name, subject, window, now)
+                await self.counts.increment(key, math.ceil(window.ends_in(now)) + 1, -1)
+
     async def _refused(
         self,
         result: RateLimitResult,
         limits: Sequence[Window],
-        subjects: Sequence[str],
+        subjects: Mapping[str, int],
         now: float,
     ) -> RateLimitResult:
         """Return the refusal with the time after which a call succeeds.
@@ -123,9 +133,9 @@ class Limiter:
         rate_limited.labels(result.group).inc()
         last = result.window
         for window in limits:
-            for subject in subjects:
+            for subject, share in subjects.items():
                 used = await self.counts.get(counter_key(result.group, subject, window, now))
-                if used >= window.amount and window.ends_in(now) > last.ends_in(now):
+                if used >= window.amount * share and window.ends_in(now) > last.ends_in(now):
                     last = window
         return RateLimitResult(
             result.group, result.tier, result.policy, last, 0, last.ends_in(now), allowed=False

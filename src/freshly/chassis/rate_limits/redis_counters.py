@@ -16,18 +16,18 @@ class RedisCounters:
         self._prefix = f"{prefix}:n:"
         self._local: Counters = MemoryCounters()
 
-    async def increment(self, key: str, expiry: int) -> int:
+    async def increment(self, key: str, expiry: int, by: int = 1) -> int:
         name = self._prefix + key
         expiring = self._batcher.execute("SET", name, 0, "EX", expiry, "NX")  # Redis runs it first
-        counted = self._batcher.execute("INCR", name)
+        counted = self._batcher.execute("INCRBY", name, by)
         if self._batcher.has_failed:  # Redis counts it too, if it was only late
-            return await self._local.increment(key, expiry)
+            return await self._local.increment(key, expiry, by)
         try:
             count = await counted
             await expiring
             return int(count)
         except (RedisUnavailable, ValueError):
-            return await self._local.increment(key, expiry)
+            return await self._local.increment(key, expiry, by)
 
     async def get(self, key: str) -> int:
         if self._batcher.has_failed:

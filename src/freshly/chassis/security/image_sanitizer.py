@@ -4,24 +4,33 @@ Re-encoding keeps only the pixels. Metadata such as the place of a photo is lost
 payload hidden in the file.
 """
 
+import asyncio
 import base64
 import binascii
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from functools import partial
+from weakref import WeakValueDictionary
 
 from anyio import CapacityLimiter, to_thread
 from PIL import Image, ImageOps
 
-MAX_PIXELS = 40_000_000
-# Disable Pillow's own limit, which only warns. MAX_PIXELS is checked before pixels are decoded.
+# The bytes of a decoded picture: 12.5 million pixels in colour, as a phone takes. A JPEG counts as
+# large as it is decoded, which is an eighth to all of its size.
+MAX_DECODED_BYTES = 50_000_000
+MAX_PIXELS = 100_000_000  # also of a JPEG, because all of it is read
+# Disable Pillow's own limit, which only warns. Sizes are checked before pixels are decoded.
 Image.MAX_IMAGE_PIXELS = None
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2}  # in Pillow's memory; other modes take 4
 EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 QUALITY = 88  # of JPEG and WebP, out of 100
-# Two at once, since each may take 160 MB and a core.
+# Two at once, since each may take 130 MB and a core.
 SANITIZER_THREADS = CapacityLimiter(2)
+# Of one person, so that others never wait behind a dozen of them.
+PICTURES_OF_A_PERSON = 2
+_in_progress: WeakValueDictionary[object, asyncio.Semaphore] = WeakValueDictionary()
 
 
 class InvalidPicture(Exception):
@@ -29,7 +38,7 @@ class InvalidPicture(Exception):
 
 
 class TooManyPixels(Exception):
-    """The picture has more than MAX_PIXELS."""
+    """The picture has more than MAX_PIXELS, or more than MAX_DECODED_BYTES."""
 
 
 class Base64Error(Exception):
@@ -50,15 +59,24 @@ class Picture:
 
 
 async def sanitize_picture(
-    content: bytes, types: Collection[str], *, largest_side: int, as_jpeg: bool = False
+    content: bytes,
+    types: Collection[str],
+    *,
+    largest_side: int,
+    as_jpeg: bool = False,
+    person: Hashable = None,
 ) -> Picture:
     """Return the picture upright, without metadata, with sides of at most `largest_side` pixels.
 
     `types` are the accepted media types. The result keeps its type, or is JPEG with `as_jpeg`.
-    Raises InvalidPicture or TooManyPixels. Runs in a thread, two at once.
+    Raises InvalidPicture or TooManyPixels. Runs in a thread, two at once. If `person` names who
+    sends the picture, at most two of the same person run or wait for a thread.
     """
     reencode = partial(_reencode, content, frozenset(types), largest_side, as_jpeg=as_jpeg)
-    return await to_thread.run_sync(reencode, limiter=SANITIZER_THREADS)
+    if person is None:
+        return await to_thread.run_sync(reencode, limiter=SANITIZER_THREADS)
+    async with _in_progress.setdefault(person, asyncio.Semaphore(PICTURES_OF_A_PERSON)):
+        return await to_thread.run_sync(reencode, limiter=SANITIZER_THREADS)
 
 
 def _reencode(
@@ -67,12 +85,17 @@ def _reencode(
     formats = [name for name, media_type in MEDIA_TYPES.items() if media_type in types]
     try:
         with Image.open(io.BytesIO(content), formats=formats) as opened:  # reads the header only
-            if opened.width * opened.height > MAX_PIXELS:
-                raise TooManyPixels
+            pixels = opened.width * opened.height
+            # A progressive JPEG is kept whole while it is decoded: two bytes for each of its
+            # values, which are about half as many for the colours as for the brightness.
+            whole = 3 * pixels if "progressive" in opened.info else 0
             output_format = "JPEG" if as_jpeg else str(opened.format)
             opened.draft("RGB", (largest_side, largest_side))
+            decoded = opened.width * opened.height * BYTES_PER_PIXEL.get(opened.mode, 4)
+            if pixels > MAX_PIXELS or max(decoded, whole) > MAX_DECODED_BYTES:
+                raise TooManyPixels
+            opened.thumbnail((largest_side, largest_side))
             image = ImageOps.exif_transpose(opened)
-            image.thumbnail((largest_side, largest_side))
             mode = "RGB" if output_format == "JPEG" or "A" not in image.getbands() else "RGBA"
             background = Image.new("RGB", image.size, "white") if mode == "RGB" else None
             image = image.convert("RGBA" if "A" in image.getbands() else mode)

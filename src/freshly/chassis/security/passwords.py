@@ -12,6 +12,7 @@ MAX_CONCURRENT_HASHES = 2  # each takes a core and 19 MiB for about 20 ms
 # OWASP's recommendation for argon2id with a parallelism of one.
 MEMORY_KIB = 19 * 1024
 ITERATIONS = 2
+KNOWN_HASHES = ("$argon2id$", "$2a$", "$2b$", "$2y$")
 MAX_BCRYPT_BYTES = 72  # bcrypt ignores the rest; the existing app cut passwords there
 
 
@@ -40,7 +41,8 @@ class Passwords:
         return await to_thread.run_sync(self._verify, password, hashed, limiter=self._threads)
 
     def _verify(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
-        if hashed is None:
+        if hashed is None or not hashed.startswith(KNOWN_HASHES):
+            # An unknown account, or one without a password, such as with Google or Apple.
             self._hashes.verify(password, self._dummy_hash)
             return False, None
         if BcryptHasher.identify(hashed):
@@ -49,5 +51,5 @@ class Passwords:
             return matches, self._hashes.hash(password) if matches else None
         try:
             return self._hashes.verify_and_update(password, hashed)
-        except PwdlibError:  # neither kind of hash, such as the placeholder of an OAuth account
+        except PwdlibError:  # a damaged hash
             return False, None

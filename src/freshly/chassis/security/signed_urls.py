@@ -16,6 +16,10 @@ HOUR_SECONDS = 3600
 ONE_DAY = timedelta(days=1)
 
 
+def upload_action(session_id: str) -> str:
+    return f"{WRITE} {session_id}"
+
+
 @dataclass(frozen=True)
 class UrlSigner:
     secret: str
@@ -42,6 +46,13 @@ class SignedUrls:
     def public(self, bucket: str, path: str) -> str:
         """Return the URL of a file in a public bucket."""
         return f"{self.base}/files/{quote(bucket)}/{quote(path)}"
+
+    def for_upload(
+        self, bucket: str, path: str, lifetime: timedelta, session_id: str
+    ) -> tuple[str, str]:
+        """Return the URL of an upload that dies with a session, and the signature in it."""
+        url, signature = self.signed(bucket, path, lifetime, upload_action(session_id))
+        return f"{url}&{urlencode({'session': session_id})}", signature
 
     def signed(
         self, bucket: str, path: str, lifetime: timedelta, action: str = READ

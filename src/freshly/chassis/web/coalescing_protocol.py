@@ -11,6 +11,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD = b"HTTP/1.1 "
 INFORMATION = b"HTTP/1.1 1"
+# A longer body is not copied: clients that read it slowly share the bytes in the cache.
+MAX_COALESCED_BYTES = 64 * 1024
+CLOSE_TIMEOUT_SECONDS = 30  # that a client has to read the rest of a response
 
 
 class _CoalescingTransport:
@@ -25,7 +28,9 @@ class _CoalescingTransport:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        if self._head:
+        if self._head and len(data) > MAX_COALESCED_BYTES:
+            self._flush()
+        elif self._head:
             data, self._head = self._head + data, b""
         elif data.startswith(HEAD) and not data.startswith(INFORMATION):
             self._head = data
@@ -36,6 +41,8 @@ class _CoalescingTransport:
     def close(self) -> None:
         self._flush()
         self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._loop.call_later(CLOSE_TIMEOUT_SECONDS, self._transport.abort)
 
     def _flush(self) -> None:
         if self._head:

@@ -39,6 +39,7 @@ from freshly.chassis.errors import AppError, Conflict, Unprocessable
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.security.caller import Caller
 from freshly.chassis.web.error_handlers import error_response
+from freshly.chassis.web.error_responses import error_to_response
 
 logger = get_logger(__name__)
 
@@ -50,6 +51,7 @@ CLAIM_TTL = 120  # seconds; longer than any request with external calls may take
 MAX_WAIT = 30  # seconds for the first request with this key
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two looks for its response
 CHUNK = 65536  # bytes
+MAX_STORED_BYTES = 256 * 1024  # of a response; a list is soon read again, but is stored for a day
 
 
 class BadKey(Unprocessable):
@@ -62,6 +64,14 @@ class KeyReused(Unprocessable):
     detail = (
         "This Idempotency-Key was sent with another request before. "
         "Please send a new key with each request."
+    )
+
+
+class ResponseNotStored(Conflict):
+    code = "response_not_stored"
+    detail = (
+        "This request was done before, but its response was too large to be stored. "
+        "Please read {path} to see the result."
     )
 
 
@@ -214,13 +224,19 @@ class _IdempotentRequest:
         failed, or that had sent nothing, is not stored: a retry runs the request again.
         """
         sent: list[bytes] = []
+        sent_bytes, has_content, has_failed = 0, False, False
         try:
             async for piece in pieces:
-                sent.append(piece if isinstance(piece, bytes) else str(piece).encode())
-                yield sent[-1]
+                event = piece if isinstance(piece, bytes) else str(piece).encode()
+                has_content = has_content or _has_content(event)
+                has_failed = has_failed or _is_error(event)
+                sent_bytes += len(event)
+                if sent_bytes - len(event) <= MAX_STORED_BYTES:  # more is not stored
+                    sent.append(event)
+                yield event
         finally:
             with anyio.CancelScope(shield=True):
-                if any(map(_has_content, sent)) and not any(map(_is_error, sent)):
+                if has_content and not has_failed:
                     await self._store_afterwards(db, response, b"".join(sent))
                 else:
                     await self._release(db)
@@ -245,8 +261,18 @@ class _IdempotentRequest:
     async def _store(self, session: Session, response: Response, body: bytes) -> None:
         headers = [(n, v) for n, v in response.headers.items() if n != "content-length"]
         answer = ReplayableResponse(response.status_code, headers, body)
+        if len(body) > MAX_STORED_BYTES:
+            answer = self._too_large()
         sealed = self.cipher.close(self.claim, answer)
         await IdempotencyRecords(session).keep(self.claim, answer.status, sealed)
+
+    def _too_large(self) -> ReplayableResponse:
+        """Return what a retry is told instead: where the result of this request can be read."""
+        read: Any = getattr(self.request.scope.get("route"), "resource", None)
+        path = read.path.format(**self.request.path_params) if read else self.request.url.path
+        refusal = error_to_response(ResponseNotStored(path=path))
+        headers = [(n, v) for n, v in refusal.headers.items() if n != "content-length"]
+        return ReplayableResponse(refusal.status_code, headers, bytes(refusal.body))
 
     def _replayed(self, found: StoredResponse) -> Response:
         if found.fingerprint != self.claim.fingerprint:

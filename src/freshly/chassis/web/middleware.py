@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
 from time import perf_counter
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from freshly.chassis.cache.body import COMPRESSION
@@ -21,6 +23,7 @@ from freshly.chassis.resources import Resources
 from freshly.chassis.web.authentication import AuthenticationMiddleware
 from freshly.chassis.web.error_responses import internal_error, problem
 from freshly.chassis.web.etags import WORTH_COMPRESSING
+from freshly.chassis.web.proxies import UndeclaredProxyWarning
 from freshly.chassis.web.rate_limiting import RateLimitMiddleware
 from freshly.settings import (
     LARGEST_AVATAR,
@@ -35,10 +38,14 @@ logger = get_logger(__name__)
 CORRELATION_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 PREFIX = "/api/v1"
 SYSTEM_PATHS = {"/", "/health", "/ready", "/metrics", "/docs", "/openapi.json"}
+# Sent with every response that does not say something else itself.
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "X-XSS-Protection": "1; mode=block",
+    "X-XSS-Protection": "0",  # browsers' own filters did harm, and are gone
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-site",
+    "Cache-Control": "no-store",
     "Referrer-Policy": "strict-origin-when-cross-origin",
     "Permissions-Policy": "geolocation=(), microphone=(), camera=()",
 }
@@ -55,6 +62,10 @@ LARGEST_BODIES = {
 VARY = "Accept-Encoding, Authorization, Origin"
 HSTS = "max-age=31536000; includeSubDomains"
 LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1)(:\d+)?"
+
+HOST = re.compile(r"(?P<name>[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?")
+LOCAL_HOSTS = {"localhost", "127.0.0.1", "[::1]"}
+MAX_KNOWN_HOSTS = 1000
 
 CLOSING = ((b"connection", b"close"),)
 
@@ -161,21 +172,50 @@ class CorsIfOrigin(CORSMiddleware):
 
 
 class TrustedHosts:
-    """Refuses requests for an unknown host, because links in emails are built from it."""
+    """Refuses requests for an unknown host, and those without exactly one valid `Host` header.
 
-    def __init__(self, app: ASGIApp, *, hosts: Sequence[str]) -> None:
+    Links in emails are built from it. A page that gives its own name the address of this server
+    (DNS rebinding) is refused too. In the local environment, names of this machine and addresses
+    are known: a page cannot have an address as its name.
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], is_local: bool) -> None:
         self.app = app
-        self.exact = {host for host in hosts if not host.startswith("*.")}
+        self.exact = {*hosts, *(LOCAL_HOSTS if is_local else ())}
         self.suffixes = tuple(host.removeprefix("*") for host in hosts if host.startswith("*."))
+        self.is_local = is_local
+        self.known: set[bytes] = set()  # values that were accepted before
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and "*" not in self.exact:
-            host = Headers(scope=scope).get("host", "").rsplit(":", 1)[0].lower()
-            if host not in self.exact and not host.endswith(self.suffixes or ("\0",)):
-                response = problem(400, "unknown_host", "This server does not know this host name.")
-                await response(scope, receive, send)
-                return
+        if scope["type"] == "http":
+            hosts = [value for name, value in scope["headers"] if name == b"host"]
+            if len(hosts) != 1 or hosts[0] not in self.known:
+                refusal = self._refusal(hosts)
+                if refusal is not None:
+                    await refusal(scope, receive, send)
+                    return
         await self.app(scope, receive, send)
+
+    def _refusal(self, hosts: Sequence[bytes]) -> Response | None:
+        found = HOST.fullmatch(hosts[0].decode("latin-1").lower()) if len(hosts) == 1 else None
+        if found is None:
+            detail = "A request needs exactly one valid Host header."
+            return problem(400, "invalid_host", detail)
+        if not self._is_known(found["name"]):
+            return problem(400, "unknown_host", "This server does not know this host name.")
+        if len(self.known) < MAX_KNOWN_HOSTS:
+            self.known.add(hosts[0])
+        return None
+
+    def _is_known(self, name: str) -> bool:
+        if "*" in self.exact or name in self.exact or name.endswith(self.suffixes or ("\0",)):
+            return True
+        if not self.is_local:
+            return False
+        try:
+            return bool(ip_address(name.strip("[]")))
+        except ValueError:
+            return name.endswith(".localhost")
 
 
 class StripApiPrefix:
@@ -250,17 +290,21 @@ class UnhandledErrorMiddleware:
 
 
 def add_middleware(
-    app: FastAPI, settings: Settings, group_of: Callable[[str, str, str], str]
+    app: FastAPI, settings: Settings, group_of: Callable[[str, str, str], str | None]
 ) -> None:
     """Put the middleware in front of the routes. The last one added is the outermost."""
     app.add_middleware(BodySizeLimit)
     app.add_middleware(RateLimitMiddleware, group_of=group_of, enabled=settings.rate_limit_enabled)
     app.add_middleware(AuthenticationMiddleware)
+    app.add_middleware(UndeclaredProxyWarning)
     app.add_middleware(StripApiPrefix)
     app.add_middleware(UnhandledErrorMiddleware)
     app.add_middleware(GZipIfAccepted, minimum_size=WORTH_COMPRESSING, compresslevel=COMPRESSION)
-    if not settings.is_local or settings.app_env == "development":
-        app.add_middleware(TrustedHosts, hosts=[host.lower() for host in settings.allowed_hosts])
+    app.add_middleware(
+        TrustedHosts,
+        hosts=[host.lower() for host in settings.allowed_hosts],
+        is_local=settings.app_env == "local",
+    )
     app.add_middleware(
         CorsIfOrigin,
         allow_origins=settings.cors_origins,
@@ -270,7 +314,7 @@ def add_middleware(
         allow_headers=(
             *("Accept", "Accept-Language", "Content-Language", "Content-Type", "Authorization"),
             *("X-Requested-With", "Origin", "Cache-Control", "Pragma", "Idempotency-Key"),
-            *("If-Match", "If-None-Match", "X-Correlation-ID"),
+            *("If-Match", "If-None-Match", "X-Correlation-ID", "X-Reauth"),
         ),
         expose_headers=(
             *("X-Correlation-ID", "X-Process-Time", "ETag", "Cache-Control", "Link"),

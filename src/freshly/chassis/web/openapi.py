@@ -31,6 +31,9 @@ All paths but those of the system also work under `/api/v1`.
 errors that an operation lists, any operation can return 413 (body too large), 429 (too many \
 requests) and 503 (busy; wait for the seconds in `Retry-After`).
 
+**Quotas**: a write that stores more than a user or a family may store returns 403 with the code \
+`quota_exceeded`, and names the `quota` and its `limit`. `GET /users/me/usage` tells what is used.
+
 **Quantities** are decimal strings in responses. Requests may send strings or numbers.
 
 **Concurrent changes**: a resource that you can read has an `ETag`; a write with `If-Match` \

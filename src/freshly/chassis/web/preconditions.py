@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.util import await_only
+from starlette.responses import StreamingResponse
 from starlette.routing import BaseRoute
 from starlette.types import Message
 
@@ -71,6 +72,8 @@ class Route(APIRoute):
     def _read(self, handler: Handler) -> Handler:
         async def read(request: Request) -> Response:
             response = await handler(request)
+            if isinstance(response, StreamingResponse):  # its body is not known yet
+                return response
             if response.status_code != OK or any(n == b"etag" for n, _ in response.raw_headers):
                 return response
             return with_etag(response, request)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
 
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -11,16 +10,18 @@ from freshly.chassis.errors import AppError, Unavailable
 from freshly.chassis.rate_limits.policy import FREE, Limiter, RateLimited, RateLimitResult
 from freshly.chassis.resources import Resources
 from freshly.chassis.security.caller import Caller
+from freshly.chassis.security.client_info import network_of
 from freshly.chassis.web.error_responses import error_to_response
 
 UNCOUNTED = {"/health", "/ready", "/metrics"}
+IPV6_SHARES = {64: 1, 56: 4, 48: 16}
 
 
 class RateLimitMiddleware:
     """Counts each request against its user or its client address, and refuses too many with 429."""
 
     def __init__(
-        self, app: ASGIApp, *, group_of: Callable[[str, str, str], str], enabled: bool
+        self, app: ASGIApp, *, group_of: Callable[[str, str, str], str | None], enabled: bool
     ) -> None:
         self.app = app
         self.group_of = group_of
@@ -47,22 +48,27 @@ class RateLimitMiddleware:
     async def _count(
         self, scope: Scope, caller: Caller | Exception | None, limiter: Limiter
     ) -> RateLimitResult | None:
-        """Return None if authentication failed for a reason that is not the client's.
+        """Return None for a signed-in user's call that is never refused.
 
-        The endpoint then answers with that reason.
+        Return None too if authentication failed for a reason that is not the client's. The
+        endpoint then answers with that reason.
         """
         name = self.group_of(scope["method"], scope["path"], scope["state"]["route_group"])
+        if name is None:
+            if isinstance(caller, Caller):
+                return None
+            name = "anonymous"
         group = limiter.groups[name]
         if "user" in group.per and not isinstance(caller, Caller):
             if not isinstance(caller, AppError | None) or isinstance(caller, Unavailable):
                 return None
             name, group = "anonymous", limiter.groups["anonymous"]
-        subjects = [
-            f"u{caller.user_id}"
-            if per == "user" and isinstance(caller, Caller)
-            else client_address(scope)
-            for per in group.per
-        ]
+        subjects: dict[str, int] = {}
+        for per in group.per:
+            if per == "user" and isinstance(caller, Caller):
+                subjects[f"u{caller.user_id}"] = 1
+            else:
+                subjects |= client_networks(scope)
         tier = caller.tier if isinstance(caller, Caller) else FREE
         return await limiter.hit(name, tier, subjects)
 
@@ -75,25 +81,46 @@ class CallLimits:
 
     async def count(self, group: str, subject: str) -> None:
         """Count one call. Raises RateLimited."""
+        result = await self._hit(group, subject)
+        if result is not None and not result.allowed:
+            raise RateLimited(result)
+
+    async def allows(self, group: str, subject: str) -> bool:
+        """Count one call. Return False if it is one too many."""
+        result = await self._hit(group, subject)
+        return result is None or result.allowed
+
+    async def _hit(self, group: str, subject: str) -> RateLimitResult | None:
+        resources: Resources = self.request.state.resources
+        if not resources.settings.rate_limit_enabled:
+            return None
+        return await resources.limiter.hit(group, FREE, {subject: 1})
+
+    async def give_back(self, group: str, subject: str) -> None:
+        """Take back a call that was counted, for limits that count only failures."""
         resources: Resources = self.request.state.resources
         if resources.settings.rate_limit_enabled:
-            result = await resources.limiter.hit(group, FREE, [subject])
-            if not result.allowed:
-                raise RateLimited(result)
+            await resources.limiter.give_back(group, FREE, [subject])
+
+    @property
+    def network(self) -> str:
+        """Return the client's address, or the /64 network of an IPv6 address."""
+        return network_of(client_host(self.request.scope))
 
 
-def client_address(scope: Scope) -> str:
-    """Return the client's address; behind trusted proxies the server has put it there.
+def client_host(scope: Scope) -> str:
+    return str((scope.get("client") or ("-",))[0])
 
-    For IPv6 return the /64 network, because a household is given 2^64 addresses.
+
+def client_networks(scope: Scope) -> dict[str, int]:
+    """Return the client's networks, and how many times the limit each of them may use.
+
+    Behind trusted proxies the server has put the client's address there. A customer may have an
+    IPv6 /64, /56 or /48, so all three are counted. The larger ones may belong to several customers
+    and have larger limits.
     """
-    host = (scope.get("client") or ("-",))[0]
-    try:
-        known = ip_address(host)
-    except ValueError:
-        return str(host)
-    if isinstance(known, IPv6Address):
-        if known.ipv4_mapped is not None:
-            return str(known.ipv4_mapped)
-        return f"{IPv6Address(int(known) >> 64 << 64)}/64"
-    return host if isinstance(host, str) else "-"
+    host = client_host(scope)
+    network = network_of(host)
+    if not network.endswith("/64"):
+        return {network: 1}
+    return {network_of(host, prefix): share for prefix, share in IPV6_SHARES.items()}

@@ -1,5 +1,6 @@
 """The building blocks of request and response bodies."""
 
+import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -10,9 +11,12 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from freshly.chassis.data.types import LARGEST_QUANTITY, THOUSANDTH
 from freshly.chassis.errors import OUT_OF_RANGE_ID
+from freshly.chassis.one_line import NOT_IN_A_LINE
 
 LARGEST_INT = 2**31 - 1
 LONGEST_TEXT = 20_000
+# A path names a file of ours. A local installation has no TLS for its links to files.
+PICTURE_ADDRESS = re.compile(r"https://[^\s]+|http://[^/\s]+/files/[^\s]+|(?!//)[^:\\]*")
 
 
 def _storable(text: str) -> str:
@@ -23,6 +27,19 @@ def _storable(text: str) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise PydanticKnownError("string_unicode") from error
+    return text
+
+
+def _one_line(text: str) -> str:
+    if NOT_IN_A_LINE.search(text):
+        raise PydanticCustomError("not_one_line", "Text must be one line")
+    return text
+
+
+def _picture_address(text: str) -> str:
+    """Refuse other schemes, such as `javascript:`, and hosts of others without TLS."""
+    if not PICTURE_ADDRESS.fullmatch(text.strip()):
+        raise PydanticCustomError("picture_address", "Address must begin with https://")
     return text
 
 
@@ -53,9 +70,13 @@ def plain(quantity: Decimal) -> str:
 # its length has a limit.
 AnyText = Annotated[str, AfterValidator(_storable)]
 LongText = Annotated[AnyText, Field(max_length=LONGEST_TEXT)]
-Line = Annotated[AnyText, Field(max_length=255)]
-ShortText = Annotated[AnyText, Field(max_length=64)]
-Title = Annotated[AnyText, Field(max_length=200)]
+# Names and other texts that are shown within a line.
+OneLine = Annotated[AnyText, AfterValidator(_one_line)]
+Line = Annotated[OneLine, Field(max_length=255)]
+ShortText = Annotated[OneLine, Field(max_length=64)]
+Title = Annotated[OneLine, Field(max_length=200)]
+# The address of a picture: with https, or a file of ours.
+PictureAddress = Annotated[OneLine, AfterValidator(_picture_address)]
 
 # No row has an id that does not fit its column, so such an id is a 404 like any unknown id.
 Id = Annotated[int, AfterValidator(_within_32_bits), Field(json_schema_extra={"format": "int32"})]

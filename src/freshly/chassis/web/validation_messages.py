@@ -179,6 +179,8 @@ PREDICATES: dict[str, str | Callable[[Context], str]] = {
     "string_unicode": "has characters that are not valid Unicode. Please remove them",
     "string_pattern_mismatch": "has characters that are not allowed here. Please remove them",
     "nul_character": "has a NUL character. Please remove it",
+    "not_one_line": "must be one line, without control characters. Please remove them",
+    "picture_address": "must be an address that begins with https://",
     "string_too_short": _length("at least", "min_length"),
     "string_too_long": _length("at most", "max_length"),
     "enum": _one_of,

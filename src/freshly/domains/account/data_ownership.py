@@ -45,8 +45,8 @@ class TableOwnership:
 TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
     "users": TableOwnership(
         "profile",
-        "id email name phone_number location avatar_path status tier gender age weight height"
-        " calories is_verified created_at updated_at",
+        "id email pending_email name phone_number location avatar_path status tier gender age"
+        " weight height calories shares_profile is_verified delete_after created_at updated_at",
         owner_columns=("id",),
         excluded={
             "hashed_password": SECRET,
@@ -91,7 +91,7 @@ TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
         "id user_id kind state progress error created_at updated_at finished_at",
         owner_columns=("user_id",),
         excluded={
-            "result_url": "anyone who has it can download the file",
+            "result_url": "the file is gone after an hour",
             **dict.fromkeys(
                 (
                     *("payload", "priority", "dedup_key", "correlation_id", "again", "attempts"),
@@ -108,14 +108,32 @@ TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
         "families",
         "id display_name created_at",
         referenced_by=("family_memberships", "family_id"),
-        excluded={"invite_code": "anyone who has it can join the family"},
+        excluded=dict.fromkeys(
+            ("invite_code", "invite_code_expires_at"), "anyone who has the code can join the family"
+        ),
+    ),
+    "family_invitations": TableOwnership(
+        "invitations",
+        "id family_id created_by_user_id role uses_left expires_at created_at",
+        owner_columns=("created_by_user_id",),
+        members_only=True,
+        excluded=dict.fromkeys(
+            ("token_hash", "code_hash", "code_expires_at"), "anyone who has the code can join"
+        ),
     ),
     "ingredients": TableOwnership(
         "ingredients_i_added",
-        "id name category canonical_unit_type canonical_unit avg_weight_per_unit_g"
-        " density_g_per_ml pieces_per_package food_id created_by_user_id created_at",
-        owner_columns=("created_by_user_id",),
-        other_keys={"food_id": "another name of a food of the catalogue"},
+        "id name family_id owner_user_id category canonical_unit_type canonical_unit"
+        " avg_weight_per_unit_g density_g_per_ml pieces_per_package shelf_life food_id"
+        " created_by_user_id created_at",
+        owner_columns=("owner_user_id", "created_by_user_id"),
+        members_only=True,
+        other_keys={"food_id": "another name of a food of the catalogue or of the same owner"},
+    ),
+    "ingredient_measures": TableOwnership(
+        "measures_of_ingredients_i_added",
+        "id ingredient_id unit_code grams",
+        cascades_from=("ingredient_id",),
     ),
     "pantry_items": TableOwnership(
         "pantry",
@@ -192,8 +210,8 @@ TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
     ),
     "notifications": TableOwnership(
         "notifications",
-        "id user_id type title message related_meal_id related_user_id related_family_id"
-        " related_share_request_id is_read read_at created_at",
+        "id user_id type title message related_meal_id related_meal_name related_user_id"
+        " related_family_id related_share_request_id is_read read_at created_at",
         owner_columns=("user_id",),
         other_keys=dict.fromkeys(
             ("related_user_id", "related_meal_id", "related_share_request_id"), OTHER_USERS_ROW
@@ -204,8 +222,8 @@ TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
     ),
     "meal_share_requests": TableOwnership(
         "offered_meals",
-        "id meal_id sender_user_id recipient_user_id family_id accepted_meal_id status message"
-        " responded_at created_at updated_at",
+        "id meal_id offered_meal sender_user_id recipient_user_id family_id accepted_meal_id"
+        " status message responded_at created_at updated_at",
         owner_columns=("sender_user_id", "recipient_user_id"),
         other_keys=dict.fromkeys(
             ("meal_id", "accepted_meal_id"), "the columns for sender and recipient decide"
@@ -230,10 +248,11 @@ TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
 NOT_EXPORTED: Mapping[str, str] = {
     "refresh_tokens": SECRET,
     "email_codes": SECRET,
+    "account_codes": SECRET,
+    "account_links": SECRET,
     "units": CATALOGUE,
     "diet_tags": CATALOGUE,
     "foods": CATALOGUE,
-    "ingredient_measures": CATALOGUE,
     "idempotency_keys": "encrypted copies of responses, deleted after a day",
     "job_workers": INTERNAL,
     "job_schedules": INTERNAL,

@@ -1,5 +1,6 @@
 """The files of a user: all files in the user's folder of each bucket."""
 
+import re
 import secrets
 import sys
 import time
@@ -9,9 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from freshly.chassis.resources import CurrentObjectStore, CurrentSettings
+from freshly.domains.account.errors import ExportNotFound
 
-EXPORTS_LIVE = timedelta(days=7)
-LINK_EXPIRY_ROUNDING = timedelta(hours=1)  # expiry is rounded up to the next full hour
+EXPORTS_LIVE = timedelta(hours=1)
+EXPORT_NAME = re.compile(r"\d{10,12}-[A-Za-z0-9_-]{22}\.zip")
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,25 @@ class PersonalFiles:
 
     async def keep_export(self, user_id: int, file: Path) -> str:
         """Store an export. Return its path, which contains the time after which it is deleted."""
-        delete_after = int(time.time() + (EXPORTS_LIVE + LINK_EXPIRY_ROUNDING).total_seconds())
+        delete_after = int(time.time() + EXPORTS_LIVE.total_seconds())
         path = f"{user_id}/{delete_after}-{secrets.token_urlsafe(16)}.zip"
         await self.objects.put(self.settings.exports_bucket, path, file)
         return path
+
+    async def export(self, user_id: int, name: str) -> AsyncIterator[bytes]:
+        """Return an export of this user in pieces. Raise ExportNotFound, also after an hour."""
+        if not EXPORT_NAME.fullmatch(name) or _delete_after(name) < time.time():
+            raise ExportNotFound
+        content = await self.objects.stream(self.settings.exports_bucket, f"{user_id}/{name}")
+        if content is None:
+            raise ExportNotFound
+        return content
 
     async def delete_export(self, export: str) -> None:
         await self.objects.delete(self.settings.exports_bucket, [export])
 
     async def drop_exports(self, at: float) -> int:
-        """Delete exports whose links expired before `at` (Unix time). Return their number."""
+        """Delete exports that expired before `at` (Unix time). Return their number."""
         bucket = self.settings.exports_bucket
         paths = await self.objects.list_paths(bucket, "")
         expired = [path for path in paths if _delete_after(path) < at]

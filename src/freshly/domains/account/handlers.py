@@ -2,12 +2,13 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from freshly.chassis.errors import Unauthenticated
 from freshly.chassis.jobs import JobContext, LeaseLost
-from freshly.chassis.security.signed_urls import SignedUrls, UrlSigner
 from freshly.domains.account.exporting import Exporter
-from freshly.domains.account.files import EXPORTS_LIVE, PersonalFiles
-from freshly.domains.account.jobs import Export, PurgeAccounts, RemoveFiles
+from freshly.domains.account.files import PersonalFiles
+from freshly.domains.account.jobs import DeleteClosedAccount, Export, PurgeAccounts, RemoveFiles
 from freshly.domains.account.repository import PersonalRowReader
+from freshly.domains.account.service import AccountService
 from freshly.domains.users.activity import ActivityLog, purge
 from freshly.domains.users.models import ActivityKind
 from freshly.settings import Settings
@@ -32,6 +33,15 @@ async def export(_job: Export, context: JobContext) -> None:
         raise
 
 
+async def delete_closed(job: DeleteClosedAccount, context: JobContext) -> None:
+    async with context.write() as session:
+        try:
+            account = await context.service(AccountService, session, user_id=job.user_id)
+        except Unauthenticated:  # the account was deleted meanwhile
+            return
+        await account.delete_if_due()
+
+
 async def remove_files(job: RemoveFiles, context: JobContext) -> None:
     await _files(context).remove_all(job.user_id)
 
@@ -49,8 +59,6 @@ def _files(context: JobContext) -> PersonalFiles:
 
 
 def _link(context: JobContext, path: str) -> str:
-    """Return the signed link to an export. It is relative if `public_url` is not set."""
+    """Return the URL of an export, which needs a sign-in. Relative if `public_url` is not set."""
     settings: Settings = context.resources.settings
-    signer: UrlSigner = context.resources.url_signer
-    links = SignedUrls((settings.public_url or "").rstrip("/"), signer)
-    return links.signed(settings.exports_bucket, path, EXPORTS_LIVE)[0]
+    return f"{(settings.public_url or '').rstrip('/')}/users/me/exports/{path.rpartition('/')[2]}"

@@ -13,6 +13,15 @@ class Export(Job):
     time_limit: ClassVar[timedelta] = timedelta(minutes=15)
 
 
+class DeleteClosedAccount(Job):
+    """Delete an account that was closed seven days ago and was not opened again."""
+
+    kind: ClassVar[str] = "account.delete_closed"
+    max_attempts: ClassVar[int] = 20
+
+    user_id: int
+
+
 class RemoveFiles(Job):
     """Delete the files of a deleted user, of whom only the id in the payload remains."""
 
@@ -24,7 +33,7 @@ class RemoveFiles(Job):
 
 
 class PurgeAccounts(Job):
-    """Delete exports whose links have expired, and activities older than a year."""
+    """Delete exports that have expired, and activities older than a year."""
 
     kind: ClassVar[str] = "account.purge"
     priority: ClassVar[Priority] = Priority.LOW

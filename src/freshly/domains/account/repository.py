@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Table, and_, delete, false, func, or_, sel
 from freshly.chassis.data.base import Base
 from freshly.chassis.data.functions import now
 from freshly.chassis.data.pagination import PageQuery, paginate
+from freshly.chassis.data.quotas import Holder, amount_of
 from freshly.chassis.data.transactions import Database, DbSession, Session
 from freshly.domains.account.data_ownership import TABLE_OWNERSHIP
 from freshly.domains.auth.models import AuthSession
@@ -64,6 +65,17 @@ def belongs_to(table: Table, user_id: int) -> ColumnElement[bool]:
         return owned
     families = select(memberships.family_id).where(memberships.user_id == user_id)
     return and_(owned, or_(table.c.family_id.is_(None), table.c.family_id.in_(families)))
+
+
+async def stored_amounts(
+    session: Session, names: Sequence[str], holder: Holder
+) -> Mapping[str, int]:
+    """Return how much the family or user stores, by quota. It is one statement."""
+    if not names:
+        return {}
+    amounts = [amount_of(name, holder).label(name) for name in names]
+    row = (await session.execute(select(*amounts))).one()
+    return dict(zip(names, row, strict=True))
 
 
 @dataclass

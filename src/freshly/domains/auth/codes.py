@@ -1,16 +1,18 @@
 """Codes of six digits, sent by email to confirm an address or to reset a password."""
 
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from hmac import compare_digest
 
+from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.jobs import JobQueue
 from freshly.chassis.ports.email import Email
-from freshly.chassis.resources import CurrentPasswords
+from freshly.chassis.resources import CurrentPasswords, CurrentSettings
+from freshly.chassis.security.codes import CurrentCodeSigner, is_link_token, new_seed
 from freshly.domains.auth import emails
+from freshly.domains.auth.attempts import AccountAttempts, subject_of_address
 from freshly.domains.auth.errors import (
     CodeExpired,
     InvalidResetToken,
@@ -24,8 +26,14 @@ from freshly.domains.auth.errors import (
 )
 from freshly.domains.auth.identity import CurrentTokenSigner
 from freshly.domains.auth.jobs import SendCode, SendNotice
-from freshly.domains.auth.models import CodePurpose, EmailCode
-from freshly.domains.auth.repository import AuthSessionRepository, CodeRepository
+from freshly.domains.auth.links import LinkService, url
+from freshly.domains.auth.models import AccountCode, CodePurpose, LinkPurpose
+from freshly.domains.auth.password_rules import check_password
+from freshly.domains.auth.repository import (
+    AuthSessionRepository,
+    CodeRepository,
+    OAuthAccountRepository,
+)
 from freshly.domains.auth.schemas import SHORTEST_PASSWORD, EmailAndCode, PasswordReset
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.models import ActivityKind, User
@@ -45,11 +53,17 @@ class CodeKind:
     wrong: type[WrongCode | WrongResetCode]
 
 
+REAUTHENTICATE = CodeKind(CodePurpose.REAUTHENTICATE, NoActiveCode, CodeExpired, WrongCode)
+EMAIL_CHANGE = CodeKind(CodePurpose.EMAIL_CHANGE, NoActiveCode, CodeExpired, WrongCode)
 VERIFY = CodeKind(CodePurpose.VERIFY, NoActiveCode, CodeExpired, WrongCode)
 RESET = CodeKind(CodePurpose.RESET, NoActiveResetCode, ResetCodeExpired, WrongResetCode)
 EMAILS: Mapping[CodePurpose, Callable[[str, str], Email]] = {
-    CodePurpose.VERIFY: emails.verification,
-    CodePurpose.RESET: emails.password_reset,
+    CodePurpose.EMAIL_CHANGE: emails.email_change,
+    CodePurpose.REAUTHENTICATE: emails.reauthentication,
+}
+EMAILS_WITH_LINK: Mapping[CodePurpose, tuple[LinkPurpose, Callable[[str, str, str], Email]]] = {
+    CodePurpose.VERIFY: (LinkPurpose.VERIFY, emails.verification),
+    CodePurpose.RESET: (LinkPurpose.RESET, emails.password_reset),
 }
 
 
@@ -61,51 +75,90 @@ class CodeService:
     users: Injected[UserDirectory]
     jobs: Injected[JobQueue]
     log: Injected[ActivityLog]
+    signer: CurrentCodeSigner
 
     async def send(self, address: str, kind: CodeKind) -> None:
-        """Enqueue an email with the code. The job sends it only if the address has an account.
+        """Enqueue an email with the code. The job sends it only if the address has an account."""
+        subject = subject_of_address(address, await self.users.by_email(address))
+        await prepare_code(self.codes, subject, kind.purpose)
+        await self.jobs.enqueue(SendCode(address=subject, purpose=kind.purpose))
 
-        A second request within ten minutes sends the same code, unless its attempts are used up.
+    async def send_to_user(self, user: User, kind: CodeKind, address: str) -> None:
+        """Enqueue an email with a code that only this signed-in user can redeem."""
+        await prepare_code(self.codes, subject_of(user.id), kind.purpose)
+        job = SendCode(address=address, purpose=kind.purpose, user_id=user.id)
+        await self.jobs.enqueue(job)
+
+    async def redeem(self, given: EmailAndCode, kind: CodeKind, *, known: bool) -> User:
+        """Return the user of a correct code, and delete the code. Count a wrong attempt.
+
+        `known` says whether the user has signed in from the client's network before.
         """
-        now = await self.codes.now()
-        code = await self.codes.of(address, kind.purpose)
-        if code is None:
-            code = await self.codes.save(
-                EmailCode(
-                    address=address,
-                    purpose=kind.purpose,
-                    code=_six_digits(),
-                    expires_at=now + LIFETIME,
-                )
-            )
-        elif code.expires_at <= now or code.tries >= MAX_ATTEMPTS:
-            code.code, code.expires_at, code.tries = _six_digits(), now + LIFETIME, 0
-            await self.codes.save(code)
-        await self.jobs.enqueue(SendCode(address=address, purpose=kind.purpose))
+        user = await self.users.by_email(given.email)
+        code = await self._open(subject_of_address(given.email, user), kind, known=known)
+        await self._check(code, given.code, kind, user, known=known)
+        assert user is not None, "a right code belongs to a user"
+        return user
 
-    async def redeem(self, given: EmailAndCode, kind: CodeKind) -> User:
-        """Return the user of a correct code, and delete the code. Count a wrong attempt."""
-        code = await self.codes.of(given.email, kind.purpose)
+    async def redeem_of_user(self, given: str, kind: CodeKind, user: User) -> None:
+        """Delete the code of a signed-in user if it is right. Count a wrong attempt."""
+        code = await self._open(subject_of(user.id), kind, known=True)
+        await self._check(code, given, kind, user, known=True)
+
+    async def _open(self, subject: str, kind: CodeKind, *, known: bool) -> AccountCode:
+        code = await self.codes.of(subject, kind.purpose)
         if code is None:
             raise kind.none
         if code.expires_at <= await self.codes.now():
             raise kind.expired
-        if code.tries >= MAX_ATTEMPTS:
+        if (code.known_tries if known else code.tries) >= MAX_ATTEMPTS:
             raise TooManyAttempts
-        user = await self.users.by_email(given.email)
-        if not compare_digest(code.code.encode(), given.code.encode()) or user is None:
-            code.tries += 1
-            await self.codes.save(code)
-            if kind is RESET:  # a client may be guessing
-                await self.log.record_denied(ActivityKind.PASSWORD_RESET, user.id if user else None)
-            raise kind.wrong
-        await self.codes.delete(code)
-        return user
+        return code
 
-    async def forget(self, address: str) -> None:
-        """Delete the codes of an address, and the jobs that would email them."""
+    async def _check(
+        self, code: AccountCode, given: str, kind: CodeKind, user: User | None, *, known: bool
+    ) -> None:
+        right = self.signer.six_digits(code.seed)
+        if compare_digest(right.encode(), given.encode()) and user is not None:
+            await self.codes.delete(code)
+            return
+        if known:
+            code.known_tries += 1
+        else:
+            code.tries += 1
+        await self.codes.save(code)
+        if kind is RESET:  # a client may be guessing
+            await self.log.record_denied(ActivityKind.PASSWORD_RESET, user.id if user else None)
+        raise kind.wrong
+
+    async def forget(self, address: str, user_id: int) -> None:
+        """Delete the codes of a user and their address, and the jobs that would email them."""
         await self.codes.forget(address)
+        await self.codes.forget(subject_of(user_id))
         await self.jobs.delete(SendCode, address=address)
+
+
+def subject_of(user_id: int) -> str:
+    """Return the subject of the codes of a signed-in user. No email address is the same text."""
+    return f"user:{user_id}"
+
+
+async def prepare_code(codes: CodeRepository, subject: str, purpose: CodePurpose) -> None:
+    """Insert a code, or renew one that has expired or has no attempts left.
+
+    A second request within ten minutes keeps the code.
+    """
+    now = await codes.now()
+    code = await codes.of(subject, purpose)
+    if code is None:
+        expires_at = now + LIFETIME
+        await codes.save(
+            AccountCode(subject=subject, purpose=purpose, seed=new_seed(), expires_at=expires_at)
+        )
+    elif code.expires_at <= now or max(code.tries, code.known_tries) >= MAX_ATTEMPTS:
+        code.seed, code.expires_at = new_seed(), now + LIFETIME
+        code.tries = code.known_tries = 0
+        await codes.save(code)
 
 
 @dataclass
@@ -114,35 +167,98 @@ class CodeEmails:
 
     codes: Injected[CodeRepository]
     users: Injected[UserDirectory]
+    links: Injected[LinkService]
+    signer: CurrentCodeSigner
+    settings: CurrentSettings
 
-    async def of(self, address: str, purpose: CodePurpose) -> Email | None:
-        """Return None if the address has no account or no valid code."""
-        code = await self.codes.of(address, purpose)
-        user = await self.users.by_email(address)
+    async def of(self, job: SendCode) -> Email | None:
+        """Return None if the address has no account or no valid code. Insert the email's link."""
+        subject = job.address if job.user_id is None else subject_of(job.user_id)
+        code = await self.codes.of(subject, job.purpose)
+        user = await self._user(job)
         if code is None or user is None or code.expires_at <= await self.codes.now():
             return None
-        return EMAILS[purpose](user.email, code.code)
+        if job.purpose in EMAILS:
+            return EMAILS[job.purpose](job.address, self.signer.six_digits(code.seed))
+        link_purpose, write = EMAILS_WITH_LINK[job.purpose]
+        token = self.signer.token(await self.links.create(user.id, link_purpose))
+        return write(user.email, self.signer.six_digits(code.seed), url(self.settings, token))
+
+    async def _user(self, job: SendCode) -> User | None:
+        """Return the user, if the address is still the one that the code is for."""
+        if job.user_id is None:
+            return await self.users.by_email(job.address)
+        user = await self.users.by_id(job.user_id)
+        if user is None:
+            return None
+        is_change = job.purpose is CodePurpose.EMAIL_CHANGE
+        wanted = user.pending_email if is_change else user.email
+        return user if wanted == job.address else None
+
+
+@dataclass
+class GuardedCodes:
+    """Codes within the limits of each account."""
+
+    codes: Injected[CodeService]
+    users: Injected[UserDirectory]
+    tries: Injected[AccountAttempts]
+    session: DbSession
+
+    async def send(self, address: str, kind: CodeKind) -> None:
+        """Send an email with the code, at most one a minute. The client learns no difference."""
+        user = await self.users.by_email(address)
+        known = await self.tries.is_known(user, self.session)
+        if await self.tries.allows_email(self.tries.subject(address, user, known=known)):
+            await self.codes.send(address, kind)
+
+    async def redeem(self, given: EmailAndCode, kind: CodeKind) -> User:
+        """Return the user of a correct code. Raise RateLimited after too many tries."""
+        found = await self.users.by_email(given.email)
+        known = await self.tries.is_known(found, self.session)
+        subject = self.tries.subject(given.email, found, known=known)
+        await self.tries.count(subject)
+        user = await self.codes.redeem(given, kind, known=known)
+        await self.tries.succeeded(subject)
+        return user
+
+    async def send_to_user(self, user: User, kind: CodeKind, address: str) -> None:
+        """Send a signed-in user an email with a code, within the same limits."""
+        if await self.tries.allows_email(subject_of(user.id)):
+            await self.codes.send_to_user(user, kind, address)
 
 
 @dataclass
 class VerificationService:
-    codes: Injected[CodeService]
+    codes: Injected[GuardedCodes]
+    links: Injected[LinkService]
     users: Injected[UserDirectory]
 
     async def send_code(self, address: str) -> None:
         await self.codes.send(address, VERIFY)
 
     async def verify(self, given: EmailAndCode) -> bool:
-        user = await self.codes.redeem(given, VERIFY)
+        """Confirm the address by its code, or by the token of the link in the email."""
+        if is_link_token(given.code):
+            return await self.verify_by_link(given.code)
+        return await self._confirm(await self.codes.redeem(given, VERIFY))
+
+    async def verify_by_link(self, token: str) -> bool:
+        user_id = await self.links.use(token, LinkPurpose.VERIFY)
+        return await self._confirm(await self.users.get(user_id, lock=True))
+
+    async def _confirm(self, user: User) -> bool:
         user.is_verified = True
         return (await self.users.save(user)).is_verified
 
 
 @dataclass
 class PasswordResetService:
-    codes: Injected[CodeService]
+    codes: Injected[GuardedCodes]
+    links: Injected[LinkService]
     users: Injected[UserDirectory]
     auth_sessions: Injected[AuthSessionRepository]
+    oauth_accounts: Injected[OAuthAccountRepository]
     log: Injected[ActivityLog]
     jobs: Injected[JobQueue]
     passwords: CurrentPasswords
@@ -152,26 +268,57 @@ class PasswordResetService:
         await self.codes.send(address, RESET)
 
     async def allow(self, given: EmailAndCode) -> str:
-        """Return a token that allows one change of the password."""
-        user = await self.codes.redeem(given, RESET)
-        return self.tokens.reset(user.id, user.hashed_password, await self.auth_sessions.now())
+        """Return a token that allows one change of the password.
+
+        The client proves the address by the code, or by the token of the link in the email.
+        """
+        if is_link_token(given.code):
+            user_id = await self.links.use(given.code, LinkPurpose.RESET)
+            user = await self.users.get(user_id)
+        else:
+            user = await self.codes.redeem(given, RESET)
+        return self.tokens.reset(user.id, _state(user), await self.auth_sessions.now())
 
     async def reset(self, given: PasswordReset) -> None:
-        """Set the password and end all sessions of the user, those of a thief included."""
+        """Set the password and end all sessions of the user, those of a thief included.
+
+        Unlink Google and Apple: another person may have had this account before the user proved
+        that the address is theirs.
+        """
         user_id, fingerprint = self.tokens.read_reset(given.reset_token)
         # Hash before the first statement, so that hashing holds no connection and no lock.
         hashed = await self.passwords.hash(given.new_password)
         user = await self.users.get(user_id, lock=True)
         if len(given.new_password) < SHORTEST_PASSWORD:
             raise PasswordTooShort
-        if not self.tokens.matches(fingerprint, user.hashed_password):
+        if not self.tokens.matches(fingerprint, _state(user)):
             raise InvalidResetToken
+        check_password(given.new_password, user.email, user.name)
+        await self._set(user, hashed)
+
+    async def reset_by_link(self, token: str, new_password: str) -> None:
+        """Set the password by the link in the email.
+
+        Raise InvalidLink, or the reason against the password; then the link stays good.
+        """
+        hashed = await self.passwords.hash(new_password)
+        if len(new_password) < SHORTEST_PASSWORD:
+            raise PasswordTooShort
+        user_id = await self.links.use(token, LinkPurpose.RESET)
+        user = await self.users.get(user_id, lock=True)
+        check_password(new_password, user.email, user.name)
+        await self._set(user, hashed)
+
+    async def _set(self, user: User, hashed: str) -> None:
         user.hashed_password = hashed
         await self.users.save(user)
+        await self.links.delete(user.id, LinkPurpose.RESET)
+        await self.oauth_accounts.unlink(user.id)
         await self.auth_sessions.revoke_all(user.id)
         await self.log.record(ActivityKind.PASSWORD_RESET, user.id)
         await self.jobs.enqueue(SendNotice(address=user.email, about="password_changed"))
 
 
-def _six_digits() -> str:
-    return str(secrets.randbelow(900_000) + 100_000)
+def _state(user: User) -> str:
+    """Return the state for which a reset token is valid: a new address ends it too."""
+    return f"{user.email} {user.hashed_password}"

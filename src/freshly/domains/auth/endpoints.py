@@ -1,6 +1,7 @@
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Header, Query
+from fastapi import APIRouter, Body, Form, Header, Query
+from fastapi.responses import HTMLResponse
 
 from freshly.chassis.data.pagination import BadCursor, Page, PageQuery
 from freshly.chassis.dependencies import Injected
@@ -12,13 +13,17 @@ from freshly.chassis.ports.oauth import (
     OAuthUnreachable,
 )
 from freshly.chassis.rate_limits.policy import RateLimited
-from freshly.chassis.web.rate_limiting import CallLimits
 from freshly.chassis.web.schemas import Message
+from freshly.domains.auth import pages
 from freshly.domains.auth.codes import PasswordResetService, VerificationService
+from freshly.domains.auth.email_change import EmailChangeService
 from freshly.domains.auth.errors import (
+    AccountClosed,
+    AccountSuspended,
     CodeExpired,
     EmailAlreadyRegistered,
     InvalidCredentials,
+    InvalidLink,
     InvalidRefreshToken,
     InvalidResetToken,
     NoActiveCode,
@@ -29,25 +34,39 @@ from freshly.domains.auth.errors import (
     OAuthAccountTaken,
     OAuthEmailTaken,
     OAuthWithoutEmail,
+    PasswordIsPersonal,
+    PasswordTooCommon,
     PasswordTooShort,
+    ProofMissing,
     ProviderMismatch,
+    ReauthenticationRequired,
     RefreshTokenRevoked,
     ResetCodeExpired,
     SessionNotFound,
     TooManyAttempts,
     UnsupportedProvider,
     WrongCode,
+    WrongPassword,
     WrongResetCode,
     WrongTokenScope,
     WrongTokenType,
 )
+from freshly.domains.auth.link_actions import LinkActions
 from freshly.domains.auth.oauth import OAuthService
+from freshly.domains.auth.password_change import PasswordChangeService
+from freshly.domains.auth.proof import ReauthenticationService
 from freshly.domains.auth.schemas import (
+    CodeOnly,
     EmailAndCode,
     EmailOnly,
+    LinkToken,
     Login,
+    NewPassword,
     OAuthTokens,
+    PasswordChange,
     PasswordReset,
+    Reauthentication,
+    ReauthenticationToken,
     Refresh,
     Register,
     ResetAllowed,
@@ -57,13 +76,12 @@ from freshly.domains.auth.schemas import (
     Verified,
 )
 from freshly.domains.auth.service import RegistrationService, SessionService, SignInService
-from freshly.domains.users.errors import UserNotFound
+from freshly.domains.users.errors import EmailTaken, UserNotFound
 from freshly.domains.users.models import User
-from freshly.domains.users.schemas import Email, UserRead
+from freshly.domains.users.schemas import OwnUserRead, TypedEmail, UserRead
 from freshly.domains.users.service import UserService
 
 public = APIRouter(prefix="/auth", tags=["auth"])
-CODES = "auth-code"  # limited by e-mail address too, wherever it is asked from
 router = APIRouter(prefix="/auth", tags=["auth"])
 
 SENT = "If this address has an account, a code is on its way."
@@ -76,21 +94,25 @@ OAUTH_ERRORS = (
 @public.post(
     "/register",
     response_model=UserRead,
-    responses=problems(EmailAlreadyRegistered),
+    responses=problems(EmailAlreadyRegistered, PasswordTooCommon, PasswordIsPersonal),
     summary="Create an account",
 )
 async def register(registration: Injected[RegistrationService], new: Register) -> User:
     return await registration.register(new)
 
 
-@public.post("/login", responses=problems(InvalidCredentials), summary="Sign in")
+@public.post(
+    "/login",
+    responses=problems(InvalidCredentials, AccountSuspended, AccountClosed, RateLimited),
+    summary="Sign in",
+)
 async def login(sign_in: Injected[SignInService], given: Login) -> Tokens:
     return await sign_in.login(given)
 
 
 @public.post(
     "/refresh",
-    responses=problems(InvalidRefreshToken, RefreshTokenRevoked, WrongTokenType),
+    responses=problems(InvalidRefreshToken, RefreshTokenRevoked, WrongTokenType, AccountSuspended),
     summary="Trade a refresh token for new tokens",
 )
 async def refresh(sign_in: Injected[SignInService], given: Refresh) -> Tokens:
@@ -120,26 +142,80 @@ async def revoke_session(sessions: Injected[SessionService], id: SessionId) -> N
     await sessions.revoke(id)
 
 
-@router.get("/me", response_model=UserRead, summary="Get the signed-in user")
+@router.post(
+    "/reauthenticate",
+    responses=problems(
+        WrongPassword, NoActiveCode, CodeExpired, WrongCode, TooManyAttempts, ProofMissing
+    ),
+    summary="Prove that it is me, for important changes",
+)
+async def reauthenticate(
+    proof: Injected[ReauthenticationService], given: Reauthentication
+) -> ReauthenticationToken:
+    return await proof.prove(given)
+
+
+@router.post("/reauthenticate/send-code", summary="Send me a code to prove that it is me")
+async def send_reauthentication_code(proof: Injected[ReauthenticationService]) -> Message:
+    await proof.send_code()
+    return Message(message="A code is on its way to your email address.")
+
+
+@router.post(
+    "/change-password",
+    responses=problems(
+        *(WrongPassword, ReauthenticationRequired, PasswordTooCommon, PasswordIsPersonal),
+    ),
+    summary="Change my password and sign out my other devices",
+)
+async def change_password(
+    passwords: Injected[PasswordChangeService], given: PasswordChange
+) -> Message:
+    await passwords.change(given)
+    return Message(message="Password changed. Your other devices are signed out.")
+
+
+@router.post(
+    "/confirm-email",
+    response_model=OwnUserRead,
+    responses=problems(
+        *(NoActiveCode, CodeExpired, WrongCode, TooManyAttempts),
+        *(ReauthenticationRequired, EmailTaken),
+    ),
+    summary="Use my new email address, with the code that it was sent",
+)
+async def confirm_email(changes: Injected[EmailChangeService], given: CodeOnly) -> User:
+    return await changes.confirm(given.code)
+
+
+@router.post(
+    "/confirm-email/send-code",
+    responses=problems(NoActiveCode),
+    summary="Send the code to my new email address again",
+)
+async def send_new_address_code(changes: Injected[EmailChangeService]) -> Message:
+    await changes.send_code()
+    return Message(message="A code is on its way to your new email address.")
+
+
+@router.get("/me", response_model=OwnUserRead, summary="Get the signed-in user")
 async def read_me(users: Injected[UserService]) -> User:
     return await users.me()
 
 
 @public.post(
     "/send-code",
-    responses=problems(NoAddress, RateLimited),
+    responses=problems(NoAddress),
     summary="Send a code to confirm an email address",
 )
 async def send_code(
     verification: Injected[VerificationService],
-    limits: Injected[CallLimits],
     given: Annotated[EmailOnly | None, Body()] = None,
-    email: Annotated[Email | None, Query(max_length=320)] = None,
+    email: Annotated[TypedEmail | None, Query(max_length=320)] = None,
 ) -> Message:
     address = given.email if given else email
     if address is None:
         raise NoAddress
-    await limits.count(CODES, address)
     await verification.send_code(address)
     return Message(message=SENT)
 
@@ -151,10 +227,8 @@ async def send_code(
 )
 async def verify_code(
     verification: Injected[VerificationService],
-    limits: Injected[CallLimits],
     given: EmailAndCode,
 ) -> Verified:
-    await limits.count(CODES, given.email)
     confirmed = await verification.verify(given)
     return Verified(message="Email verified", is_verified=confirmed)
 
@@ -167,7 +241,9 @@ async def forgot_password(reset: Injected[PasswordResetService], given: EmailOnl
 
 @public.post(
     "/forgot-password/verify",
-    responses=problems(NoActiveResetCode, ResetCodeExpired, WrongResetCode, TooManyAttempts),
+    responses=problems(
+        NoActiveResetCode, ResetCodeExpired, WrongResetCode, TooManyAttempts, RateLimited
+    ),
     summary="Trade the code for a password reset token",
 )
 async def verify_reset_code(
@@ -179,12 +255,40 @@ async def verify_reset_code(
 
 @public.post(
     "/reset-password",
-    responses=problems(InvalidResetToken, PasswordTooShort, WrongTokenScope, UserNotFound),
+    responses=problems(
+        *(InvalidResetToken, PasswordTooShort, PasswordTooCommon, PasswordIsPersonal),
+        *(WrongTokenScope, UserNotFound),
+    ),
     summary="Set a new password and end all sessions",
 )
 async def reset_password(reset: Injected[PasswordResetService], given: PasswordReset) -> Message:
     await reset.reset(given)
     return Message(message="Password changed. Sign in with the new one.")
+
+
+@public.get(
+    "/link",
+    response_class=HTMLResponse,
+    responses=problems(InvalidLink),
+    summary="Show what a link in an email will do",
+)
+async def show_link(actions: Injected[LinkActions], token: LinkToken) -> HTMLResponse:
+    # A GET changes nothing, because mail programs open links by themselves.
+    return _page(pages.question(await actions.purpose(token), token))
+
+
+@public.post(
+    "/link",
+    response_class=HTMLResponse,
+    responses=problems(InvalidLink, PasswordTooShort, PasswordTooCommon, PasswordIsPersonal),
+    summary="Do what a link in an email says",
+)
+async def follow_link(
+    actions: Injected[LinkActions],
+    token: Annotated[LinkToken, Form()],
+    new_password: Annotated[NewPassword, Form()] = "",
+) -> HTMLResponse:
+    return _page(pages.result(await actions.follow(token, new_password)))
 
 
 @public.post(
@@ -201,7 +305,9 @@ async def sign_up_by_oauth(
 
 @public.post(
     "/login/oauth",
-    responses=problems(ProviderMismatch, NotRegistered, *OAUTH_ERRORS),
+    responses=problems(
+        ProviderMismatch, NotRegistered, AccountSuspended, AccountClosed, *OAUTH_ERRORS
+    ),
     summary="Sign in with Google or Apple (bearer: Supabase token)",
 )
 async def login_by_oauth(
@@ -214,3 +320,7 @@ async def login_by_oauth(
 def _bearer(authorization: str | None) -> str | None:
     scheme, _, token = (authorization or "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _page(text: str) -> HTMLResponse:
+    return HTMLResponse(text, headers=pages.HEADERS)

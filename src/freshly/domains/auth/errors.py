@@ -26,6 +26,16 @@ class UserGone(Unauthenticated):
     code, detail = "user_gone", "User not found"
 
 
+class AccountSuspended(Unauthenticated):
+    code = "account_suspended"
+    detail = "This account is suspended. Please ask the operator of this server."
+
+
+class AccountClosed(Unauthenticated):
+    code = "account_closed"
+    detail = "This account is closed. To keep it, please open the link in our email."
+
+
 class InvalidCredentials(Unauthenticated):
     code, detail = "invalid_credentials", "Invalid credentials"
 
@@ -91,6 +101,28 @@ class TooManyAttempts(AppError):
     detail = "Too many attempts. Request a new code."
 
 
+class ReauthenticationRequired(Forbidden):
+    code = "reauthentication_required"
+    detail = (
+        "Please confirm that it is you: send your password, or a code from an email, to "
+        "POST /auth/reauthenticate, and its token in X-Reauth."
+    )
+
+
+class WrongPassword(BadRequest):
+    code, detail = "wrong_password", "This password is wrong."
+    commit_on_error = True  # for the activity log
+
+
+class ProofMissing(Unprocessable):
+    code, detail = "proof_missing", "Please send your password, or a code from an email."
+
+
+class InvalidLink(BadRequest):
+    code = "invalid_link"
+    detail = "This link does not work any more. Please ask for a new one in the app."
+
+
 class InvalidResetToken(BadRequest):
     code, detail = "invalid_reset_token", "Invalid or expired token."
 
@@ -101,6 +133,19 @@ class WrongTokenScope(Forbidden):
 
 class PasswordTooShort(BadRequest):
     code, detail = "password_too_short", "Password must be at least 8 characters."
+
+
+class PasswordTooCommon(BadRequest):
+    code = "password_too_common"
+    detail = (
+        "This password is one of the first that a stranger would try. "
+        "Please choose another one, such as four unrelated words."
+    )
+
+
+class PasswordIsPersonal(BadRequest):
+    code = "password_is_personal"
+    detail = "Please choose a password that is not your name or your email address."
 
 
 class NoOAuthToken(Unauthenticated):

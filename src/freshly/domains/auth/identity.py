@@ -7,9 +7,16 @@ from typing import Annotated
 from freshly.chassis.data.transactions import Database, Session
 from freshly.chassis.dependencies import Depends, Request
 from freshly.chassis.security.caller import Caller, TokenClaims
-from freshly.domains.auth.errors import InvalidToken, TokenRevoked, UserGone, WrongTokenType
+from freshly.domains.auth.errors import (
+    AccountSuspended,
+    InvalidToken,
+    TokenRevoked,
+    UserGone,
+    WrongTokenType,
+)
 from freshly.domains.auth.repository import AccountStatusReader
 from freshly.domains.auth.tokens import TokenSigner
+from freshly.domains.users.models import UserStatus
 
 MAX_CACHED_TOKENS = 10_000
 
@@ -50,6 +57,8 @@ class TokenIdentity:
             raise UserGone
         if not status.signed_in:
             raise TokenRevoked
+        if status.status != UserStatus.ACTIVE:
+            raise AccountSuspended
         return Caller(token_claims.user_id, token_claims.session_id, status.tier, status.families)
 
     async def caller_of(self, user_id: int, session: Session) -> Caller:

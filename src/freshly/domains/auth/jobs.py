@@ -15,6 +15,7 @@ class SendCode(Job):
 
     address: str
     purpose: CodePurpose
+    user_id: int | None = None  # for the codes of a signed-in user
 
 
 class SendNotice(Job):
@@ -23,7 +24,35 @@ class SendNotice(Job):
     kind: ClassVar[str] = "auth.send_notice"
 
     address: str
-    about: Literal["password_changed", "account_deleted"]
+    about: Literal[
+        "password_changed",
+        "email_change_requested",
+        "email_changed",
+        "email_change_undone",
+        "account_closed",
+        "account_restored",
+        "account_deleted",
+    ]
+    link_id: str | None = None  # which is no link without the secret
+
+
+class SendSignInNotice(Job):
+    """Email a user about a sign-in from a new device or network."""
+
+    kind: ClassVar[str] = "auth.send_sign_in_notice"
+
+    address: str
+    device: str
+    network: str
+
+
+class ForgetCaller(Job):
+    """Invalidate the cached caller, after a command changed the account."""
+
+    kind: ClassVar[str] = "auth.forget_caller"
+    priority: ClassVar[Priority] = Priority.URGENT
+
+    user_id: int
 
 
 class PurgeExpired(Job):

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.cache.invalidation import InvalidatesFor
 from freshly.chassis.data.base import Base, Created
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.data.types import Instant
 from freshly.chassis.security.caller import IDENTITY
 from freshly.chassis.security.client_info import MAX_ADDRESS_LENGTH, MAX_USER_AGENT_LENGTH
@@ -26,6 +27,7 @@ class AuthSession(Created, Base):
     user_agent: Mapped[str | None] = mapped_column(String(MAX_USER_AGENT_LENGTH), default=None)
 
     __cache_tags__ = (InvalidatesFor(IDENTITY, person="user_id"),)
+    __quotas__ = (CountsTowards("sessions", person="user_id", unless="revoked_at"),)
 
 
 class RefreshToken(Base):
@@ -47,12 +49,32 @@ class RefreshToken(Base):
 class CodePurpose(StrEnum):
     VERIFY = "verify"
     RESET = "reset"
+    EMAIL_CHANGE = "email_change"
+    REAUTHENTICATE = "reauthenticate"
+
+
+class AccountCode(Base):
+    """A code of six digits, which is the HMAC of the seed (`CodeSigner`).
+
+    The subject is an email address, or "user:7" for a code of a signed-in user. Codes of unknown
+    addresses are stored, too, so that responses do not reveal who has an account.
+    """
+
+    __tablename__ = "account_codes"
+
+    subject: Mapped[str] = mapped_column(String(320), primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(16), primary_key=True)
+    seed: Mapped[str] = mapped_column(String(32))
+    expires_at: Mapped[datetime] = mapped_column(Instant(), index=True)
+    tries: Mapped[int] = mapped_column(default=0)
+    # Counted apart, from networks of the user, so that a stranger cannot use up the attempts.
+    known_tries: Mapped[int] = mapped_column(default=0)
 
 
 class EmailCode(Base):
-    """A code for an email address.
+    """A code in plain text, as the previous release stores it. This release never reads it.
 
-    Codes of unknown addresses are stored, too, so that responses do not reveal who has an account.
+    The table stays for one release, because servers of both releases run during an update.
     """
 
     __tablename__ = "email_codes"
@@ -62,6 +84,26 @@ class EmailCode(Base):
     code: Mapped[str] = mapped_column(String(6))
     expires_at: Mapped[datetime] = mapped_column(Instant(), index=True)
     tries: Mapped[int] = mapped_column(default=0)
+
+
+class LinkPurpose(StrEnum):
+    VERIFY = "verify"
+    RESET = "reset"
+    UNDO_EMAIL_CHANGE = "undo_email_change"
+    RESTORE_ACCOUNT = "restore_account"
+
+
+class AccountLink(Created, Base):
+    """A link in an email. Its token is the id with an HMAC (`CodeSigner`), and works once."""
+
+    __tablename__ = "account_links"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    purpose: Mapped[str] = mapped_column(String(32))
+    expires_at: Mapped[datetime] = mapped_column(Instant(), index=True)
+    # The email address to restore, for a link that undoes a change of it.
+    address: Mapped[str | None] = mapped_column(String(320), default=None)
 
 
 class OAuthAccount(Created, Base):

@@ -122,7 +122,7 @@ class OAuthService:
         await log.record_denied(ActivityKind.SIGN_IN, account.user_id, detail=provider)
 
     async def _tokens(self, user: User, account: OAuthAccount, session: Session) -> OAuthTokens:
-        tokens = await self.sign_in.begin(user.id, account.provider, session)
+        tokens = await self.sign_in.begin(user, account.provider, session)
         read = OAuthUserRead(
             id=user.id,
             email=user.email,

@@ -2,7 +2,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, FromClause, and_, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, FromClause, and_, bindparam, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,10 +10,14 @@ from freshly.chassis.data.functions import now
 from freshly.chassis.data.pagination import PageQuery, PageRows, paginate
 from freshly.chassis.data.queries import Columns, CompiledQuery
 from freshly.chassis.data.transactions import Database, DbSession, fetch_within
+from freshly.chassis.security.client_info import network_of
 from freshly.domains.auth.models import (
+    AccountCode,
+    AccountLink,
     AuthSession,
     CodePurpose,
     EmailCode,
+    LinkPurpose,
     OAuthAccount,
     RefreshToken,
 )
@@ -21,14 +25,16 @@ from freshly.domains.users.models import User
 
 KEPT_FOR = timedelta(days=7)  # after the expiry
 ROWS_PER_COMMIT = 1000
+MAX_ADDRESSES = 1000  # of a user's sign-ins
 users, auth_sessions = User.__table__.c, AuthSession.__table__.c
 
 
 @dataclass(frozen=True)
 class AccountStatus:
-    """The tier of a user, their families with roles, and whether the session is active."""
+    """The tier and status of a user, their families, and whether the session is active."""
 
     tier: str
+    status: str
     signed_in: bool
     families: tuple[tuple[int, str], ...]  # family id and role
 
@@ -37,9 +43,9 @@ class AccountStatus:
         """Return the status from the rows of a user, a row per family. None without a row."""
         if not rows:
             return None
-        tiers, signed_in, family_ids, roles = rows.columns.values()
+        tiers, statuses, signed_in, family_ids, roles = rows.columns.values()
         families = tuple(pair for pair in zip(family_ids, roles, strict=True) if pair[0])
-        return cls(tiers[0], bool(signed_in[0]), families)
+        return cls(tiers[0], statuses[0], bool(signed_in[0]), families)
 
 
 class AccountStatusReader:
@@ -54,6 +60,7 @@ class AccountStatusReader:
         self._query = CompiledQuery(
             select(
                 users.tier,
+                users.status,
                 (auth_sessions.id.is_not(None) & auth_sessions.revoked_at.is_(None)).label(
                     "signed_in"
                 ),
@@ -137,10 +144,57 @@ class AuthSessionRepository:
         keys = (AuthSession.created_at, AuthSession.id)
         return await paginate(self.session, active, keys, query, newest_first=True)
 
-    async def revoke_all(self, user_id: int) -> None:
+    async def revoke_oldest(self, user_id: int, *, keep: int) -> None:
+        """Revoke active sessions of a user, except the `keep` that were used last."""
+        used_at = func.coalesce(AuthSession.last_used_at, AuthSession.created_at)
+        surplus = (
+            select(AuthSession.id)
+            .where(*_active(user_id))
+            .order_by(used_at.desc(), AuthSession.id)
+            .offset(keep)
+        )
+        ids = (await self.session.scalars(surplus)).all()
+        if ids:
+            await self.session.execute(
+                update(AuthSession)
+                .where(AuthSession.user_id == user_id, AuthSession.id.in_(ids))
+                .values(revoked_at=now())
+                .execution_options(synchronize_session=False)
+            )
+
+    async def is_known_network(self, user_id: int, network: str) -> bool:
+        """Return whether the user has signed in from this network lately."""
+        addresses = await self.session.scalars(
+            select(AuthSession.address)
+            .where(AuthSession.user_id == user_id, AuthSession.address.is_not(None))
+            .distinct()
+            .limit(MAX_ADDRESSES)
+        )
+        return network in map(network_of, addresses)
+
+    async def is_known_device(self, user_id: int, network: str, user_agent: str | None) -> bool:
+        """Return whether this program has signed the user in from this network before.
+
+        Return True for the user's first sign-in too.
+        """
+        devices = await self.session.execute(
+            select(AuthSession.address, AuthSession.user_agent)
+            .where(AuthSession.user_id == user_id)
+            .distinct()
+            .limit(MAX_ADDRESSES)
+        )
+        known = {(network_of(address), agent) for address, agent in devices}
+        return not known or (network, user_agent) in known
+
+    async def revoke_all(self, user_id: int, *, keep: str = "") -> None:
+        """Revoke all sessions of a user but the one with the id `keep`."""
         await self.session.execute(
             update(AuthSession)
-            .where(AuthSession.user_id == user_id, AuthSession.revoked_at.is_(None))
+            .where(
+                AuthSession.user_id == user_id,
+                AuthSession.id != keep,
+                AuthSession.revoked_at.is_(None),
+            )
             .values(revoked_at=now())
         )
 
@@ -155,41 +209,69 @@ def _active(user_id: int) -> tuple[ColumnElement[bool], ...]:
 
 @dataclass
 class CodeRepository:
-    """Codes by email address and purpose."""
+    """Codes by subject and purpose."""
 
     session: DbSession
 
     async def now(self) -> datetime:
         return (await self.session.execute(select(now()))).scalar_one()
 
-    async def of(self, address: str, purpose: CodePurpose) -> EmailCode | None:
+    async def of(self, subject: str, purpose: CodePurpose) -> AccountCode | None:
         """Return the code, locked, so that concurrent attempts are all counted."""
         return await self.session.scalar(
-            select(EmailCode)
-            .where(EmailCode.address == address, EmailCode.purpose == purpose)
+            select(AccountCode)
+            .where(AccountCode.subject == subject, AccountCode.purpose == purpose)
             .with_for_update()
         )
 
-    async def save(self, code: EmailCode) -> EmailCode:
+    async def save(self, code: AccountCode) -> AccountCode:
         """Insert or update a code. Return the other one if another request inserted first."""
         try:
             async with self.session.begin_nested():
                 self.session.add(code)
                 await self.session.flush()
         except IntegrityError:
-            first = await self.of(code.address, CodePurpose(code.purpose))
+            first = await self.of(code.subject, CodePurpose(code.purpose))
             if first is None:
                 raise
             return first
         return code
 
-    async def delete(self, code: EmailCode) -> None:
+    async def delete(self, code: AccountCode) -> None:
         await self.session.delete(code)
         await self.session.flush()
 
-    async def forget(self, address: str) -> None:
-        """Delete all codes of an address."""
-        await self.session.execute(delete(EmailCode).where(EmailCode.address == address))
+    async def forget(self, subject: str, purpose: CodePurpose | None = None) -> None:
+        """Delete the codes of a subject: all of them, or those for one purpose."""
+        codes = delete(AccountCode).where(AccountCode.subject == subject)
+        await self.session.execute(
+            codes if purpose is None else codes.where(AccountCode.purpose == purpose)
+        )
+        await self.session.execute(delete(EmailCode).where(EmailCode.address == subject))
+
+
+@dataclass
+class LinkRepository:
+    session: DbSession
+
+    async def now(self) -> datetime:
+        return (await self.session.execute(select(now()))).scalar_one()
+
+    async def add(self, link: AccountLink) -> None:
+        self.session.add(link)
+        await self.session.flush()
+
+    async def get(self, id: str, *, lock: bool = False) -> AccountLink | None:
+        statement = select(AccountLink).where(AccountLink.id == id)
+        return await self.session.scalar(statement.with_for_update() if lock else statement)
+
+    async def delete(self, user_id: int, purpose: LinkPurpose) -> None:
+        """Delete the links of a user for this purpose."""
+        await self.session.execute(
+            delete(AccountLink)
+            .where(AccountLink.user_id == user_id, AccountLink.purpose == purpose)
+            .execution_options(synchronize_session=False)
+        )
 
 
 @dataclass
@@ -201,8 +283,9 @@ class ExpiredRepository:
     async def purge(self) -> bool:
         """Delete one batch of each kind of rows. Return True if there may be more."""
         at = (await self.session.execute(select(now()))).scalar_one()
-        old_codes = EmailCode.expires_at < at - timedelta(days=1)
-        await self.session.execute(delete(EmailCode).where(old_codes))
+        for table in (AccountCode, EmailCode, AccountLink):
+            old = table.expires_at < at - timedelta(days=1)
+            await self.session.execute(delete(table).where(old))
         # Deleting a session deletes its tokens. Active sessions lose only expired tokens.
         batch = (
             select(AuthSession.id)
@@ -239,6 +322,14 @@ class OAuthAccountRepository:
     async def of_user(self, user_id: int) -> OAuthAccount | None:
         return await self.session.scalar(
             select(OAuthAccount).where(OAuthAccount.user_id == user_id).order_by(OAuthAccount.id)
+        )
+
+    async def unlink(self, user_id: int) -> None:
+        """Delete the user's sign-in with Google and Apple."""
+        await self.session.execute(
+            delete(OAuthAccount)
+            .where(OAuthAccount.user_id == user_id)
+            .execution_options(synchronize_session=False)
         )
 
     async def save(self, account: OAuthAccount) -> OAuthAccount:

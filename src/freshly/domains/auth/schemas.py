@@ -17,7 +17,7 @@ from freshly.chassis.web.schemas import (
     example,
 )
 from freshly.domains.preferences.schemas import PreferenceCreate
-from freshly.domains.users.schemas import Email
+from freshly.domains.users.schemas import Email, TypedEmail
 
 SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 72
@@ -31,6 +31,10 @@ def _as_ours_are(id: str) -> str:
 
 # Any other text is the id of no session: 404, as for an unknown id.
 SessionId = Annotated[str, AfterValidator(_as_ours_are)]
+
+
+LinkToken = Annotated[AnyText, Field(max_length=64)]
+NewPassword = Annotated[AnyText, Field(max_length=LONGEST_PASSWORD)]
 
 
 class Register(Schema):
@@ -48,7 +52,7 @@ class Register(Schema):
 class Login(Schema):
     model_config = example({"email": "anna@example.com", "password": "correct horse"})
 
-    email: Email
+    email: TypedEmail
     password: Annotated[AnyText, Field(max_length=1000)]
 
 
@@ -78,16 +82,51 @@ class SessionRead(BaseModel):
     current: bool
 
 
+class PasswordChange(Schema):
+    """Without `current_password` the request needs a recent sign-in or `X-Reauth`."""
+
+    model_config = example(
+        {"current_password": "correct horse", "new_password": "a much better horse"}
+    )
+
+    current_password: Annotated[AnyText | None, Field(max_length=1000)] = None
+    new_password: Annotated[
+        AnyText, Field(min_length=SHORTEST_PASSWORD, max_length=LONGEST_PASSWORD)
+    ]
+
+
+class Reauthentication(Schema):
+    """The password, or a code of `POST /auth/reauthenticate/send-code`."""
+
+    model_config = example({"password": "correct horse"})
+
+    password: Annotated[AnyText | None, Field(max_length=1000)] = None
+    code: Annotated[ShortText | None, AfterValidator(lambda code: code and code.strip())] = None
+
+
+class ReauthenticationToken(BaseModel):
+    """A token for the header `X-Reauth` of the requests that follow."""
+
+    reauth_token: str
+    expires_in: int  # seconds
+
+
+class CodeOnly(Schema):
+    model_config = example({"code": "123456"})
+
+    code: Annotated[ShortText, AfterValidator(str.strip)]
+
+
 class EmailOnly(Schema):
     model_config = example({"email": "anna@example.com"})
 
-    email: Email
+    email: TypedEmail
 
 
 class EmailAndCode(Schema):
     model_config = example({"email": "anna@example.com", "code": "123456"})
 
-    email: Email
+    email: TypedEmail
     code: Annotated[ShortText, AfterValidator(str.strip)]
 
 
@@ -97,7 +136,7 @@ class PasswordReset(Schema):
     )
 
     reset_token: LongText
-    new_password: Annotated[AnyText, Field(max_length=LONGEST_PASSWORD)]
+    new_password: NewPassword
 
 
 class Verified(Message):

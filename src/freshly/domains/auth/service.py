@@ -1,14 +1,21 @@
+import math
+from asyncio import sleep
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hmac import compare_digest
+from time import monotonic
 
 from freshly.chassis.data.pagination import Page, PageQuery
 from freshly.chassis.data.transactions import CurrentDatabase, Session
 from freshly.chassis.dependencies import Injected
+from freshly.chassis.jobs import JobQueue
 from freshly.chassis.resources import CurrentPasswords
 from freshly.chassis.security.caller import CurrentCaller
-from freshly.chassis.security.client_info import CurrentClientInfo
+from freshly.chassis.security.client_info import CurrentClientInfo, network_of
+from freshly.domains.auth.attempts import AccountAttempts
 from freshly.domains.auth.errors import (
+    AccountClosed,
+    AccountSuspended,
     EmailAlreadyRegistered,
     InvalidCredentials,
     InvalidRefreshToken,
@@ -20,17 +27,22 @@ from freshly.domains.auth.errors import (
     UserGone,
 )
 from freshly.domains.auth.identity import CurrentTokenSigner
+from freshly.domains.auth.jobs import SendSignInNotice
 from freshly.domains.auth.models import AuthSession, RefreshToken
+from freshly.domains.auth.password_rules import check_password
 from freshly.domains.auth.repository import AuthSessionRepository
 from freshly.domains.auth.schemas import Login, Register, SessionRead, Tokens
 from freshly.domains.auth.tokens import Claims, digest, new_id
 from freshly.domains.preferences.service import PreferenceService
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken, UserNotFound
-from freshly.domains.users.models import ActivityKind, User
+from freshly.domains.users.models import ActivityKind, User, UserStatus
 from freshly.domains.users.service import UserDirectory
 
+REFUSAL_STEP = timedelta(seconds=0.5)  # a bcrypt hash of the existing app takes 0.2 s to check
 REFRESH_GRACE = timedelta(seconds=10)
+LONGEST_SESSION = timedelta(days=90)
+MOST_SESSIONS = 50  # of a user
 PASSWORD = "password"  # noqa: S105 - a way of signing in
 
 
@@ -41,6 +53,8 @@ class RegistrationService:
     passwords: CurrentPasswords
 
     async def register(self, new: Register) -> User:
+        """Insert the user. Raise EmailAlreadyRegistered, or the reason against the password."""
+        check_password(new.password, new.email, new.name)
         # Hash before the first statement, so that hashing holds no connection and no lock.
         hashed = await self.passwords.hash(new.password)
         if await self.users.by_email(new.email):
@@ -63,20 +77,27 @@ class SignInService:
     passwords: CurrentPasswords
     tokens: CurrentTokenSigner
     client_info: CurrentClientInfo
+    tries: Injected[AccountAttempts]
 
     async def login(self, given: Login) -> Tokens:
         """Verify the password between two transactions, holding no connection and no lock."""
         async with self.db.read() as session:
             user = await UserDirectory(session).by_email(given.email)
+            known = await self.tries.is_known(user, session)
+        subject = self.tries.subject(given.email, user, known=known)
+        await self.tries.count(subject)
+        started = monotonic()
         stored_hash = user.hashed_password if user else None
         matches, better_hash = await self.passwords.verify(given.password, stored_hash)
         if user is None or not matches:
+            await self._wait_for_step(started)
             async with self.db.write() as session:
                 log = ActivityLog(session, self.client_info)
                 await log.record_denied(
                     ActivityKind.SIGN_IN, user.id if user else None, detail=PASSWORD
                 )
             raise InvalidCredentials
+        await self.tries.succeeded(subject)
         async with self.db.write() as session:
             try:
                 current = await UserDirectory(session).get(user.id, lock=True)
@@ -87,13 +108,30 @@ class SignInService:
             if better_hash:
                 current.hashed_password = better_hash
                 await UserDirectory(session).save(current)
-            return await self.begin(user.id, PASSWORD, session)
+            return await self.begin(current, PASSWORD, session)
 
-    async def begin(self, user_id: int, method: str, session: Session) -> Tokens:
-        """Insert a session and return its tokens. `method` is PASSWORD or an OAuth provider."""
+    @staticmethod
+    async def _wait_for_step(started: float) -> None:
+        """Wait until a whole number of steps has passed since the check began.
+
+        A bcrypt hash of the existing app takes many times as long to check as a hash of ours, so
+        the time of a refusal would tell that the account exists.
+        """
+        step = REFUSAL_STEP.total_seconds()
+        passed = monotonic() - started
+        await sleep(math.ceil(passed / step) * step - passed)
+
+    async def begin(self, user: User, method: str, session: Session) -> Tokens:
+        """Insert a session and return its tokens. `method` is PASSWORD or an OAuth provider.
+
+        Raise AccountSuspended or AccountClosed.
+        """
+        _check_status(user)
+        email = None if method == PASSWORD else user.email
+        user_id = user.id
         auth_sessions = AuthSessionRepository(session)
         at = await auth_sessions.now()
-        token = self._new_refresh_token(new_id(), at)
+        token = self._new_refresh_token(new_id(), at, at + LONGEST_SESSION)
         signed = self._sign(user_id, token)
         auth_session = AuthSession(
             id=token.sign_in_id,
@@ -102,16 +140,29 @@ class SignInService:
             address=self.client_info.address,
             user_agent=self.client_info.user_agent,
         )
+        await self._tell_about_new_device(user, session)
         await auth_sessions.begin(auth_session, token)
+        await auth_sessions.revoke_oldest(user_id, keep=MOST_SESSIONS)
         log = ActivityLog(session, self.client_info)
         await log.record(ActivityKind.SIGN_IN, user_id, session_id=auth_session.id, detail=method)
-        return self._pair(user_id, auth_session.id, signed, at)
+        return self._pair(user_id, auth_session.id, signed, at, email)
+
+    async def _tell_about_new_device(self, user: User, session: Session) -> None:
+        """Email a user with a confirmed address if the device or its network is new."""
+        info = self.client_info
+        network = network_of(info.address)
+        known = AuthSessionRepository(session).is_known_device
+        if user.is_verified and not await known(user.id, network, info.user_agent):
+            job = SendSignInNotice(
+                address=user.email, device=info.user_agent or "", network=info.address or "unknown"
+            )
+            await JobQueue(session).enqueue(job)
 
     async def refresh(self, given: str | None) -> Tokens:
         """Exchange a refresh token for a new pair of tokens.
 
-        The same token within REFRESH_GRACE (a retry, a second tab) gives the same successor.
-        After that it is a replay: the token may be stolen, so the session ends.
+        A used token within REFRESH_GRACE (a retry, a second tab) gives the newest token of the
+        chain. Later, Freshly treats the used token as stolen and ends the session.
         """
         claims = self._read_refresh_token(given)
         async with self.db.write() as session:
@@ -121,10 +172,13 @@ class SignInService:
                 raise UserGone
             if auth_session.revoked_at is not None:
                 raise RefreshTokenRevoked
+            _check_status(await UserDirectory(session).get(auth_session.user_id))
+            at = await auth_sessions.now()
+            if at >= auth_session.created_at + LONGEST_SESSION:
+                raise InvalidRefreshToken
             presented = await auth_sessions.token(claims.jti)
             if presented is None or not compare_digest(presented.token_hash, digest(given or "")):
                 raise InvalidRefreshToken
-            at = await auth_sessions.now()
             live = await self._live_successor(presented, at, auth_sessions)
             if live is None:
                 await auth_sessions.revoke(auth_session.id)
@@ -148,7 +202,10 @@ class SignInService:
     async def _live_successor(
         token: RefreshToken, at: datetime, auth_sessions: AuthSessionRepository
     ) -> RefreshToken | None:
-        """Return the unused successor of this token, if each step is within REFRESH_GRACE."""
+        """Follow the successors of a token to the first unused one, which may be the token itself.
+
+        Return None if a token on the way was used more than REFRESH_GRACE ago.
+        """
         current: RefreshToken | None = token
         while current is not None and current.used_at is not None:
             if at - current.used_at > REFRESH_GRACE or current.successor_id is None:
@@ -163,7 +220,8 @@ class SignInService:
         at: datetime,
         auth_sessions: AuthSessionRepository,
     ) -> RefreshToken:
-        successor = self._new_refresh_token(auth_session.id, at)
+        end = auth_session.created_at + LONGEST_SESSION
+        successor = self._new_refresh_token(auth_session.id, at, end)
         self._sign(auth_session.user_id, successor)
         await auth_sessions.add(successor)
         used.used_at, used.successor_id = at, successor.id
@@ -171,14 +229,16 @@ class SignInService:
         await auth_sessions.save()
         return successor
 
-    def _new_refresh_token(self, session_id: str, at: datetime) -> RefreshToken:
-        issued = at.replace(microsecond=0)  # claims have seconds; the row must sign the same
+    def _new_refresh_token(
+        self, session_id: str, at: datetime, session_end: datetime
+    ) -> RefreshToken:
+        issued = at.replace(microsecond=0)  # as in claims, so the row signs the same token
         return RefreshToken(
             id=new_id(),
             sign_in_id=session_id,
             token_hash="",
             issued_at=issued,
-            expires_at=issued + self.tokens.refresh_lifetime,
+            expires_at=min(issued + self.tokens.refresh_lifetime, session_end),
         )
 
     def _sign(self, user_id: int, token: RefreshToken) -> str:
@@ -186,9 +246,23 @@ class SignInService:
         token.token_hash = digest(signed)
         return signed
 
-    def _pair(self, user_id: int, session_id: str, refresh_token: str, at: datetime) -> Tokens:
-        access_token = self.tokens.access(user_id, session_id, at)
+    def _pair(
+        self,
+        user_id: int,
+        session_id: str,
+        refresh_token: str,
+        at: datetime,
+        email: str | None = None,
+    ) -> Tokens:
+        access_token = self.tokens.access(user_id, session_id, at, email)
         return Tokens(access_token=access_token, refresh_token=refresh_token)
+
+
+def _check_status(user: User) -> None:
+    if user.status == UserStatus.CLOSED:
+        raise AccountClosed
+    if user.status != UserStatus.ACTIVE:
+        raise AccountSuspended
 
 
 @dataclass

@@ -22,9 +22,10 @@ from freshly.settings import Settings
 
 ISSUER = "freshly"
 AUDIENCE = "freshly-app"
-Type = Literal["access", "refresh"]
+Type = Literal["access", "refresh", "reauth"]
 RESET = "password_reset"
 RESET_LIFETIME = timedelta(minutes=15)
+PROOF_LIFETIME = timedelta(minutes=5)
 REQUIRED = ["sub", "sid", "type", "jti", "iss", "aud", "iat", "exp"]
 
 
@@ -44,24 +45,42 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def key_id(secret: str) -> str:
+    """Return the name of a secret in tokens, from which the secret cannot be computed."""
+    return hmac.new(secret.encode(), b"key id", hashlib.sha256).hexdigest()[:16]
+
+
 class TokenSigner:
     def __init__(self, settings: Settings) -> None:
         self._secret = settings.jwt_secret.get_secret_value()
+        previous = settings.jwt_secret_previous.get_secret_value() or self._secret
+        # The current secret signs. The previous one is only for tokens that it has signed.
+        self._secrets = {key_id(secret): secret for secret in (previous, self._secret)}
+        # An earlier release named no key. Its tokens are older than the current secret.
+        self._secret_without_id = previous
         self._algorithm = settings.jwt_alg
         self.access_lifetime = timedelta(minutes=settings.access_token_expire_minutes)
         self.refresh_lifetime = timedelta(days=settings.refresh_token_expire_days)
 
-    def access(self, user_id: int, session_id: str, at: datetime) -> str:
+    def access(self, user_id: int, session_id: str, at: datetime, email: str | None = None) -> str:
+        """Sign an access token. Those of sign-ins by OAuth name the email address, too."""
         claims = Claims(user_id, session_id, new_id())
-        return self._sign(claims, "access", at, at + self.access_lifetime)
+        named = {"email": email} if email else {}
+        return self._sign(claims, "access", at, at + self.access_lifetime, **named)
 
     def refresh(self, user_id: int, row: RefreshToken) -> str:
         """Sign the refresh token of a row. The same row gives the same token."""
         claims = Claims(user_id, row.sign_in_id, row.id)
         return self._sign(claims, "refresh", row.issued_at, row.expires_at)
 
-    def _sign(self, claims: Claims, type: Type, at: datetime, until: datetime) -> str:
+    def reauth(self, user_id: int, session_id: str, at: datetime) -> str:
+        """Sign a token for `X-Reauth`. It is valid for five minutes, in this session only."""
+        claims = Claims(user_id, session_id, new_id())
+        return self._sign(claims, "reauth", at, at + PROOF_LIFETIME)
+
+    def _sign(self, claims: Claims, type: Type, at: datetime, until: datetime, **named: str) -> str:
         signed: dict[str, Any] = {
+            **named,
             "sub": str(claims.user_id),
             "sid": claims.session_id,
             "type": type,
@@ -71,14 +90,27 @@ class TokenSigner:
             "iat": int(at.timestamp()),
             "exp": int(until.timestamp()),
         }
-        return jwt.encode(signed, self._secret, self._algorithm)
+        return self._encode(signed)
+
+    def _encode(self, claims: dict[str, Any]) -> str:
+        headers = {"kid": key_id(self._secret)}
+        return jwt.encode(claims, self._secret, self._algorithm, headers=headers)
+
+    def _secret_of(self, token: str) -> str:
+        """Return the secret that the token names. Raise InvalidTokenError if it is not ours."""
+        name = jwt.get_unverified_header(token).get("kid")
+        if name is None:
+            return self._secret_without_id
+        if name not in self._secrets:
+            raise jwt.InvalidTokenError
+        return self._secrets[name]
 
     def read(self, token: str, type: Type) -> Claims:
         """Return the claims. Raise TokenExpired, WrongTokenType or InvalidToken."""
         try:
             claims = jwt.decode(
                 token,
-                self._secret,
+                self._secret_of(token),
                 algorithms=[self._algorithm],
                 audience=AUDIENCE,
                 issuer=ISSUER,
@@ -98,30 +130,30 @@ class TokenSigner:
             raise InvalidToken
         return signed
 
-    def reset(self, user_id: int, hashed_password: str, at: datetime) -> str:
+    def reset(self, user_id: int, state: str, at: datetime) -> str:
         """Sign a token that allows one change of the password.
 
-        It holds the fingerprint of the current hash, which the change replaces.
+        It holds the fingerprint of the account's state, which the change replaces.
         """
         claims = {
             "sub": str(user_id),
             "scope": RESET,
-            "of": self._fingerprint(hashed_password),
+            "of": self._fingerprint(state),
             "iss": ISSUER,
             "aud": AUDIENCE,
             "exp": int((at + RESET_LIFETIME).timestamp()),
         }
-        return jwt.encode(claims, self._secret, self._algorithm)
+        return self._encode(claims)
 
     def read_reset(self, token: str) -> tuple[int, str]:
-        """Return the user id and the fingerprint that the password must still have.
+        """Return the user id and the fingerprint that the account must still have.
 
         Raise WrongTokenScope for a token of another kind, else InvalidResetToken.
         """
         try:
             claims = jwt.decode(
                 token,
-                self._secret,
+                self._secret_of(token),
                 algorithms=[self._algorithm],
                 audience=AUDIENCE,
                 issuer=ISSUER,
@@ -136,10 +168,10 @@ class TokenSigner:
             raise InvalidResetToken
         return user_id, str(claims.get("of"))
 
-    def matches(self, fingerprint: str, hashed_password: str) -> bool:
-        """Return True if this is the fingerprint of the hashed password."""
-        return hmac.compare_digest(fingerprint, self._fingerprint(hashed_password))
+    def matches(self, fingerprint: str, state: str) -> bool:
+        """Return True if this is the fingerprint of the state."""
+        return hmac.compare_digest(fingerprint, self._fingerprint(state))
 
-    def _fingerprint(self, hashed_password: str) -> str:
+    def _fingerprint(self, state: str) -> str:
         key = self._secret.encode()
-        return hmac.new(key, hashed_password.encode(), hashlib.sha256).hexdigest()
+        return hmac.new(key, state.encode(), hashlib.sha256).hexdigest()

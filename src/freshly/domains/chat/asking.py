@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import anyio
 
+from freshly.chassis.data.quotas import Holder, ensure_room
 from freshly.chassis.data.transactions import CurrentDatabase, Session
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.ports.llm import GenerationOptions, LlmMessage
@@ -27,10 +28,11 @@ from freshly.domains.chat.repository import ConversationRepository, HouseholdRea
 from freshly.domains.chat.schemas import ChatReply, ChatRequest, Delta, Done, ProposedMeal
 from freshly.domains.chat.service import picture_link
 from freshly.domains.families.access import Access, CurrentAccess
+from freshly.domains.storage.service import StoredFiles
 from freshly.domains.usage.service import Assistant
 
 EARLIER_MESSAGES_PER_ROLE = 6  # the latest messages of the user, and as many of the assistant
-MAX_TITLE_LENGTH = 60  # characters of the first message
+MESSAGES_PER_TURN = 4  # at most: the system text, the mode, the question and the answer
 
 
 @dataclass
@@ -58,6 +60,7 @@ class AskService:
     settings: CurrentSettings
     links: CurrentSignedUrls
     today: Today
+    files: Injected[StoredFiles]
 
     async def answer(self, request: ChatRequest) -> ChatReply:
         async with self.begin(request) as turn:
@@ -108,10 +111,16 @@ class AskService:
         self.assistant.check("vision" if request.image else "text")
         if request.image and not policy.mentions_food(request.text):
             raise NotAFoodPicture
-        picture = await pictures.from_text(request.image, self.settings) if request.image else None
+        picture = (
+            await pictures.from_text(request.image, self.settings, self.access.user_id)
+            if request.image
+            else None
+        )
         async with self.db.read() as session:
+            await self._ensure_room(request, session)
             turn = await self._read(request, session)
         if picture:
+            await self.files.ensure_room(len(picture.content))
             folder = f"{self.access.user_id}/{request.conversation_id or 'new'}"
             turn.picture_path = f"{folder}/{uuid4().hex}.{picture.extension}"
             bucket = self.settings.chat_images_bucket
@@ -121,6 +130,14 @@ class AskService:
             LlmMessage("user", request.text, picture.data_url() if picture else None)
         )
         return turn
+
+    async def _ensure_room(self, request: ChatRequest, session: Session) -> None:
+        """Raise QuotaExceeded before the model is called, if its answer could not be stored."""
+        me: Holder = ("person", self.access.user_id)
+        if request.conversation_id is None:
+            await ensure_room(session, "conversations", me)
+        await ensure_room(session, "messages", me, MESSAGES_PER_TURN)
+        await ensure_room(session, "texts", me, len(request.text.encode()))
 
     async def _read(self, request: ChatRequest, session: Session) -> Turn:
         conversations = ConversationRepository(session, self.access)
@@ -152,9 +169,7 @@ class AskService:
             conversations = ConversationRepository(session, self.access)
             if request.conversation_id is None:
                 conversation = await conversations.save(
-                    ChatConversation(
-                        user_id=self.access.user_id, title=request.text[:MAX_TITLE_LENGTH].strip()
-                    )
+                    ChatConversation(user_id=self.access.user_id)
                 )
             else:
                 conversation = await conversations.get(request.conversation_id, lock=True)
@@ -199,9 +214,11 @@ def _message(conversation_id: int, role: str, content: str, **columns: Any) -> C
     return ChatMessage(conversation_id=conversation_id, role=role, content=content, **columns)
 
 
-def _system(system: str, household: str) -> str:
-    parts = (system, policy.ABOUT_MEALS, policy.ABOUT_HOUSEHOLD)
-    return "\n\n".join((*parts, f"<household>{household}</household>"))
+def _system(given: str, household: str) -> str:
+    """Return the system prompt. The client's text follows the policy and cannot replace it."""
+    parts = (policy.DEFAULT_SYSTEM, policy.ABOUT_MEALS, policy.ABOUT_HOUSEHOLD)
+    added = () if given == policy.DEFAULT_SYSTEM else (policy.FROM_CLIENT, given)
+    return "\n\n".join((*parts, f"<household>{household}</household>", *added))
 
 
 async def household_json(access: Access, session: Session, today: date) -> str:

@@ -17,6 +17,7 @@ from freshly.domains.chat import policy
 from freshly.domains.chat.pictures import MAX_SIDE
 from freshly.domains.chat.schemas import ImageReply, ImageRequest, LegacyReply, LegacyRequest
 from freshly.domains.chat.service import PICTURE_LINK_LIFETIME
+from freshly.domains.storage.service import StoredFiles
 from freshly.domains.usage.service import Assistant
 
 LEGACY_OPTIONS = GenerationOptions(max_tokens=750, temperature=0.2)
@@ -29,6 +30,7 @@ class DrawService:
     objects: CurrentObjectStore
     settings: CurrentSettings
     links: CurrentSignedUrls
+    files: Injected[StoredFiles]
 
     async def draw(self, request: ImageRequest) -> ImageReply:
         """Generate a picture. Store it if the model's server sends the content instead of a URL."""
@@ -40,6 +42,7 @@ class DrawService:
         bucket = self.settings.chat_images_bucket
         picture = await _picture(generated.content or b"")
         path = f"{self.caller.user_id}/drawn/{uuid4().hex}.{picture.extension}"
+        await self.files.ensure_room(len(picture.content))
         await self.objects.put(bucket, path, picture.content)
         link, _ = self.links.signed(bucket, path, PICTURE_LINK_LIFETIME)
         return ImageReply(image_url=link, prompt=request.prompt)
@@ -53,7 +56,10 @@ class LegacyService:
 
     async def answer(self, request: LegacyRequest) -> LegacyReply:
         system = (request.system or "").strip() or policy.LEGACY_SYSTEM
-        messages = [LlmMessage("system", system), LlmMessage("user", request.prompt)]
+        messages = [
+            LlmMessage("system", f"{policy.SCOPE}\n\n{system}"),
+            LlmMessage("user", request.prompt),
+        ]
         return LegacyReply(reply=await self.assistant.answer(messages, LEGACY_OPTIONS))
 
 

@@ -13,7 +13,7 @@ from freshly.chassis.resilience.client_disconnect import cancel_on_disconnect
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.resources import CurrentObjectStore, CurrentSettings, Resources, resource
 from freshly.chassis.web.error_responses import described
-from freshly.chassis.web.schemas import Id, Message
+from freshly.chassis.web.schemas import Id, Line, Message
 from freshly.domains.chat import pictures
 from freshly.domains.chat.asking import AskService, Turn
 from freshly.domains.chat.drawing import DrawService, LegacyService
@@ -164,7 +164,7 @@ async def list_messages(
 async def rename_conversation(
     conversations: Conversations,
     id: Id,
-    title: Annotated[str, Query(max_length=255, pattern=r"^[^\x00]*$")],
+    title: Annotated[Line, Query()],
 ) -> Message:
     await conversations.rename(id, title)
     return Message(message="Title updated successfully")

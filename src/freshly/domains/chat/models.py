@@ -4,6 +4,7 @@ from sqlalchemy import ColumnElement, ForeignKey, String, Text, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.data.base import Base, Created, Updated
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.domains.families.access import Access, Guarded
 
 
@@ -13,6 +14,8 @@ class ChatConversation(Created, Updated, Guarded):
     id: Mapped[int] = mapped_column(primary_key=True, init=False, index=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     title: Mapped[str | None] = mapped_column(String(255), default=None)
+
+    __quotas__ = (CountsTowards("conversations", person="user_id"),)
 
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:
@@ -33,4 +36,8 @@ class ChatMessage(Created, Base):
     image_url: Mapped[str | None] = mapped_column(Text, default=None)
     interrupted: Mapped[bool] = mapped_column(server_default=false(), default=False)
 
+    __quotas__ = (
+        CountsTowards("messages", through="conversation_id"),
+        CountsTowards("texts", through="conversation_id", bytes_of=("content",)),
+    )
     __table_args__: Any = ()

@@ -31,7 +31,7 @@ async def remove(objects: ObjectStore, bucket: str, paths: Sequence[str]) -> Non
         logger.warning("pictures left behind", paths=list(paths))
 
 
-async def from_text(text: str, settings: Settings) -> Picture:
+async def from_text(text: str, settings: Settings, user_id: int) -> Picture:
     """Decode and check a picture in base64 or a data URL.
 
     Raise InvalidBase64, UnsupportedPicture or PictureTooLarge.
@@ -42,16 +42,20 @@ async def from_text(text: str, settings: Settings) -> Picture:
         raise InvalidBase64 from error
     if media_type is not None and ALIASES.get(media_type, media_type) not in allowed(settings):
         raise UnsupportedPicture
-    return await checked(content, settings)
+    return await checked(content, settings, user_id)
 
 
-async def checked(content: bytes, settings: Settings, max_bytes: int = MAX_BYTES) -> Picture:
+async def checked(
+    content: bytes, settings: Settings, user_id: int, max_bytes: int = MAX_BYTES
+) -> Picture:
     """Re-encode a picture without metadata. Raise UnsupportedPicture or PictureTooLarge."""
     limit = min(max_bytes, settings.max_file_size)
     if len(content) > limit:
         raise PictureTooLarge(limit=f"{limit / 2**20:.0f}")
     try:
-        return await sanitize_picture(content, allowed(settings), largest_side=MAX_SIDE)
+        return await sanitize_picture(
+            content, allowed(settings), largest_side=MAX_SIDE, person=str(user_id)
+        )
     except (InvalidPicture, TooManyPixels) as error:
         raise UnsupportedPicture from error
 

@@ -3,14 +3,14 @@
 import json
 from typing import Any
 
-from pydantic import ValidationError
-
 from freshly.chassis.observability.logging import get_logger
 from freshly.domains.chat.schemas import ProposedMeal
 from freshly.domains.meals.schemas import MealCreate
 
 logger = get_logger(__name__)
 
+# A picture at an address that the model makes up is none, or tells its host who looks at the dish.
+NEVER_FROM_MODEL = {"image": "", "familyId": None}
 OPENING, CLOSING = "```meal", "```"
 DEFAULTS: dict[str, Any] = {
     "image": "",
@@ -112,9 +112,10 @@ def parse_meal(block: str) -> ProposedMeal | None:
         if not isinstance(fields, dict):
             return None
         given = {name: value for name, value in fields.items() if value is not None}
-        meal = MealCreate.model_validate({**DEFAULTS, **given, "familyId": None})
-    except (ValueError, ValidationError, RecursionError) as error:
-        logger.info("proposed dish unreadable", reason=str(error)[:300])
+        meal = MealCreate.model_validate({**DEFAULTS, **given, **NEVER_FROM_MODEL})
+    except (ValueError, RecursionError) as error:
+        # The text of the error repeats what the model said about a household.
+        logger.info("proposed dish unreadable", reason=type(error).__name__)
         return None
     if not meal.name.strip():
         return None

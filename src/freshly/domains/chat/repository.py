@@ -145,7 +145,9 @@ class HouseholdReader:
 
     async def names(self, ids: Sequence[int]) -> dict[int, str]:
         rows = await self.session.execute(
-            select(Ingredient.id, Ingredient.name).where(Ingredient.id.in_(ids))
+            select(Ingredient.id, Ingredient.name).where(
+                Ingredient.id.in_(ids), Ingredient.visible_to(self.access)
+            )
         )
         return {row.id: row.name for row in rows}
 

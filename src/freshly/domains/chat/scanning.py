@@ -7,8 +7,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from freshly.chassis.dependencies import Injected
+from freshly.chassis.one_line import as_one_line
 from freshly.chassis.ports.llm import GenerationOptions, LlmMessage, parse_json
 from freshly.chassis.resources import CurrentSettings
+from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.security.image_sanitizer import Picture
 from freshly.domains.chat import pictures
 from freshly.domains.chat.errors import BadScanType, NotAScan, UnsupportedPicture
@@ -78,7 +80,7 @@ class _Receipt(_Answer):
 
 class _Line(BaseModel):
     name: str
-    quantity: Amount
+    quantity: Annotated[Amount | str, Field(union_mode="left_to_right")]
     unit: str | None = None
     category: str
     price: Amount | None = None
@@ -88,12 +90,18 @@ class _Line(BaseModel):
         unit = _clean(self.unit or "") or None
         return ScannedItem(
             name=_clean(self.name),
-            quantity=f"{self.quantity:g} {unit or ''}".strip(),
+            quantity=self._quantity(unit),
             category=_category(self.category),
             confidence=self.confidence,
             unit=unit,
             price=self.price,
         )
+
+    def _quantity(self, unit: str | None) -> str:
+        """Return the amount as text. The model may write "3 pieces" in place of a number."""
+        if isinstance(self.quantity, str):
+            return _clean(self.quantity)
+        return f"{self.quantity:g} {unit or ''}".strip()
 
 
 @dataclass(frozen=True)
@@ -111,19 +119,23 @@ KINDS: dict[ScanType, ScanKind] = {
 
 @dataclass
 class ScanService:
+    caller: CurrentCaller
     assistant: Injected[Assistant]
     settings: CurrentSettings
 
     async def scan_text(self, image: str, scan_type: ScanType) -> ScanReply:
         self.assistant.check("vision")
-        return await self._scan(await pictures.from_text(image, self.settings), scan_type)
+        picture = await pictures.from_text(image, self.settings, self.caller.user_id)
+        return await self._scan(picture, scan_type)
 
     async def scan_file(self, content: bytes, scan_type: str) -> ScanReply:
         if scan_type not in KINDS:
             raise BadScanType
         self.assistant.check("vision")
         try:
-            picture = await pictures.checked(content, self.settings, LARGEST_SCAN)
+            picture = await pictures.checked(
+                content, self.settings, self.caller.user_id, LARGEST_SCAN
+            )
         except UnsupportedPicture as error:
             raise NotAScan from error
         return await self._scan(picture, scan_type)
@@ -184,7 +196,7 @@ def _item(given: Any, kind: ScanKind) -> ScannedItem | None:
 
 
 def _clean(text: str) -> str:
-    return text.replace("\0", "").strip()[:255]
+    return as_one_line(text)[:255]
 
 
 def _category(given: str) -> str:

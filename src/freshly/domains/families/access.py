@@ -14,6 +14,9 @@ from sqlalchemy import (
     Select,
     bindparam,
     exists,
+    false,
+    func,
+    not_,
     or_,
     select,
 )
@@ -123,6 +126,15 @@ class Guarded(Base):
     def visible_to(cls, access: Access) -> ColumnElement[bool]:
         raise NotImplementedError(cls.__name__)
 
+    @classmethod
+    def hidden_from(cls, access: Access) -> ColumnElement[bool]:
+        """Return the condition for rows that only others see.
+
+        NOT alone would miss rows: `visible_to` compares two owner columns, one of which is NULL, so
+        for a row of others it is NULL, and NOT NULL is not true.
+        """
+        return not_(func.coalesce(cls.visible_to(access), false()))
+
 
 class Owned(MappedAsDataclass, kw_only=True, eq=False, repr=False):
     """Columns of a row that belongs to exactly one family or one user."""
@@ -189,8 +201,9 @@ class GuardedRepository(Generic[Row]):
         return self.not_found()
 
     async def row_exists(self, id: int) -> bool:
-        """Return True if the row exists, visible or not. It decides between 403 and 404."""
-        return bool(await self.session.scalar(select(exists().where(self.model.id == id))))
+        """Return True if the row exists for others. It decides between 403 and 404."""
+        hidden = exists().where(self.model.id == id, self.model.hidden_from(self.access))
+        return bool(await self.session.scalar(select(hidden)))
 
     async def save(self, row: Row) -> Row:
         """Insert or update now, so that constraint errors are raised here."""

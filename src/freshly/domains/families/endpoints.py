@@ -1,27 +1,43 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
+from freshly.chassis.data.pagination import BadCursor, Page, PageQuery, PageRows
 from freshly.chassis.dependencies import Injected, direct
 from freshly.chassis.errors import problems
+from freshly.chassis.rate_limits.policy import RateLimited
 from freshly.chassis.web.etags import to_response
+from freshly.chassis.web.rate_limiting import CallLimits
 from freshly.chassis.web.schemas import Id, Ok
 from freshly.domains.families.errors import (
     InvalidInviteCode,
     InvalidRole,
+    InvitationNotFound,
     LastOwner,
     MemberNotFound,
     MembershipNotFound,
     NotAFamilyMember,
     NotAllowed,
     NotAMember,
+    TooManyInvitations,
 )
-from freshly.domains.families.models import Membership
+from freshly.domains.families.invitations import (
+    CodeKind,
+    InvitationPreviewer,
+    InvitationService,
+    InviteCode,
+    JoinService,
+)
+from freshly.domains.families.models import Invitation
 from freshly.domains.families.schemas import (
     FamilyCreate,
     FamilyRead,
     FreeRoleUpdate,
+    InvitationCreate,
+    InvitationCreated,
+    InvitationPreview,
+    InvitationRead,
     JoinFamily,
     Kicked,
     Left,
@@ -30,15 +46,15 @@ from freshly.domains.families.schemas import (
 )
 from freshly.domains.families.service import FamilyListing, FamilyService
 from freshly.domains.preferences.errors import PreferencesNotSet
-from freshly.domains.preferences.models import UserPreference
 from freshly.domains.preferences.schemas import PreferenceRead
 from freshly.domains.preferences.service import PreferenceService
-from freshly.domains.users.models import User
-from freshly.domains.users.schemas import UserRead
+from freshly.domains.users.schemas import MemberRead
 
 router = APIRouter(tags=["families"])
+public = APIRouter(tags=["families"])
 
 Families = Injected[FamilyService]
+Invitations = Injected[InvitationService]
 
 
 @router.get("/families", response_model=list[FamilyRead], summary="List my families")
@@ -54,12 +70,28 @@ async def create_family(families: Families, new: FamilyCreate) -> FamilyRead:
 
 @router.post(
     "/families/join",
-    response_model=MembershipRead,
-    responses=problems(InvalidInviteCode),
-    summary="Join a family with its invite code",
+    responses=problems(InvalidInviteCode, RateLimited),
+    summary="Join a family with a code or with an invitation's token",
 )
-async def join_family(families: Families, given: JoinFamily) -> Membership:
-    return await families.join(given.invite_code)
+async def join_family(
+    joining: Injected[JoinService], limits: Injected[CallLimits], given: JoinFamily
+) -> MembershipRead:
+    """Limit wrong codes by network, and wrong digits for all networks together.
+
+    Each try counts until the code has turned out to be right, so that many at once pass no limit.
+    """
+    code = InviteCode.parse(given.invite_code)
+    counted = {
+        CodeKind.DIGITS: (("invite-code", limits.network), ("invite-code-all", "all")),
+        CodeKind.LETTERS: (("invite-code", limits.network),),
+        CodeKind.TOKEN: (),
+    }[code.kind]
+    for group, subject in counted:
+        await limits.count(group, subject)
+    membership = await joining.join(code)
+    for group, subject in counted:
+        await limits.give_back(group, subject)
+    return membership
 
 
 @router.get(
@@ -86,13 +118,58 @@ async def regenerate_code(families: Families, family_id: Annotated[Id, Path(ge=1
     return await families.regenerate_code(family_id)
 
 
+@router.post(
+    "/families/{family_id}/invitations",
+    status_code=201,
+    responses=problems(NotAllowed, TooManyInvitations),
+    summary="Invite to a family by a link or a short code (admin, owner)",
+)
+async def create_invitation(
+    invitations: Invitations, family_id: Id, new: InvitationCreate
+) -> InvitationCreated:
+    return await invitations.create(family_id, new)
+
+
+@router.get(
+    "/families/{family_id}/invitations",
+    response_model=Page[InvitationRead],
+    responses=problems(NotAllowed, BadCursor),
+    summary="List the open invitations of a family (admin, owner)",
+)
+async def list_invitations(
+    invitations: Invitations, family_id: Id, query: Annotated[PageQuery, Query()]
+) -> PageRows[Invitation]:
+    return await invitations.page(family_id, query)
+
+
+@router.delete(
+    "/families/{family_id}/invitations/{invitation_id}",
+    status_code=204,
+    responses=problems(NotAllowed, InvitationNotFound),
+    summary="End an invitation (admin, owner)",
+)
+async def end_invitation(invitations: Invitations, family_id: Id, invitation_id: Id) -> None:
+    await invitations.end(family_id, invitation_id)
+
+
+@public.get(
+    "/invitations",
+    responses=problems(InvitationNotFound),
+    summary="Show what a link invites to",
+)
+async def preview_invitation(
+    invitations: Injected[InvitationPreviewer],
+    token: Annotated[str, Query(max_length=64, pattern=r"^[\w-]*$")],
+) -> InvitationPreview:
+    return await invitations.preview(token)
+
+
 @router.get(
     "/families/{family_id}/members",
-    response_model=list[MembershipRead],
     responses=problems(NotAFamilyMember),
     summary="List the members of a family",
 )
-async def list_members(families: Families, family_id: Id) -> Sequence[Membership]:
+async def list_members(families: Families, family_id: Id) -> Sequence[MembershipRead]:
     return await families.members(family_id)
 
 
@@ -108,37 +185,35 @@ async def remove_member(families: Families, family_id: Id, user_id: Id) -> Ok:
 
 @router.patch(
     "/families/{family_id}/members/{user_id}/role",
-    response_model=MembershipRead,
     responses=problems(LastOwner, NotAllowed, MemberNotFound),
     summary="Change a member's role (admin, owner)",
 )
 async def change_role(
     families: Families, family_id: Id, user_id: Id, update: RoleUpdate
-) -> Membership:
+) -> MembershipRead:
     return await families.change_role(family_id, user_id, update.role)
 
 
 @router.get(
     "/families/{family_id}/members/{user_id}/preferences",
-    response_model=PreferenceRead,
     responses=problems(NotAllowed, MemberNotFound, PreferencesNotSet),
     summary="Get a member's preferences (owner)",
 )
 async def read_members_preferences(
     families: Families, preferences: Injected[PreferenceService], family_id: Id, user_id: Id
-) -> UserPreference:
+) -> PreferenceRead:
     member = await families.member_of_owned_family(family_id, user_id)
-    return await preferences.of(member.user_id)
+    read = PreferenceRead.model_validate(await preferences.of(member.user_id))
+    return read if member.user.shares_profile else read.without_body()
 
 
 @router.get(
     "/families/{family_id}/members/{user_id}/profile",
-    response_model=UserRead,
     responses=problems(NotAllowed, MemberNotFound),
-    summary="Get a member's profile (owner)",
+    summary="Get what a member shares of their profile (owner)",
 )
-async def read_members_profile(families: Families, family_id: Id, user_id: Id) -> User:
-    return (await families.member_of_owned_family(family_id, user_id)).user
+async def read_members_profile(families: Families, family_id: Id, user_id: Id) -> MemberRead:
+    return await families.profile(family_id, user_id)
 
 
 @router.patch(

@@ -1,4 +1,4 @@
-from freshly.chassis.errors import BadRequest, Forbidden, NotFound
+from freshly.chassis.errors import BadRequest, Conflict, Forbidden, NotFound, Unavailable
 
 
 class NotAFamilyMember(Forbidden):
@@ -32,3 +32,18 @@ class LastOwner(BadRequest):
 
 class NotAllowed(Forbidden):
     code, detail = "insufficient_permissions", "Insufficient permissions"
+
+
+class NoFreeInviteCode(Unavailable):
+    code = "no_free_invite_code"
+    detail = "No invite code could be found for the family. Please try again in a moment."
+
+
+class InvitationNotFound(NotFound):
+    code = "invitation_not_found"
+    detail = "Invitation not found. It may be used up or have ended. Please ask for a new one."
+
+
+class TooManyInvitations(Conflict):
+    code = "too_many_invitations"
+    detail = "This family has {limit} open invitations. Please end one of them first."

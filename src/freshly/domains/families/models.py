@@ -1,12 +1,13 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, ForeignKey, Text, UniqueConstraint, func
+from sqlalchemy import CheckConstraint, ForeignKey, String, Text, UniqueConstraint, func
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
 from freshly.chassis.data.base import Base, Created
 from freshly.chassis.data.functions import now
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.security.caller import IDENTITY
 from freshly.domains.users.models import User
 
@@ -32,6 +33,8 @@ class Family(Created, Base):
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     display_name: Mapped[str] = mapped_column(Text)
     invite_code: Mapped[str] = mapped_column(Text, unique=True, index=True)
+    # Null means expired, as in rows of the existing app and of older releases.
+    invite_code_expires_at: Mapped[datetime | None] = mapped_column(default=None)
 
     __cache_tags__ = (InvalidatesFor(FAMILIES, family="id"),)
 
@@ -54,7 +57,38 @@ class Membership(Base):
         InvalidatesFor(IDENTITY, person="user_id"),
         InvalidatesFor(FAMILIES, family="family_id", person="user_id"),
     )
+    __quotas__ = (
+        CountsTowards("families", person="user_id"),
+        CountsTowards("members", family="family_id"),
+    )
     __table_args__ = (
         UniqueConstraint("family_id", "user_id", name="uq_membership_family_user"),
         CheckConstraint("role IN ('owner', 'admin', 'member')", name="ck_memberships_role"),
+    )
+
+
+class Invitation(Created, Base):
+    """An open invitation to a family. It is deleted when it is used up or ended.
+
+    Only keyed hashes of its link's token and of its short code are stored.
+    """
+
+    __tablename__ = "family_invitations"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    family_id: Mapped[int] = mapped_column(
+        ForeignKey("families.id", ondelete="CASCADE"), index=True
+    )
+    created_by_user_id: Mapped[int] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), index=True
+    )
+    role: Mapped[str] = mapped_column(Text)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    code_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    code_expires_at: Mapped[datetime] = mapped_column()
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    uses_left: Mapped[int] = mapped_column()
+
+    __table_args__ = (
+        CheckConstraint("role IN ('admin', 'member')", name="ck_family_invitations_role"),
     )

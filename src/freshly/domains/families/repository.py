@@ -1,28 +1,34 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
 from freshly.chassis.data.constraints import violated_constraint
+from freshly.chassis.data.functions import now
+from freshly.chassis.data.pagination import PageQuery, PageRows, paginate
 from freshly.chassis.data.queries import CompiledQuery, struct_for
 from freshly.chassis.data.transactions import CurrentDatabase, DbSession
 from freshly.domains.families.access import MY_FAMILY_IDS, CurrentAccess
-from freshly.domains.families.errors import NotAFamilyMember
-from freshly.domains.families.models import Family, Membership, Role
+from freshly.domains.families.errors import NoFreeInviteCode, NotAFamilyMember
+from freshly.domains.families.models import Family, Invitation, Membership, Role
 from freshly.domains.families.schemas import FamilyRead
 
-CODES = 10**6
-CODE_ATTEMPTS = 20
+CODE_LIFETIME = timedelta(days=1)
+SHORT_CODE_ATTEMPTS, CODE_ATTEMPTS = 20, 25
+CODE_DIGITS, LONG_CODE_DIGITS = 6, 9  # the long ones when too many short ones are taken
+RENEWED_PER_COMMIT = 200
 families = Family.__table__.c
 memberships = Membership.__table__.c
 ROWS = select(
     families.id,
     families.display_name,
     families.invite_code,
+    families.invite_code_expires_at,
     select(func.count())
     .select_from(Membership.__table__)
     .where(memberships.family_id == families.id)
@@ -67,24 +73,19 @@ class FamilyRepository:
         )
 
     async def by_code(self, code: str) -> Family | None:
+        """Lock and return the family with this code, unless the code has expired."""
         return await self.session.scalar(
-            select(Family).where(Family.invite_code == code).with_for_update()
+            select(Family)
+            .where(Family.invite_code == code, Family.invite_code_expires_at > now())
+            .with_for_update()
         )
 
     async def save_with_code(self, family: Family) -> Family:
-        """Insert or update the family with a new, unique invite code of six digits."""
-        for _ in range(CODE_ATTEMPTS):
-            try:
-                async with self.session.begin_nested():  # flushes earlier changes first
-                    family.invite_code = f"{secrets.randbelow(CODES):06d}"
-                    self.session.add(family)
-                    await self.session.flush()
-            except IntegrityError as error:
-                if violated_constraint(error) != "ix_families_invite_code":
-                    raise
-                continue
-            return family
-        raise RuntimeError("no free invite code was found")
+        """Insert or update the family with a new, unique invite code."""
+        return await CodeRenewal(self.session).save(family)
+
+    async def now(self) -> datetime:
+        return (await self.session.execute(select(now()))).scalar_one()
 
     async def delete(self, family_id: int) -> None:
         await self.session.execute(delete(Family).where(Family.id == family_id))
@@ -141,3 +142,105 @@ class FamilyRepository:
     async def remove_member(self, membership: Membership) -> None:
         await self.session.delete(membership)
         await self.session.flush()
+
+
+@dataclass
+class CodeRenewal:
+    """Gives families new invite codes. The job that uses it acts for no user."""
+
+    session: DbSession
+
+    async def save(self, family: Family) -> Family:
+        """Insert or update the family with a new, unique invite code."""
+        at = (await self.session.execute(select(now()))).scalar_one()
+        for attempt in range(CODE_ATTEMPTS):
+            digits = CODE_DIGITS if attempt < SHORT_CODE_ATTEMPTS else LONG_CODE_DIGITS
+            try:
+                async with self.session.begin_nested():  # flushes earlier changes first
+                    family.invite_code = f"{secrets.randbelow(10**digits):0{digits}d}"
+                    family.invite_code_expires_at = at + CODE_LIFETIME
+                    self.session.add(family)
+                    await self.session.flush()
+            except IntegrityError as error:
+                if violated_constraint(error) != "ix_families_invite_code":
+                    raise
+                continue
+            return family
+        raise NoFreeInviteCode
+
+    async def renew_expired(self) -> bool:
+        """Renew one batch of expired codes. Return True if there may be more."""
+        expired = await self.session.scalars(
+            select(Family)
+            .where(
+                or_(Family.invite_code_expires_at.is_(None), Family.invite_code_expires_at <= now())
+            )
+            .order_by(Family.id)
+            .limit(RENEWED_PER_COMMIT)
+            .with_for_update(skip_locked=True)
+        )
+        renewed = [await self.save(family) for family in expired.all()]
+        return len(renewed) == RENEWED_PER_COMMIT
+
+
+@dataclass
+class InvitationRepository:
+    """Invitations. Its callers check the role of the user, or the secret of the invitation."""
+
+    session: DbSession
+
+    async def save(self, invitation: Invitation) -> Invitation:
+        self.session.add(invitation)
+        await self.session.flush()
+        return invitation
+
+    async def page(self, family_id: int, query: PageQuery) -> PageRows[Invitation]:
+        return await paginate(self.session, _open(family_id), (Invitation.id,), query)
+
+    async def count(self, family_id: int) -> int:
+        open_ones = select(func.count()).select_from(_open(family_id).subquery())
+        return (await self.session.execute(open_ones)).scalar_one()
+
+    async def get(self, family_id: int, id: int) -> Invitation | None:
+        return await self.session.scalar(_open(family_id).where(Invitation.id == id))
+
+    async def by_token(self, token_hash: str) -> Invitation | None:
+        return await self._valid(Invitation.token_hash == token_hash)
+
+    async def by_code(self, code_hash: str) -> Invitation | None:
+        return await self._valid(
+            Invitation.code_hash == code_hash, Invitation.code_expires_at > now()
+        )
+
+    async def lock(self, id: int) -> Invitation | None:
+        """Lock the invitation. Return None if it was used up or ended meanwhile."""
+        return await self.session.scalar(
+            select(Invitation)
+            .where(Invitation.id == id)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
+
+    async def delete(self, invitation: Invitation) -> None:
+        await self.session.delete(invitation)
+        await self.session.flush()
+
+    async def family_name(self, invitation: Invitation) -> str:
+        name = select(Family.display_name).where(Family.id == invitation.family_id)
+        return (await self.session.execute(name)).scalar_one()
+
+    async def delete_all(self, family_id: int) -> None:
+        await self.session.execute(delete(Invitation).where(Invitation.family_id == family_id))
+
+    async def purge_expired(self) -> None:
+        await self.session.execute(delete(Invitation).where(Invitation.expires_at <= now()))
+
+    async def _valid(self, *conditions: ColumnElement[bool]) -> Invitation | None:
+        valid = select(Invitation).where(*conditions, Invitation.expires_at > now())
+        return await self.session.scalar(valid)
+
+
+def _open(family_id: int) -> Select[Invitation]:
+    return select(Invitation).where(
+        Invitation.family_id == family_id, Invitation.expires_at > now()
+    )

@@ -3,13 +3,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from freshly.chassis.cache.body import CachedBody
-from freshly.chassis.data.events import EventBus
 from freshly.chassis.data.pagination import PageRows
 from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.dependencies import Injected
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.families.errors import (
-    InvalidInviteCode,
     InvalidRole,
     LastOwner,
     MemberNotFound,
@@ -18,12 +16,16 @@ from freshly.domains.families.errors import (
     NotAllowed,
     NotAMember,
 )
-from freshly.domains.families.events import MemberJoined
 from freshly.domains.families.models import FAMILIES, Family, Membership, Role
-from freshly.domains.families.repository import FamilyListReader, FamilyRepository
-from freshly.domains.families.schemas import FamilyCreate, FamilyRead, Kicked, Left
+from freshly.domains.families.repository import (
+    FamilyListReader,
+    FamilyRepository,
+    InvitationRepository,
+)
+from freshly.domains.families.schemas import FamilyCreate, FamilyRead, Kicked, Left, MembershipRead
 from freshly.domains.users.activity import ActivityLog
-from freshly.domains.users.models import ActivityKind
+from freshly.domains.users.models import ActivityKind, UserStatus
+from freshly.domains.users.schemas import MemberRead
 
 
 @dataclass
@@ -47,7 +49,7 @@ class FamilyListing:
 class FamilyService:
     access: CurrentAccess
     families: Injected[FamilyRepository]
-    events: Injected[EventBus]
+    invitations: Injected[InvitationRepository]
     log: Injected[ActivityLog]
 
     async def read(self, family_id: int) -> FamilyRead:
@@ -60,29 +62,31 @@ class FamilyService:
         )
         return _read(family, count=1)
 
-    async def join(self, invite_code: str) -> Membership:
-        family = await self.families.by_code(invite_code.strip())
-        if family is None:
-            raise InvalidInviteCode
-        user_id = self.access.user_id
-        if await self.families.member(family.id, user_id) is None:
-            await self.families.save_member(
-                Membership(family_id=family.id, user_id=user_id, role=Role.MEMBER)
-            )
-            await self.log.record(ActivityKind.FAMILY_JOINED, user_id, family_id=family.id)
-            await self.events.publish(MemberJoined(family_id=family.id, user_id=user_id))
-        return await self._member(family.id, user_id)
-
-    async def members(self, family_id: int) -> Sequence[Membership]:
+    async def members(self, family_id: int) -> Sequence[MembershipRead]:
         if not self.access.belongs_to(family_id):
             raise NotAFamilyMember
-        return await self.families.members(family_id)
+        members = await self.families.members(family_id)
+        return [
+            self._read_member(member)
+            for member in members
+            if member.user.status != UserStatus.CLOSED
+        ]
+
+    async def profile(self, family_id: int, user_id: int) -> MemberRead:
+        member = await self.member_of_owned_family(family_id, user_id)
+        return MemberRead.of(member.user, self.access.user_id)
 
     async def member_of_owned_family(self, family_id: int, user_id: int) -> Membership:
         """Return a member of a family that the caller owns. Raise NotAllowed or MemberNotFound."""
         if not self.access.owns(family_id):
             raise NotAllowed
-        return await self._member(family_id, user_id)
+        member = await self._member(family_id, user_id)
+        if member.user.status == UserStatus.CLOSED:
+            raise MemberNotFound
+        return member
+
+    async def has_member(self, family_id: int, user_id: int) -> bool:
+        return await self.families.member(family_id, user_id) is not None
 
     async def lowest_owner(self, family_ids: Sequence[int]) -> dict[int, int]:
         return await self.families.lowest_owner(family_ids)
@@ -105,6 +109,9 @@ class FamilyService:
         await self._record(ActivityKind.FAMILY_DELETED, family_id)
 
     async def remove_member(self, family_id: int, user_id: int) -> None:
+        """Remove a member. Users outside the family get the same answer for everybody."""
+        if not self.access.belongs_to(family_id):
+            raise NotAMember if user_id == self.access.user_id else NotAllowed
         await self.families.lock(family_id)
         membership = await self.families.member(family_id, user_id)
         if membership is None:
@@ -116,18 +123,20 @@ class FamilyService:
         await self._remove(membership)
         return Left() if membership.user_id == self.access.user_id else Kicked()
 
-    async def change_role(self, family_id: int, user_id: int, role: Role) -> Membership:
+    async def change_role(self, family_id: int, user_id: int, role: Role) -> MembershipRead:
+        if not self.access.manages(family_id):
+            raise NotAllowed
         await self.families.lock(family_id)
         my_role = await self._my_role(family_id)
         if not my_role or not my_role.manages():
             raise NotAllowed
         membership = await self._member(family_id, user_id)
         if membership.role == role:
-            return membership
+            return self._read_member(membership)
         if my_role is not Role.OWNER and Role.OWNER in (membership.role, role):
             raise NotAllowed
         await self._set_role(membership, role)
-        return membership
+        return self._read_member(membership)
 
     async def change_role_of(self, id: int, family_id: int | None, role: str) -> None:
         membership = await self._lock_membership(id)
@@ -158,6 +167,18 @@ class FamilyService:
                 await self.families.save_member(successor)
                 kind = ActivityKind.ROLE_GIVEN
                 await self._record_for_member(kind, successor, detail=successor.role)
+            if others:
+                await self._end_invitations(family_id)
+
+    async def _end_invitations(self, family_id: int) -> None:
+        """End what a former member may still know: the invite code and all open invitations.
+
+        The caller holds the family's lock.
+        """
+        await self.invitations.delete_all(family_id)
+        family = await self.families.lock(family_id)
+        if family is not None:
+            await self.families.save_with_code(family)
 
     async def _remove(self, membership: Membership) -> None:
         leaving = membership.user_id == self.access.user_id
@@ -169,6 +190,7 @@ class FamilyService:
                 raise NotAllowed
         await self._check_other_owner(membership)
         await self.families.remove_member(membership)
+        await self._end_invitations(membership.family_id)
         if leaving:
             await self._record(ActivityKind.FAMILY_LEFT, membership.family_id)
             return
@@ -221,10 +243,18 @@ class FamilyService:
             raise MemberNotFound
         return member
 
+    def _read_member(self, membership: Membership) -> MembershipRead:
+        return MembershipRead.of(membership, self.access.user_id)
+
     async def _lock_membership(self, id: int) -> Membership:
+        """Lock the family of a membership and return the membership.
+
+        Raise NotAllowed for memberships that are missing or in families of other users, so that
+        outsiders do not learn which exist.
+        """
         before = await self.families.membership(id)
-        if before is None:
-            raise MembershipNotFound
+        if before is None or not self.access.belongs_to(before.family_id):
+            raise NotAllowed
         await self.families.lock(before.family_id)
         current = await self.families.member(before.family_id, before.user_id)
         if current is None:
@@ -237,5 +267,6 @@ def _read(family: Family, count: int) -> FamilyRead:
         id=family.id,
         display_name=family.display_name,
         invite_code=family.invite_code,
+        invite_code_expires_at=family.invite_code_expires_at,
         count=count,
     )

@@ -17,9 +17,11 @@ from freshly.domains.grocery.errors import (
     ListAccessDenied,
     ListHasNoPlan,
     ListNotFound,
+    ListOfAnotherPlan,
     MealToAddNotFound,
     OnlyCreatorSyncs,
     PlanToShopNotFound,
+    TooManyNeeds,
 )
 from freshly.domains.grocery.models import GroceryListItem
 from freshly.domains.grocery.schemas import (
@@ -112,7 +114,7 @@ async def add_from_meal(from_meal: Injected[FromMealService], new: AddFromMeal) 
 
 @router.post(
     "/rebuild-from-meal-plan/{plan_id}",
-    responses=problems(PlanToShopNotFound),
+    responses=problems(PlanToShopNotFound, TooManyNeeds),
     dependencies=UNCACHED,
     summary="Rebuild the list of a plan: what the pantry lacks",
 )
@@ -239,7 +241,9 @@ async def explain(explaining: Injected[ExplanationService], id: Id) -> Explanati
 
 @router.post(
     "/{id}/rebuild-from-meal-plan",
-    responses=problems(ListHasNoPlan, PlanToShopNotFound, *LIST_ERRORS),
+    responses=problems(
+        ListHasNoPlan, ListOfAnotherPlan, PlanToShopNotFound, TooManyNeeds, *LIST_ERRORS
+    ),
     dependencies=UNCACHED,
     summary="Rebuild a list from its plan",
 )
@@ -266,3 +270,13 @@ async def rebuild_list(
 )
 async def remove_item_by_list(items: Items, id: Id, choice: ItemChoice) -> None:
     await items.remove(choice.item_id, id)
+
+
+@router.delete(
+    "/{id}/remove-item/{item_id}",
+    status_code=204,
+    responses=problems(*ITEM_ERRORS),
+    summary="Delete an item of a list",
+)
+async def remove_item_of_list(items: Items, id: Id, item_id: Id) -> None:
+    await items.remove(item_id, id)

@@ -1,4 +1,4 @@
-from freshly.chassis.errors import BadRequest, Forbidden, NotFound
+from freshly.chassis.errors import BadRequest, Conflict, Forbidden, NotFound, Unprocessable
 
 
 class ListNotFound(NotFound):
@@ -25,6 +25,19 @@ class PlanToShopNotFound(NotFound):
     code, detail = "meal_plan_not_found", "MealPlan {id} not found"
 
 
+class TooManyNeeds(Unprocessable):
+    code = "too_many_needs"
+    detail = (
+        "The meals of this plan need {number} ingredients. A list has room for {limit}. "
+        "Please plan fewer meals."
+    )
+
+
 class ListHasNoPlan(NotFound):
     code = "grocery_list_has_no_plan"
     detail = "This list does not belong to a meal plan. Please choose a plan."
+
+
+class ListOfAnotherPlan(Conflict):
+    code = "grocery_list_of_another_plan"
+    detail = "This list does not belong to that meal plan. Please choose the list of the plan."

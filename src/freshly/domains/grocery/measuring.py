@@ -1,17 +1,18 @@
 """Converts rows to the values that netting compares."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from freshly.domains.grocery.models import GroceryList, GroceryListItem, GroceryReservation
 from freshly.domains.grocery.netting import Key, Lot, Reservation
-from freshly.domains.ingredients.amounts import parse_amount
+from freshly.domains.ingredients.amounts import MAX_CHARACTERS, parse_amount
 from freshly.domains.ingredients.measures import FoodFacts, Measured, comparable, fits
 from freshly.domains.pantry.models import PantryItem
 
 UNKNOWN = FoodFacts()
 NOTE_SEPARATOR = ", "  # between the amounts of several meals in one note
+MAX_NOTE_LENGTH = 20_000  # characters
 
 
 def reservation_row(
@@ -30,9 +31,14 @@ def reservation_row(
 
 @dataclass(frozen=True)
 class Foods:
-    """Facts about ingredients, by ingredient id, to measure their amounts."""
+    """Facts about ingredients, by ingredient id, to measure their amounts.
+
+    `food_ids` are the foods of a list by their lower-case names, to compare them with the stock of
+    another owner, whose own foods are other rows.
+    """
 
     facts: Mapping[int, FoodFacts]
+    food_ids: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, ingredient_id: int | None) -> FoodFacts:
         return self.facts.get(ingredient_id or 0, UNKNOWN)
@@ -43,7 +49,8 @@ class Foods:
         for item in items:
             measured = self._in_pantry(item)
             if item.ingredient is not None and measured is not None:
-                key = Key(item.ingredient.base_food_id, measured.unit)
+                name, food_id = item.ingredient.name.lower(), item.ingredient.base_food_id
+                key = Key(self.food_ids.get(name, food_id), measured.unit)
                 lots.append(Lot(item.id, key, measured.quantity, item.expires_at))
         return lots
 
@@ -82,8 +89,11 @@ class Foods:
     def amount_in_note(note: str | None, name: str, facts: FoodFacts) -> Measured | None:
         """Return the amount in a note: of "2 cups, 100 g" the sum.
 
-        Return None if a part cannot be read or the parts cannot be added up.
+        Return None if a part cannot be read, the parts cannot be added up, or the note is longer
+        than an amount can be.
         """
+        if note is not None and len(note) > MAX_CHARACTERS:
+            return None
         parts = [part for part in (note or "").split(NOTE_SEPARATOR) if part.strip()]
         amounts = [parse_amount(part, name) for part in parts]
         if amounts and amounts[0] and not any(c.isdigit() for p in parts[1:] for c in p):

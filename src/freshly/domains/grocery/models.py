@@ -8,9 +8,10 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
 from freshly.chassis.data.base import Created, Updated
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.data.types import Quantity
 from freshly.domains.families.access import Access, Guarded, Owned, covers, exactly_one_owner
-from freshly.domains.ingredients.models import Ingredient, UnitRow
+from freshly.domains.ingredients.models import BASE_FOOD, Ingredient, UnitRow
 
 GROCERY = CacheTopic("grocery")
 
@@ -38,6 +39,7 @@ class GroceryList(Owned, Created, Updated, Guarded):
     )
 
     __cache_tags__ = (InvalidatesFor(GROCERY, family="family_id", person="owner_user_id"),)
+    __quotas__ = (CountsTowards("grocery_lists", family="family_id", person="owner_user_id"),)
     __table_args__: Any = (
         exactly_one_owner("grocery_list_scope_xor"),
         Index("idx_grocery_list_family_status", "family_id", "status"),
@@ -74,7 +76,7 @@ class GroceryListItem(ListChild):
     __tablename__ = "grocery_list_items"
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
-    ingredient_id: Mapped[int] = mapped_column(ForeignKey("ingredients.id", ondelete="CASCADE"))
+    ingredient_id: Mapped[int] = mapped_column(ForeignKey("ingredients.id"))
     quantity: Mapped[Decimal | None] = mapped_column(Quantity(), default=None)
     unit_id: Mapped[int | None] = mapped_column(ForeignKey("units.id"), default=None)
     checked: Mapped[bool] = mapped_column(server_default=false(), default=False)
@@ -92,6 +94,10 @@ class GroceryListItem(ListChild):
     unit: Mapped[UnitRow | None] = relationship(init=False, lazy="raise", viewonly=True)
 
     __cache_tags__ = (InvalidatesFor(through="grocery_list_id"),)
+    __quotas__ = (
+        CountsTowards("grocery_items", through="grocery_list_id"),
+        CountsTowards("texts", through="grocery_list_id", bytes_of=("note",)),
+    )
 
     @property
     def ingredient_name(self) -> str:
@@ -109,7 +115,7 @@ class GroceryNeed(ListChild):
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     ingredient_id: Mapped[int] = mapped_column(
-        ForeignKey("ingredients.id", ondelete="CASCADE"), index=True
+        ForeignKey("ingredients.id"), index=True, info=BASE_FOOD
     )
     meal_id: Mapped[int | None] = mapped_column(
         ForeignKey("meals.id", ondelete="SET NULL"), index=True
@@ -129,7 +135,7 @@ class GroceryReservation(ListChild):
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     ingredient_id: Mapped[int] = mapped_column(
-        ForeignKey("ingredients.id", ondelete="CASCADE"), index=True
+        ForeignKey("ingredients.id"), index=True, info=BASE_FOOD
     )
     pantry_item_id: Mapped[int | None] = mapped_column(
         ForeignKey("pantry_items.id", ondelete="SET NULL"), index=True

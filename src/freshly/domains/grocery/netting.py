@@ -4,6 +4,7 @@ Pure functions on values; the services read and write the rows. Needs are met in
 days, each from the lots that expire first. No amount is reserved twice.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
@@ -60,27 +61,34 @@ class Line:
         return self.needed - sum((r.quantity for r in self.reserved.values()), ZERO)
 
 
+def _good_through(lot: Lot) -> date:
+    return lot.expires_at or date.max
+
+
 class Stock:
     """Lots, and how much of each is not reserved yet."""
 
     def __init__(self, lots: Iterable[Lot]) -> None:
         self._lots: dict[Key, list[Lot]] = {}
         self._left: dict[int, Decimal] = {}
-        for lot in sorted(lots, key=lambda lot: (lot.expires_at or date.max, lot.id)):
+        for lot in sorted(lots, key=lambda lot: (_good_through(lot), lot.id)):
             self._lots.setdefault(lot.key, []).append(lot)
             self._left[lot.id] = max(lot.quantity, ZERO)
 
     def reserve(self, need: Need) -> list[Reservation]:
         """Reserve as much of the need as possible from the lots that are good on its day."""
-        missing, reserved = need.quantity, []
-        for lot in self._lots.get(need.key, ()):
-            if lot.expires_at is not None and lot.expires_at < need.on:
-                continue
+        missing, reserved = need.quantity, list[Reservation]()
+        lots = self._lots.get(need.key, [])
+        first_good = bisect_left(lots, need.on, key=_good_through)
+        while missing > 0 and first_good < len(lots):
+            lot = lots[first_good]
             amount = min(missing, self._left[lot.id])
             if amount > 0:
                 self._left[lot.id] -= amount
                 missing -= amount
                 reserved.append(Reservation(lot, amount))
+            if self._left[lot.id] <= 0:
+                del lots[first_good]  # so that no later need looks at it
         return reserved
 
 

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -12,6 +13,7 @@ from freshly.chassis.data.functions import now
 from freshly.chassis.data.pagination import KeysetQuery, ListQuery, PageRows, as_text
 from freshly.chassis.data.queries import Columns, struct_for
 from freshly.chassis.data.transactions import CurrentDatabase, Session
+from freshly.chassis.resilience.fairness import batches
 from freshly.domains.families.access import GuardedRepository, OwnedRepository, Owner
 from freshly.domains.families.models import Membership, Role
 from freshly.domains.grocery.errors import ItemNotFound, ListAccessDenied, ListNotFound
@@ -200,8 +202,7 @@ class ItemRepository(GuardedRepository[GroceryListItem]):
         return row
 
     async def add_all(self, items: Iterable[GroceryListItem]) -> None:
-        self.session.add_all(items)
-        await self.session.flush()
+        await _add_in_turns(self.session, list(items))
 
     async def replace(
         self, old_items: Sequence[GroceryListItem], new_items: Iterable[GroceryListItem]
@@ -276,8 +277,7 @@ class ReasonRepository(GuardedRepository[GroceryNeed]):
         await self.session.execute(
             delete(GroceryNeed).where(GroceryNeed.grocery_list_id == grocery_list.id)
         )
-        self.session.add_all(needs)
-        await self.session.flush()
+        await _add_in_turns(self.session, list(needs))
 
     async def replace_reservations(
         self, grocery_list: GroceryList, reservations: Iterable[GroceryReservation]
@@ -285,8 +285,7 @@ class ReasonRepository(GuardedRepository[GroceryNeed]):
         await self.session.execute(
             delete(GroceryReservation).where(GroceryReservation.grocery_list_id == grocery_list.id)
         )
-        self.session.add_all(reservations)
-        await self.session.flush()
+        await _add_in_turns(self.session, list(reservations))
 
 
 @dataclass
@@ -379,6 +378,15 @@ class PlannedListRepository:
                 or_(MealPlan.week_start > day - timedelta(days=7), MealPlan.week_end >= day),
             )
         )
+
+
+async def _add_in_turns(session: Session, rows: Sequence[Any]) -> None:
+    """Add the rows in batches, and let other requests run after each. Also flush other changes."""
+    await session.flush()
+    for batch in batches(rows):
+        session.add_all(batch)
+        await session.flush()
+        await asyncio.sleep(0)
 
 
 def _owned(family_id: int | None, person_id: int | None) -> ColumnElement[bool]:

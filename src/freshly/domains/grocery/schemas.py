@@ -185,6 +185,7 @@ class Synced(BaseModel):
 class Rebuilt(BaseModel):
     grocery_list: GroceryListRead
     items_count: int
+    items_rebuilt: Annotated[int, Field(description="The same as `items_count`.")]
     message: str
 
 

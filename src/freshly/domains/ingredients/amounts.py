@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 
 from freshly.domains.ingredients.measures import fits
 from freshly.domains.ingredients.names import singular_words
-from freshly.domains.ingredients.units import BASE, MAX_WORDS, Unit, find_unit
+from freshly.domains.ingredients.units import BASE, MAX_WORDS, Unit, find_unit, written_unit
 
 MAX_CHARACTERS = 500
 
@@ -75,6 +75,9 @@ PART_OF = re.compile(
     r"(?: and (?:juice|zest|rind))?(?: (?:of|von|de|d))?\b",
     re.IGNORECASE,
 )
+# A number, maybe with a unit: "2 eggs" and "500g flour", but neither "2% milk" nor "7-up".
+AMOUNT_IN_FRONT = re.compile(r"(?<!\d)(?:\d{1,7}(?:[.,/]\d{1,4})?|[½⅓⅔¼¾⅛⅜⅝⅞])(?:[^\W\d_]{1,3})?\s")
+MAX_AMOUNT_WORDS = 4  # "1 1/2 fluid ounces"
 TOKEN = re.compile(
     r"""
     (?P<number>
@@ -127,8 +130,27 @@ def parse_amount(text: str, food: str = "") -> Amount | None:
     return amount if amount and fits(amount.quantity) else None
 
 
+def split_amount(name: str, amount: str) -> tuple[str, str]:
+    """Return the name and the amount of a recipe's line, which may have the amount in its name.
+
+    Some clients send "3 cloves garlic" with the amount "1": that is "garlic" with "3 cloves". Any
+    other amount is taken as it is.
+    """
+    words = name.split()
+    if amount.strip() != "1" or not AMOUNT_IN_FRONT.match(name) or len(words) == 1:
+        return name, amount
+    length, read = 0, None
+    for count in range(1, min(len(words), MAX_AMOUNT_WORDS + 1)):
+        longer = parse_amount(" ".join(words[:count]))
+        if longer is not None and longer != read:
+            length, read = count, longer
+    if read is None:
+        return name, amount
+    return " ".join(words[length:]).removeprefix("of "), " ".join(words[:length])
+
+
 def scaled(text: str, factor: Decimal, food: str = "") -> str:
-    """Return the text for `factor` times the amount: "2 cups" twice is "4 cup".
+    """Return the text for `factor` times the amount: "2 cups" twice is "4 cups".
 
     A text without an amount, such as "to taste", is returned unchanged.
     """
@@ -136,7 +158,9 @@ def scaled(text: str, factor: Decimal, food: str = "") -> str:
     if factor == 1 or amount is None:
         return text
     quantity = (amount.quantity * factor).quantize(Decimal("0.001")).normalize()
-    return f"{quantity:f}" if amount.unit == "count" else f"{quantity:f} {amount.unit}"
+    if amount.unit == "count":
+        return f"{quantity:f}"
+    return f"{quantity:f} {written_unit(amount.unit, quantity)}"
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -144,7 +168,7 @@ def _tokens(text: str) -> list[_Token]:
         text = text.replace(sign, f" {plain} ")
     for sign, plain in SIGNS.items():
         text = text.replace(sign, plain)
-    text = re.sub(r"\s*/\s*", "/", text)
+    text = re.sub(r"(?<!\s)\s*+/\s*+", "/", text)
     # Separate "400g" and "2x400 g", which have no space between number and word.
     text = re.sub(r"(?<=\d)(?=[^\W\d_])|(?<=[^\W\d_])(?=\d)", " ", text)
     return [

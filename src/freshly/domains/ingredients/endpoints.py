@@ -6,29 +6,37 @@ from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
 from freshly.chassis.web.pagination import CurrentListQuery, with_next_link
 from freshly.chassis.web.schemas import Id
+from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.ingredients.errors import (
+    CatalogueIsReadOnly,
     IngredientExists,
+    IngredientInUse,
     IngredientNotFound,
-    NotYourIngredient,
+    IngredientsOfTwoOwners,
+    MergedIntoItself,
     UnitNotFound,
 )
 from freshly.domains.ingredients.models import Ingredient, UnitRow
 from freshly.domains.ingredients.schemas import (
     FoodRead,
     IngredientCreate,
+    IngredientMerge,
     IngredientRead,
     IngredientUpdate,
     UnitRead,
 )
-from freshly.domains.ingredients.service import IngredientService
+from freshly.domains.ingredients.service import IngredientService, OwnFoodService
 
 router = APIRouter(tags=["ingredients"])
 
 Ingredients = Injected[IngredientService]
+OwnFoods = Injected[OwnFoodService]
 
 
 @router.get(
-    "/ingredients", response_model=list[IngredientRead], summary="List the ingredients, by name"
+    "/ingredients",
+    response_model=list[IngredientRead],
+    summary="List the catalogue and my own foods, by name",
 )
 async def list_ingredients(
     ingredients: Ingredients, query: CurrentListQuery, request: Request, response: Response
@@ -40,8 +48,8 @@ async def list_ingredients(
     "/ingredients",
     status_code=201,
     response_model=IngredientRead,
-    responses=problems(IngredientExists),
-    summary="Add an ingredient",
+    responses=problems(IngredientExists, NotAFamilyMember),
+    summary="Add a food of my own or of my family",
 )
 async def create_ingredient(ingredients: Ingredients, new: IngredientCreate) -> Ingredient:
     return await ingredients.create(new)
@@ -59,23 +67,33 @@ async def read_ingredient(ingredients: Ingredients, id: Id) -> FoodRead:
 @router.patch(
     "/ingredients/{id}",
     response_model=IngredientRead,
-    responses=problems(IngredientNotFound, NotYourIngredient, IngredientExists),
-    summary="Update an ingredient that only I use",
+    responses=problems(IngredientNotFound, CatalogueIsReadOnly, IngredientExists),
+    summary="Update a food of my own or of my family",
 )
-async def update_ingredient(
-    ingredients: Ingredients, id: Id, update: IngredientUpdate
-) -> Ingredient:
-    return await ingredients.update(id, update)
+async def update_ingredient(foods: OwnFoods, id: Id, update: IngredientUpdate) -> Ingredient:
+    return await foods.update(id, update)
 
 
 @router.delete(
     "/ingredients/{id}",
     status_code=204,
-    responses=problems(IngredientNotFound, NotYourIngredient),
-    summary="Delete an ingredient that only I use",
+    responses=problems(IngredientNotFound, CatalogueIsReadOnly, IngredientInUse),
+    summary="Delete a food of my own or of my family",
 )
-async def remove_ingredient(ingredients: Ingredients, id: Id) -> None:
-    await ingredients.remove(id)
+async def remove_ingredient(foods: OwnFoods, id: Id) -> None:
+    await foods.remove(id)
+
+
+@router.post(
+    "/ingredients/{id}/merge",
+    response_model=IngredientRead,
+    responses=problems(
+        IngredientNotFound, CatalogueIsReadOnly, IngredientsOfTwoOwners, MergedIntoItself
+    ),
+    summary="Merge a food into another one, which then has both names",
+)
+async def merge_ingredient(foods: OwnFoods, id: Id, merge: IngredientMerge) -> Ingredient:
+    return await foods.merge(id, merge.into_id)
 
 
 @router.get("/units", response_model=list[UnitRead], summary="List the units")

@@ -14,9 +14,29 @@ class IngredientExists(Conflict):
     detail = "An ingredient with this name already exists. Please choose another name."
 
 
-class NotYourIngredient(Forbidden):
-    code = "not_your_ingredient"
-    detail = "You can change only ingredients that you added and that no other user has used."
+class IngredientInUse(Conflict):
+    code = "ingredient_in_use"
+    detail = (
+        "This food is in use in {places}. Remove it there first, or merge it into another food."
+    )
+
+
+class CatalogueIsReadOnly(Forbidden):
+    code = "catalogue_is_read_only"
+    detail = (
+        "This food belongs to Freshly's catalogue. To correct it for yourself, add a food of your"
+        " own with the same name."
+    )
+
+
+class IngredientsOfTwoOwners(Conflict):
+    code = "ingredients_of_two_owners"
+    detail = "These foods belong to different households. Please merge foods of one household."
+
+
+class MergedIntoItself(Unprocessable):
+    code = "merged_into_itself"
+    detail = "A food cannot be merged into itself. Please choose another food."
 
 
 class QuantityTooLarge(Unprocessable):

@@ -54,10 +54,10 @@ def fits(quantity: Decimal) -> bool:
     return quantity.is_finite() and 0 <= quantity <= LARGEST_QUANTITY
 
 
-def is_household_measure(unit: str) -> bool:
-    """Return True for a unit whose weight depends on the food, such as a clove or a can."""
-    known_unit = find_unit(unit)
-    return known_unit is not None and known_unit.kind is Kind.HOUSEHOLD
+def depends_on_food(unit: str, food: FoodFacts) -> bool:
+    """Return True if conversion to the food's canonical unit needs a fact about the food."""
+    known_unit, canonical = find_unit(unit), food.canonical
+    return bool(known_unit and canonical and known_unit.kind is not canonical.kind)
 
 
 def normalize(quantity: Decimal, unit: str, food: FoodFacts) -> Measured | None:

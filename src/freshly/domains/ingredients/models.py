@@ -2,17 +2,36 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Enum, Float, ForeignKey, Index, Text, UniqueConstraint, false, func
+from sqlalchemy import (
+    CheckConstraint,
+    ColumnElement,
+    Enum,
+    Float,
+    ForeignKey,
+    Index,
+    Text,
+    UniqueConstraint,
+    and_,
+    false,
+    func,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from freshly.chassis.data.base import Base, Created
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.data.types import Json, Quantity, TextList
+from freshly.domains.families.access import Access, Guarded, Owner, covers
 from freshly.domains.ingredients.measures import FoodFacts
 from freshly.domains.ingredients.units import Kind
 
 CanonicalType = Enum(
     "weight", "volume", "count", name="canonical_unit_type_enum", create_constraint=True
 )
+
+# The `info` of a column that refers to the food itself, never to another name of it.
+BASE_FOOD = {"base_food": True}
 
 
 class UnitRow(Base):
@@ -26,25 +45,43 @@ class UnitRow(Base):
     is_metric: Mapped[bool] = mapped_column(server_default=false(), default=False)
 
 
-class Ingredient(Created, Base):
-    """A name of a food, for the pantry and for shopping.
+class Ingredient(Created, Guarded):
+    """A name of a food: a row of the catalogue, or a food of one household.
 
-    If `food_id` is set, this is another name of that ingredient, and amounts of both add up.
+    A row of the catalogue has a Food. All users see it, and no user changes it. A row with an owner
+    is visible to that family or user only, and so are its facts. A row of neither kind, which only
+    an older release writes, is visible to no user.
+
+    If `food_id` is set, this is another name of that ingredient, and amounts of both add up. Facts
+    that this row lacks are those of that ingredient. A household's row with the name of a food of
+    the catalogue corrects the facts of that food for the household.
+
+    Foreign keys to it refuse its deletion (NO ACTION). RESTRICT would refuse it, too, but SQLite
+    checks that before the rows of a deleted household are gone, which may include both ends.
     """
 
     __tablename__ = "ingredients"
     __cached_with_referrers__ = True  # cached pantries and lists contain its name
+    __quotas__ = (CountsTowards("foods", family="family_id", person="owner_user_id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
-    name: Mapped[str] = mapped_column(Text, unique=True)
+    name: Mapped[str] = mapped_column(Text)
     category: Mapped[str | None] = mapped_column(Text, default=None)
     canonical_unit_type: Mapped[str | None] = mapped_column(CanonicalType, default=None)
     canonical_unit: Mapped[str | None] = mapped_column(Text, default=None)
     avg_weight_per_unit_g: Mapped[float | None] = mapped_column(Float(53), default=None)
     density_g_per_ml: Mapped[float | None] = mapped_column(Float(53), default=None)
     pieces_per_package: Mapped[int | None] = mapped_column(default=None)
+    # Days by place, of a household's own food. The catalogue's are in `foods`.
+    shelf_life: Mapped[dict[str, int | None] | None] = mapped_column(Json, default=None)
     food_id: Mapped[int | None] = mapped_column(
         ForeignKey("ingredients.id", ondelete="SET NULL"), index=True, default=None
+    )
+    family_id: Mapped[int | None] = mapped_column(
+        ForeignKey("families.id", ondelete="CASCADE"), default=None
+    )
+    owner_user_id: Mapped[int | None] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), default=None
     )
     created_by_user_id: Mapped[int | None] = mapped_column(
         ForeignKey("users.id", ondelete="SET NULL"), index=True, default=None
@@ -54,13 +91,41 @@ class Ingredient(Created, Base):
     )
     food: Mapped["Food | None"] = relationship(init=False, lazy="raise", passive_deletes=True)
 
+    __table_args__: Any = (
+        CheckConstraint(
+            "family_id IS NULL OR owner_user_id IS NULL", name="ck_ingredients_one_owner"
+        ),
+    )
+
+    @classmethod
+    def is_of_catalogue(cls) -> ColumnElement[bool]:
+        return cls.id.in_(select(Food.ingredient_id))
+
+    @classmethod
+    def visible_to(cls, access: Access) -> ColumnElement[bool]:
+        return or_(cls.is_of_catalogue(), covers(access, cls.family_id, cls.owner_user_id))
+
+    @property
+    def scope(self) -> str:
+        """Return who owns it: the catalogue, a family or a person."""
+        if self.family_id is not None:
+            return "family"
+        return "catalogue" if self.owner_user_id is None else "personal"
+
     @property
     def base_food_id(self) -> int:
         """Return the id of the ingredient to whose amounts the amounts of this one are added."""
         return self.food_id or self.id
 
+    def is_owned_by(self, owner: Owner) -> bool:
+        return (self.family_id, self.owner_user_id) == (owner.family_id, owner.user_id)
+
+    def corrects(self, food: "Ingredient") -> bool:
+        """Return True if this household's row has the name of the food of the catalogue."""
+        return self.food_id == food.id and self.name.lower() == food.name.lower()
+
     def facts(self) -> FoodFacts:
-        """Return all facts. `measures` must be loaded."""
+        """Return the facts of this row alone. `measures` must be loaded."""
         measures = {measure.unit_code: measure.grams for measure in self.measures}
         return replace(self.facts_without_measures(), measures=measures)
 
@@ -73,6 +138,18 @@ class Ingredient(Created, Base):
         )
 
 
+# The columns of `owner` are NULL in rows of the catalogue, and NULLs are different from each other.
+_LOWER_NAME = func.lower(Ingredient.name)
+Index("uq_ingredients_family_name", Ingredient.family_id, _LOWER_NAME, unique=True)
+Index("uq_ingredients_owner_name", Ingredient.owner_user_id, _LOWER_NAME, unique=True)
+_OF_NO_OWNER = and_(Ingredient.family_id.is_(None), Ingredient.owner_user_id.is_(None))
+Index(
+    "uq_ingredients_catalogue_name",
+    Ingredient.name,
+    unique=True,
+    postgresql_where=_OF_NO_OWNER,
+    sqlite_where=_OF_NO_OWNER,
+)
 Index("ix_ingredients_name_lower", func.lower(Ingredient.name))
 
 

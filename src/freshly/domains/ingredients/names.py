@@ -11,8 +11,8 @@ A substring is never enough.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from rapidfuzz import fuzz, process
@@ -81,14 +81,16 @@ def singular_words(text: str) -> list[str]:
     return [singular(word) for word in plain(text).split()]
 
 
+@lru_cache(maxsize=10_000)
 def name_key(text: str) -> str:
     """Return a key that is equal for all spellings: case, accents, hyphens, plural."""
     return " ".join(singular_words(text))
 
 
+@lru_cache(maxsize=10_000)
 def cleaned(text: str) -> str:
     """Drop numbers, brackets, the text after a comma, and words for size and preparation."""
-    bare = re.sub(r"\([^)]*\)", " ", text)
+    bare = re.sub(r"\([^)]*+\)?", " ", text)
     parts = (_undescribed(part) for part in bare.split(","))
     # "boneless, skinless chicken breasts" names the food only after its comma.
     return next((part for part in parts if part), "")
@@ -99,6 +101,10 @@ def _undescribed(text: str) -> str:
     return " ".join(word for word in words if word not in DESCRIPTIONS)
 
 
+def _first(names: Iterable[str | None]) -> str | None:
+    return next((name for name in names if name), None)
+
+
 @dataclass(frozen=True)
 class NameIndex:
     """An index from the keys of names and aliases to the name of the food."""
@@ -106,6 +112,7 @@ class NameIndex:
     by_key: Mapping[str, str]
     by_cleaned: Mapping[str, str]
     words: frozenset[str] = field(default_factory=frozenset)
+    by_first_letter: Mapping[str, Sequence[str]] = field(default_factory=dict)  # keys
 
     @classmethod
     def of(cls, foods: Iterable[tuple[str, Iterable[str]]]) -> "NameIndex":
@@ -121,27 +128,39 @@ class NameIndex:
             if key := cleaned(spelling):
                 by_cleaned.setdefault(key, name)
         words = frozenset(key for key in by_key if " " not in key)
-        return cls(by_key, by_cleaned, words)
+        by_first_letter: dict[str, list[str]] = {}
+        for key in filter(None, by_key):
+            by_first_letter.setdefault(key[0], []).append(key)
+        return cls(by_key, by_cleaned, words, by_first_letter)
 
     def same(self, text: str) -> str | None:
         """Return the food with this name or alias, in any spelling."""
         return self.by_key.get(name_key(text))
 
-    def find(self, text: str) -> str | None:
-        """Return the food for a text by the steps in this module's docstring, or None."""
-        if name := self.same(text):
+    def find(self, text: str, own: "NameIndex | None" = None) -> str | None:
+        """Return the food for a text by the steps in this module's docstring, or None.
+
+        `own` has a household's names. In each step they win over those of this index.
+        """
+        indexes = (self,) if own is None else (own, self)
+        if name := _first(index.same(text) for index in indexes):
             return name
         key = cleaned(text)
         if not key:
             return None
-        return (
-            self.by_key.get(key)
-            or self.by_cleaned.get(key)
-            or self._by_ending(key)
-            or self._by_similarity(key)
+        steps: tuple[Callable[[NameIndex], str | None], ...] = (
+            lambda index: index.by_key.get(key),
+            lambda index: index.by_cleaned.get(key),
+            lambda index: index.by_ending(key),
+            lambda index: index.by_similarity(key),
         )
+        return _first(step(index) for step in steps for index in indexes)
 
-    def _by_ending(self, key: str) -> str | None:
+    def with_words_of(self, other: "NameIndex") -> "NameIndex":
+        """Return this index, which knows the words of the other one as foods, too."""
+        return replace(self, words=self.words | other.words)
+
+    def by_ending(self, key: str) -> str | None:
         words = key.split()
         for start in range(1, len(words)):
             name = self.by_key.get(" ".join(words[start:]))
@@ -152,10 +171,9 @@ class NameIndex:
             return None if other_food else name
         return None
 
-    def _by_similarity(self, key: str) -> str | None:
+    def by_similarity(self, key: str) -> str | None:
         if len(key) < MIN_TYPO_LENGTH:
             return None
-        best = process.extractOne(
-            key, self.by_key.keys(), scorer=fuzz.ratio, score_cutoff=MIN_SIMILARITY
-        )
-        return self.by_key[best[0]] if best and best[0][0] == key[0] else None
+        similar = self.by_first_letter.get(key[0], ())
+        best = process.extractOne(key, similar, scorer=fuzz.ratio, score_cutoff=MIN_SIMILARITY)
+        return self.by_key[best[0]] if best else None

@@ -151,3 +151,14 @@ def folded(text: str | None) -> str:
         return "count"
     unit = find_unit(text)
     return unit.code if unit else _folded(text)
+
+
+PLURALS = {"leaf": "leaves", "loaf": "loaves", "dozen": "dozen"}
+
+
+def written_unit(code: str, quantity: Decimal) -> str:
+    """Return the code of a unit as people write it after a number: "4 cups", "1 cup", "4 g"."""
+    unit = _BY_CODE.get(code)
+    if unit is None or unit.display_name != code or quantity <= 1:  # an abbreviation has no plural
+        return code
+    return PLURALS.get(code) or code + ("es" if code.endswith(("ch", "sh")) else "s")

@@ -8,6 +8,7 @@ from freshly.chassis.web.pagination import LIST_PARAMETERS, parse_list_query
 from freshly.chassis.web.schemas import Id
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.meal_plans.errors import (
+    MealPlannedTwice,
     MealPlanNotFound,
     MealPlanNotFoundOrForeign,
     NotAllowedOnPlan,
@@ -143,7 +144,7 @@ async def list_slots(plans: Plans, id: Id) -> list[SlotRead]:
 
 @router.put(
     "/{id}/slots/{day}/{slot}",
-    responses=problems(MealPlanNotFound, MealNotFound),
+    responses=problems(MealPlanNotFound, MealNotFound, MealPlannedTwice),
     summary="Replace the meals of a slot",
 )
 async def plan_meals(plans: Plans, id: Id, day: Day, slot: SlotName, new: SlotWrite) -> SlotRead:

@@ -18,6 +18,11 @@ class SlotNotFound(NotFound):
     code, detail = "slot_not_found", "Nothing is planned for this meal of the day."
 
 
+class MealPlannedTwice(Unprocessable):
+    code = "meal_planned_twice"
+    detail = "A meal can be planned once at each time of day. Please raise its portions instead."
+
+
 class WeekEndsBeforeItStarts(Unprocessable):
     code = "week_ends_before_it_starts"
     detail = "Week end must not be before week start."

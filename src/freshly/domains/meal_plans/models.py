@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
 from freshly.chassis.data.base import Created
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.domains.families.access import Access, Guarded
 from freshly.domains.meals.models import Meal
 
@@ -33,6 +34,7 @@ class MealPlan(Created, Guarded):
     )
 
     __cache_tags__ = (InvalidatesFor(PLANS, family="family_id", person="created_by_user_id"),)
+    __quotas__ = (CountsTowards("meal_plans", family="family_id", person="created_by_user_id"),)
 
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:
@@ -74,6 +76,8 @@ class MealSlot(Guarded):
         passive_deletes=True,
     )
 
+    __quotas__ = (CountsTowards("texts", through="meal_plan_id", bytes_of=("notes",)),)
+
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:
         return cls.meal_plan_id.in_(select(MealPlan.id).where(MealPlan.visible_to(access)))
@@ -92,6 +96,8 @@ class SlotMeal(Guarded):
     meal_id: Mapped[int] = mapped_column(ForeignKey("meals.id", ondelete="CASCADE"), index=True)
     portions: Mapped[int | None] = mapped_column(default=None)
     meal: Mapped[Meal] = relationship(init=False, lazy="raise", viewonly=True)
+
+    __quotas__ = (CountsTowards("planned_meals", through="meal_slot_id"),)
 
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:

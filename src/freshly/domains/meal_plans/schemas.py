@@ -10,7 +10,7 @@ SlotName = Literal["breakfast", "lunch", "dinner", "snack"]
 Count = Annotated[int, Field(ge=1, le=1000)]
 # A week after the last planned day is still a valid date.
 PlannedDay = Annotated[date, Field(ge=date(1900, 1, 1), le=date(9000, 1, 1))]
-MOST_MEALS = 50
+MOST_MEALS = 20  # at one time of day; stored rows may have more
 
 
 class MealPlanCreate(Schema):

@@ -11,6 +11,7 @@ from freshly.chassis.security.caller import IDENTITY
 from freshly.chassis.web.schemas import assign, sent_values
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.meal_plans.errors import (
+    MealPlannedTwice,
     MealPlanNotFound,
     MealPlanNotFoundOrForeign,
     NotAllowedOnPlan,
@@ -94,6 +95,8 @@ class MealPlanService:
 
     async def plan_meals(self, plan_id: int, day: int, slot: str, new: SlotWrite) -> SlotRead:
         """Create or replace a slot. The plan is locked, so changes of its slots take turns."""
+        if len({planned.meal_id for planned in new.meals}) < len(new.meals):
+            raise MealPlannedTwice
         plan = await self.plans.get(plan_id, lock=True)
         former = await self.slots.planned_at(plan, day, slot)
         await self._check_meals(plan, new, {planned.meal_id for planned in former})

@@ -122,7 +122,7 @@ async def attach_family(meals: Meals, id: Id, given: AttachFamily) -> Meal:
     response_model=list[MealRead],
     responses=problems(NotAllowed, MemberNotFound),
     tags=["families"],
-    summary="List a member's meals (owner)",
+    summary="List the meals that a member attached to the family (owner)",
 )
 async def list_members_meals(
     *,

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from decimal import Decimal
 from enum import StrEnum
@@ -9,12 +9,18 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
 from freshly.chassis.data.base import Created, Updated
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.data.types import Json, named_enum
 from freshly.domains.families.access import Access, Guarded
+from freshly.domains.ingredients.amounts import split_amount
 
 MEALS = CacheTopic("meals")
 # A change of any other column leaves the shopping lists as they are.
 SHOPPING_COLUMNS = ("ingredients", "servings")
+LONG_COLUMNS = (
+    *("image", "notes", "ingredients", "instructions"),
+    *("tags", "diet_compatibility", "goal_fit", "cooking_tools"),
+)
 
 
 class MealType(StrEnum):
@@ -43,8 +49,9 @@ class Meal(Created, Updated, Guarded):
     name: Mapped[str] = mapped_column(String(255))
     calories: Mapped[int] = mapped_column()
     meal_type: Mapped[MealType] = mapped_column(named_enum(MealType, "mealtype"))
+    # A meal outlives the family that it is attached to: it is its creator's.
     family_id: Mapped[int | None] = mapped_column(
-        ForeignKey("families.id", ondelete="CASCADE"), index=True, default=None
+        ForeignKey("families.id", ondelete="SET NULL"), index=True, default=None
     )
     image: Mapped[str | None] = mapped_column(Text, default=None)
     prep_time: Mapped[int | None] = mapped_column(default=None)
@@ -67,17 +74,36 @@ class Meal(Created, Updated, Guarded):
     is_favorite: Mapped[bool] = mapped_column(default=False)
 
     __cache_tags__ = (InvalidatesFor(MEALS, person="created_by_user_id"),)
+    __quotas__ = (
+        CountsTowards("meals", person="created_by_user_id"),
+        CountsTowards("texts", person="created_by_user_id", bytes_of=LONG_COLUMNS),
+    )
 
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:
         return or_(cls.created_by_user_id == access.user_id, cls.family_id.in_(list(access.roles)))
 
-    def copied_for(self, user_id: int) -> "Meal":
-        """Return a new meal of the user, without a family and not a favorite."""
+    def named_amounts(self, *, missing_only: bool = False) -> Iterator[tuple[str, str]]:
+        """Yield name and amount of each ingredient, all or those that the user does not have."""
+        for ingredient in self.ingredients:
+            name = str(ingredient.get("name") or "").strip()
+            if name and not (missing_only and ingredient.get("in_pantry")):
+                yield split_amount(name, str(ingredient.get("amount") or "").strip())
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the dish as it is now, as JSON, without what is the creator's own."""
         own = {"id", "created_by_user_id", "family_id", "is_favorite", "created_at", "updated_at"}
         names = [column.key for column in self.__table__.columns if column.key not in own]
-        copied = {name: deepcopy(getattr(self, name)) for name in names}
-        return Meal(created_by_user_id=user_id, **copied)
+        return {name: deepcopy(getattr(self, name)) for name in names}
+
+    @classmethod
+    def from_snapshot(cls, snapshot: Mapping[str, Any], user_id: int) -> "Meal":
+        """Return a new meal of the user, without a family and not a favorite."""
+        enums = {
+            "meal_type": MealType(snapshot["meal_type"]),
+            "difficulty": snapshot["difficulty"] and Difficulty(snapshot["difficulty"]),
+        }
+        return cls(created_by_user_id=user_id, **{**deepcopy(dict(snapshot)), **enums})
 
     def shopping(self) -> Sequence[Any]:
         """Return the values that shopping lists depend on, to compare before and after a change."""

@@ -21,7 +21,9 @@ AS_STORED = [
     for column in meals
 ]
 OF_USER = KeysetQuery(
-    select(*AS_STORED).where(meals.created_by_user_id == bindparam("owner")), meals.id
+    select(*AS_STORED).where(meals.created_by_user_id == bindparam("owner")),
+    meals.id,
+    large_rows=True,
 )
 MEAL = struct_for(MealBoth)
 COLUMNS = [SNAKE.get(name, name) for name in MEAL.__struct_fields__]
@@ -103,10 +105,12 @@ class MealRepository(GuardedRepository[Meal]):
     model = Meal
     not_found = MealNotFound
 
-    async def own(self, query: ListQuery) -> PageRows[Meal]:
-        """Return the meals that the user of this access has created."""
-        own = self.visible().where(Meal.created_by_user_id == self.access.user_id)
-        return await paginate(self.session, own, (Meal.id,), query)
+    async def attached(self, user_id: int, family_id: int, query: ListQuery) -> PageRows[Meal]:
+        """Return the meals that a user has created and attached to a family of the caller."""
+        meals = self.visible().where(
+            Meal.created_by_user_id == user_id, Meal.family_id == family_id
+        )
+        return await paginate(self.session, meals, (Meal.id,), query)
 
     async def of_ids(self, ids: Iterable[int]) -> dict[int, Meal]:
         """Return meals by id, visible or not, for a plan that the caller may see."""

@@ -17,10 +17,12 @@ from pydantic.alias_generators import to_camel
 
 from freshly.chassis.web.schemas import (
     LARGEST_INT,
-    AnyText,
+    LONGEST_TEXT,
     Id,
     Line,
     LongText,
+    OneLine,
+    PictureAddress,
     Schema,
     WholeNumber,
     example,
@@ -47,7 +49,8 @@ def _written(amount: object) -> object:
 AmountText = Annotated[Line, BeforeValidator(_written)]
 Lines = Annotated[list[LongText], Field(max_length=MOST_LINES)]
 Words = Annotated[list[Line], Field(max_length=MOST_LINES)]
-Cuisine = Annotated[AnyText, Field(max_length=120)]
+Cuisine = Annotated[OneLine, Field(max_length=120)]
+Picture = Annotated[PictureAddress, Field(max_length=LONGEST_TEXT)]
 Whole = Annotated[int, Field(ge=-LARGEST_INT, le=LARGEST_INT)]
 
 
@@ -104,7 +107,7 @@ class MealCreate(Schema):
     )
 
     name: Line
-    image: LongText
+    image: Picture
     calories: WholeNumber
     prep_time: WholeNumber
     cook_time: WholeNumber
@@ -131,7 +134,7 @@ class MealUpdate(Schema):
     model_config = BOTH_SPELLINGS | example({"servings": 6, "isFavorite": True})
 
     name: Line | None = None
-    image: LongText | None = None
+    image: Picture | None = None
     calories: WholeNumber | None = None
     prep_time: WholeNumber | None = None
     cook_time: WholeNumber | None = None

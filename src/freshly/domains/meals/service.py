@@ -1,13 +1,14 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from freshly.chassis.cache.body import CachedBody
 from freshly.chassis.data.events import EventBus
 from freshly.chassis.data.pagination import ListQuery, PageRows
-from freshly.chassis.data.transactions import CurrentDatabase, DbSession
+from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.web.schemas import assign, sent_values
-from freshly.domains.families.access import Access, CurrentAccess
+from freshly.domains.families.access import CurrentAccess
 from freshly.domains.families.service import FamilyService
 from freshly.domains.meals.errors import (
     MealNotFound,
@@ -46,17 +47,15 @@ class MealListing:
 
 @dataclass
 class MealService:
-    session: DbSession
     access: CurrentAccess
     meals: Injected[MealRepository]
     families: Injected[FamilyService]
     events: Injected[EventBus]
 
     async def of_member(self, family_id: int, user_id: int, query: ListQuery) -> PageRows[Meal]:
-        """Return the meals of a member of a family that the caller owns."""
-        member = await self.families.member_of_owned_family(family_id, user_id)
-        access = await Access.of(member.user_id, self.session)
-        return await MealRepository(self.session, access).own(query)
+        """Return what a member of a family that the caller owns has attached to the family."""
+        await self.families.member_of_owned_family(family_id, user_id)
+        return await self.meals.attached(user_id, family_id, query)
 
     async def get(self, id: int) -> Meal:
         return await self.meals.get(id)
@@ -89,9 +88,9 @@ class MealService:
         except MealNotFound as error:
             raise (NotMealsOwner if await self.meals.row_exists(id) else MealNotFound) from error
 
-    async def keep_copy(self, original: Meal) -> Meal:
-        """Insert a copy of a meal for the caller."""
-        return await self.meals.save(original.copied_for(self.access.user_id))
+    async def keep(self, snapshot: Mapping[str, Any]) -> Meal:
+        """Insert the meal of a snapshot for the caller."""
+        return await self.meals.save(Meal.from_snapshot(snapshot, self.access.user_id))
 
     async def attach(self, id: int, family_id: int) -> Meal:
         try:

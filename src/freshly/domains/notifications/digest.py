@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from freshly.chassis.one_line import name_in_email
 from freshly.chassis.ports.email import Email
 
 DIGEST_PERIOD = timedelta(days=3)  # the digest names food that expires within this time
@@ -28,13 +29,15 @@ def message(foods: Sequence[ExpiringFood], day: date) -> str:
     return "Good until: " + ", ".join(listed) + (f", and {omitted} more." if omitted else ".")
 
 
-def email(to: str, name: str, foods: Sequence[ExpiringFood], day: date) -> Email:
-    lines = "\n".join(f"  {food.name}: good until {_when(food.expires_at, day)}" for food in foods)
+def email(to: str, name: str | None, foods: Sequence[ExpiringFood], day: date) -> Email:
+    lines = "\n".join(
+        f"  {name_in_email(food.name)}: good until {_when(food.expires_at, day)}" for food in foods
+    )
     return Email(
         to=to,
         subject=f"Freshly: {title(foods)}",
         text=(
-            f"Good morning {name},\n\n"
+            f"Good morning{f' {name_in_email(name)}' if name else ''},\n\n"
             f"please use this food soon:\n\n{lines}\n\n"
             "You can turn off this email in the app.\n"
         ),

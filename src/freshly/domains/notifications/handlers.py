@@ -64,7 +64,7 @@ async def send_digest_email(job: SendDigestEmail, context: JobContext) -> None:
         foods = await digests.expiring_foods(job.person_id, job.day)
     if recipient is None or not foods:
         return
-    email = digest.email(recipient.email, recipient.display_name, foods, job.day)
+    email = digest.email(recipient.email, recipient.name, foods, job.day)
     mailer: Mailer = context.resources.mailer
     await context.ensure_lease()
     await mailer.send(email.with_message_id(context.id))

@@ -51,6 +51,8 @@ class Notification(Created, Guarded):
     title: Mapped[str] = mapped_column(String(255))
     message: Mapped[str] = mapped_column(Text)
     related_meal_id: Mapped[int | None] = _related("meals.id")
+    # The name at the time of the event. The user may not be allowed to read the meal any more.
+    related_meal_name: Mapped[str | None] = mapped_column(String(255), default=None)
     related_user_id: Mapped[int | None] = _related("users.id")
     related_family_id: Mapped[int | None] = _related("families.id")
     related_share_request_id: Mapped[int | None] = _related("meal_share_requests.id", index=True)

@@ -11,13 +11,12 @@ from freshly.chassis.data.transactions import Session
 from freshly.domains.families.access import Access, GuardedRepository
 from freshly.domains.families.models import Family, Membership, Role
 from freshly.domains.ingredients.models import Ingredient
-from freshly.domains.meals.models import Meal
 from freshly.domains.notifications.digest import DIGEST_PERIOD, ExpiringFood
 from freshly.domains.notifications.errors import NotificationNotFound, NotYourNotification
 from freshly.domains.notifications.models import Digest, NoticeChoices, Notification
 from freshly.domains.notifications.schemas import NotificationQuery
 from freshly.domains.pantry.models import PantryItem
-from freshly.domains.users.models import User
+from freshly.domains.users.models import User, UserStatus
 
 
 @dataclass
@@ -55,17 +54,15 @@ class NotificationRepository(GuardedRepository[Notification]):
     forbidden = NotYourNotification
 
     def with_names(self) -> Select[Any]:
-        """Select notifications with the names of the user, meal and family that they refer to."""
+        """Select notifications with the names of the user and family that they refer to."""
         return (
             select(
                 *Notification.__table__.columns,
                 func.coalesce(func.nullif(User.name, ""), User.email).label("related_user_name"),
-                Meal.name.label("related_meal_name"),
                 Family.display_name.label("related_family_name"),
             )
             .where(Notification.visible_to(self.access))
             .outerjoin(User, User.id == Notification.related_user_id)
-            .outerjoin(Meal, Meal.id == Notification.related_meal_id)
             .outerjoin(Family, Family.id == Notification.related_family_id)
         )
 
@@ -165,6 +162,7 @@ class DigestRepository:
             .outerjoin(NoticeChoices, NoticeChoices.user_id == User.id)
             .where(
                 User.id > after,
+                User.status == UserStatus.ACTIVE,
                 or_(
                     NoticeChoices.user_id.is_(None),
                     and_(NoticeChoices.digest != Digest.NONE, _not_notified(day)),

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
 from freshly.chassis.data.base import Created, Updated
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.data.types import Quantity
 from freshly.domains.families.access import Access, Guarded, Owned, covers, exactly_one_owner
 from freshly.domains.ingredients.models import Ingredient
@@ -28,9 +29,7 @@ class PantryItem(Owned, Created, Updated, Guarded):
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     # Null in some adopted rows.
-    ingredient_id: Mapped[int | None] = mapped_column(
-        ForeignKey("ingredients.id", ondelete="CASCADE")
-    )
+    ingredient_id: Mapped[int | None] = mapped_column(ForeignKey("ingredients.id"))
     quantity: Mapped[Decimal | None] = mapped_column(Quantity(), default=None)
     unit: Mapped[str | None] = mapped_column(String(64), default=None)
     expires_at: Mapped[date | None] = mapped_column(index=True, default=None)
@@ -41,6 +40,7 @@ class PantryItem(Owned, Created, Updated, Guarded):
     ingredient: Mapped[Ingredient | None] = relationship(init=False, lazy="raise", viewonly=True)
 
     __cache_tags__ = (InvalidatesFor(PANTRY, family="family_id", person="owner_user_id"),)
+    __quotas__ = (CountsTowards("pantry_items", family="family_id", person="owner_user_id"),)
     __table_args__: Any = (
         exactly_one_owner("pantry_scope_xor"),
         Index("idx_pantry_family_expires", "family_id", "expires_at"),

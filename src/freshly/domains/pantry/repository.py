@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -6,6 +6,7 @@ from sqlalchemy import Select, bindparam, case, or_, select
 from sqlalchemy.orm import joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
+from freshly.chassis.data.functions import unicode_lower
 from freshly.chassis.data.pagination import KeysetQuery, ListQuery, PageRows, columns_for
 from freshly.chassis.data.queries import struct_for
 from freshly.chassis.data.transactions import CurrentDatabase, Session
@@ -52,16 +53,24 @@ class PantryRepository(OwnedRepository[PantryItem]):
         return super().visible().options(joinedload(PantryItem.ingredient))
 
     async def stock(
-        self, owner: Owner, foods: Iterable[int], *, lock: bool = False
+        self,
+        owner: Owner,
+        foods: Iterable[int],
+        names: Collection[str] = (),
+        *,
+        lock: bool = False,
     ) -> Sequence[PantryItem]:
-        """Return all lots of these foods under any name, the soonest to expire first."""
+        """Return all lots of these foods under any name, the soonest to expire first.
+
+        `names` finds the owner's own foods for the foods of another owner.
+        """
         food_ids = list(set(foods))
-        names = select(Ingredient.id).where(
-            or_(Ingredient.id.in_(food_ids), Ingredient.food_id.in_(food_ids))
-        )
+        found = [Ingredient.id.in_(food_ids), Ingredient.food_id.in_(food_ids)]
+        if names:
+            found.append(unicode_lower(Ingredient.name).in_({name.lower() for name in names}))
         lots = (
             self.owned_by(owner)
-            .where(PantryItem.ingredient_id.in_(names))
+            .where(PantryItem.ingredient_id.in_(select(Ingredient.id).where(or_(*found))))
             .order_by(PantryItem.expires_at.asc().nulls_last(), PantryItem.id)
         )
         if lock:

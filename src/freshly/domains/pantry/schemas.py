@@ -4,9 +4,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
 from freshly.chassis.web.schemas import (
-    AnyText,
     Id,
     Nullable,
+    OneLine,
     QuantityIn,
     QuantityOut,
     ReadSchema,
@@ -16,7 +16,7 @@ from freshly.chassis.web.schemas import (
 )
 
 Scope = Literal["personal", "family"]
-Name = Annotated[Annotated[AnyText, Field(max_length=120)] | None, Nullable]
+Name = Annotated[Annotated[OneLine, Field(max_length=120)] | None, Nullable]
 Trimmed = Annotated[
     ShortText | None, AfterValidator(lambda text: text.strip() if text else text), Nullable
 ]

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from freshly.chassis.cache.body import CachedBody
@@ -8,7 +8,7 @@ from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.jobs import JobQueue
 from freshly.chassis.web.schemas import assign, sent_values
-from freshly.domains.families.access import CurrentAccess
+from freshly.domains.families.access import CurrentAccess, Owner
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.ingredients.service import IngredientService
 from freshly.domains.pantry.errors import PersonalItemsOnly
@@ -50,7 +50,7 @@ class PantryService:
 
     async def add(self, new: PantryItemCreate) -> PantryItem:
         owner = self.access.owner(new.family_id)
-        ingredient = await self._ingredient(new)
+        ingredient = await self._ingredient(new, owner)
         item = PantryItem(
             **new.model_dump(exclude={"ingredient_name", "ingredient_id", "scope", "family_id"}),
             family_id=owner.family_id,
@@ -75,8 +75,9 @@ class PantryService:
         values.pop("ingredient_name", None)
         assign(item, values)
         if update.ingredient_name is not None:
+            owner = self.access.owner(item.family_id)
             self.items.set_ingredient(
-                item, await self.ingredients.get_or_create(update.ingredient_name)
+                item, await self.ingredients.get_or_create(update.ingredient_name, owner)
             )
             if item.ingredient_id != former_ingredient and item.image_url is not None:
                 await self.jobs.enqueue(RemovePicture(url=item.image_url))
@@ -95,31 +96,34 @@ class PantryService:
         await self._publish_change(item)
 
     async def stock(
-        self, family_id: int | None, foods: Iterable[int], *, lock: bool = False
+        self, family_id: int | None, foods: Iterable[int], names: Collection[str] = ()
     ) -> Sequence[PantryItem]:
-        """Return all lots of these foods in the pantry of the family or the caller."""
-        return await self.items.stock(self.access.owner(family_id), foods, lock=lock)
+        """Return all lots of these foods, or with these names, of the family or the caller."""
+        return await self.items.stock(self.access.owner(family_id), foods, names)
 
     async def put_away(self, family_id: int | None, bought: Bought) -> None:
         """Add bought food to a lot of the same food, or as a new lot if the units differ."""
         owner = self.access.owner(family_id)
         stock = await self.items.stock(owner, [bought.ingredient.base_food_id], lock=True)
         facts = await self.ingredients.facts(
-            {bought.ingredient.id} | {item.ingredient_id for item in stock if item.ingredient_id}
+            {bought.ingredient.id} | {item.ingredient_id for item in stock if item.ingredient_id},
+            owner,
         )
         for item in good_first(stock, bought.on):
             if add_to(item, bought.amount, facts[item.ingredient_id or 0]):
                 await self.items.save(item)
                 await self._publish_change(item)
                 return
+        food_id = bought.ingredient.id
+        ingredient = (await self.ingredients.corrected([food_id], owner))[food_id]
         item = await self.items.save(
             PantryItem(
                 family_id=owner.family_id,
                 owner_user_id=owner.user_id,
-                ingredient_id=bought.ingredient.id,
+                ingredient_id=ingredient.id,
                 quantity=bought.quantity,
                 unit=bought.unit,
-                category=(bought.ingredient.category or "")[:64] or None,
+                category=(ingredient.category or "")[:64] or None,
                 canonical_quantity=bought.amount.quantity if bought.amount else None,
                 canonical_unit=bought.amount.unit if bought.amount else None,
             )
@@ -130,14 +134,17 @@ class PantryService:
         ids = frozenset(one for one in (item.ingredient_id, former_ingredient) if one is not None)
         await self.events.publish(StockChanged(item.family_id, item.owner_user_id, ids))
 
-    async def _ingredient(self, new: PantryItemCreate) -> Ingredient:
+    async def _ingredient(self, new: PantryItemCreate, owner: Owner) -> Ingredient:
         """Return the ingredient by id if there is one, else by name."""
         if new.ingredient_id is not None:
-            return await self.ingredients.get(new.ingredient_id)
-        return await self.ingredients.get_or_create(new.ingredient_name or "")
+            return await self.ingredients.for_owner(new.ingredient_id, owner)
+        return await self.ingredients.get_or_create(new.ingredient_name or "", owner)
 
     async def _measure(self, item: PantryItem) -> None:
         """Set the canonical amount of the item."""
-        measured = await self.ingredients.canonical(item.ingredient, item.quantity, item.unit)
+        owner = self.access.owner(item.family_id)
+        measured = await self.ingredients.canonical(
+            item.ingredient, item.quantity, item.unit, owner
+        )
         item.canonical_quantity = measured.quantity if measured else None
         item.canonical_unit = measured.unit if measured else None

@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import exists, or_, select
@@ -21,14 +22,12 @@ class PreferenceRepository:
             raise PreferencesNotSet
         return preference
 
-    async def mentioned_by_others(self, ingredient_id: int, user_id: int) -> bool:
-        """Return True if another user avoids or dislikes the ingredient."""
-        mentioned = or_(
-            contains_id(UserPreference.allergen_ingredient_ids, ingredient_id),
-            contains_id(UserPreference.disliked_ingredient_ids, ingredient_id),
-        )
-        others = exists().where(UserPreference.user_id != user_id, mentioned)
-        return bool(await self.session.scalar(select(others)))
+    async def mention(self, ingredient_ids: Iterable[int], user_ids: Iterable[int]) -> bool:
+        """Return True if one of the users avoids or dislikes one of the ingredients."""
+        columns = UserPreference.allergen_ingredient_ids, UserPreference.disliked_ingredient_ids
+        mentioned = or_(*(contains_id(column, one) for one in ingredient_ids for column in columns))
+        of_users = UserPreference.user_id.in_(list(user_ids))
+        return bool(await self.session.scalar(select(exists().where(of_users, mentioned))))
 
     async def save(self, preference: UserPreference) -> UserPreference:
         self.session.add(preference)

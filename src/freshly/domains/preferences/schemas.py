@@ -125,6 +125,9 @@ class PreferenceUpdate(Schema):
         return self
 
 
+BODY_FIELDS = ("age", "gender", "height_cm", "weight_kg")
+
+
 class PreferenceRead(ReadSchema):
     id: int
     user_id: int
@@ -151,3 +154,7 @@ class PreferenceRead(ReadSchema):
     calorie_max: int | None
     created_at: datetime
     updated_at: datetime
+
+    def without_body(self) -> Self:
+        """Return what other users may read of a user who does not share the profile."""
+        return self.model_copy(update=dict.fromkeys(BODY_FIELDS))

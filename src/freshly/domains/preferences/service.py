@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from freshly.chassis.data.transactions import DbSession
@@ -31,9 +32,9 @@ class PreferenceService:
     async def of(self, user_id: int) -> UserPreference:
         return await self._preferences.of(user_id)
 
-    async def mentioned_by_others(self, ingredient_id: int, user_id: int) -> bool:
-        """Return True if another user avoids or dislikes the ingredient."""
-        return await self._preferences.mentioned_by_others(ingredient_id, user_id)
+    async def mention(self, ingredient_ids: Iterable[int], user_ids: Iterable[int]) -> bool:
+        """Return True if one of the users avoids or dislikes one of the ingredients."""
+        return await self._preferences.mention(ingredient_ids, user_ids)
 
     @property
     def _preferences(self) -> PreferenceRepository:

@@ -5,6 +5,7 @@ from sqlalchemy import Column, ColumnElement, ForeignKey, String, Table, Text, s
 from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.data.base import Base, Created
+from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.data.types import ExactNumber, Quantity
 from freshly.domains.families.access import Access, Guarded
 
@@ -24,6 +25,11 @@ class Recipe(Created, Guarded):
         ForeignKey("users.id", ondelete="SET NULL"), default=None
     )
 
+    __quotas__ = (
+        CountsTowards("recipes", family="family_id"),
+        CountsTowards("texts", family="family_id", bytes_of=("description", "instructions")),
+    )
+
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:
         return cls.family_id.in_(list(access.roles))
@@ -34,7 +40,7 @@ class RecipeIngredient(Guarded):
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     recipe_id: Mapped[int] = mapped_column(ForeignKey("recipes.id", ondelete="CASCADE"))
-    ingredient_id: Mapped[int] = mapped_column(ForeignKey("ingredients.id", ondelete="CASCADE"))
+    ingredient_id: Mapped[int] = mapped_column(ForeignKey("ingredients.id"))
     quantity: Mapped[Decimal | None] = mapped_column(ExactNumber(), default=None)
     unit_id: Mapped[int | None] = mapped_column(ForeignKey("units.id"), default=None)
     canonical_quantity: Mapped[Decimal | None] = mapped_column(Quantity(), default=None)

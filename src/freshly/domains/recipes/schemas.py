@@ -8,12 +8,13 @@ from freshly.chassis.web.schemas import (
     AnyText,
     Id,
     LongText,
+    OneLine,
     ReadSchema,
     Schema,
     example,
 )
 
-RecipeTitle = Annotated[AnyText, Field(min_length=2, max_length=200, examples=["Pea soup"])]
+RecipeTitle = Annotated[OneLine, Field(min_length=2, max_length=200, examples=["Pea soup"])]
 Description = Annotated[AnyText, Field(max_length=500)]
 Servings = Annotated[int, Field(ge=1, le=LARGEST_INT)]
 

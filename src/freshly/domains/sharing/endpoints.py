@@ -12,7 +12,6 @@ from freshly.domains.sharing.errors import (
     AlreadyOffered,
     AlreadyResponded,
     MealToShareNotFound,
-    NoCommonFamily,
     NotYourShareRequest,
     NotYoursToShare,
     OnlyPendingIsCancelled,
@@ -34,8 +33,8 @@ Shares = Injected[ShareService]
     "",
     status_code=201,
     responses=problems(
-        *(SharedWithOneself, NotYoursToShare, NoCommonFamily),
-        *(MealToShareNotFound, RecipientNotFound, AlreadyOffered),
+        *(SharedWithOneself, NotYoursToShare, MealToShareNotFound, RecipientNotFound),
+        AlreadyOffered,
     ),
     summary="Offer a meal of mine to a member of my families",
 )

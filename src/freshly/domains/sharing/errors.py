@@ -18,12 +18,7 @@ class SharedWithOneself(BadRequest):
 
 class RecipientNotFound(NotFound):
     code, nested = "recipient_not_found", True
-    detail = "Recipient not found. Please choose another person."
-
-
-class NoCommonFamily(Forbidden):
-    code, nested = "no_common_family", True
-    detail = "You can share meals only with members of your families."
+    detail = "Recipient not found. Please choose a member of one of your families."
 
 
 class AlreadyOffered(Conflict):

@@ -6,7 +6,8 @@ from sqlalchemy import ColumnElement, ForeignKey, Index, String, or_
 from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.data.base import Created, Updated
-from freshly.chassis.data.types import Instant, named_enum
+from freshly.chassis.data.quotas import CountsTowards
+from freshly.chassis.data.types import Instant, Json, named_enum
 from freshly.domains.families.access import Access, Guarded
 
 
@@ -27,8 +28,10 @@ class MealShareRequest(Created, Updated, Guarded):
     recipient_user_id: Mapped[int] = mapped_column(
         ForeignKey("users.id", ondelete="CASCADE"), index=True
     )
+    # The meal as it was offered. Null if an older release stored the offer.
+    offered_meal: Mapped[dict[str, Any] | None] = mapped_column(Json, default=None)
     family_id: Mapped[int | None] = mapped_column(
-        ForeignKey("families.id", ondelete="CASCADE"), index=True, default=None
+        ForeignKey("families.id", ondelete="SET NULL"), index=True, default=None
     )
     accepted_meal_id: Mapped[int | None] = mapped_column(
         ForeignKey("meals.id", ondelete="SET NULL"), default=None
@@ -41,6 +44,7 @@ class MealShareRequest(Created, Updated, Guarded):
     message: Mapped[str | None] = mapped_column(String(500), default=None)
     responded_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
 
+    __quotas__ = (CountsTowards("offers", person="sender_user_id"),)
     __table_args__: Any = (
         Index("idx_msr_family_status_created", "family_id", "status", "created_at"),
         Index("idx_msr_recipient_status", "recipient_user_id", "status"),

@@ -1,5 +1,6 @@
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import aliased
@@ -25,6 +26,18 @@ class Offer:
     recipient: User
     accepted: Meal | None
 
+    @property
+    def snapshot(self) -> dict[str, Any]:
+        """Return the meal as it was offered."""
+        return self.request.offered_meal or self.meal.snapshot()
+
+    @property
+    def offered(self) -> Meal:
+        """Return the meal as it was offered, as a row of the sender that is not stored."""
+        meal = Meal.from_snapshot(self.snapshot, self.request.sender_user_id)
+        meal.id, meal.family_id = self.request.meal_id, self.request.family_id
+        return meal
+
 
 class ShareRepository(GuardedRepository[MealShareRequest]):
     model = MealShareRequest
@@ -36,6 +49,9 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
         if not offers:
             raise await self._missing_or_forbidden(id)
         return offers[0]
+
+    async def user(self, id: int) -> User | None:
+        return await self.session.get(User, id)
 
     async def sent(self, query: ListQuery) -> PageRows[Offer]:
         return await self._newest(query, MealShareRequest.sender_user_id == self.access.user_id)
@@ -74,9 +90,6 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
         )
         return await paginate(self.session, copies, (Meal.id,), query)
 
-    async def user(self, id: int) -> User | None:
-        return await self.session.get(User, id)
-
     async def now(self) -> datetime:
         return (await self.session.execute(select(now()))).scalar_one()
 
@@ -89,7 +102,7 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
     def _offer_statement(self) -> OfferStatement:
         """Select share requests with their meals and users in one statement.
 
-        Sender and recipient may both read the meal of a request.
+        The meal is read for offers without a snapshot, and the copy for its owner, the recipient.
         """
         sender, recipient, accepted = aliased(User), aliased(User), aliased(Meal)
         request = MealShareRequest

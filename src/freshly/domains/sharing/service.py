@@ -15,7 +15,6 @@ from freshly.domains.sharing.errors import (
     AlreadyOffered,
     AlreadyResponded,
     MealToShareNotFound,
-    NoCommonFamily,
     NotYoursToShare,
     OnlyPendingIsCancelled,
     OnlyRecipientResponds,
@@ -26,6 +25,7 @@ from freshly.domains.sharing.errors import (
 from freshly.domains.sharing.models import MealShareRequest, ShareStatus
 from freshly.domains.sharing.repository import Offer, ShareRepository
 from freshly.domains.sharing.schemas import ShareCreate, ShareRead, Somebody
+from freshly.domains.users.models import UserStatus
 
 
 @dataclass
@@ -41,11 +41,13 @@ class ShareService:
         meal = await self._own(new.meal_id)
         if new.recipient_user_id == self.access.user_id:
             raise SharedWithOneself
-        if await self.requests.user(new.recipient_user_id) is None:
+        # One answer for unknown users and for users of other families.
+        recipient = await self.requests.user(new.recipient_user_id)
+        if recipient is None or recipient.status == UserStatus.CLOSED:
             raise RecipientNotFound
         recipient_access = await Access.of(new.recipient_user_id, self.session)
         if not recipient_access.roles.keys() & self.access.roles.keys():
-            raise NoCommonFamily
+            raise RecipientNotFound
         # The meal is locked, so that concurrent requests cannot both pass this check.
         if await self.requests.is_pending(meal.id, new.recipient_user_id):
             raise AlreadyOffered
@@ -53,6 +55,7 @@ class ShareService:
             MealShareRequest(
                 **new.model_dump(),
                 sender_user_id=self.access.user_id,
+                offered_meal=meal.snapshot(),
                 family_id=meal.family_id,
             )
         )
@@ -63,16 +66,16 @@ class ShareService:
             "New Meal Share Request",
             f"{offer.sender.display_name} wants to share '{meal.name}' with you",
         )
-        return _read(offer)
+        return self._read(offer)
 
     async def pending(self, query: ListQuery) -> PageRows[ShareRead]:
-        return _read_page(await self.requests.pending(query))
+        return self._read_page(await self.requests.pending(query))
 
     async def sent(self, query: ListQuery) -> PageRows[ShareRead]:
-        return _read_page(await self.requests.sent(query))
+        return self._read_page(await self.requests.sent(query))
 
     async def received(self, query: ListQuery) -> PageRows[ShareRead]:
-        return _read_page(await self.requests.received(query))
+        return self._read_page(await self.requests.received(query))
 
     async def accepted_meals(self, query: ListQuery) -> PageRows[Meal]:
         return await self.requests.accepted_meals(query)
@@ -90,11 +93,11 @@ class ShareService:
         request.status = ShareStatus.ACCEPTED if accepted else ShareStatus.DECLINED
         request.responded_at = await self.requests.now()
         if accepted:
-            original = (await self.requests.offer(id)).meal
-            request.accepted_meal_id = (await self.meals.keep_copy(original)).id
+            snapshot = (await self.requests.offer(id)).snapshot
+            request.accepted_meal_id = (await self.meals.keep(snapshot)).id
         await self.requests.save(request)
         offer = await self.requests.offer(id)
-        recipient, meal = offer.recipient.display_name, offer.meal.name
+        recipient, meal = offer.recipient.display_name, offer.offered.name
         if accepted:
             await self._notify(
                 offer,
@@ -109,7 +112,7 @@ class ShareService:
                 "Meal Share Declined",
                 f"{recipient} declined your meal '{meal}'",
             )
-        return _read(offer)
+        return self._read(offer)
 
     async def cancel(self, id: int) -> None:
         """Delete a pending request of the caller. A foreign key deletes its notifications."""
@@ -142,34 +145,41 @@ class ShareService:
                 title=title,
                 message=message,
                 related_meal_id=offer.meal.id,
+                related_meal_name=offer.offered.name,
                 related_user_id=other.id,
                 related_share_request_id=offer.request.id,
             )
         )
 
+    def _read_page(self, page: PageRows[Offer]) -> PageRows[ShareRead]:
+        return PageRows([self._read(offer) for offer in page.items], page.next_cursor)
 
-def _read_page(page: PageRows[Offer]) -> PageRows[ShareRead]:
-    return PageRows([_read(offer) for offer in page.items], page.next_cursor)
+    def _read(self, offer: Offer) -> ShareRead:
+        """Return the offer with the meal as it was offered.
 
-
-def _read(offer: Offer) -> ShareRead:
-    request = offer.request
-    columns: dict[str, Any] = {
-        name: getattr(request, name)
-        for name in (
-            *("id", "meal_id", "sender_user_id", "recipient_user_id", "family_id", "status"),
-            *("message", "created_at", "updated_at", "responded_at", "accepted_meal_id"),
+        The copy is shown to its owner only. Of a declined offer the recipient reads the name.
+        """
+        request = offer.request
+        columns: dict[str, Any] = {
+            name: getattr(request, name)
+            for name in (
+                *("id", "meal_id", "sender_user_id", "recipient_user_id", "family_id", "status"),
+                *("message", "created_at", "updated_at", "responded_at", "accepted_meal_id"),
+            )
+        }
+        sender = Somebody(id=offer.sender.id, name=offer.sender.display_name)
+        recipient = Somebody(id=offer.recipient.id, name=offer.recipient.display_name)
+        receives = request.recipient_user_id == self.access.user_id
+        hidden = receives and request.status is ShareStatus.DECLINED
+        copy = offer.accepted if receives else None
+        offered = offer.offered
+        return ShareRead(
+            **columns,
+            meal_name=offered.name,
+            sender_name=sender.name,
+            recipient_name=recipient.name,
+            sender=sender,
+            recipient=recipient,
+            meal_detail=None if hidden else MealRead.model_validate(offered),
+            accepted_meal_detail=MealRead.model_validate(copy) if copy else None,
         )
-    }
-    sender = Somebody(id=offer.sender.id, name=offer.sender.display_name)
-    recipient = Somebody(id=offer.recipient.id, name=offer.recipient.display_name)
-    return ShareRead(
-        **columns,
-        meal_name=offer.meal.name,
-        sender_name=sender.name,
-        recipient_name=recipient.name,
-        sender=sender,
-        recipient=recipient,
-        meal_detail=MealRead.model_validate(offer.meal),
-        accepted_meal_detail=MealRead.model_validate(offer.accepted) if offer.accepted else None,
-    )

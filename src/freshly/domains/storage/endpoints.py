@@ -7,6 +7,7 @@ from fastapi.responses import StreamingResponse
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
 from freshly.chassis.ports.object_storage import StorageUnavailable
+from freshly.chassis.rate_limits.policy import RateLimited
 from freshly.domains.storage.errors import (
     FileMissing,
     ImageTooLarge,
@@ -14,7 +15,7 @@ from freshly.domains.storage.errors import (
     LinkNotValid,
 )
 from freshly.domains.storage.schemas import AvatarUpload, StoredAvatar
-from freshly.domains.storage.service import AvatarService, FileService
+from freshly.domains.storage.service import AvatarService, FileService, Upload
 
 public = APIRouter(tags=["storage"])
 router = APIRouter(prefix="/storage", tags=["storage"])
@@ -24,8 +25,10 @@ Bucket = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,63}$")]
 FilePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_./-]{1,300}$")]
 Expires = Annotated[int, Query(ge=0, le=2**53)]
 Signature = Annotated[str, Query(max_length=64)]
+SessionId = Annotated[str, Query(max_length=64)]
 FOREVER = "public, max-age=31536000, immutable"  # a new picture has a new name
 BRIEFLY = "private, max-age=300"
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 
 
 @router.post(
@@ -60,14 +63,28 @@ async def read_file(
 ) -> Response:
     content = await files.read(bucket, path, expires, signature)
     kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
-    cache = FOREVER if files.is_public(bucket) else BRIEFLY
-    return StreamingResponse(content, media_type=kind, headers={"Cache-Control": cache})
+    return StreamingResponse(content, media_type=kind, headers=_file_headers(files, bucket, path))
+
+
+def _file_headers(files: FileService, bucket: str, path: str) -> dict[str, str]:
+    """Return the headers of a file. Only a picture may open in a browser; others are saved."""
+    name = path.rpartition("/")[2]
+    disposition = "inline" if name.endswith(PICTURE_ENDINGS) else "attachment"
+    headers = {"Content-Disposition": f'{disposition}; filename="{name}"'}
+    if files.is_public(bucket):
+        # Pages of any site may show public pictures, as they could in the existing app.
+        headers |= {"Cache-Control": FOREVER, "Cross-Origin-Resource-Policy": "cross-origin"}
+    elif disposition == "inline":
+        headers["Cache-Control"] = BRIEFLY
+    return headers
 
 
 @public.put(
     FILES,
     status_code=204,
-    responses=problems(InvalidImageType, ImageTooLarge, LinkNotValid, StorageUnavailable),
+    responses=problems(
+        InvalidImageType, ImageTooLarge, LinkNotValid, RateLimited, StorageUnavailable
+    ),
     summary="Upload a file by its link",
 )
 async def receive_file(
@@ -77,5 +94,7 @@ async def receive_file(
     path: FilePath,
     expires: Expires = 0,
     signature: Signature = "",
+    session: SessionId = "",
 ) -> None:
-    await files.receive(bucket, path, expires, signature, await request.body())
+    upload = Upload(bucket, path, expires, signature, session)
+    await files.receive(upload, await request.body())

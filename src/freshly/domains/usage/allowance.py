@@ -59,10 +59,13 @@ class Allowance:
         charge = UsageCharge(self.day())
         async with self.db.write() as session:
             usage = UsageRepository(session, self.access)
-            for owner, limit in self._owners_to_charge():
+            await self._check_installation(usage, charge.day, tokens)
+            person_limit = self._person_limit(is_confirmed=await usage.is_confirmed())
+            for owner, limit in self._owners_to_charge(person_limit):
                 reserved = min(tokens, limit) if limit else tokens
                 if not await usage.reserve(owner, charge.day, reserved, limit):
-                    raise RateLimited(self._rejection(owner, limit))
+                    family = "" if owner.family_id is None else "-family"
+                    raise RateLimited(self._rejection(f"chat-tokens{family}", limit))
                 charge.reserved[owner] = reserved
         return charge
 
@@ -85,12 +88,13 @@ class Allowance:
     async def read(self, session: Session) -> UsageRead:
         usage = UsageRepository(session, self.access)
         used = await usage.of_day(self.day())
-        limits = self.settings
+        person_limit = self._person_limit(is_confirmed=used.is_confirmed)
+        family_limit = self.settings.chat_tokens_per_family
         return UsageRead(
-            person=TokensRead(**self._limits(used.get(None, 0), limits.chat_tokens_per_person)),
+            person=TokensRead(**self._limits(used.tokens.get(None, 0), person_limit)),
             families=[
                 FamilyTokensRead(
-                    **self._limits(used.get(family_id, 0), limits.chat_tokens_per_family),
+                    **self._limits(used.tokens.get(family_id, 0), family_limit),
                     family_id=family_id,
                     display_name=name,
                     charged=family_id == self.access.first_family,
@@ -99,15 +103,30 @@ class Allowance:
             ],
         )
 
-    def _owners_to_charge(self) -> list[tuple[Owner, int]]:
+    def _person_limit(self, *, is_confirmed: bool) -> int:
+        """Return the caller's limit. Anyone can sign up with an address that is not confirmed."""
+        limits = [self.settings.chat_tokens_per_person]
+        if not is_confirmed:
+            limits.append(self.settings.chat_tokens_unconfirmed)
+        return min(filter(None, limits), default=0)
+
+    async def _check_installation(self, usage: UsageRepository, day: date, tokens: int) -> None:
+        """Raise RateLimited if all users together would exceed the installation's limit.
+
+        Calls that begin at the same moment do not see each other, so they may exceed it together.
+        """
+        limit = self.settings.chat_tokens_installation
+        if limit and await usage.of_all(day) + min(tokens, limit) > limit:
+            raise RateLimited(self._rejection("chat-tokens-installation", limit))
+
+    def _owners_to_charge(self, person_limit: int) -> list[tuple[Owner, int]]:
         """Return owners with limits. The user is always first, so that calls cannot deadlock."""
-        payers = [(self.access.owner(None), self.settings.chat_tokens_per_person)]
+        payers = [(self.access.owner(None), person_limit)]
         if (family := self.access.first_family) is not None:
             payers.append((self.access.owner(family), self.settings.chat_tokens_per_family))
         return payers
 
-    def _rejection(self, owner: Owner, limit: int) -> RateLimitResult:
-        group = "chat-tokens" if owner.family_id is None else "chat-tokens-family"
+    def _rejection(self, group: str, limit: int) -> RateLimitResult:
         window = Window(limit, DAY)
         resets_in = window.ends_in(self.limiter.clock())
         return RateLimitResult(group, self.caller.tier, "", window, 0, resets_in, allowed=False)

@@ -1,8 +1,9 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy import CursorResult, and_, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from freshly.chassis.data.functions import now
@@ -10,8 +11,17 @@ from freshly.chassis.data.transactions import Session
 from freshly.domains.families.access import OwnedRepository, Owner
 from freshly.domains.families.models import Family
 from freshly.domains.usage.models import ModelUsage
+from freshly.domains.users.models import User
 
 KEPT_FOR = timedelta(days=90)
+
+
+@dataclass(frozen=True)
+class DayUsage:
+    """The tokens that the caller and the caller's families used on a day."""
+
+    tokens: Mapping[int | None, int]  # by family id; None has the caller's own
+    is_confirmed: bool  # the caller's email address
 
 
 class UsageRepository(OwnedRepository[ModelUsage]):
@@ -59,13 +69,29 @@ class UsageRepository(OwnedRepository[ModelUsage]):
             .execution_options(synchronize_session=False)
         )
 
-    async def of_day(self, day: date) -> dict[int | None, int]:
-        """Return tokens by family id. The key None has the caller's own."""
+    async def of_day(self, day: date) -> DayUsage:
         u = ModelUsage
-        rows = await self.session.execute(
-            select(u.family_id, u.tokens).where(u.visible_to(self.access), u.day == day)
-        )
-        return {row.family_id: row.tokens for row in rows}
+        rows = (
+            await self.session.execute(
+                select(User.is_verified, u.id, u.family_id, u.tokens)
+                .select_from(User)
+                .outerjoin(u, and_(u.visible_to(self.access), u.day == day))
+                .where(User.id == self.access.user_id)
+            )
+        ).all()
+        tokens = {row.family_id: row.tokens for row in rows if row.id is not None}
+        return DayUsage(tokens, is_confirmed=any(row.is_verified for row in rows))
+
+    async def is_confirmed(self) -> bool:
+        """Return True if the caller has confirmed the email address."""
+        confirmed = select(User.is_verified).where(User.id == self.access.user_id)
+        return bool(await self.session.scalar(confirmed))
+
+    async def of_all(self, day: date) -> int:
+        """Return the tokens of all users. Those of families are the same tokens."""
+        u = ModelUsage
+        total = select(func.sum(u.tokens)).where(u.day == day, u.owner_user_id.is_not(None))
+        return int(await self.session.scalar(total) or 0)
 
     async def families(self) -> Sequence[tuple[int, str]]:
         """Return id and name of the caller's families."""

@@ -11,12 +11,22 @@ from freshly.chassis.security.caller import IDENTITY
 from freshly.chassis.security.client_info import MAX_ADDRESS_LENGTH, MAX_USER_AGENT_LENGTH
 
 
+class UserStatus(StrEnum):
+    """The statuses that Freshly sets. An account signs in only while it is active."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    CLOSED = "closed"  # by its user, and deleted at `delete_after`
+
+
 class User(Created, Updated, Base):
     __tablename__ = "users"
 
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     email: Mapped[str] = mapped_column(Text, unique=True, index=True)
     hashed_password: Mapped[str] = mapped_column(Text)
+    # A new address, until its code comes back together with proof that it is the user.
+    pending_email: Mapped[str | None] = mapped_column(Text, default=None)
     name: Mapped[str | None] = mapped_column(Text, default=None)
     phone_number: Mapped[str | None] = mapped_column(Text, default=None)
     location: Mapped[str | None] = mapped_column(String(255), default=None)
@@ -30,16 +40,18 @@ class User(Created, Updated, Base):
     weight: Mapped[float | None] = mapped_column(Float(53), default=None)
     height: Mapped[float | None] = mapped_column(Float(53), default=None)
     calories: Mapped[float | None] = mapped_column(Float(53), default=None)
+    # True if members of the user's families see the profile fields of `SHARED_FIELDS`.
+    shares_profile: Mapped[bool] = mapped_column(server_default=false(), default=False)
     password_reset_code: Mapped[str | None] = mapped_column(String(6), index=True, default=None)
     password_reset_expires_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
     password_reset_attempts: Mapped[int] = mapped_column(default=0)
+    delete_after: Mapped[datetime | None] = mapped_column(Instant(), default=None)
     is_verified: Mapped[bool] = mapped_column(server_default=false(), default=False)
     verification_code: Mapped[str | None] = mapped_column(String(6), index=True, default=None)
     verification_expires_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
 
     __cache_tags__ = (InvalidatesFor(IDENTITY, person="id"),)
-    # Ids are never reused: folders, links and logs refer to users by id.
-    __table_args__ = (Index("ix_users_created_at", "created_at"), {"sqlite_autoincrement": True})
+    __table_args__ = (Index("ix_users_created_at", "created_at"),)
 
     @property
     def display_name(self) -> str:
@@ -58,16 +70,23 @@ class ActivityKind(StrEnum):
     REFRESH = "refresh"  # recorded only if refused: a copy of the token was used
     SESSION_REVOKED = "session_revoked"
     PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of a kind
+    PASSWORD_CHANGE = "password_change"  # noqa: S105 - the name of a kind
     EMAIL_CHANGE = "email_change"
+    REAUTHENTICATION = "reauthentication"  # recorded only if refused
     FAMILY_JOINED = "family_joined"
     FAMILY_LEFT = "family_left"
     FAMILY_DELETED = "family_deleted"
     INVITE_REGENERATED = "invite_regenerated"
+    INVITATION_CREATED = "invitation_created"
     ROLE_CHANGED = "role_changed"  # by this user
     ROLE_GIVEN = "role_given"  # to this user
     MEMBER_REMOVED = "member_removed"  # by this user
     REMOVED_FROM_FAMILY = "removed_from_family"  # this user was removed
+    SUSPENDED = "suspended"  # by the operator, as the next two
+    RESTORED = "restored"
+    SIGNED_OUT = "signed_out"
     EXPORT = "export"
+    ACCOUNT_CLOSED = "account_closed"
     ACCOUNT_DELETED = "account_deleted"
 
 

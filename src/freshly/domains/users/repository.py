@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +15,7 @@ from freshly.domains.users.models import Activity, User
 from freshly.domains.users.schemas import normalized
 
 ROWS_PER_COMMIT = 1000
+MOST_ALIKE = 20
 
 
 @dataclass
@@ -24,10 +26,15 @@ class UserRepository:
 
     async def get(self, id: int, *, lock: bool = False) -> User:
         statement = select(User).where(User.id == id)
-        row = await self.session.scalar(statement.with_for_update() if lock else statement)
+        if lock:  # the row may have changed since this session read it
+            statement = statement.with_for_update().execution_options(populate_existing=True)
+        row = await self.session.scalar(statement)
         if row is None:
             raise UserNotFound
         return row
+
+    async def find(self, id: int) -> User | None:
+        return await self.session.get(User, id)
 
     async def by_email(self, email: str) -> User | None:
         """Return the user with this address in any case.
@@ -41,6 +48,15 @@ class UserRepository:
             .order_by(exact_first, User.id)
             .limit(1)
         )
+
+    async def alike(self) -> Sequence[str]:
+        """Return the addresses of accounts that differ from another's only in capitals."""
+        small = func.lower(User.email)
+        twice = select(small).group_by(small).having(func.count() > 1)
+        addresses = await self.session.scalars(
+            select(User.email).where(small.in_(twice)).order_by(small, User.id).limit(MOST_ALIKE)
+        )
+        return addresses.all()
 
     async def save(self, user: User) -> User:
         try:

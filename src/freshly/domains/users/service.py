@@ -1,16 +1,20 @@
 from dataclasses import dataclass
 
+from freshly.chassis.data.events import EventBus
 from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.security.caller import CurrentCaller
+from freshly.chassis.web.rate_limiting import CallLimits
 from freshly.chassis.web.schemas import assign, changes
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken
-from freshly.domains.users.models import ActivityKind, User
+from freshly.domains.users.events import EmailChangeRequested
+from freshly.domains.users.models import ActivityKind, Outcome, User
 from freshly.domains.users.repository import UserRepository
 from freshly.domains.users.schemas import UserUpdate
 
 SET_BY_SERVER = {"status", "tier"}
+EMAIL_CHANGES = "email-change"  # limited by user, and by the new address
 
 
 @dataclass
@@ -22,6 +26,10 @@ class UserDirectory:
     async def get(self, id: int, *, lock: bool = False) -> User:
         """Return the user, locked if asked to. Raise UserNotFound."""
         return await self._users.get(id, lock=lock)
+
+    async def by_id(self, id: int) -> User | None:
+        """Return the user, or None if the account was deleted."""
+        return await self._users.find(id)
 
     async def by_email(self, email: str) -> User | None:
         """Return the user with this address in any case. The exact spelling wins."""
@@ -40,6 +48,8 @@ class UserDirectory:
 class UserService:
     caller: CurrentCaller
     users: Injected[UserRepository]
+    events: Injected[EventBus]
+    limits: Injected[CallLimits]
     log: Injected[ActivityLog]
 
     async def me(self) -> User:
@@ -53,7 +63,7 @@ class UserService:
             if value != "" and field not in SET_BY_SERVER
         }
         if (email := values.pop("email", None)) is not None:
-            await self._change_email(user, email)
+            await self._request_email(user, email)
         assign(user, values)
         return await self.users.save(user)
 
@@ -63,10 +73,19 @@ class UserService:
     async def delete_me(self) -> None:
         await self.users.delete(await self.locked_me())
 
-    async def _change_email(self, user: User, email: str) -> None:
+    async def _request_email(self, user: User, email: str) -> None:
+        """Keep a new address pending. The user's own address cancels the change."""
         other = await self.users.by_email(email)
         if other is not None and other.id != user.id:
             raise EmailTaken
-        if user.email != email:
-            user.email, user.is_verified = email, False
-            await self.log.record(ActivityKind.EMAIL_CHANGE, user.id)
+        if user.email == email:
+            user.pending_email = None
+            return
+        if user.pending_email == email:  # the app sends the whole profile again
+            return
+        for subject in (f"user:{user.id}", email):  # so that an account floods no other mailbox
+            await self.limits.count(EMAIL_CHANGES, subject)
+        user.pending_email = email
+        await self.users.save(user)
+        await self.log.record(ActivityKind.EMAIL_CHANGE, user.id, outcome=Outcome.ASKED)
+        await self.events.publish(EmailChangeRequested(user.id, user.email, email))

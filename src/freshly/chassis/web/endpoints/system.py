@@ -3,7 +3,10 @@
 import asyncio
 import os
 from collections.abc import Iterable
+from hmac import compare_digest
 from ipaddress import ip_address
+from time import monotonic
+from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
@@ -14,16 +17,21 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from freshly.chassis.data.transactions import CurrentDatabase, Database
+from freshly.chassis.data.watchdog import DatabaseWatchdog
 from freshly.chassis.errors import AppError, NotFound, Problem, problems
 from freshly.chassis.jobs.admin import queue_statistics
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.observability.metrics import cache_bytes, database_transactions, registry
 from freshly.chassis.web.error_responses import problem
+from freshly.chassis.web.proxies import forwarded_for
 from freshly.settings import Settings
 
 logger = get_logger(__name__)
 router = APIRouter(tags=["system"])
 READY_TIMEOUT = 2  # seconds
+# No limit counts calls of /ready, so the database is asked at most twice a second.
+READY_FOR_SECONDS = 0.5
+_answered_at: WeakKeyDictionary[DatabaseWatchdog, float] = WeakKeyDictionary()
 
 
 class Welcome(BaseModel):
@@ -66,6 +74,7 @@ async def welcome(request: Request) -> Welcome:
 
 
 @router.get("/health", summary="Check that the process answers")
+@router.head("/health", include_in_schema=False)
 async def health(request: Request) -> Health:
     settings: Settings = request.state.resources.settings
     return Health(status="healthy", app=settings.app_name, env=settings.app_env)
@@ -77,10 +86,13 @@ async def health(request: Request) -> Health:
     summary="Check that the database answers",
     responses={503: {"model": Problem, "description": "The database does not respond"}},
 )
+@router.head("/ready", include_in_schema=False)
 async def ready(request: Request, db: CurrentDatabase) -> object:
     try:
-        async with asyncio.timeout(READY_TIMEOUT), db.read() as session:
-            await session.execute(text("SELECT 1"))
+        if monotonic() - _answered_at.get(db.watchdog, -READY_FOR_SECONDS) > READY_FOR_SECONDS:
+            async with asyncio.timeout(READY_TIMEOUT), db.read() as session:
+                await session.execute(text("SELECT 1"))
+            _answered_at[db.watchdog] = monotonic()
     except Exception as error:  # noqa: BLE001 - any error means "not ready"
         logger.warning("not ready", error=repr(error))
         return not_ready()
@@ -109,10 +121,10 @@ COUNT_TIMEOUT = 2  # seconds
         },
         **problems(NotFound),
     },
-    summary="Get metrics for Prometheus (from private networks only)",
+    summary="Get metrics for Prometheus (with METRICS_TOKEN, or from this machine)",
 )
 async def read_metrics(request: Request) -> Response:
-    if not _is_private(request.client.host if request.client else ""):
+    if not _may_read_metrics(request):
         raise NotFound
     db: Database = request.state.resources.db
     for state in ("taken", "waiting", "capacity"):
@@ -165,8 +177,18 @@ def _registry() -> CollectorRegistry:
     return together
 
 
-def _is_private(host: str) -> bool:
+def _may_read_metrics(request: Request) -> bool:
+    """Return True for the token, or without one for a client on this machine.
+
+    A proxy on this machine has the address of this machine too, so its requests do not count.
+    """
+    settings: Settings = request.state.resources.settings
+    if settings.metrics_token is not None:
+        expected = f"Bearer {settings.metrics_token.get_secret_value()}".encode()
+        return compare_digest(request.headers.get("Authorization", "").encode(), expected)
+    if forwarded_for(request.scope) is not None:
+        return False
     try:
-        return ip_address(host).is_private
+        return ip_address(request.client.host if request.client else "").is_loopback
     except ValueError:
         return False

@@ -1,8 +1,10 @@
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from freshly.chassis.dependencies import Injected
+from freshly.chassis.resilience.fairness import in_turns
 from freshly.domains.grocery.models import GroceryListItem, GroceryNeed, GroceryReservation
 from freshly.domains.grocery.netting import ZERO, Key
 from freshly.domains.grocery.repository import ListRepository, ReasonRepository
@@ -31,12 +33,19 @@ class ExplanationService:
         items = {key: item for item in grocery_list.items if (key := _key(item))}
         needed = {Key(n.ingredient_id, n.unit): None for n in needs if n.quantity and n.unit}
         rows = await self.ingredients.by_id(key.food for key in needed)
+        needs_by_key: defaultdict[Key, list[GroceryNeed]] = defaultdict(list)
+        for need in needs:
+            if need.quantity:
+                needs_by_key[Key(need.ingredient_id, need.unit or "")].append(need)
+        reserved_by_key: defaultdict[Key, list[GroceryReservation]] = defaultdict(list)
+        for part in reservations:
+            reserved_by_key[Key(part.ingredient_id, part.unit)].append(part)
         lines = [
-            self._line(key, items.get(key), rows[key.food].name, needs, reservations)
-            for key in needed
+            _line(key, items.get(key), rows[key.food].name, needs_by_key[key], reserved_by_key[key])
+            async for key in in_turns(needed)
         ]
         lines_without_needs = [
-            self._line(key, item, item.ingredient_name, (), reservations)
+            _line(key, item, item.ingredient_name, (), reserved_by_key[key])
             for key, item in items.items()
             if key not in needed
         ]
@@ -51,39 +60,38 @@ class ExplanationService:
             ],
         )
 
-    @staticmethod
-    def _line(
-        key: Key,
-        item: GroceryListItem | None,
-        name: str,
-        needs: Sequence[GroceryNeed],
-        reservations: Sequence[GroceryReservation],
-    ) -> ExplainedLine:
-        return ExplainedLine(
-            item_id=item.id if item else None,
-            ingredient_name=name,
-            unit=key.unit,
-            needed=[
-                NeedRead(
-                    meal_id=need.meal_id,
-                    meal_name=need.meal_name,
-                    on=need.needed_on,
-                    quantity=need.quantity,
-                )
-                for need in needs
-                if need.quantity and Key(need.ingredient_id, need.unit or "") == key
-            ],
-            covered=[
-                CoverRead(
-                    pantry_item_id=part.pantry_item_id,
-                    quantity=part.quantity,
-                    expires_at=part.expires_at,
-                )
-                for part in reservations
-                if Key(part.ingredient_id, part.unit) == key
-            ],
-            to_buy=_to_buy(item),
-        )
+
+def _line(
+    key: Key,
+    item: GroceryListItem | None,
+    name: str,
+    needs: Sequence[GroceryNeed],
+    reservations: Sequence[GroceryReservation],
+) -> ExplainedLine:
+    return ExplainedLine(
+        item_id=item.id if item else None,
+        ingredient_name=name,
+        unit=key.unit,
+        needed=[
+            NeedRead(
+                meal_id=need.meal_id,
+                meal_name=need.meal_name,
+                on=need.needed_on,
+                quantity=need.quantity,
+            )
+            for need in needs
+            if need.quantity
+        ],
+        covered=[
+            CoverRead(
+                pantry_item_id=part.pantry_item_id,
+                quantity=part.quantity,
+                expires_at=part.expires_at,
+            )
+            for part in reservations
+        ],
+        to_buy=_to_buy(item),
+    )
 
 
 def _key(item: GroceryListItem) -> Key | None:

@@ -1,11 +1,10 @@
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from freshly.chassis.dependencies import Injected
+from freshly.domains.families.access import CurrentAccess
 from freshly.domains.grocery.errors import MealToAddNotFound
-from freshly.domains.grocery.measuring import NOTE_SEPARATOR
+from freshly.domains.grocery.measuring import MAX_NOTE_LENGTH, NOTE_SEPARATOR
 from freshly.domains.grocery.models import GroceryList, GroceryListItem
 from freshly.domains.grocery.repository import ItemRepository
 from freshly.domains.grocery.schemas import AddedFromMeal, AddFromMeal, MissingIngredient
@@ -16,11 +15,10 @@ from freshly.domains.meals.errors import MealNotFound
 from freshly.domains.meals.models import Meal
 from freshly.domains.meals.service import MealService
 
-MAX_NOTE_LENGTH = 20_000  # characters
-
 
 @dataclass
 class FromMealService:
+    access: CurrentAccess
     lists: Injected[ListService]
     items: Injected[ItemRepository]
     meals: Injected[MealService]
@@ -34,13 +32,14 @@ class FromMealService:
         meal = await self._meal(request.meal_id)
         grocery_list = await self._list(request, meal)
         factor = request.servings_multiplier or Decimal(1)
-        missing = [i for i in meal.ingredients if not i.get("in_pantry") and _name(i)]
-        rows = await self.ingredients.match_or_create(_name(i) for i in missing)
+        missing = list(meal.named_amounts(missing_only=True))
+        owner = self.access.owner(grocery_list.family_id)
+        rows = await self.ingredients.match_or_create((name for name, _ in missing), owner)
         on_list = {item.ingredient.base_food_id: item for item in grocery_list.items}
         added: dict[int, GroceryListItem] = {}
-        for ingredient in missing:
-            row = rows[_name(ingredient)]
-            note = scaled(str(ingredient.get("amount") or ""), factor, row.name).strip()
+        for name, amount in missing:
+            row = rows[name]
+            note = scaled(amount, factor, row.name).strip()
             item = on_list.get(row.base_food_id) or added.get(row.base_food_id)
             if item is not None:
                 _append(item, note)
@@ -70,10 +69,6 @@ class FromMealService:
             return await self.lists.get(request.list_id, lock=True)
         created = await self.lists.make(request.family_id, title=request.title or meal.name)
         return await self.lists.lists.refreshed(created.id)
-
-
-def _name(ingredient: Mapping[str, Any]) -> str:
-    return str(ingredient.get("name") or "").strip()
 
 
 def _append(item: GroceryListItem, note: str) -> None:

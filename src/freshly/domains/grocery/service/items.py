@@ -3,6 +3,7 @@ from dataclasses import dataclass
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.web.clock import Today
 from freshly.chassis.web.schemas import assign, sent_values
+from freshly.domains.families.access import CurrentAccess
 from freshly.domains.grocery.errors import ItemNotFound
 from freshly.domains.grocery.measuring import Foods
 from freshly.domains.grocery.models import GroceryList, GroceryListItem
@@ -15,6 +16,7 @@ from freshly.domains.pantry.service import PantryService
 
 @dataclass
 class ItemService:
+    access: CurrentAccess
     lists: Injected[ListRepository]
     items: Injected[ItemRepository]
     ingredients: Injected[IngredientService]
@@ -26,12 +28,14 @@ class ItemService:
 
     async def add(self, list_id: int, new: ItemCreate) -> GroceryListItem:
         grocery_list = await self.lists.get(list_id, lock=True)
-        await self.ingredients.get(new.ingredient_id)
+        owner = self.access.owner(grocery_list.family_id)
+        ingredient = await self.ingredients.for_owner(new.ingredient_id, owner)
         if new.unit_id is not None:
             await self.ingredients.unit(new.unit_id)
         item = await self.items.save(
             GroceryListItem(
-                **new.model_dump(exclude={"checked"}),
+                **new.model_dump(exclude={"checked", "ingredient_id"}),
+                ingredient_id=ingredient.id,
                 grocery_list_id=grocery_list.id,
                 checked=bool(new.checked),
                 is_manual=True,
@@ -77,7 +81,8 @@ class ItemService:
         item, grocery_list = await self._locked(id)
         if item.is_purchased:
             return self._purchased(item, None, "Item was already purchased")
-        foods = Foods(await self.ingredients.facts([item.ingredient_id]))
+        owner = self.access.owner(grocery_list.family_id)
+        foods = Foods(await self.ingredients.facts([item.ingredient_id], owner))
         amount = foods.to_buy(item)
         bought = Bought(
             ingredient=item.ingredient,

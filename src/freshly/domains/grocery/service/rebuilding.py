@@ -5,10 +5,22 @@ from datetime import date
 from decimal import Decimal
 
 from freshly.chassis.dependencies import Injected
+from freshly.chassis.observability.logging import get_logger
+from freshly.chassis.resilience.fairness import in_turns
 from freshly.chassis.web.clock import Today
-from freshly.domains.families.access import CurrentAccess
-from freshly.domains.grocery.errors import ListHasNoPlan, PlanToShopNotFound
-from freshly.domains.grocery.measuring import NOTE_SEPARATOR, Foods, reservation_row
+from freshly.domains.families.access import CurrentAccess, Owner
+from freshly.domains.grocery.errors import (
+    ListHasNoPlan,
+    ListOfAnotherPlan,
+    PlanToShopNotFound,
+    TooManyNeeds,
+)
+from freshly.domains.grocery.measuring import (
+    MAX_NOTE_LENGTH,
+    NOTE_SEPARATOR,
+    Foods,
+    reservation_row,
+)
 from freshly.domains.grocery.models import (
     GroceryList,
     GroceryListItem,
@@ -28,7 +40,12 @@ from freshly.domains.meal_plans.models import MealPlan, MealSlot, SlotMeal
 from freshly.domains.meal_plans.service import MealPlanService
 from freshly.domains.pantry.service import PantryService
 
+logger = get_logger(__name__)
+
 UNTITLED = "Meal Plan"
+MAX_NEEDS = (
+    3000  # ingredients of all planned meals; three large meals at each of 28 times have less
+)
 
 
 @dataclass(frozen=True)
@@ -70,26 +87,36 @@ class RebuildService:
 
         Raise PlanToShopNotFound if the caller cannot see the plan.
         """
+        plan = await self._locked_plan(plan_id)
+        return await self._rebuilt(plan, await self._list(plan))
+
+    async def _locked_plan(self, plan_id: int) -> MealPlan:
         try:
-            plan = await self.plans.get(plan_id, lock=True)
+            return await self.plans.get(plan_id, lock=True)
         except MealPlanNotFound as error:
             raise PlanToShopNotFound(id=plan_id) from error
-        grocery_list, items_count = await self._rebuild(plan, await self._list(plan))
+
+    async def _rebuilt(self, plan: MealPlan, list_of_plan: GroceryList) -> Rebuilt:
+        grocery_list, items_count = await self._rebuild(plan, list_of_plan)
         return Rebuilt(
             grocery_list=await self.lists.reread(grocery_list.id),
             items_count=items_count,
+            items_rebuilt=items_count,
             message=f"{items_count} items to buy for {plan.title or UNTITLED}",
         )
 
     async def recompute(self, plan_id: int) -> None:
-        """Rebuild the list of a plan after a change, unless it is deleted or purchased.
+        """Rebuild the list of a plan after a change, if the list exists and is not purchased.
 
-        Called by a job: lines that users removed stay removed.
+        A job calls this without the user asking, so lines that users removed stay removed.
         """
         plan = await self.plans.get(plan_id, lock=True)
         grocery_list = await self.rows.of_plan(plan.id, self.access.owner(plan.family_id))
         if grocery_list is not None and grocery_list.status != ListStatus.PURCHASED:
-            await self._rebuild(plan, grocery_list, keep_removed=True)
+            try:
+                await self._rebuild(plan, grocery_list, keep_removed=True)
+            except TooManyNeeds as error:  # the list stays as it is until the plan is smaller
+                logger.warning("list not recomputed", plan=plan_id, reason=error.text)
 
     async def _rebuild(
         self, plan: MealPlan, list_of_plan: GroceryList, *, keep_removed: bool = False
@@ -102,7 +129,11 @@ class RebuildService:
         grocery_list = await self.rows.refreshed(locked.id)
         removed = await self._foods_removed_by_users(grocery_list) if keep_removed else set()
         planned = _planned_ingredients(plan, await self.plans.planned(plan))
-        foods = await self.ingredients.match_or_create(ingredient.name for ingredient in planned)
+        if len(planned) > MAX_NEEDS:
+            raise TooManyNeeds(number=len(planned), limit=MAX_NEEDS)
+        foods = await self.ingredients.match_or_create(
+            (ingredient.name for ingredient in planned), self.access.owner(plan.family_id)
+        )
         needs = await self._needs(grocery_list, planned, foods)
         user_items, old_items = _split_by_origin(grocery_list.items, plan)
         lines = await self._net(plan, needs)
@@ -132,14 +163,17 @@ class RebuildService:
         return {food for (food, _), amount in to_buy.items() if amount > 0} - on_list
 
     async def rebuild_list(self, list_id: int, plan_id: int | None) -> Rebuilt:
-        """Rebuild the plan of a list. Some clients of the existing app call it by the list.
+        """Rebuild this list from its plan. The request may name the plan, too.
 
-        Raise ListHasNoPlan if neither the request nor the list names a plan.
+        Raise ListHasNoPlan, or ListOfAnotherPlan if the request names another plan.
         """
-        chosen_plan_id = plan_id or (await self.lists.get(list_id)).meal_plan_id
-        if chosen_plan_id is None:
+        grocery_list = await self.lists.get(list_id)
+        if grocery_list.meal_plan_id is None and plan_id is None:
             raise ListHasNoPlan
-        return await self.rebuild(chosen_plan_id)
+        if plan_id not in (None, grocery_list.meal_plan_id):
+            raise ListOfAnotherPlan
+        plan = await self._locked_plan(grocery_list.meal_plan_id or 0)
+        return await self._rebuilt(plan, grocery_list)
 
     async def _list(self, plan: MealPlan) -> GroceryList:
         owner = self.access.owner(plan.family_id)
@@ -154,9 +188,11 @@ class RebuildService:
         planned: Sequence[PlannedIngredient],
         foods: Mapping[str, Ingredient],
     ) -> list[GroceryNeed]:
-        facts = Foods(await self.ingredients.facts(row.base_food_id for row in foods.values()))
+        owner = self.access.owner(grocery_list.family_id)
+        food_ids = (row.base_food_id for row in foods.values())
+        facts = Foods(await self.ingredients.facts(food_ids, owner))
         needs = []
-        for ingredient in planned:
+        async for ingredient in in_turns(planned):
             food_id = foods[ingredient.name].base_food_id
             need = GroceryNeed(
                 grocery_list_id=grocery_list.id,
@@ -179,7 +215,7 @@ class RebuildService:
     async def _net(self, plan: MealPlan, needs: Sequence[GroceryNeed]) -> dict[Key, Line]:
         lots = await self.pantry.stock(plan.family_id, {need.ingredient_id for need in needs})
         ids = {lot.ingredient_id for lot in lots if lot.ingredient_id}
-        facts = Foods(await self.ingredients.facts(ids))
+        facts = Foods(await self.ingredients.facts(ids, self.access.owner(plan.family_id)))
         return net(
             (
                 Need(Key(n.ingredient_id, n.unit), max(n.needed_on, self.today), n.quantity)
@@ -197,21 +233,24 @@ class RebuildService:
         needs: Sequence[GroceryNeed],
         user_items: Sequence[GroceryListItem],
     ) -> list[GroceryListItem]:
-        on_list = await self._summary_of(user_items)
+        on_list = await self._summary_of(user_items, self.access.owner(grocery_list.family_id))
         new_items = []
-        for key, line in lines.items():
+        units: dict[str, int | None] = {}
+        async for key, line in in_turns(lines.items()):
             already_on_list = on_list.amounts.get(key, ZERO)
             to_buy = line.to_buy - already_on_list
             if to_buy <= 0 or key.food in on_list.without_amount:
                 continue
             display = for_display(to_buy, key.unit)
-            unit = await self.ingredients.unit_by_code(display.unit)
+            if display.unit not in units:
+                unit = await self.ingredients.unit_by_code(display.unit)
+                units[display.unit] = unit.id if unit else None
             new_items.append(
                 GroceryListItem(
                     grocery_list_id=grocery_list.id,
                     ingredient_id=key.food,
                     quantity=display.quantity,
-                    unit_id=unit.id if unit else None,
+                    unit_id=units[display.unit],
                     canonical_quantity_needed=to_buy,
                     canonical_unit=key.unit,
                     source_meal_plan_id=plan.id,
@@ -229,16 +268,19 @@ class RebuildService:
             for food_id, text in _unreadable_amounts(needs).items()
             if food_id not in on_list.foods
         ]
-        rows = await self.ingredients.by_id(item.ingredient_id for item in new_items)
+        rows = await self.ingredients.corrected(
+            (item.ingredient_id for item in new_items), self.access.owner(grocery_list.family_id)
+        )
         return sorted(new_items, key=lambda item: _shop_order(rows[item.ingredient_id]))
 
-    async def _summary_of(self, user_items: Sequence[GroceryListItem]) -> ItemsOnList:
+    async def _summary_of(self, user_items: Sequence[GroceryListItem], owner: Owner) -> ItemsOnList:
         """Sum up the items of users, so that their amounts are not added a second time.
 
         Amounts of purchased items do not count: they are in the pantry now.
         """
         summary = ItemsOnList()
-        foods = Foods(await self.ingredients.facts(item.ingredient_id for item in user_items))
+        ids = (item.ingredient_id for item in user_items)
+        foods = Foods(await self.ingredients.facts(ids, owner))
         for item in user_items:
             food = item.ingredient.base_food_id
             summary.foods.add(food)
@@ -272,27 +314,29 @@ def _planned_ingredients(plan: MealPlan, slots: Sequence[MealSlot]) -> list[Plan
             slot_meal=slot_meal,
             on=slot.date_in(plan),
             factor=slot_meal.meal.servings_factor(slot.servings) * (slot_meal.portions or 1),
-            name=str(ingredient["name"]).strip(),
-            amount=str(ingredient.get("amount") or "").strip(),
+            name=name,
+            amount=amount,
         )
         for slot in slots
         for slot_meal in slot.meals
-        for ingredient in slot_meal.meal.ingredients
-        if str(ingredient.get("name") or "").strip()
+        for name, amount in slot_meal.meal.named_amounts()
     ]
 
 
 def _unreadable_amounts(needs: Sequence[GroceryNeed]) -> dict[int, str]:
-    """Return, by food, the amounts in recipes that could not be read, without repetition."""
-    texts: dict[int, list[str]] = {}
+    """Return the texts of amounts that could not be parsed, by ingredient id, each once."""
+    texts: dict[int, dict[str, None]] = {}  # as an ordered set
     for need in needs:
         if need.quantity is None:
-            food_texts = texts.setdefault(need.ingredient_id, [])
-            if need.text and need.text not in food_texts:
-                food_texts.append(need.text)
-    return {food_id: NOTE_SEPARATOR.join(food_texts) for food_id, food_texts in texts.items()}
+            food_texts = texts.setdefault(need.ingredient_id, {})
+            if need.text:
+                food_texts[need.text] = None
+    return {
+        food_id: NOTE_SEPARATOR.join(food_texts)[:MAX_NOTE_LENGTH]
+        for food_id, food_texts in texts.items()
+    }
 
 
 def _shop_order(row: Ingredient) -> tuple[bool, str, str]:
-    """Sort by category, as goods are arranged in a shop, then by name; no category comes last."""
+    """Return the sort key of a line: category, then name. No category comes last."""
     return row.category is None, row.category or "", row.name

@@ -4,8 +4,10 @@ from datetime import date
 from decimal import Decimal
 
 from freshly.chassis.dependencies import Injected
+from freshly.chassis.resilience.fairness import in_turns
 from freshly.chassis.web.clock import Today
 from freshly.domains.families.access import CurrentAccess
+from freshly.domains.families.service import FamilyService
 from freshly.domains.grocery.errors import OnlyCreatorSyncs
 from freshly.domains.grocery.measuring import Foods, reservation_row
 from freshly.domains.grocery.models import (
@@ -32,6 +34,7 @@ class SyncService:
     reasons: Injected[ReasonRepository]
     pantry: Injected[PantryService]
     ingredients: Injected[IngredientService]
+    families: Injected[FamilyService]
     today: Today
 
     async def sync(self, list_id: int) -> Synced:
@@ -40,10 +43,7 @@ class SyncService:
         Raise OnlyCreatorSyncs if the caller neither owns nor created the list.
         """
         grocery_list = await self.lists.get(list_id, lock=True)
-        if self.access.user_id not in (
-            grocery_list.owner_user_id,
-            grocery_list.created_by_user_id if grocery_list.family_id else None,
-        ):
+        if self.access.user_id != await self._syncing_user(grocery_list):
             raise OnlyCreatorSyncs
         open_items = [item for item in grocery_list.items if not item.checked]
         stock, foods = await self._stock(grocery_list, open_items)
@@ -51,7 +51,7 @@ class SyncService:
         covered: list[GroceryListItem] = []
         changed = 0
         reservations: list[GroceryReservation] = []
-        for item in open_items:
+        async for item in in_turns(open_items):
             needed = foods.needed(item)
             if needed is None:
                 continue
@@ -76,14 +76,33 @@ class SyncService:
             message=f"{len(covered)} removed, {changed} updated, {len(remaining)} still to buy",
         )
 
+    async def _syncing_user(self, grocery_list: GroceryList) -> int | None:
+        """Return the user who may sync: the owner or creator of the list.
+
+        Adopted lists of a family may have no creator, and a creator may have left the family. Then
+        it is the owner of the family whom responses name as the owner of the list.
+        """
+        family_id, creator = grocery_list.family_id, grocery_list.created_by_user_id
+        if family_id is None:
+            return grocery_list.owner_user_id
+        if creator is not None and await self.families.has_member(family_id, creator):
+            return creator
+        return (await self.families.lowest_owner([family_id])).get(family_id)
+
     async def _stock(
         self, grocery_list: GroceryList, items: Sequence[GroceryListItem]
     ) -> tuple[Stock, Foods]:
         # For a personal list, use the pantry of the user's first family, if any.
         family_id = grocery_list.family_id or self.access.first_family
-        lots = await self.pantry.stock(family_id, {i.ingredient.base_food_id for i in items})
+        # The family's own foods are other rows than the user's own foods of the same names.
+        food_ids = {i.ingredient.name.lower(): i.ingredient.base_food_id for i in items}
+        names = food_ids if family_id != grocery_list.family_id else ()
+        lots = await self.pantry.stock(family_id, set(food_ids.values()), names)
         ids = {lot.ingredient_id for lot in lots if lot.ingredient_id}
-        foods = Foods(await self.ingredients.facts(ids | {i.ingredient_id for i in items}))
+        facts = await self.ingredients.facts(
+            ids | {i.ingredient_id for i in items}, self.access.owner(family_id)
+        )
+        foods = Foods(facts, food_ids)
         return Stock(foods.lots(lots)), foods
 
     def _reserve(

@@ -1,0 +1,71 @@
+"""Links in emails. Each works once, and a page asks before it changes anything."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from freshly.chassis.dependencies import Injected
+from freshly.chassis.security.codes import CurrentCodeSigner, new_seed
+from freshly.domains.auth.errors import InvalidLink
+from freshly.domains.auth.models import AccountLink, LinkPurpose
+from freshly.domains.auth.repository import LinkRepository
+from freshly.settings import Settings
+
+LIFETIMES = {
+    LinkPurpose.VERIFY: timedelta(days=1),
+    LinkPurpose.RESET: timedelta(days=1),
+    LinkPurpose.UNDO_EMAIL_CHANGE: timedelta(days=7),
+    LinkPurpose.RESTORE_ACCOUNT: timedelta(days=7),
+}
+PATH = "/auth/link"
+
+
+@dataclass
+class LinkService:
+    links: Injected[LinkRepository]
+    signer: CurrentCodeSigner
+
+    async def create(self, user_id: int, purpose: LinkPurpose, address: str | None = None) -> str:
+        """Insert a link. Return its id, which is no link without the secret."""
+        expires_at = await self.links.now() + LIFETIMES[purpose]
+        link = AccountLink(
+            id=new_seed(), user_id=user_id, purpose=purpose, address=address, expires_at=expires_at
+        )
+        await self.links.add(link)
+        return link.id
+
+    async def delete(self, user_id: int, purpose: LinkPurpose) -> None:
+        """Delete the user's links of this purpose."""
+        await self.links.delete(user_id, purpose)
+
+    async def find(self, token: str, *, lock: bool = False) -> AccountLink:
+        """Return the link of a token. Raise InvalidLink if it was used, has expired or is wrong."""
+        link_id = self.signer.link_id(token)
+        link = await self.links.get(link_id, lock=lock) if link_id else None
+        if link is None or link.expires_at <= await self.links.now():
+            raise InvalidLink
+        return link
+
+    async def use(self, token: str, purpose: LinkPurpose) -> int:
+        """Delete the link, and its user's other links of this purpose. Return the user's id."""
+        link = await self.find(token, lock=True)
+        if link.purpose != purpose:
+            raise InvalidLink
+        await self.links.delete(link.user_id, purpose)
+        return link.user_id
+
+
+def url(settings: Settings, token: str) -> str:
+    """Return the link that an email contains.
+
+    It never uses the host of a request, because a stranger may have chosen that host.
+    """
+    return f"{_base(settings)}{PATH}?token={token}"
+
+
+def _base(settings: Settings) -> str:
+    if settings.public_url:
+        return settings.public_url.rstrip("/")
+    named = [host for host in settings.allowed_hosts if not host.startswith("*")]
+    if settings.is_local or not named:
+        return f"http://localhost:{settings.port}"
+    return f"https://{named[0]}"
