@@ -1,7 +1,5 @@
 """Invitations to a family, and joining one."""
 
-import hashlib
-import hmac
 import re
 import secrets
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from typing import Self
 from freshly.chassis.data.events import EventBus
 from freshly.chassis.data.pagination import PageQuery, PageRows
 from freshly.chassis.dependencies import Injected
-from freshly.chassis.resources import CurrentSettings
+from freshly.chassis.security.codes import CurrentCodeSigner
 from freshly.chassis.security.signed_urls import CurrentSignedUrls
 from freshly.domains.families.access import CurrentAccess
 from freshly.domains.families.errors import (
@@ -69,25 +67,14 @@ class InviteCode:
 
 
 @dataclass
-class InvitationHashes:
-    """Keyed hashes: who reads the database learns no code that could be used."""
-
-    settings: CurrentSettings
-
-    def of(self, secret: str) -> str:
-        key = self.settings.secret_key.get_secret_value().encode()
-        return hmac.new(key, f"family invitation {secret}".encode(), hashlib.sha256).hexdigest()
-
-
-@dataclass
 class InvitationPreviewer:
     """Reads invitations for users who are not signed in and have the link."""
 
     invitations: Injected[InvitationRepository]
-    hashes: Injected[InvitationHashes]
+    signer: CurrentCodeSigner
 
     async def preview(self, token: str) -> InvitationPreview:
-        invitation = await self.invitations.by_token(self.hashes.of(token))
+        invitation = await self.invitations.by_token(self.signer.stored(token))
         if invitation is None:
             raise InvitationNotFound
         return InvitationPreview(
@@ -104,7 +91,7 @@ class InvitationService:
     access: CurrentAccess
     families: Injected[FamilyRepository]
     invitations: Injected[InvitationRepository]
-    hashes: Injected[InvitationHashes]
+    signer: CurrentCodeSigner
     urls: CurrentSignedUrls
     log: Injected[ActivityLog]
 
@@ -123,8 +110,8 @@ class InvitationService:
                 family_id=family_id,
                 created_by_user_id=self.access.user_id,
                 role=new.role,
-                token_hash=self.hashes.of(token),
-                code_hash=self.hashes.of(code),
+                token_hash=self.signer.stored(token),
+                code_hash=self.signer.stored(code),
                 code_expires_at=at + CODE_LIFETIME,
                 expires_at=at + timedelta(days=new.days),
                 uses_left=new.uses,
@@ -160,7 +147,7 @@ class JoinService:
     access: CurrentAccess
     families: Injected[FamilyRepository]
     invitations: Injected[InvitationRepository]
-    hashes: Injected[InvitationHashes]
+    signer: CurrentCodeSigner
     events: Injected[EventBus]
     log: Injected[ActivityLog]
 
@@ -182,7 +169,7 @@ class JoinService:
             CodeKind.TOKEN: self.invitations.by_token,
             CodeKind.LETTERS: self.invitations.by_code,
         }
-        found = await by_kind[code.kind](self.hashes.of(code.text))
+        found = await by_kind[code.kind](self.signer.stored(code.text))
         if found is None or await self.families.lock(found.family_id) is None:
             raise InvalidInviteCode
         invitation = await self.invitations.lock(found.id)
