@@ -106,8 +106,42 @@ async def test_the_link_in_an_email_works_while_a_stranger_guesses(at, alice, cl
     async with at("203.0.113.77") as holiday:
         form = {"token": token, "new_password": "another good password"}
         reset = await holiday.post("/auth/link", data=form)
+        signed_in = await holiday.post("/auth/login", **login(email, "another good password"))
 
-    assert reset.status_code == 200
+    assert (reset.status_code, signed_in.status_code) == (200, 200)
+
+
+async def test_a_stranger_who_asks_for_one_kind_of_code_does_not_stop_the_other(
+    at, alice, jobs, emails
+):
+    body = {"json": {"email": alice.user["email"]}}
+    async with at("203.0.113.9") as stranger, at("203.0.113.77") as holiday:
+        await stranger.post("/auth/send-code", **body)
+        await holiday.post("/auth/forgot-password", **body)
+    await jobs.run_due()
+
+    assert sorted("password" in email.subject for email in emails) == [False, True]
+
+
+async def test_a_stranger_who_guesses_and_asks_again_leaves_the_users_code(
+    at, alice, clock, jobs, emails
+):
+    email = alice.user["email"]
+    async with at("192.0.2.1") as home, at("203.0.113.9") as stranger:
+        await home.post("/auth/forgot-password", json={"email": email})
+        await jobs.run_due()
+        code = re.search(r"\b\d{6}\b", emails[-1].text)[0]
+        for _ in range(5):
+            clock.now += 60
+            wrong = {"email": email, "code": "000000"}
+            await stranger.post("/auth/forgot-password/verify", json=wrong)
+        clock.now += 60
+        await stranger.post("/auth/forgot-password", json={"email": email})
+        await jobs.run_due()
+        right = {"email": email, "code": code}
+        allowed = await home.post("/auth/forgot-password/verify", json=right)
+
+    assert allowed.status_code == 200
 
 
 async def test_a_stranger_cannot_use_up_the_attempts_of_the_users_code(

@@ -242,8 +242,17 @@ async def test_wrong_digits_are_counted_over_all_networks_and_letters_are_not(li
 
     async with from_network(limited, "203.0.113.1") as network:
         guest = await Kitchen(network).person("guest")
-        assert await tries(guest, [family["invite_code"]]) == [429]
+        # What all networks have used up is not counted for this one.
+        assert await tries(guest, [family["invite_code"]] * 11) == [429] * 11
         assert await tries(guest, [invitation["code"]]) == [200]
+
+
+async def test_wrong_codes_are_counted_by_the_larger_networks_of_an_ipv6_address(limited):
+    for n in range(5):
+        async with from_network(limited, f"2001:db8:0:{n}::1") as network:
+            thief = await Kitchen(network).person(f"thief{n}")
+            statuses = await tries(thief, [f"{n:06d}" for n in range(10)])
+            assert statuses == ([404] if n < 4 else [429]) * 10
 
 
 async def test_simultaneous_wrong_codes_pass_no_limit(limited):

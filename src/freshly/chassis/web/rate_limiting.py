@@ -1,6 +1,6 @@
 """Rate limits for requests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -79,37 +79,36 @@ class CallLimits:
 
     request: Request
 
-    async def count(self, group: str, subject: str) -> None:
-        """Count one call. Raises RateLimited."""
-        result = await self._hit(group, subject)
+    @property
+    def networks(self) -> Mapping[str, int]:
+        """Return the client's networks as subjects."""
+        return client_networks(self.request.scope)
+
+    async def count(self, group: str, subjects: Mapping[str, int]) -> None:
+        """Count one call. The numbers say how many times the limit a subject may use.
+
+        Raise RateLimited.
+        """
+        result = await self._hit(group, subjects)
         if result is not None and not result.allowed:
             raise RateLimited(result)
 
-    async def allows(self, group: str, subject: str) -> bool:
+    async def allows(self, group: str, subjects: Mapping[str, int]) -> bool:
         """Count one call. Return False if it is one too many."""
-        result = await self._hit(group, subject)
+        result = await self._hit(group, subjects)
         return result is None or result.allowed
 
-    async def _hit(self, group: str, subject: str) -> RateLimitResult | None:
+    async def _hit(self, group: str, subjects: Mapping[str, int]) -> RateLimitResult | None:
         resources: Resources = self.request.state.resources
         if not resources.settings.rate_limit_enabled:
             return None
-        return await resources.limiter.hit(group, FREE, {subject: 1})
+        return await resources.limiter.hit(group, FREE, subjects)
 
-    async def give_back(self, group: str, subject: str) -> None:
+    async def give_back(self, group: str, subjects: Iterable[str]) -> None:
         """Take back a call that was counted, for limits that count only failures."""
         resources: Resources = self.request.state.resources
         if resources.settings.rate_limit_enabled:
-            await resources.limiter.give_back(group, FREE, [subject])
-
-    @property
-    def network(self) -> str:
-        """Return the client's address, or the /64 network of an IPv6 address."""
-        return network_of(client_host(self.request.scope))
-
-
-def client_host(scope: Scope) -> str:
-    return str((scope.get("client") or ("-",))[0])
+            await resources.limiter.give_back(group, FREE, list(subjects))
 
 
 def client_networks(scope: Scope) -> dict[str, int]:
@@ -119,7 +118,7 @@ def client_networks(scope: Scope) -> dict[str, int]:
     IPv6 /64, /56 or /48, so all three are counted. The larger ones may belong to several customers
     and have larger limits.
     """
-    host = client_host(scope)
+    host = str((scope.get("client") or ("-",))[0])
     network = network_of(host)
     if not network.endswith("/64"):
         return {network: 1}

@@ -144,9 +144,10 @@ def subject_of(user_id: int) -> str:
 
 
 async def prepare_code(codes: CodeRepository, subject: str, purpose: CodePurpose) -> None:
-    """Insert a code, or renew one that has expired or has no attempts left.
+    """Insert a code, or renew one that has expired.
 
-    A second request within ten minutes keeps the code.
+    A second request within ten minutes keeps the code, because a stranger may have made it: the
+    code that the user holds stays good. It gets new attempts, which AccountAttempts limits.
     """
     now = await codes.now()
     code = await codes.of(subject, purpose)
@@ -155,8 +156,11 @@ async def prepare_code(codes: CodeRepository, subject: str, purpose: CodePurpose
         await codes.save(
             AccountCode(subject=subject, purpose=purpose, seed=new_seed(), expires_at=expires_at)
         )
-    elif code.expires_at <= now or max(code.tries, code.known_tries) >= MAX_ATTEMPTS:
+        return
+    has_expired = code.expires_at <= now
+    if has_expired:
         code.seed, code.expires_at = new_seed(), now + LIFETIME
+    if has_expired or max(code.tries, code.known_tries) >= MAX_ATTEMPTS:
         code.tries = code.known_tries = 0
         await codes.save(code)
 
@@ -202,29 +206,30 @@ class GuardedCodes:
 
     codes: Injected[CodeService]
     users: Injected[UserDirectory]
-    tries: Injected[AccountAttempts]
+    attempts: Injected[AccountAttempts]
     session: DbSession
 
     async def send(self, address: str, kind: CodeKind) -> None:
         """Send an email with the code, at most one a minute. The client learns no difference."""
         user = await self.users.by_email(address)
-        known = await self.tries.is_known(user, self.session)
-        if await self.tries.allows_email(self.tries.subject(address, user, known=known)):
+        known = await self.attempts.is_known(user, self.session)
+        subject = self.attempts.subject(address, user, known=known)
+        if await self.attempts.allows_email(subject, kind.purpose):
             await self.codes.send(address, kind)
 
     async def redeem(self, given: EmailAndCode, kind: CodeKind) -> User:
-        """Return the user of a correct code. Raise RateLimited after too many tries."""
+        """Return the user of a correct code. Raise RateLimited after too many attempts."""
         found = await self.users.by_email(given.email)
-        known = await self.tries.is_known(found, self.session)
-        subject = self.tries.subject(given.email, found, known=known)
-        await self.tries.count(subject)
+        known = await self.attempts.is_known(found, self.session)
+        subject = self.attempts.subject(given.email, found, known=known)
+        await self.attempts.count(subject)
         user = await self.codes.redeem(given, kind, known=known)
-        await self.tries.succeeded(subject)
+        await self.attempts.succeeded(subject)
         return user
 
     async def send_to_user(self, user: User, kind: CodeKind, address: str) -> None:
         """Send a signed-in user an email with a code, within the same limits."""
-        if await self.tries.allows_email(subject_of(user.id)):
+        if await self.attempts.allows_email(subject_of(user.id), kind.purpose):
             await self.codes.send_to_user(user, kind, address)
 
 

@@ -77,15 +77,15 @@ class SignInService:
     passwords: CurrentPasswords
     tokens: CurrentTokenSigner
     client_info: CurrentClientInfo
-    tries: Injected[AccountAttempts]
+    attempts: Injected[AccountAttempts]
 
     async def login(self, given: Login) -> Tokens:
         """Verify the password between two transactions, holding no connection and no lock."""
         async with self.db.read() as session:
             user = await UserDirectory(session).by_email(given.email)
-            known = await self.tries.is_known(user, session)
-        subject = self.tries.subject(given.email, user, known=known)
-        await self.tries.count(subject)
+            known = await self.attempts.is_known(user, session)
+        subject = self.attempts.subject(given.email, user, known=known)
+        await self.attempts.count(subject)
         started = monotonic()
         stored_hash = user.hashed_password if user else None
         matches, better_hash = await self.passwords.verify(given.password, stored_hash)
@@ -97,7 +97,7 @@ class SignInService:
                     ActivityKind.SIGN_IN, user.id if user else None, detail=PASSWORD
                 )
             raise InvalidCredentials
-        await self.tries.succeeded(subject)
+        await self.attempts.succeeded(subject)
         async with self.db.write() as session:
             try:
                 current = await UserDirectory(session).get(user.id, lock=True)

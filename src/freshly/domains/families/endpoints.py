@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -78,20 +79,24 @@ async def join_family(
 ) -> MembershipRead:
     """Limit wrong codes by network, and wrong digits for all networks together.
 
-    Each try counts until the code has turned out to be right, so that many at once pass no limit.
+    Each try counts until its code has turned out not to be wrong, so that many at once pass no
+    limit.
     """
     code = InviteCode.parse(given.invite_code)
     counted = {
-        CodeKind.DIGITS: (("invite-code", limits.network), ("invite-code-all", "all")),
-        CodeKind.LETTERS: (("invite-code", limits.network),),
-        CodeKind.TOKEN: (),
+        CodeKind.DIGITS: {"invite-code": limits.networks, "invite-code-all": {"all": 1}},
+        CodeKind.LETTERS: {"invite-code": limits.networks},
+        CodeKind.TOKEN: {},
     }[code.kind]
-    for group, subject in counted:
-        await limits.count(group, subject)
-    membership = await joining.join(code)
-    for group, subject in counted:
-        await limits.give_back(group, subject)
-    return membership
+    async with AsyncExitStack() as unless_wrong:
+        for group, subjects in counted.items():
+            await limits.count(group, subjects)
+            unless_wrong.push_async_callback(limits.give_back, group, subjects)
+        try:
+            return await joining.join(code)
+        except InvalidInviteCode:
+            unless_wrong.pop_all()
+            raise
 
 
 @router.get(

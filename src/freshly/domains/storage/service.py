@@ -123,7 +123,7 @@ class FileService:
         Raise LinkNotValid, RateLimited, InvalidImageType or ImageTooLarge.
         """
         user_id = await self._uploader(upload)
-        await self.limits.count(UPLOAD_LIMITS, f"u{user_id}")
+        await self.limits.count(UPLOAD_LIMITS, {f"u{user_id}": 1})
         claim = self.cipher.claim(str(user_id), UPLOAD_LIMITS, upload.signature, user_id, b"")
         async with self.db.read() as session:
             if await IdempotencyRecords(session).find(claim):

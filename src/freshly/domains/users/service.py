@@ -83,8 +83,8 @@ class UserService:
             return
         if user.pending_email == email:  # the app sends the whole profile again
             return
-        for subject in (f"user:{user.id}", email):  # so that an account floods no other mailbox
-            await self.limits.count(EMAIL_CHANGES, subject)
+        # By address too, so that an account floods no other mailbox.
+        await self.limits.count(EMAIL_CHANGES, {f"user:{user.id}": 1, email: 1})
         user.pending_email = email
         await self.users.save(user)
         await self.log.record(ActivityKind.EMAIL_CHANGE, user.id, outcome=Outcome.ASKED)
