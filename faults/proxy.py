@@ -98,7 +98,7 @@ class Proxy:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
+    with suppress(OSError, ValueError):  # uvloop has no socket for a closed connection
         writer.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE
         )

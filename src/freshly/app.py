@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,12 +12,15 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.routing import BaseRoute
 
 from freshly import __version__
+from freshly.chassis.data.schema_state import Revisions
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.web import openapi
-from freshly.chassis.web.endpoints import docs, jobs, system
+from freshly.chassis.web.endpoints import docs, jobs, metrics, system
+from freshly.chassis.web.endpoints.metrics import measuring
 from freshly.chassis.web.error_handlers import install_error_handlers
 from freshly.chassis.web.middleware import add_middleware
 from freshly.chassis.web.preconditions import link_resources
+from freshly.chassis.web.readiness import Readiness
 from freshly.chassis.web.routing import SectionRouter, add_routes
 from freshly.settings import Settings
 from freshly.wiring.jobs import worker
@@ -30,6 +34,15 @@ HAS_SDK = find_spec("opentelemetry.sdk") is not None
 TELEMETRY = TelemetryConfig(tracing=HAS_SDK, metrics=HAS_SDK, logs=HAS_SDK)
 
 
+MIGRATIONS = Path(__file__).parents[2] / "migrations" / "versions"
+
+
+@cache
+def revisions() -> Revisions:
+    """Return the revisions of the migrations of this release."""
+    return Revisions.in_folder(MIGRATIONS)
+
+
 @cache
 def _routes() -> Sequence[BaseRoute]:
     """Return the routes. Building them takes 0.3 s, so all apps of a process share them."""
@@ -39,7 +52,7 @@ def _routes() -> Sequence[BaseRoute]:
         redoc_url=None,
         generate_unique_id_function=openapi.operation_id,
     )
-    for router in (system.router, docs.router, *public_routers()):
+    for router in (system.router, metrics.router, docs.router, *public_routers()):
         add_routes(built.router, router)
     for router in (*signed_in_routers(), jobs.router):
         add_routes(built.router, router, signed_in=True)
@@ -53,8 +66,8 @@ def create_app(settings: Settings, shutdown: GracefulShutdown | None = None) -> 
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        async with open_resources(settings, shutdown) as resources:
-            state = {"resources": resources}
+        async with open_resources(settings, shutdown) as resources, measuring(resources.db):
+            state = {"resources": resources, "readiness": Readiness(resources, revisions())}
             if settings.jobs == "worker":
                 yield state
                 return

@@ -10,6 +10,7 @@ import aiosmtplib
 from anyio import to_thread
 
 from freshly.chassis.observability.logging import get_logger
+from freshly.chassis.observability.metrics import emails
 from freshly.chassis.ports.email import Email, Mailer, MailFailed
 from freshly.settings import Settings
 
@@ -21,10 +22,26 @@ DEFAULT_SENDER = "freshly@localhost"
 
 def create_mailer(settings: Settings) -> Mailer:
     if settings.mail_server:
-        return SmtpMailer(settings)
+        return CountedMailer(SmtpMailer(settings))
     if settings.app_env == "local":
-        return FileMailer(settings, settings.data_dir / "outbox")
-    return NoMailer()
+        return CountedMailer(FileMailer(settings, settings.data_dir / "outbox"))
+    return CountedMailer(NoMailer())
+
+
+class CountedMailer:
+    """Counts the emails that another mailer sends, and those that it cannot send."""
+
+    def __init__(self, mailer: Mailer) -> None:
+        self._mailer = mailer
+
+    async def send(self, email: Email) -> None:
+        """Send the email. Raises MailFailed."""
+        try:
+            await self._mailer.send(email)
+        except MailFailed:
+            emails.labels("failed").inc()
+            raise
+        emails.labels("sent").inc()
 
 
 def _to_message(email: Email, settings: Settings) -> EmailMessage:

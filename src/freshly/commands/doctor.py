@@ -155,14 +155,15 @@ async def _jobs(settings: Settings) -> str:
     engine = create_engine(settings.database)
     try:
         async with Database(engine).read() as session:
-            queue = await queue_statistics(session)
+            queue = await queue_statistics(session, settings.heartbeat_timeout)
     finally:
         await engine.dispose()
     queued, failed = queue.count("queued"), queue.count("failed")
+    if not queue.workers and settings.jobs == "worker":
+        raise CheckFailed(f"{queued} queued, but no worker is running; start `freshly worker`")
     if queue.lag_seconds > MAX_LAG_SECONDS:
         if not queue.workers:
-            command = "`freshly worker`" if settings.jobs == "worker" else "the server"
-            raise CheckFailed(f"{queued} queued, but no worker is running; start {command}")
+            raise CheckFailed(f"{queued} queued, but no worker is running; start the server")
         raise CheckFailed(
             f"the oldest due job has waited {queue.lag_seconds:.0f} s; start more workers"
         )

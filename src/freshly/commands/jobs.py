@@ -46,7 +46,7 @@ async def _show(
 ) -> None:
     async with _open_database(settings) as db, db.read() as session:
         rows = await list_jobs(session, states, kind, limit)
-        queue = await queue_statistics(session)
+        queue = await queue_statistics(session, settings.heartbeat_timeout)
     table = Table(*COLUMNS)
     for row in rows:
         since = f"{row.finished_at or row.run_after:%Y-%m-%d %H:%M:%S}"

@@ -3,8 +3,10 @@
 Descriptions are the source of docs/reference/settings.md and .env.example.
 """
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import ByteSize, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -289,10 +291,28 @@ class InstallationSettings(BaseSettings):
         return self.app_env in ("local", "development")
 
     @property
+    def heartbeat_timeout(self) -> timedelta:
+        """The time without a heartbeat after which a worker counts as dead."""
+        return timedelta(seconds=self.jobs_worker_silence)
+
+    @property
     def database(self) -> URL:
         """The URL of the database for migrations, and for the app unless there is a pooler."""
         given = self.database_url.get_secret_value()
         return driven(given or f"sqlite:///{self.data_dir / 'freshly.db'}")
+
+    @property
+    def folders_written(self) -> tuple[Path, ...]:
+        """The folders of the embedded database and of local files."""
+        database, folders = self.database, []
+        if database.get_backend_name() == "sqlite" and database.database:
+            folders.append(Path(database.database).parent)
+        storage = urlsplit(self.storage_url.get_secret_value() if self.storage_url else "")
+        if not storage.scheme:
+            folders.append(self.data_dir)
+        elif storage.scheme == "file":
+            folders.append(Path(unquote(storage.path)))
+        return tuple(folders)
 
     @property
     def cache_alone(self) -> bool:

@@ -99,7 +99,7 @@ def worker(resources: Resources, *, dedicated: bool) -> Worker:
         HANDLERS,
         SCHEDULES,
         concurrency=settings.jobs_at_once,
-        heartbeat_timeout=timedelta(seconds=settings.jobs_worker_silence),
+        heartbeat_timeout=settings.heartbeat_timeout,
         dedicated=dedicated,
         yields_to_dedicated=settings.jobs == "auto" and not dedicated,
         **({} if dedicated else IN_SERVER),

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
@@ -80,7 +80,7 @@ async def open_resources(
     wait = timedelta(seconds=settings.database_pool_timeout)
     db = Database(engine, cache, wait, quotas(settings))
     try:
-        async with db.watchdog.watching():
+        async with db.watchdog.watching(), shared.watching():
             yield Resources(
                 settings=settings,
                 db=db,
@@ -107,6 +107,11 @@ async def _no_close() -> None:
     """Close nothing."""
 
 
+@asynccontextmanager
+async def _nothing_to_watch() -> AsyncIterator[None]:
+    yield
+
+
 @dataclass(frozen=True)
 class SharedState:
     """Cache and rate limit counters: in Redis for several processes, else in memory or disabled."""
@@ -116,6 +121,7 @@ class SharedState:
     counts: Counters
     state: Callable[[], RedisState] = lambda: "unused"
     close: Callable[[], Awaitable[None]] = _no_close
+    watching: Callable[[], AbstractAsyncContextManager[None]] = _nothing_to_watch
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -148,6 +154,7 @@ class SharedState:
             RedisCounters(batcher, prefix),
             lambda: "connected" if client.is_available else "away",
             close,
+            client.watching,
         )
 
 

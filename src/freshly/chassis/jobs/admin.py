@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
@@ -26,7 +27,8 @@ class QueueStatistics:
     """The state of the queue.
 
     `counts` is the number of queued, running and failed jobs by kind and state. `lag_seconds` is
-    how long the oldest due job has waited. `workers` are alive, servers that run jobs included.
+    how long the oldest due job has waited. `workers` have a recent heartbeat; servers that run
+    jobs are workers too.
     """
 
     counts: Mapping[tuple[str, str], int]
@@ -37,7 +39,8 @@ class QueueStatistics:
         return sum(n for (_, counted_state), n in self.counts.items() if counted_state == state)
 
 
-async def queue_statistics(session: AsyncSession) -> QueueStatistics:
+async def queue_statistics(session: AsyncSession, heartbeat_timeout: timedelta) -> QueueStatistics:
+    """Return the state of the queue. A worker without a heartbeat for so long is not counted."""
     counts = await session.execute(
         select(JobRow.kind, JobRow.state, func.count())
         .where(JobRow.state.in_(COUNTED_STATES))
@@ -49,8 +52,18 @@ async def queue_statistics(session: AsyncSession) -> QueueStatistics:
         )
     )
     lag = (await database_time(session) - oldest).total_seconds() if oldest else 0.0
-    workers = await session.scalar(select(func.count()).select_from(WorkerRow)) or 0
+    workers = await count_workers(session, heartbeat_timeout)
     return QueueStatistics({(kind, state): n for kind, state, n in counts}, max(lag, 0.0), workers)
+
+
+async def count_workers(session: AsyncSession, heartbeat_timeout: timedelta) -> int:
+    """Return the number of workers with a heartbeat within the timeout.
+
+    The row of a killed worker stays until another worker deletes it, so the heartbeat decides.
+    """
+    oldest = await database_time(session) - heartbeat_timeout
+    alive = select(func.count()).select_from(WorkerRow).where(WorkerRow.beat_at >= oldest)
+    return await session.scalar(alive) or 0
 
 
 async def list_jobs(

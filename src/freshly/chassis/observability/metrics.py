@@ -29,6 +29,25 @@ cache_reads = Counter(
     ("outcome",),
     registry=registry,
 )
+redis_up = Gauge(
+    "freshly_redis_up",
+    "1 if Redis answers each server process, 0 if it does not answer one. Absent without REDIS_URL",
+    ("use",),
+    registry=registry,
+    multiprocess_mode="livemin",
+)
+emails = Counter(
+    "freshly_emails",
+    "Emails given to the mail server, by outcome: sent or failed",
+    ("outcome",),
+    registry=registry,
+)
+account_events = Counter(
+    "freshly_account_events",
+    "Events of accounts, such as sign_in, by outcome: done or refused",
+    ("event", "outcome"),
+    registry=registry,
+)
 rate_limited = Counter(
     "freshly_rate_limited",
     "Calls rejected by a rate limit, by its group",

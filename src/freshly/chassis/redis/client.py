@@ -3,11 +3,13 @@
 Redis is optional and may be gone at any time. A call waits at most 0.1 s. After two failures in a
 row the circuit breaker opens: no request waits for Redis, until it has answered a ping in the
 background. Without Redis every cache read is a miss, and each process counts calls by itself.
+
+A process without requests pings Redis too, so that each process knows the state of Redis.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
@@ -18,6 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from freshly.chassis.observability.logging import get_logger
+from freshly.chassis.observability.metrics import redis_up
 from freshly.chassis.resilience.awake_timeout import AwakeTimeout
 
 logger = get_logger(__name__)
@@ -27,10 +30,12 @@ CALL_TIMEOUT = 0.1  # seconds
 MAX_FAILURES = 2  # in a row, until the circuit breaker opens
 LATE_AFTER = 0.02  # seconds after which readers no longer wait for a batch
 RETRY_INTERVAL = 0.5  # seconds between two pings while Redis is away
+PING_INTERVAL = 1.0  # seconds between two pings of a Redis that answers
 # Connections of each process. A wait for a free one is not a failure of Redis.
 MAX_CONNECTIONS = 8
 MAX_BATCH = 200  # commands
-FAILING = (exceptions.RedisError, OSError, TimeoutError, ValueError)
+# uvloop raises RuntimeError for a connection that Redis has closed while it was not in use.
+FAILING = (exceptions.RedisError, OSError, TimeoutError, ValueError, RuntimeError)
 
 
 class RedisUnavailable(Exception):
@@ -67,6 +72,35 @@ class RedisClient:
     @property
     def has_failed(self) -> bool:
         return self._failures > 0
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Ask Redis now and then in the background, so that `is_available` is true without calls.
+
+        The first answer, or its absence, is known when the context opens.
+        """
+        await self._ask()
+        watch = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await watch
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(PING_INTERVAL)
+            await self._ask()
+
+    async def _ask(self) -> None:
+        """Ping until Redis answers or the circuit breaker opens."""
+        while self.is_available:
+            with suppress(RedisUnavailable):
+                await self.execute(_ping)
+                redis_up.labels("cache").set(1)
+                return
+        redis_up.labels("cache").set(0)
 
     async def execute(self, call: Callable[[Redis], Awaitable[Result]]) -> Result:
         """Return what the call returns. Raises RedisUnavailable, and no other error of Redis."""
@@ -115,6 +149,7 @@ class RedisClient:
                 async with asyncio.timeout(2 * CALL_TIMEOUT):
                     await self.client.ping()
                 self._failures = 0
+        redis_up.labels("cache").set(1)
         logger.warning("redis is back")
 
     async def close(self) -> None:
@@ -124,6 +159,10 @@ class RedisClient:
                 await self._ping_task
         await self.client.aclose()
         await self.client.connection_pool.disconnect()
+
+
+async def _ping(client: Redis) -> None:
+    await client.ping()
 
 
 class CommandBatcher:

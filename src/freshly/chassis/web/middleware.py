@@ -23,6 +23,7 @@ from freshly.chassis.resources import Resources
 from freshly.chassis.web.authentication import AuthenticationMiddleware
 from freshly.chassis.web.error_responses import internal_error, problem
 from freshly.chassis.web.etags import WORTH_COMPRESSING
+from freshly.chassis.web.operator_access import FOREIGN_HOST, PROBES
 from freshly.chassis.web.proxies import UndeclaredProxyWarning
 from freshly.chassis.web.rate_limiting import RateLimitMiddleware
 from freshly.settings import (
@@ -177,6 +178,8 @@ class TrustedHosts:
     Links in emails are built from it. A page that gives its own name the address of this server
     (DNS rebinding) is refused too. In the local environment, names of this machine and addresses
     are known: a page cannot have an address as its name.
+
+    Probes are served under any name, because kubelets, balancers and Prometheus ask by address.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: Sequence[str], is_local: bool) -> None:
@@ -191,9 +194,11 @@ class TrustedHosts:
             hosts = [value for name, value in scope["headers"] if name == b"host"]
             if len(hosts) != 1 or hosts[0] not in self.known:
                 refusal = self._refusal(hosts)
-                if refusal is not None:
+                if refusal is not None and scope["path"] not in PROBES:
                     await refusal(scope, receive, send)
                     return
+                if refusal is not None and not _is_address(hosts):
+                    scope["state"][FOREIGN_HOST] = True
         await self.app(scope, receive, send)
 
     def _refusal(self, hosts: Sequence[bytes]) -> Response | None:
@@ -210,12 +215,20 @@ class TrustedHosts:
     def _is_known(self, name: str) -> bool:
         if "*" in self.exact or name in self.exact or name.endswith(self.suffixes or ("\0",)):
             return True
-        if not self.is_local:
-            return False
-        try:
-            return bool(ip_address(name.strip("[]")))
-        except ValueError:
-            return name.endswith(".localhost")
+        return self.is_local and (_is_ip(name) or name.endswith(".localhost"))
+
+
+def _is_address(hosts: Sequence[bytes]) -> bool:
+    """Return True if the `Host` headers are a single one with an address or `localhost`."""
+    found = HOST.fullmatch(hosts[0].decode("latin-1").lower()) if len(hosts) == 1 else None
+    return found is not None and (found["name"] in LOCAL_HOSTS or _is_ip(found["name"]))
+
+
+def _is_ip(name: str) -> bool:
+    try:
+        return bool(ip_address(name.strip("[]")))
+    except ValueError:
+        return False
 
 
 class StripApiPrefix:

@@ -12,8 +12,8 @@ from freshly.chassis.resources import Resources
 from freshly.chassis.security.caller import Caller
 from freshly.chassis.security.client_info import network_of
 from freshly.chassis.web.error_responses import error_to_response
+from freshly.chassis.web.operator_access import PROBES
 
-UNCOUNTED = {"/health", "/ready", "/metrics"}
 IPV6_SHARES = {64: 1, 56: 4, 48: 16}
 
 
@@ -32,7 +32,7 @@ class RateLimitMiddleware:
             await self.app(scope, receive, send)
             return
         state, path = scope["state"], scope["path"]
-        if self.enabled and path not in UNCOUNTED:
+        if self.enabled and path not in PROBES:
             result = await self._count(scope, state["caller"], state["resources"].limiter)
             if result is not None:
                 state["headers"] = result.headers()

@@ -11,6 +11,7 @@ from freshly.chassis.data.pagination import PageQuery, PageRows
 from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.observability.logging import correlation_id
+from freshly.chassis.observability.metrics import account_events
 from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.security.client_info import CurrentClientInfo
 from freshly.domains.users.models import Activity, ActivityKind, Outcome
@@ -27,6 +28,7 @@ class ActivityLog:
 
     async def record(self, kind: ActivityKind, user_id: int, **facts: Any) -> None:
         """Record what a user did, with the client's address and session."""
+        account_events.labels(kind.value, "done").inc()
         known = {**self._client_facts(), "session_id": self.client_info.session_id}
         await self._log.add(_activity(kind, user_id, **{**known, **facts}))
 
@@ -42,6 +44,7 @@ class ActivityLog:
         For unknown accounts, run the same statements but store nothing, so that timing does not
         reveal whether the account exists.
         """
+        account_events.labels(kind.value, "refused").inc()
         known = {**self._client_facts(), "outcome": Outcome.REFUSED}
         refused = _activity(kind, user_id, **known, **facts)
         await self._log.add_or_discard(refused, keep=user_id is not None)
