@@ -85,8 +85,9 @@ def create_app(settings: Settings, shutdown: GracefulShutdown | None = None) -> 
         routes=list(_routes()),
         telemetry=TELEMETRY,
     )
-    app.router.middleware_stack = SectionRouter(app.routes, app.router.app)
+    sections = SectionRouter(app.routes, app.router.app)
+    app.router.middleware_stack = sections
     openapi.describe(app, tags())
     install_error_handlers(app)
-    add_middleware(app, settings, group_of)
+    add_middleware(app, settings, group_of, sections.template)
     return app

@@ -90,7 +90,7 @@ class Problem(BaseModel):
     detail: str = Field(examples=["Not found"])
     message: str = Field(description="The same as `detail`.")
     code: str = Field(examples=["not_found"], description="A stable name, for programs.")
-    correlation_id: str = Field(examples=["9f86d081"])
+    correlation_id: str = Field(examples=["4bf92f3577b34da6a3ce929d0e0e4736"])
     error: str | dict[str, Any] = Field(description="As `detail`; an object where documented.")
     status_code: int = Field(examples=[404])
     errors: list[FieldError] | None = Field(default=None, description="On 422 only.")

@@ -36,7 +36,7 @@ GC_THRESHOLD = 10_000
 def application() -> FastAPI:
     """Build the app. uvicorn calls this in each worker process, with the same environment."""
     settings = load()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     shutdown = GracefulShutdown()
     shutdown.listen()
     app = create_app(settings, shutdown)
@@ -53,7 +53,7 @@ def serve(settings: Settings) -> int:
 
     It is 1 if the database cannot be used. Raises BadSettings for bad rate limits.
     """
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     # Raise BadSettings once, instead of in each worker process.
     groups(settings)
     quotas(settings)

@@ -14,7 +14,7 @@ logger = get_logger(__name__)
 
 def work(settings: Settings) -> int:
     """Run jobs until SIGTERM or SIGINT. Return the exit status, which is 1 if the start failed."""
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     if reason := _reason_to_refuse(settings):
         print(f"freshly: {reason}", file=sys.stderr)  # noqa: T201
         return 1

@@ -41,7 +41,12 @@ class InstallationSettings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         default="INFO",
-        description="The lowest level to log. The log is JSON lines on standard error.",
+        description="The lowest level to log. The log goes to standard error.",
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto",
+        description="`json` writes one line of JSON each, `console` lines for people. `auto`: "
+        "`console` on a terminal, else `json`.",
     )
     debug: bool = Field(default=False, description="Has no effect; the existing app sets it.")
 

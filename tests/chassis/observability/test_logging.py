@@ -124,8 +124,8 @@ async def test_requests_succeed_although_the_disk_of_the_log_is_full(client, mon
     full = open("/dev/full", "w", buffering=1)  # noqa: ASYNC230, PTH123, SIM115 - like a full disk
     monkeypatch.setattr(sys, "stderr", full)
     try:
-        access_line({"path": "/health"})
-        assert (await client.get("/health")).status_code == 200
+        access_line({"path": "/", "status": 200})
+        assert (await client.get("/")).status_code == 200
     finally:
         configure_logging("WARNING")
         with suppress(OSError):

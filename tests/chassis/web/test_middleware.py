@@ -104,7 +104,7 @@ async def test_a_valid_correlation_id_is_kept_and_an_invalid_one_is_replaced(cli
 
     assert await returned_id("abcDEF-1234") == "abcDEF-1234"
     for invalid in ("short", "x" * 65, "evil\tid 12345678", "emoji-\xe9\xe9\xe9\xe9"):
-        assert re.fullmatch("[0-9a-f]{8}", await returned_id(invalid.encode("latin-1")))
+        assert re.fullmatch("[0-9a-f]{32}", await returned_id(invalid.encode("latin-1")))
 
 
 async def test_only_the_apps_origin_may_send_requests_from_a_browser(client):

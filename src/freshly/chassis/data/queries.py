@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.types import TypeEngine
 
 from freshly.chassis.data.types import ColumnFromDriver, Instant
-from freshly.chassis.observability.metrics import statements
+from freshly.chassis.observability.metrics import count_statement
 
 Convert = Callable[[Any], Any]
 Record = TypeVar("Record", bound=Struct)
@@ -113,7 +113,7 @@ class CompiledQuery:
         """
         query = self.sql_for(dialect)
         values = query.values(parameters)
-        statements.inc()
+        count_statement()
         try:
             rows = await driver.fetch(query.sql, *values)
         except Exception as error:

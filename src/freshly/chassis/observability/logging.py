@@ -1,19 +1,24 @@
-"""JSON logs: a line for each request, a correlation id on each line, secrets masked."""
+"""Logs: a line for each request, a correlation id on each line, secrets masked.
+
+The lines are JSON, or made for people if standard error is a terminal.
+"""
 
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from traceback import TracebackException
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import structlog
 from msgspec.json import Encoder
+
+from freshly.chassis.observability.console import ConsoleLines, request_text
 
 correlation_id: ContextVar[str] = ContextVar("correlation_id", default="-")
 
@@ -112,6 +117,9 @@ def _hide_values(rendered: TracebackException, error: BaseException) -> None:
         _hide_values(part, member)
 
 
+LogFormat = Literal["auto", "json", "console"]
+
+
 class StderrHandler(logging.Handler):
     """Write to the current `sys.stderr`, not to the one at the time of the set-up."""
 
@@ -122,8 +130,11 @@ class StderrHandler(logging.Handler):
             self.handleError(record)
 
 
-def configure_logging(level: str) -> None:
+def configure_logging(level: str, form: LogFormat = "auto") -> None:
     """Send the lines of Freshly and of all libraries through a single formatter to stderr."""
+    on_console = form == "console" or (form == "auto" and sys.stderr.isatty())
+    _access_text[:] = [request_text if on_console else _json_text]
+    json_lines = structlog.processors.JSONRenderer(ensure_ascii=True)
     shared: list[structlog.types.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -138,14 +149,14 @@ def configure_logging(level: str) -> None:
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.ExceptionRenderer(_traceback),
                 _mask_event,
-                structlog.processors.JSONRenderer(ensure_ascii=True),
+                ConsoleLines() if on_console else json_lines,
             ],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for noisy in ("uvicorn.access", "aiosqlite", "asyncio"):
+    for noisy in ("uvicorn.access", "aiosqlite", "alembic", "asyncio", "httpx2"):
         logging.getLogger(noisy).setLevel("WARNING")
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()  # uvicorn would write each line a second time
@@ -161,6 +172,7 @@ SAFE_PATH = re.compile(r"[a-z0-9/_-]{0,120}")
 MAX_PATH_LENGTH = 200  # characters of a path that are logged
 # Characters that are masked, so that a secret at the end of the logged part is masked too.
 MAX_MASKED_PATH_LENGTH = 1000
+SERVER_ERROR = 500  # the lowest status that is the server's fault
 access_logger = logging.getLogger("freshly.access")
 _json = Encoder()
 
@@ -172,19 +184,27 @@ def access_line(facts: dict[str, Any]) -> None:
     comes from the client. It is cut and masked, unless it has only characters of SAFE_PATH, with
     which it can hold neither a secret nor a control character.
     """
-    if not access_logger.isEnabledFor(logging.INFO):
+    status = facts["status"]
+    is_error = status.__class__ is int and status >= SERVER_ERROR
+    if not access_logger.isEnabledFor(logging.ERROR if is_error else logging.INFO):
         return
     path = facts["path"]
-    line = {
-        **facts,
-        "path": path if SAFE_PATH.fullmatch(path) else _loggable_path(path),
-        "event": "request",
-        "level": "info",
-        "logger": "freshly.access",
-        "timestamp": datetime.now(UTC),
-        "correlation_id": correlation_id.get(),
-    }
-    _write_line(_json.encode(line).decode())
+    if not SAFE_PATH.fullmatch(path):
+        facts["path"] = _loggable_path(path)
+    facts["level"] = "error" if is_error else "info"
+    _write_line(_access_text[-1](facts))
+
+
+def _json_text(facts: dict[str, Any]) -> str:
+    facts["event"] = "request"
+    facts["logger"] = "freshly.access"
+    facts["timestamp"] = datetime.now(UTC)
+    facts["correlation_id"] = correlation_id.get()
+    return _json.encode(facts).decode()
+
+
+# The renderer of the access log, which `configure_logging` replaces.
+_access_text: list[Callable[[dict[str, Any]], str]] = [_json_text]
 
 
 def _loggable_path(path: str) -> str:

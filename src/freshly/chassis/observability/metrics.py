@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from freshly.chassis.observability.request_facts import request_facts
+
 REQUEST_BUCKETS_SECONDS = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
     *(0.25, 0.5, 1, 2.5, 5, 10),
@@ -142,10 +144,23 @@ def count_statements(engine: AsyncEngine) -> None:
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
     def _count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if not statement.startswith("BEGIN"):
-            statements.inc()
+            count_statement()
+
+
+def count_statement() -> None:
+    """Count a statement, also for the log line of the request that sends it."""
+    statements.inc()
+    if (facts := request_facts.get()) is not None:
+        facts.statements += 1
 
 
 def cache_read_counter() -> Callable[[str], None]:
     """Return a function that counts a read of the cache by its outcome."""
     counts = {name: cache_reads.labels(name) for name in ("hit", "miss", "uncached")}
-    return lambda outcome: counts[outcome].inc()
+
+    def count(outcome: str) -> None:
+        counts[outcome].inc()
+        if (facts := request_facts.get()) is not None:
+            facts.cache = outcome
+
+    return count

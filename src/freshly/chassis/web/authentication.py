@@ -4,6 +4,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from freshly.chassis.data.admission import route_group
 from freshly.chassis.data.transactions import request_database
+from freshly.chassis.observability.request_facts import request_facts
 from freshly.chassis.resources import Resources
 from freshly.chassis.security.caller import Caller, authenticate
 
@@ -22,9 +23,9 @@ class AuthenticationMiddleware:
         if scope["type"] == "http":
             state = scope["state"]
             state["route_group"] = route_group(scope["path"])
-            caller = state["caller"] = await _caller(scope, state["resources"])
-            if isinstance(caller, Caller):
-                state["user_id"] = caller.user_id
+            state["caller"] = await _caller(scope, state["resources"])
+            if (facts := request_facts.get()) is not None:
+                facts.cache = None  # the log tells the cache of the response, not of the caller
         await self.app(scope, receive, send)
 
 

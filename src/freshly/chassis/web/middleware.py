@@ -1,11 +1,8 @@
 """The middleware. It is pure ASGI, because each BaseHTTPMiddleware costs 90 microseconds."""
 
 import re
-import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
-from time import perf_counter
-from typing import Any
 from urllib.parse import quote
 
 from fastapi import FastAPI
@@ -17,9 +14,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from freshly.chassis.cache.body import COMPRESSION
-from freshly.chassis.observability.logging import access_line, correlation_id, get_logger
-from freshly.chassis.observability.metrics import observe_request
-from freshly.chassis.resources import Resources
+from freshly.chassis.observability.logging import get_logger
+from freshly.chassis.web.access_log import AccessLogMiddleware
 from freshly.chassis.web.authentication import AuthenticationMiddleware
 from freshly.chassis.web.error_responses import internal_error, problem
 from freshly.chassis.web.etags import WORTH_COMPRESSING
@@ -36,20 +32,8 @@ from freshly.settings import (
 
 logger = get_logger(__name__)
 
-CORRELATION_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 PREFIX = "/api/v1"
 SYSTEM_PATHS = {"/", "/health", "/ready", "/metrics", "/docs", "/openapi.json"}
-# Sent with every response that does not say something else itself.
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "X-XSS-Protection": "0",  # browsers' own filters did harm, and are gone
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-site",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "strict-origin-when-cross-origin",
-    "Permissions-Policy": "geolocation=(), microphone=(), camera=()",
-}
 FORM_OVERHEAD = 100_000  # bytes that a form may add to its file
 LARGEST_BODIES = {
     "/chat": LARGEST_PICTURE_BODY,
@@ -59,97 +43,11 @@ LARGEST_BODIES = {
     "/storage/avatar/proxy": LARGEST_AVATAR + FORM_OVERHEAD,
     "/files": LARGEST_AVATAR,
 }
-# Responses depend on these request headers.
-VARY = "Accept-Encoding, Authorization, Origin"
-HSTS = "max-age=31536000; includeSubDomains"
 LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1)(:\d+)?"
 
 HOST = re.compile(r"(?P<name>[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?")
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "[::1]"}
 MAX_KNOWN_HOSTS = 1000
-
-CLOSING = ((b"connection", b"close"),)
-
-
-class AccessLogMiddleware:
-    """Adds the correlation id, timing and security headers, and logs one line per request."""
-
-    def __init__(self, app: ASGIApp, *, sends_hsts: bool) -> None:
-        self.app = app
-        headers = {**SECURITY_HEADERS, "Vary": VARY}
-        if sends_hsts:
-            headers["Strict-Transport-Security"] = HSTS
-        # Encoded once, because they are added to every response.
-        self.headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        self.replaced = {b"vary"}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        request_id = _correlation_id(scope)
-        started = perf_counter()
-        status = 0
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = self._headers(scope, message, request_id, started)
-            await send(message)
-
-        path = scope["path"]
-        token = correlation_id.set(request_id)
-        try:
-            await self.app(scope, receive, send_with_headers)
-        finally:
-            seconds = perf_counter() - started
-            self._log(scope, path, status, seconds)
-            route = scope.get("state", {}).get("route", "-")
-            observe_request(scope["method"] if route != "-" else "-", route, status, seconds)
-            correlation_id.reset(token)
-
-    def _headers(
-        self, scope: Scope, message: Message, request_id: str, started: float
-    ) -> list[tuple[bytes, bytes]]:
-        state = scope.get("state", {})
-        own = [header for header in message.get("headers", ()) if header[0] not in self.replaced]
-        names = {name for name, _ in own}
-        return [
-            *own,
-            (b"x-correlation-id", request_id.encode()),
-            (b"x-process-time", b"%.6f" % (perf_counter() - started)),
-            *(header for header in self.headers if header[0] not in names),
-            *state.get("headers", ()),
-            *(CLOSING if _is_stopping(state) else ()),
-        ]
-
-    @staticmethod
-    def _log(scope: Scope, path: str, status: int, seconds: float) -> None:
-        facts: dict[str, Any] = {
-            "method": scope["method"],
-            "path": path,
-            "status": status or "aborted",
-            "ms": round(seconds * 1000, 2),
-            "client": (scope.get("client") or ("-",))[0],
-        }
-        if user := scope.get("state", {}).get("user_id"):
-            facts["user_id"] = user
-        access_line(facts)
-
-
-def _is_stopping(state: Mapping[str, Any]) -> bool:
-    resources: Resources | None = state.get("resources")
-    return resources is not None and resources.shutdown.requested.is_set()
-
-
-def _correlation_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-correlation-id":
-            given: str = value.decode("latin-1")
-            if CORRELATION_ID.fullmatch(given):
-                return given
-    return secrets.token_hex(4)
 
 
 def _has(scope: Scope, wanted: bytes, part: bytes = b"") -> bool:
@@ -303,11 +201,19 @@ class UnhandledErrorMiddleware:
 
 
 def add_middleware(
-    app: FastAPI, settings: Settings, group_of: Callable[[str, str, str], str | None]
+    app: FastAPI,
+    settings: Settings,
+    group_of: Callable[[str, str, str], str | None],
+    template_of: Callable[[Scope], str | None],
 ) -> None:
     """Put the middleware in front of the routes. The last one added is the outermost."""
     app.add_middleware(BodySizeLimit)
-    app.add_middleware(RateLimitMiddleware, group_of=group_of, enabled=settings.rate_limit_enabled)
+    app.add_middleware(
+        RateLimitMiddleware,
+        group_of=group_of,
+        template_of=template_of,
+        enabled=settings.rate_limit_enabled,
+    )
     app.add_middleware(AuthenticationMiddleware)
     app.add_middleware(UndeclaredProxyWarning)
     app.add_middleware(StripApiPrefix)
@@ -327,10 +233,12 @@ def add_middleware(
         allow_headers=(
             *("Accept", "Accept-Language", "Content-Language", "Content-Type", "Authorization"),
             *("X-Requested-With", "Origin", "Cache-Control", "Pragma", "Idempotency-Key"),
-            *("If-Match", "If-None-Match", "X-Correlation-ID", "X-Reauth"),
+            *("If-Match", "If-None-Match", "X-Reauth"),
+            *("X-Correlation-ID", "X-Request-ID", "traceparent", "tracestate"),
         ),
         expose_headers=(
-            *("X-Correlation-ID", "X-Process-Time", "ETag", "Cache-Control", "Link"),
+            *("X-Correlation-ID", "X-Request-ID", "X-Process-Time"),
+            *("ETag", "Cache-Control", "Link"),
             *("RateLimit", "RateLimit-Policy", "Retry-After", "Idempotency-Replayed"),
         ),
     )

@@ -21,9 +21,15 @@ class RateLimitMiddleware:
     """Counts each request against its user or its client address, and refuses too many with 429."""
 
     def __init__(
-        self, app: ASGIApp, *, group_of: Callable[[str, str, str], str | None], enabled: bool
+        self,
+        app: ASGIApp,
+        *,
+        group_of: Callable[[str, str, str], str | None],
+        template_of: Callable[[Scope], str | None],
+        enabled: bool,
     ) -> None:
         self.app = app
+        self.template_of = template_of
         self.group_of = group_of
         self.enabled = enabled
 
@@ -37,13 +43,14 @@ class RateLimitMiddleware:
             if result is not None:
                 state["headers"] = result.headers()
                 if not result.allowed:
+                    state["route"] = self.template_of(scope) or "-"
                     await error_to_response(RateLimited(result))(scope, receive, send)
                     return
         try:
             await self.app(scope, receive, send)
         finally:
             if (route := scope.get("route")) is not None:
-                state["route"] = route.path
+                state["route"], state["path_params"] = route.path, scope.get("path_params")
 
     async def _count(
         self, scope: Scope, caller: Caller | Exception | None, limiter: Limiter

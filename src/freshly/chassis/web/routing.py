@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from freshly.chassis.data.admission import route_group
@@ -67,6 +67,14 @@ class SectionRouter:
             for name, routes_of in sections.items()
             if "{" not in name
         }
+
+    def template(self, scope: Scope) -> str | None:
+        """Return the template of the path, for a request that is refused before its route."""
+        section = self.sections.get(scope["state"]["route_group"])
+        for route in section.routes if section else ():
+            if route.matches(scope)[0] is not Match.NONE:
+                return str(getattr(route, "path", "-"))
+        return None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_http = scope["type"] == "http"
