@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,9 @@ from freshly.wiring.rate_limits import group_of, groups
 from freshly.wiring.registry import public_routers, signed_in_routers, tags
 from freshly.wiring.resources import open_resources
 
-# FastAPI reports each request to OpenTelemetry if that is set up. Looking for it costs 5
-# microseconds a request, and without the SDK it cannot be set up.
-HAS_SDK = find_spec("opentelemetry.sdk") is not None
-TELEMETRY = TelemetryConfig(tracing=HAS_SDK, metrics=HAS_SDK, logs=HAS_SDK)
-
-
+# FastAPI's own traces would hold query strings, such as those of signed links, and would not know
+# our routes. To look for an SDK at each request costs 5 microseconds.
+TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False)
 MIGRATIONS = Path(__file__).parents[2] / "migrations" / "versions"
 
 

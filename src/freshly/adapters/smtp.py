@@ -11,6 +11,7 @@ from anyio import to_thread
 
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.observability.metrics import emails
+from freshly.chassis.observability.tracing import tracing
 from freshly.chassis.ports.email import Email, Mailer, MailFailed
 from freshly.settings import Settings
 
@@ -37,7 +38,8 @@ class CountedMailer:
     async def send(self, email: Email) -> None:
         """Send the email. Raises MailFailed."""
         try:
-            await self._mailer.send(email)
+            with tracing.call("email", network__protocol__name="smtp"):
+                await self._mailer.send(email)
         except MailFailed:
             emails.labels("failed").inc()
             raise

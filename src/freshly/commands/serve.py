@@ -13,8 +13,10 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
+from freshly import __version__
 from freshly.app import create_app
 from freshly.chassis.observability.logging import configure_logging
+from freshly.chassis.observability.tracing import is_wanted, tracing
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.web.connection_limits import Connections, LimitedProtocol
 from freshly.commands.migrate import migrate
@@ -37,6 +39,7 @@ def application() -> FastAPI:
     """Build the app. uvicorn calls this in each worker process, with the same environment."""
     settings = load()
     configure_logging(settings.log_level, settings.log_format)
+    tracing.start(__version__)
     shutdown = GracefulShutdown()
     shutdown.listen()
     app = create_app(settings, shutdown)
@@ -57,6 +60,7 @@ def serve(settings: Settings) -> int:
     # Raise BadSettings once, instead of in each worker process.
     groups(settings)
     quotas(settings)
+    is_wanted()
     try:
         asyncio.run(migrate(settings))
     except (SQLAlchemyError, OSError) as error:

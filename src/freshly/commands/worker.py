@@ -4,7 +4,9 @@ import asyncio
 import signal
 import sys
 
+from freshly import __version__
 from freshly.chassis.observability.logging import configure_logging, get_logger
+from freshly.chassis.observability.tracing import tracing
 from freshly.settings import Settings
 from freshly.wiring.jobs import worker
 from freshly.wiring.resources import open_resources
@@ -18,6 +20,7 @@ def work(settings: Settings) -> int:
     if reason := _reason_to_refuse(settings):
         print(f"freshly: {reason}", file=sys.stderr)  # noqa: T201
         return 1
+    tracing.start(__version__)
     asyncio.run(_work(settings))
     return 0
 

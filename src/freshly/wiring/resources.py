@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
+from anyio import to_thread
+
 from freshly import __version__
 from freshly.adapters.object_storage import create_object_store
 from freshly.adapters.openai.client import OpenAIModel
@@ -17,9 +19,11 @@ from freshly.chassis.cache.versions import DisabledVersions, MemoryVersions, Tag
 from freshly.chassis.data.engine import create_engine
 from freshly.chassis.data.events import Event, Listener
 from freshly.chassis.data.idempotency_keys import ResponseCipher
+from freshly.chassis.data.tracing import trace_statements
 from freshly.chassis.data.transactions import Database
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.observability.metrics import cache_read_counter, count_statements
+from freshly.chassis.observability.tracing import tracing
 from freshly.chassis.rate_limits.counters import Counters, MemoryCounters
 from freshly.chassis.rate_limits.policy import Limiter
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
@@ -74,6 +78,7 @@ async def open_resources(
     account_statuses = AccountStatusReader(Membership.__table__)
     llm = OpenAIModel(settings)
     count_statements(engine)
+    trace_statements(engine)
     shared = SharedState.of(settings)
     ttl = timedelta(seconds=settings.cache_ttl_seconds)
     cache = Cache(shared.versions, shared.entries, settings.cache_memory, ttl, cache_read_counter())
@@ -101,6 +106,7 @@ async def open_resources(
         await llm.close()
         await shared.close()
         await engine.dispose()
+        await to_thread.run_sync(tracing.flush)
 
 
 async def _no_close() -> None:

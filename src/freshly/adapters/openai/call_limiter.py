@@ -1,11 +1,12 @@
 """Limits calls of the language model: a number of slots, and a circuit breaker for each kind."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from time import monotonic, perf_counter
 
 from freshly.chassis.observability import metrics
+from freshly.chassis.observability.tracing import tracing
 from freshly.chassis.ports.llm import (
     MODEL_KINDS,
     ModelAnswerUnusable,
@@ -27,6 +28,11 @@ class CallLimiter:
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = monotonic) -> None:
         self._queue_timeout_seconds = settings.openai_queue_timeout
+        self._models: Mapping[ModelKind, str] = {
+            "text": settings.openai_model,
+            "vision": settings.openai_vision_model,
+            "image": settings.openai_image_model,
+        }
         self._slots = asyncio.Semaphore(settings.openai_max_calls)
         self.breakers = {
             kind: CircuitBreaker(
@@ -50,8 +56,10 @@ class CallLimiter:
         self.ensure_available(kind)
         async with self._slot(kind):
             self.ensure_available(kind)  # other calls may have failed while this one waited
-            async with self._recorded(kind, self.breakers[kind]):
-                yield
+            model = self._models[kind]
+            with tracing.call(f"model {model}", gen_ai__request__model=model, freshly__kind=kind):
+                async with self._recorded(kind, self.breakers[kind]):
+                    yield
 
     @asynccontextmanager
     async def _slot(self, kind: ModelKind) -> AsyncIterator[None]:

@@ -18,6 +18,7 @@ from freshly.adapters.openai.errors import translated_errors
 from freshly.adapters.openai.response_size import ResponseTooLarge, limit_response_size
 from freshly.adapters.openai.retries import retry_delay
 from freshly.chassis.observability.logging import get_logger
+from freshly.chassis.observability.tracing import tracing
 from freshly.chassis.ports.llm import (
     GeneratedImage,
     GenerationOptions,
@@ -78,7 +79,7 @@ class OpenAIModel:
             http_client=httpx2.AsyncClient(
                 timeout=timeout,
                 limits=httpx2.Limits(max_connections=settings.openai_max_calls),
-                event_hooks={"response": [self._limit_response_size]},
+                event_hooks={"request": [_name_trace], "response": [self._limit_response_size]},
             ),
         )
 
@@ -242,6 +243,12 @@ class OpenAIModel:
         if options.as_json:
             body["response_format"] = {"type": "json_object"}
         return body
+
+
+async def _name_trace(request: Any) -> None:
+    """Tell the model's server which trace its call belongs to."""
+    if traceparent := tracing.traceparent():
+        request.headers["traceparent"] = traceparent
 
 
 def _message_body(message: LlmMessage) -> dict[str, Any]:

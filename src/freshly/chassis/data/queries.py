@@ -17,6 +17,7 @@ from sqlalchemy.types import TypeEngine
 
 from freshly.chassis.data.types import ColumnFromDriver, Instant
 from freshly.chassis.observability.metrics import count_statement
+from freshly.chassis.observability.tracing import tracing
 
 Convert = Callable[[Any], Any]
 Record = TypeVar("Record", bound=Struct)
@@ -115,7 +116,8 @@ class CompiledQuery:
         values = query.values(parameters)
         count_statement()
         try:
-            rows = await driver.fetch(query.sql, *values)
+            with tracing.statement(query.sql, dialect.name):
+                rows = await driver.fetch(query.sql, *values)
         except Exception as error:
             refused = isinstance(error, sqlite3.Error) or hasattr(error, "sqlstate")
             is_broken = isinstance(error, OSError) or driver.is_closed()  # TimeoutError is OSError

@@ -30,6 +30,8 @@ class JobRow(Created, Updated, Base):
     priority: Mapped[int]
     dedup_key: Mapped[str | None] = mapped_column(String(200))
     correlation_id: Mapped[str] = mapped_column(String(64))
+    # The span that enqueued the job, as in the header of that name, while requests are traced.
+    traceparent: Mapped[str | None] = mapped_column(String(55), default=None, kw_only=True)
     state: Mapped[str] = mapped_column(String(16), default=JobState.QUEUED)
     progress: Mapped[float] = mapped_column(default=0.0)  # from 0 to 1
     result_url: Mapped[str | None] = mapped_column(Text, default=None)

@@ -14,6 +14,7 @@ from freshly.chassis.data.transactions import ENQUEUED, DbSession
 from freshly.chassis.jobs.definitions import Job, JobState, Priority
 from freshly.chassis.jobs.models import JobRow
 from freshly.chassis.observability.logging import correlation_id
+from freshly.chassis.observability.tracing import tracing
 
 UNFINISHED_STATES = (JobState.QUEUED, JobState.RUNNING)
 
@@ -50,6 +51,7 @@ class JobQueue:
             priority=job.priority if priority is None else priority,
             dedup_key=key,
             correlation_id=correlation_id.get(),
+            traceparent=tracing.traceparent(),
         )
         if run_after is not None:
             row.run_after = run_after

@@ -25,6 +25,7 @@ from freshly.chassis.jobs.queue import database_time
 from freshly.chassis.jobs.schedules import Schedule, enqueue_due, register_schedules
 from freshly.chassis.observability.logging import correlation_id, error_text, get_logger
 from freshly.chassis.observability.metrics import job_runs
+from freshly.chassis.observability.tracing import tracing
 from freshly.chassis.resources import Resources
 
 logger = get_logger(__name__)
@@ -228,6 +229,10 @@ class Worker:
     async def _run_job(self, row: JobRow) -> None:
         """Run a claimed job's handler, then save, count and log the outcome."""
         correlation_id.set(row.correlation_id)
+        with tracing.job(row.kind, row.traceparent):
+            await self._run_handler(row)
+
+    async def _run_handler(self, row: JobRow) -> None:
         job_type, handler = self.jobs[row.kind]
         context = JobContext(row.id, row.user_id, row.lease, self.resources)
         started, outcome = monotonic(), "stopped"
@@ -247,6 +252,7 @@ class Worker:
             outcome = await self._save_failure(context, job_type, text, error)
         finally:
             job_runs.labels(row.kind, outcome).inc()
+            tracing.describe_job(outcome)
             seconds = round(monotonic() - started, 3)
             logger.info("job", job=row.id, kind=row.kind, outcome=outcome, seconds=seconds)
 

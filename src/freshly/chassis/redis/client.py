@@ -10,6 +10,7 @@ A process without requests pings Redis too, so that each process knows the state
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context
 from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from redis.backoff import NoBackoff
 
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.observability.metrics import redis_up
+from freshly.chassis.observability.tracing import Leaf, tracing
 from freshly.chassis.resilience.awake_timeout import AwakeTimeout
 
 logger = get_logger(__name__)
@@ -106,8 +108,9 @@ class RedisClient:
         """Return what the call returns. Raises RedisUnavailable, and no other error of Redis."""
         if not self.is_available:
             raise RedisUnavailable
-        async with self._free:
-            return await self._execute(call)
+        with tracing.call("redis", db__system__name="redis"):
+            async with self._free:
+                return await self._execute(call)
 
     async def _execute(self, call: Callable[[Redis], Awaitable[Result]]) -> Result:
         if not self.is_available:  # the breaker opened while this call waited
@@ -196,8 +199,12 @@ class CommandBatcher:
         loop = asyncio.get_running_loop()
         result: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((command, result))
+        leaf = tracing.leaf(str(command[0]), db__system__name="redis") if tracing.is_on else None
+        if leaf is not None:
+            result.add_done_callback(partial(_end_leaf, leaf))
         if self._round_trip is None or self._round_trip.done():
-            self._round_trip = loop.create_task(self._flush())
+            # In a context of its own: a batch has commands of several requests.
+            self._round_trip = loop.create_task(self._flush(), context=Context())
         return result
 
     async def _flush(self) -> None:
@@ -227,6 +234,10 @@ class CommandBatcher:
             self._round_trip.cancel()
             with suppress(asyncio.CancelledError):
                 await self._round_trip
+
+
+def _end_leaf(leaf: Leaf, result: asyncio.Future[Any]) -> None:
+    leaf.end(None if result.cancelled() else result.exception())
 
 
 async def _execute_pipeline(commands: Sequence[tuple[Any, ...]], client: Redis) -> list[Any]:

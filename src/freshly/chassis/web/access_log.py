@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from freshly.chassis.observability.logging import access_line, correlation_id
 from freshly.chassis.observability.metrics import observe_request
 from freshly.chassis.observability.request_facts import RequestFacts, request_facts
+from freshly.chassis.observability.tracing import tracing
 from freshly.chassis.resources import Resources
 from freshly.chassis.security.caller import Caller
 from freshly.chassis.web.operator_access import PROBES
@@ -44,15 +45,19 @@ class RequestIds:
 
     __slots__ = ("correlation", "request", "trace")
 
-    def __init__(self, scope: Scope) -> None:
-        given = self.request = self.trace = None
+    def __init__(self, scope: Scope, trace_id: str | None = None) -> None:
+        """`trace_id` is that of the span, if requests are traced."""
+        given = self.request = None
+        self.trace = trace_id
         for name, value in scope["headers"]:
             if name == b"x-correlation-id":
                 given = _valid_id(value)
             elif name == b"x-request-id":
                 self.request = _valid_id(value)
-            elif name == b"traceparent" and (
-                found := TRACEPARENT.fullmatch(value.decode("latin-1"))
+            elif (
+                name == b"traceparent"
+                and trace_id is None
+                and (found := TRACEPARENT.fullmatch(value.decode("latin-1")))
             ):
                 self.trace = found[1]
         self.correlation: str = given or self.request or self.trace or secrets.token_hex(ID_BYTES)
@@ -82,7 +87,9 @@ class AccessLogMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        ids = RequestIds(scope)
+        path = scope["path"]
+        span = None if path in PROBES else tracing.request(scope["method"], scope["headers"])
+        ids = RequestIds(scope, span.trace_id if span is not None else None)
         started = perf_counter()
         status = 0
 
@@ -93,7 +100,6 @@ class AccessLogMiddleware:
                 message["headers"] = self._headers(scope, message, ids, started)
             await send(message)
 
-        path = scope["path"]
         facts = RequestFacts()
         id_token, facts_token = correlation_id.set(ids.correlation), request_facts.set(facts)
         try:
@@ -114,6 +120,8 @@ class AccessLogMiddleware:
                 }
                 _add_facts(line, state, ids, facts)
                 access_line(line)
+                if span is not None:
+                    span.end(route, status, line)
             observe_request(scope["method"] if route != "-" else "-", route, status, seconds)
             request_facts.reset(facts_token)
             correlation_id.reset(id_token)

@@ -95,7 +95,7 @@ TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
             **dict.fromkeys(
                 (
                     *("payload", "priority", "dedup_key", "correlation_id", "again", "attempts"),
-                    *("taken", "deaths", "worker_id", "run_after"),
+                    *("taken", "deaths", "worker_id", "run_after", "traceparent"),
                 ),
                 INTERNAL,
             ),
