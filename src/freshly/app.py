@@ -13,11 +13,12 @@ from starlette.routing import BaseRoute
 from freshly import __version__
 from freshly.chassis.data.schema_state import Revisions
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
+from freshly.chassis.resources import Resources
 from freshly.chassis.web import openapi
 from freshly.chassis.web.endpoints import docs, jobs, metrics, system
 from freshly.chassis.web.endpoints.metrics import measuring
 from freshly.chassis.web.error_handlers import install_error_handlers
-from freshly.chassis.web.middleware import add_middleware
+from freshly.chassis.web.middleware import add_middleware, add_probe_middleware
 from freshly.chassis.web.preconditions import link_resources
 from freshly.chassis.web.readiness import Readiness
 from freshly.chassis.web.routing import SectionRouter, add_routes
@@ -54,6 +55,27 @@ def _routes() -> Sequence[BaseRoute]:
         add_routes(built.router, router, signed_in=True)
     link_resources(built.router.routes)
     return tuple(built.router.routes)
+
+
+def create_probe_app(settings: Settings, resources: Resources) -> FastAPI:
+    """Return an app that answers only `/health`, `/ready` and `/metrics`, for a worker."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        yield {"resources": resources, "readiness": Readiness(resources, revisions())}
+
+    app = FastAPI(
+        title=settings.app_name,
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url=None,
+        telemetry=TELEMETRY,
+    )
+    app.include_router(system.router)
+    app.include_router(metrics.router)
+    install_error_handlers(app)
+    add_probe_middleware(app, settings)
+    return app
 
 
 def create_app(settings: Settings, shutdown: GracefulShutdown | None = None) -> FastAPI:

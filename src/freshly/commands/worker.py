@@ -3,10 +3,16 @@
 import asyncio
 import signal
 import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
 
 from freshly import __version__
+from freshly.app import create_probe_app
 from freshly.chassis.observability.logging import configure_logging, get_logger
 from freshly.chassis.observability.tracing import tracing
+from freshly.chassis.resources import Resources
 from freshly.settings import Settings
 from freshly.wiring.jobs import worker
 from freshly.wiring.resources import open_resources
@@ -44,8 +50,41 @@ async def _work(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with open_resources(settings) as resources:
+    async with open_resources(settings) as resources, _probes(settings, resources):
         dedicated_worker = worker(resources, dedicated=True)
         logger.info("worker started", worker=dedicated_worker.name)
         await dedicated_worker.run(stop)
         logger.info("worker stopped", worker=dedicated_worker.name)
+
+
+class _ProbeServer(uvicorn.Server):
+    """uvicorn's server, which leaves the signals to the worker."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def _probes(settings: Settings, resources: Resources) -> AsyncIterator[None]:
+    """Answer probes and Prometheus on WORKER_PORT, if it is set."""
+    if settings.worker_port is None:
+        yield
+        return
+    server = _ProbeServer(
+        uvicorn.Config(
+            create_probe_app(settings, resources),
+            host=settings.host,
+            port=settings.worker_port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+    )
+    serving = asyncio.create_task(server.serve())
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving

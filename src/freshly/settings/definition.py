@@ -180,6 +180,11 @@ class InstallationSettings(BaseSettings):
         description="The process that runs jobs. `auto`: the server, unless a `freshly worker` is "
         "alive. `inside`: always the server. `worker`: only `freshly worker`.",
     )
+    worker_port: Port | None = Field(
+        default=None,
+        description="The TCP port of `HOST` on which `freshly worker` answers `/health`, `/ready` "
+        "and `/metrics`. Default: none.",
+    )
     jobs_at_once: Annotated[int, Field(gt=0, le=100)] = Field(
         default=4, description="Jobs that each process runs at once."
     )

@@ -200,6 +200,20 @@ class UnhandledErrorMiddleware:
             await internal_error()(scope, receive, send)
 
 
+def add_probe_middleware(app: FastAPI, settings: Settings) -> None:
+    """Put in front of a worker's probes what they need of the middleware."""
+    _trust_hosts(app, settings)
+    app.add_middleware(AccessLogMiddleware, sends_hsts=False)
+
+
+def _trust_hosts(app: FastAPI, settings: Settings) -> None:
+    app.add_middleware(
+        TrustedHosts,
+        hosts=[host.lower() for host in settings.allowed_hosts],
+        is_local=settings.app_env == "local",
+    )
+
+
 def add_middleware(
     app: FastAPI,
     settings: Settings,
@@ -219,11 +233,7 @@ def add_middleware(
     app.add_middleware(StripApiPrefix)
     app.add_middleware(UnhandledErrorMiddleware)
     app.add_middleware(GZipIfAccepted, minimum_size=WORTH_COMPRESSING, compresslevel=COMPRESSION)
-    app.add_middleware(
-        TrustedHosts,
-        hosts=[host.lower() for host in settings.allowed_hosts],
-        is_local=settings.app_env == "local",
-    )
+    _trust_hosts(app, settings)
     app.add_middleware(
         CorsIfOrigin,
         allow_origins=settings.cors_origins,
