@@ -31,10 +31,14 @@ async def test_metrics_count_requests_by_route_statements_and_cache_reads(client
     assert "/meals/2" not in after
 
 
-async def test_unknown_paths_create_no_time_series(client):
+async def test_unknown_paths_create_no_time_series_and_all_routes_have_one(client):
     for n in range(3):
         await client.get(f"/nothing/{n}")
-    assert "nothing" not in (await client.get("/metrics")).text
+    await client.get("/openapi.json")
+    metrics = (await client.get("/metrics")).text
+
+    assert "nothing" not in metrics
+    assert 'seconds_count{method="GET",route="/openapi.json",status="200"} ' in metrics
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "10.0.0.7", "203.0.113.9", "fd00::7", "unknown"])

@@ -67,6 +67,8 @@ class Worker:
         self.resources = dataclasses.replace(resources, db=self.db)
         self.zone = ZoneInfo(resources.settings.timezone)
         self.jobs = {job.kind: (job, handler) for job, handler in handlers.items()}
+        for kind in self.jobs:  # a counter that begins at its first failure hides it
+            job_runs.labels(kind, "failed")
         self.schedules = schedules
         self.concurrency = concurrency
         self.heartbeat_timeout = heartbeat_timeout

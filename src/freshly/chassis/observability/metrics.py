@@ -115,6 +115,13 @@ model_tokens = Counter(
 )
 
 
+# Prometheus sees no increase in a counter that begins with its first event, so alerts need these.
+for _outcome in ("sent", "failed"):
+    emails.labels(_outcome)
+for _outcome in ("done", "refused"):
+    account_events.labels("sign_in", _outcome)
+
+
 @cache
 def _request_histogram(method: str, route: str, status: int) -> Any:
     return request_seconds.labels(method, route, str(status))

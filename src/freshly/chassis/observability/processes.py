@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic, time
 from typing import IO
 
 from prometheus_client import multiprocess
@@ -20,8 +21,8 @@ from prometheus_client.registry import Collector
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 PROCESS_SUFFIX = ".alive"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-# Positions in /proc/PID/stat, counted after the name, which may have spaces.
-USER_TICKS, SYSTEM_TICKS = 11, 12
+# Positions in /proc/PID/stat, counted after the state: the name before it may have spaces.
+USER_TICKS, SYSTEM_TICKS, START_TICKS = 10, 11, 18
 
 _held: dict[Path, IO[str]] = {}
 
@@ -72,7 +73,7 @@ def _is_free(path: Path) -> bool:
 
 
 class ProcessCollector(Collector):
-    """Memory, processor time and open files of each living process, on Linux.
+    """Memory, processor time, start and open files of each living process, on Linux.
 
     prometheus_client's own collector knows only the process that answers.
     """
@@ -90,16 +91,20 @@ class ProcessCollector(Collector):
         most_files = GaugeMetricFamily(
             "process_max_fds", "Most file descriptors that a process may open", labels=("pid",)
         )
+        starts = GaugeMetricFamily(
+            "process_start_time_seconds", "Start of a process, in Unix time", labels=("pid",)
+        )
         for pid in living_processes():
             with suppress(OSError):  # it ended just now, or this is not Linux
                 folder, label = Path("/proc") / str(pid), (str(pid),)
-                resident, cpu_seconds = _memory(folder), _cpu_seconds(folder)
+                resident, (cpu_seconds, start) = _memory(folder), _times(folder)
                 open_files, limit = sum(1 for _ in (folder / "fd").iterdir()), _max_files(folder)
                 memory.add_metric(label, resident)
                 cpu.add_metric(label, cpu_seconds)
+                starts.add_metric(label, start)
                 files.add_metric(label, open_files)
                 most_files.add_metric(label, limit)
-        return memory, cpu, files, most_files
+        return memory, cpu, starts, files, most_files
 
 
 def _memory(folder: Path) -> int:
@@ -107,10 +112,13 @@ def _memory(folder: Path) -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _cpu_seconds(folder: Path) -> float:
+def _times(folder: Path) -> tuple[float, float]:
+    """Return the processor time in seconds, and the start in Unix time."""
     text = (folder / "stat").read_text(encoding="utf-8", errors="replace")
-    numbers = text.rpartition(")")[2].split()
-    return (int(numbers[USER_TICKS]) + int(numbers[SYSTEM_TICKS])) / TICKS_PER_SECOND
+    numbers = [int(number) for number in text.rpartition(")")[2].split()[1:]]
+    used, started = numbers[USER_TICKS] + numbers[SYSTEM_TICKS], numbers[START_TICKS]
+    running_for = monotonic() - started / TICKS_PER_SECOND
+    return used / TICKS_PER_SECOND, time() - running_for
 
 
 def _max_files(folder: Path) -> float:

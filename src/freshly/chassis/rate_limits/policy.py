@@ -85,6 +85,8 @@ class Limiter:
     clock: Callable[[], float] = time
 
     def __post_init__(self) -> None:
+        for name in self.groups:  # a counter that begins at its first refusal hides it
+            rate_limited.labels(name)
         self._parsed: dict[tuple[str, str], tuple[tuple[Window, ...], str]] = {}
 
     async def hit(self, name: str, tier: str, subjects: Mapping[str, int]) -> RateLimitResult:

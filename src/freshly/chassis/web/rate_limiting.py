@@ -51,6 +51,8 @@ class RateLimitMiddleware:
         finally:
             if (route := scope.get("route")) is not None:
                 state["route"], state["path_params"] = route.path, scope.get("path_params")
+            elif "endpoint" in scope:  # a route of Starlette, such as /openapi.json
+                state["route"] = self.template_of(scope) or "-"
 
     async def _count(
         self, scope: Scope, caller: Caller | Exception | None, limiter: Limiter

@@ -8,7 +8,7 @@ import anyio
 
 from freshly.chassis.data.transactions import CurrentDatabase, Session
 from freshly.chassis.observability.logging import get_logger
-from freshly.chassis.observability.metrics import model_tokens
+from freshly.chassis.observability.metrics import model_tokens, rate_limited
 from freshly.chassis.rate_limits.policy import Limiter, RateLimited, RateLimitResult
 from freshly.chassis.rate_limits.windows import DAY, Window
 from freshly.chassis.resources import CurrentSettings, Resources, resource
@@ -127,6 +127,7 @@ class Allowance:
         return payers
 
     def _rejection(self, group: str, limit: int) -> RateLimitResult:
+        rate_limited.labels(group).inc()
         window = Window(limit, DAY)
         resets_in = window.ends_in(self.limiter.clock())
         return RateLimitResult(group, self.caller.tier, "", window, 0, resets_in, allowed=False)
