@@ -62,7 +62,7 @@ def create_probe_app(settings: Settings, resources: Resources) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        yield {"resources": resources, "readiness": Readiness(resources, revisions())}
+        yield {"resources": resources, "readiness": Readiness(revisions())}
 
     app = FastAPI(
         title=settings.app_name,
@@ -85,7 +85,7 @@ def create_app(settings: Settings, shutdown: GracefulShutdown | None = None) -> 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         async with open_resources(settings, shutdown) as resources, measuring(resources.db):
-            state = {"resources": resources, "readiness": Readiness(resources, revisions())}
+            state = {"resources": resources, "readiness": Readiness(revisions())}
             if settings.jobs == "worker":
                 yield state
                 return

@@ -51,23 +51,21 @@ class Report:
 class Readiness:
     """Looks at the database, its schema, the workers and the disk. Requests share a look."""
 
-    def __init__(self, resources: Resources, revisions: Revisions) -> None:
-        self._db = resources.db.for_group("ready")
-        self._settings = resources.settings
+    def __init__(self, revisions: Revisions) -> None:
         self._revisions = revisions
         self._report = Report()
         self._looked_at = -FRESH_SECONDS
         self._look: asyncio.Task[Report] | None = None
 
-    async def check(self) -> Report:
+    async def check(self, resources: Resources) -> Report:
         if self._report.is_ready and monotonic() - self._looked_at < FRESH_SECONDS:
             return self._report
         if self._look is None or self._look.done():
-            self._look = asyncio.create_task(self._look_around())
+            self._look = asyncio.create_task(self._look_around(resources))
         return await asyncio.shield(self._look)
 
-    async def _look_around(self) -> Report:
-        report = await self._ask_database()
+    async def _look_around(self, resources: Resources) -> Report:
+        report = await self._ask(resources)
         if report.reason != self._report.reason:
             if report.reason:
                 logger.error("not ready", reason=report.reason)
@@ -76,16 +74,16 @@ class Readiness:
         self._report, self._looked_at = report, monotonic()
         return report
 
-    async def _ask_database(self) -> Report:
+    async def _ask(self, resources: Resources) -> Report:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                disk = await disk_state(self._settings.folders_written)
-                return await self._ask_schema_and_workers(disk)
+                disk = await disk_state(resources.settings.folders_written)
+                return await self._ask_database(resources, disk)
         except Exception as error:  # noqa: BLE001 - any error means "not ready"
             return Report(reason=f"{type(error).__name__}: {error_text(error)}")
 
-    async def _ask_schema_and_workers(self, disk: Disk) -> Report:
-        async with self._db.read() as session:
+    async def _ask_database(self, resources: Resources, disk: Disk) -> Report:
+        async with resources.db.for_group("ready").read() as session:
             try:
                 query = text("SELECT version_num FROM alembic_version")
                 current: str | None = await session.scalar(query)
@@ -97,7 +95,7 @@ class Readiness:
             if schema in ("missing", "outdated"):
                 reason = f"the schema is {schema} ({current}); run `freshly migrate`"
                 return Report("connected", schema, disk, reason=reason)
-            workers = await count_workers(session, self._settings.heartbeat_timeout)
+            workers = await count_workers(session, resources.settings.heartbeat_timeout)
             return Report("connected", schema, disk, workers)
 
 

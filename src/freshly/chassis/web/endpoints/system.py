@@ -80,8 +80,9 @@ async def health(request: Request) -> Health:
 @router.head("/ready", include_in_schema=False)
 async def ready(request: Request) -> object:
     readiness: Readiness = request.state.readiness
-    report = await readiness.check()
-    details = _details(request.state.resources, report) if is_operator(request) else Details()
+    resources: Resources = request.state.resources
+    report = await readiness.check(resources)
+    details = _details(resources, report) if is_operator(request) else Details()
     if not report.is_ready:
         return not_ready(report, details)
     return Ready(status="ready", database="connected", **dict(details))
