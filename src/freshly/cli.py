@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from freshly import __version__
+from freshly.commands.admin_parser import add_admin
 from freshly.settings import BadSettings, Settings, load
 
 BAD_SETTINGS_STATUS = 2  # the exit status if the settings are wrong
@@ -33,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     worker.set_defaults(run=_worker)
     _add_jobs(commands.add_parser("jobs", help="list, retry or cancel background jobs"))
     _add_accounts(commands.add_parser("accounts", help="suspend, restore or sign out accounts"))
+    add_admin(commands.add_parser("admin", help="manage accounts, administrators and invitations"))
     migrate = commands.add_parser("migrate", help="bring the database to this release's schema")
     migrate.add_argument("--dry-run", action="store_true", help="print the SQL without running it")
     migrate.set_defaults(run=_migrate)

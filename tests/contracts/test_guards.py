@@ -41,6 +41,7 @@ PUBLIC = {
     "/auth/signup/oauth",
     "/auth/login/oauth",
     "/auth/link",  # the token of an email
+    "/auth/sign-up",  # the token of an invitation
     "/invitations",  # needs the token of a link
     "/files/{bucket}/{path:path}",  # needs a signature, except in the public bucket
 }

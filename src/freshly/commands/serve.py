@@ -17,6 +17,7 @@ from freshly.app import create_app
 from freshly.chassis.observability.logging import configure_logging
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.web.connection_limits import Connections, LimitedProtocol
+from freshly.commands.accounts import announce_set_up
 from freshly.commands.migrate import migrate
 from freshly.settings import Settings, load
 from freshly.wiring.quotas import quotas
@@ -59,6 +60,7 @@ def serve(settings: Settings) -> int:
     quotas(settings)
     try:
         asyncio.run(migrate(settings))
+        asyncio.run(announce_set_up(settings))
     except (SQLAlchemyError, OSError) as error:
         reason = str(getattr(error, "orig", error)).splitlines()[0]
         database = settings.database.render_as_string()

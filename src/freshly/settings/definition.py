@@ -91,6 +91,13 @@ class InstallationSettings(BaseSettings):
         "localhost may too.",
     )
 
+    allow_signup: Literal["open", "invitation", "closed"] = Field(
+        default="open",
+        description="Who may create an account. `open`: everyone. `invitation`: a person with an "
+        "invitation of an administrator or of a family. `closed`: only administrators whom "
+        "`freshly admin create` invites.",
+    )
+
     secret_key: SecretStr = Field(
         default=SecretStr(""),
         description="Signs links to files and encrypts stored responses. Default: the first start "

@@ -20,6 +20,8 @@ from freshly.domains.account.jobs import (
     WarmUp,
 )
 from freshly.domains.account.warming import warm_up
+from freshly.domains.administration.handlers import purge as purge_administration
+from freshly.domains.administration.jobs import PurgeAdministration
 from freshly.domains.auth.handlers import (
     forget_caller,
     purge_expired,
@@ -57,6 +59,7 @@ HANDLERS: Handlers = {
     SendSignInNotice: send_sign_in_notice,
     ForgetCaller: forget_caller,
     PurgeExpired: purge_expired,
+    PurgeAdministration: purge_administration,
     PurgeJobs: purge_jobs,
     PurgeIdempotencyRecords: purge_idempotency_records,
     PurgeUsage: purge_usage,
@@ -77,6 +80,7 @@ HANDLERS: Handlers = {
 }
 SCHEDULES = (
     Schedule(PurgeExpired(), every(timedelta(hours=1))),
+    Schedule(PurgeAdministration(), every(timedelta(days=1))),
     Schedule(PurgeJobs(), every(timedelta(hours=1))),
     Schedule(PurgeIdempotencyRecords(), every(timedelta(hours=1))),
     Schedule(RenewInviteCodes(), every(timedelta(minutes=15))),

@@ -46,7 +46,8 @@ TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
     "users": TableOwnership(
         "profile",
         "id email pending_email name phone_number location avatar_path status tier gender age"
-        " weight height calories shares_profile is_verified delete_after created_at updated_at",
+        " weight height calories shares_profile is_verified delete_after is_administrator"
+        " created_at updated_at",
         owner_columns=("id",),
         excluded={
             "hashed_password": SECRET,
@@ -250,6 +251,8 @@ NOT_EXPORTED: Mapping[str, str] = {
     "email_codes": SECRET,
     "account_codes": SECRET,
     "account_links": SECRET,
+    "sign_up_invitations": SECRET,
+    "administrator_acts": "the operator's record; acts on an account are in its activity, too",
     "units": CATALOGUE,
     "diet_tags": CATALOGUE,
     "foods": CATALOGUE,

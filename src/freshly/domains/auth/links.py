@@ -55,11 +55,16 @@ class LinkService:
 
 
 def url(settings: Settings, token: str) -> str:
-    """Return the link that an email contains.
+    """Return the link that an email contains."""
+    return page_url(settings, PATH, token)
+
+
+def page_url(settings: Settings, path: str, token: str) -> str:
+    """Return the address of a page of ours with a token.
 
     It never uses the host of a request, because a stranger may have chosen that host.
     """
-    return f"{_base(settings)}{PATH}?token={token}"
+    return f"{_base(settings)}{path}?token={token}"
 
 
 def _base(settings: Settings) -> str:

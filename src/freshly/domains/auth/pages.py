@@ -38,7 +38,7 @@ def question(purpose: LinkPurpose, token: str) -> str:
     """Return the page that asks before the link does anything."""
     title, button = QUESTIONS[purpose]
     field = INPUT if purpose is LinkPurpose.RESET else ""
-    return _page(
+    return page(
         title,
         f'<form method="post" action="{PATH}">'
         f'<input type="hidden" name="token" value="{escape(token)}">{field}'
@@ -48,10 +48,11 @@ def question(purpose: LinkPurpose, token: str) -> str:
 
 def result(purpose: LinkPurpose) -> str:
     """Return the page after the link has done what it says."""
-    return _page("Freshly", f"<p>{RESULTS[purpose]}</p>")
+    return page("Freshly", f"<p>{RESULTS[purpose]}</p>")
 
 
-def _page(title: str, content: str) -> str:
+def page(title: str, content: str) -> str:
+    """Return a page. The caller escapes what is not ours."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

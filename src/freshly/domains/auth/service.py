@@ -32,6 +32,7 @@ from freshly.domains.auth.models import AuthSession, RefreshToken
 from freshly.domains.auth.password_rules import check_password
 from freshly.domains.auth.repository import AuthSessionRepository
 from freshly.domains.auth.schemas import Login, Register, SessionRead, Tokens
+from freshly.domains.auth.signing_up import Door
 from freshly.domains.auth.tokens import Claims, digest, new_id
 from freshly.domains.preferences.service import PreferenceService
 from freshly.domains.users.activity import ActivityLog
@@ -52,15 +53,20 @@ class RegistrationService:
     preferences: Injected[PreferenceService]
     passwords: CurrentPasswords
 
-    async def register(self, new: Register) -> User:
-        """Insert the user. Raise EmailAlreadyRegistered, or the reason against the password."""
+    async def register(self, new: Register, door: Door) -> User:
+        """Insert the user. Raise EmailAlreadyRegistered, or the reason against the password.
+
+        The door decides before the address is looked up, so a refusal tells nothing about it.
+        """
+        door.knock()
         check_password(new.password, new.email, new.name)
         # Hash before the first statement, so that hashing holds no connection and no lock.
         hashed = await self.passwords.hash(new.password)
+        await door.admit(new.email, self.users.session)
         if await self.users.by_email(new.email):
             raise EmailAlreadyRegistered
         user = User(
-            **new.model_dump(exclude={"password", "preference"}),
+            **new.model_dump(exclude={"password", "preference", "invitation"}),
             hashed_password=hashed,
         )
         try:
@@ -68,6 +74,7 @@ class RegistrationService:
         except EmailTaken as error:
             raise EmailAlreadyRegistered from error
         await self.preferences.begin(user.id, new.preference)
+        await door.welcome(user, self.users.session)
         return user
 
 

@@ -163,16 +163,28 @@ class JoinService:
             return await self._add(family.id, Role.MEMBER)
         return await self._accept(code)
 
-    async def _accept(self, code: InviteCode) -> MembershipRead:
-        """Use an invitation once. Lock first the family, then the invitation."""
+    async def accept(self, token: str) -> MembershipRead:
+        """Make the caller a member by the token of an invitation's link."""
+        return await self._accept(InviteCode(CodeKind.TOKEN, token))
+
+    async def open_invitation(self, token: str) -> Invitation | None:
+        """Return the invitation of a link, locked. Return None if it does not work any more."""
+        return await self._locked(InviteCode(CodeKind.TOKEN, token))
+
+    async def _locked(self, code: InviteCode) -> Invitation | None:
+        """Lock first the family, then the invitation."""
         by_kind = {
             CodeKind.TOKEN: self.invitations.by_token,
             CodeKind.LETTERS: self.invitations.by_code,
         }
         found = await by_kind[code.kind](self.signer.stored(code.text))
         if found is None or await self.families.lock(found.family_id) is None:
-            raise InvalidInviteCode
-        invitation = await self.invitations.lock(found.id)
+            return None
+        return await self.invitations.lock(found.id)
+
+    async def _accept(self, code: InviteCode) -> MembershipRead:
+        """Use an invitation once."""
+        invitation = await self._locked(code)
         if invitation is None:
             raise InvalidInviteCode
         family_id, role = invitation.family_id, Role(invitation.role)
