@@ -27,8 +27,10 @@ from freshly.chassis.data.base import Base
 from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.errors import Forbidden, NotFound
 from freshly.chassis.security.caller import Caller, CurrentCaller
+from freshly.domains.families import permissions
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.families.models import Membership, Role
+from freshly.domains.families.permissions import Permission
 
 MAX_CACHED_ACCESSES = 4096
 memberships = Membership.__table__.c
@@ -83,13 +85,16 @@ class Access:
         return Owner(family_id=family_id, user_id=None)
 
     def belongs_to(self, family_id: int | None) -> bool:
-        return family_id is not None and family_id in self.roles
+        return self.may(Permission.USE_HOUSEHOLD, family_id)
 
-    def manages(self, family_id: int | None) -> bool:
-        return family_id is not None and family_id in self.roles and self.roles[family_id].manages()
+    def may(self, permission: Permission, family_id: int | None) -> bool:
+        """Return whether the caller's role in the family gives the permission."""
+        role = None if family_id is None else self.roles.get(family_id)
+        return permissions.may(role, permission)
 
     def owns(self, family_id: int) -> bool:
-        return self.roles.get(family_id) is Role.OWNER
+        """Return whether the caller may do what only owners may."""
+        return self.may(Permission.DELETE_FAMILY, family_id)
 
     @cached_property
     def family_tags(self) -> tuple[str, ...]:

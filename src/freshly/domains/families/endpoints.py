@@ -9,6 +9,7 @@ from freshly.chassis.data.pagination import BadCursor, Page, PageQuery, PageRows
 from freshly.chassis.dependencies import Injected, direct
 from freshly.chassis.errors import problems
 from freshly.chassis.rate_limits.policy import RateLimited
+from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.web.etags import to_response
 from freshly.chassis.web.rate_limiting import CallLimits
 from freshly.chassis.web.schemas import Id, Ok
@@ -37,6 +38,7 @@ from freshly.domains.auth.schemas import (
     SignUpForm,
 )
 from freshly.domains.families import pages
+from freshly.domains.families.access import CurrentAccess
 from freshly.domains.families.errors import (
     InvalidInviteCode,
     InvalidRole,
@@ -57,8 +59,10 @@ from freshly.domains.families.invitations import (
     JoinService,
 )
 from freshly.domains.families.models import Invitation
+from freshly.domains.families.permissions import allowed
 from freshly.domains.families.schemas import (
     FamilyCreate,
+    FamilyPermissions,
     FamilyRead,
     FreeRoleUpdate,
     InvitationCreate,
@@ -69,6 +73,7 @@ from freshly.domains.families.schemas import (
     Kicked,
     Left,
     MembershipRead,
+    PermissionsRead,
     RoleUpdate,
 )
 from freshly.domains.families.service import FamilyListing, FamilyService
@@ -147,6 +152,18 @@ async def show_sign_up(sign_up: SignUp, token: LinkToken) -> HTMLResponse:
 async def sign_up_by_form(sign_up: SignUp, form: Annotated[SignUpForm, Form()]) -> HTMLResponse:
     await sign_up.register(form.as_registration())
     return HTMLResponse(pages.created(), headers=HEADERS)
+
+
+@router.get("/users/me/permissions", summary="Get what I may do, by family")
+async def read_permissions(caller: CurrentCaller, access: CurrentAccess) -> PermissionsRead:
+    return PermissionsRead(
+        tier=caller.tier,
+        administrator=caller.is_administrator,
+        families=[
+            FamilyPermissions(family_id=family_id, role=role, allows=allowed(role))
+            for family_id, role in access.roles.items()
+        ],
+    )
 
 
 @router.get("/families", response_model=list[FamilyRead], summary="List my families")

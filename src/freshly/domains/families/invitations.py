@@ -21,6 +21,7 @@ from freshly.domains.families.errors import (
 )
 from freshly.domains.families.events import MemberJoined
 from freshly.domains.families.models import Invitation, Membership, Role
+from freshly.domains.families.permissions import Permission
 from freshly.domains.families.repository import FamilyRepository, InvitationRepository
 from freshly.domains.families.schemas import (
     InvitationCreate,
@@ -138,7 +139,7 @@ class InvitationService:
         await self.invitations.delete(invitation)
 
     def _check(self, family_id: int) -> None:
-        if not self.access.manages(family_id):
+        if not self.access.may(Permission.INVITE, family_id):
             raise NotAllowed
 
 

@@ -23,9 +23,6 @@ class Role(StrEnum):
     def rank(self) -> int:
         return [Role.MEMBER, Role.ADMIN, Role.OWNER].index(self)
 
-    def manages(self) -> bool:
-        return self is not Role.MEMBER
-
 
 class Family(Created, Base):
     __tablename__ = "families"

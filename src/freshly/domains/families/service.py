@@ -17,6 +17,7 @@ from freshly.domains.families.errors import (
     NotAMember,
 )
 from freshly.domains.families.models import FAMILIES, Family, Membership, Role
+from freshly.domains.families.permissions import Permission, may
 from freshly.domains.families.repository import (
     FamilyListReader,
     FamilyRepository,
@@ -63,7 +64,7 @@ class FamilyService:
         return _read(family, count=1)
 
     async def members(self, family_id: int) -> Sequence[MembershipRead]:
-        if not self.access.belongs_to(family_id):
+        if not self.access.may(Permission.SEE_MEMBERS, family_id):
             raise NotAFamilyMember
         members = await self.families.members(family_id)
         return [
@@ -92,7 +93,7 @@ class FamilyService:
         return await self.families.lowest_owner(family_ids)
 
     async def regenerate_code(self, family_id: int) -> FamilyRead:
-        if not self.access.manages(family_id):
+        if not self.access.may(Permission.INVITE, family_id):
             raise NotAllowed
         family = await self.families.lock(family_id)
         if family is None:
@@ -124,16 +125,17 @@ class FamilyService:
         return Left() if membership.user_id == self.access.user_id else Kicked()
 
     async def change_role(self, family_id: int, user_id: int, role: Role) -> MembershipRead:
-        if not self.access.manages(family_id):
+        if not self.access.may(Permission.CHANGE_ROLES, family_id):
             raise NotAllowed
         await self.families.lock(family_id)
         my_role = await self._my_role(family_id)
-        if not my_role or not my_role.manages():
+        if not may(my_role, Permission.CHANGE_ROLES):
             raise NotAllowed
         membership = await self._member(family_id, user_id)
         if membership.role == role:
             return self._read_member(membership)
-        if my_role is not Role.OWNER and Role.OWNER in (membership.role, role):
+        changes_owners = Role.OWNER in (membership.role, role)
+        if changes_owners and not may(my_role, Permission.CHANGE_OWNERS):
             raise NotAllowed
         await self._set_role(membership, role)
         return self._read_member(membership)
@@ -142,7 +144,7 @@ class FamilyService:
         membership = await self._lock_membership(id)
         if family_id is not None and family_id != membership.family_id:
             raise MembershipNotFound
-        if await self._my_role(membership.family_id) is not Role.OWNER:
+        if not may(await self._my_role(membership.family_id), Permission.CHANGE_OWNERS):
             raise NotAllowed
         if role not in list(Role):
             raise InvalidRole
@@ -184,9 +186,9 @@ class FamilyService:
         leaving = membership.user_id == self.access.user_id
         if not leaving:
             my_role = await self._my_role(membership.family_id)
-            if not my_role or not my_role.manages():
+            if not may(my_role, Permission.REMOVE_MEMBERS):
                 raise NotAllowed
-            if membership.role == Role.OWNER and my_role is not Role.OWNER:
+            if membership.role == Role.OWNER and not may(my_role, Permission.CHANGE_OWNERS):
                 raise NotAllowed
         await self._check_other_owner(membership)
         await self.families.remove_member(membership)

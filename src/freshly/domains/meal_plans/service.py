@@ -10,6 +10,7 @@ from freshly.chassis.dependencies import Injected
 from freshly.chassis.security.caller import IDENTITY
 from freshly.chassis.web.schemas import assign, sent_values
 from freshly.domains.families.access import CurrentAccess
+from freshly.domains.families.permissions import Permission
 from freshly.domains.meal_plans.errors import (
     MealPlannedTwice,
     MealPlanNotFound,
@@ -171,7 +172,9 @@ class MealPlanService:
         Raise NotAllowedOnPlan for other plans that the caller sees.
         """
         plan = await self.plans.get(id, lock=True)
-        if plan.family_id is not None and not self.access.manages(plan.family_id):
+        if plan.family_id is not None and not self.access.may(
+            Permission.MANAGE_PLANS, plan.family_id
+        ):
             raise NotAllowedOnPlan
         return plan
 
