@@ -116,6 +116,7 @@ CALLING_OUT = {
     "/grocery-lists/ingredients/normalize",
     "/storage/avatar/proxy",
     "/users/me/usage",
+    "/users/me/stats",
     "/files/{bucket}/{path:path}",
     "/users/me/exports/{name}",
 }

@@ -1,6 +1,6 @@
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
 from freshly.chassis.dependencies import Injected
@@ -10,8 +10,9 @@ from freshly.chassis.ports.object_storage import StorageUnavailable
 from freshly.chassis.security.caller import CurrentCaller
 from freshly.domains.account.errors import ExportNotFound
 from freshly.domains.account.files import PersonalFiles
-from freshly.domains.account.schemas import StorageUsageRead
+from freshly.domains.account.schemas import StatsQuery, StatsRead, StorageUsageRead
 from freshly.domains.account.service import AccountService
+from freshly.domains.account.statistics import Statistics
 from freshly.domains.account.usage import StorageUsage
 from freshly.domains.auth.errors import ReauthenticationRequired
 
@@ -52,6 +53,17 @@ async def read_export(
 )
 async def read_usage(usage: Injected[StorageUsage]) -> StorageUsageRead:
     return await usage.read()
+
+
+@router.get(
+    "/me/stats",
+    responses=problems(StorageUnavailable),
+    summary="Get the numbers of my meals, plans, lists and streaks",
+)
+async def read_stats(
+    statistics: Injected[Statistics], query: Annotated[StatsQuery, Query()]
+) -> StatsRead:
+    return await statistics.read(query.timezone)
 
 
 @router.delete(

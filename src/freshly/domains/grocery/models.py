@@ -143,3 +143,5 @@ class GroceryReservation(ListChild):
     quantity: Mapped[Decimal] = mapped_column(Quantity())
     unit: Mapped[str] = mapped_column(String(64))
     expires_at: Mapped[date | None] = mapped_column(default=None)
+
+    __cache_tags__ = (InvalidatesFor(through="grocery_list_id"),)
