@@ -96,6 +96,7 @@ def test_freshly_starts_a_server_in_an_empty_folder_and_prints_its_url(serving, 
     process.send_signal(signal.SIGTERM)
     _, output = process.communicate(timeout=TIMEOUT_SECONDS)
     assert f"Freshly serves on {url}" in output
+    assert "No administrator yet. This link creates one, once: http://localhost:" in output
     assert process.returncode in (0, -signal.SIGTERM)
     assert "Traceback" not in output
 
