@@ -1,13 +1,17 @@
 """The `freshly` command."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 
 from freshly import __version__
+from freshly.commands.errors import CommandFailed
 from freshly.settings import BadSettings, Settings, load
 
+FAILED_STATUS = 1
 BAD_SETTINGS_STATUS = 2  # the exit status if the settings are wrong
+READER_GONE_STATUS = 141  # as if SIGPIPE had ended the process
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,10 +20,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load(data=options.needs_data)
         run: Callable[[Settings, argparse.Namespace], int] = options.run
-        return run(settings, options)
-    except BadSettings as error:
+        status = run(settings, options)
+        sys.stdout.flush()
+    except (BadSettings, CommandFailed) as error:
         print(f"freshly: {error}", file=sys.stderr)  # noqa: T201
-        return BAD_SETTINGS_STATUS
+        return BAD_SETTINGS_STATUS if isinstance(error, BadSettings) else FAILED_STATUS
+    except BrokenPipeError:  # the reader of the output, such as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the exit
+        return READER_GONE_STATUS
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -35,6 +44,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_accounts(commands.add_parser("accounts", help="suspend, restore or sign out accounts"))
     migrate = commands.add_parser("migrate", help="bring the database to this release's schema")
     migrate.add_argument("--dry-run", action="store_true", help="print the SQL without running it")
+    migrate.add_argument(
+        "--to",
+        metavar="REVISION",
+        default="head",
+        help="migrate to this revision; to an older one removes what later ones store"
+        " (default: the newest)",
+    )
     migrate.set_defaults(run=_migrate)
     doctor = commands.add_parser("doctor", help="check the settings and the services they point to")
     doctor.set_defaults(run=_doctor)
@@ -113,14 +129,15 @@ def _change_accounts(settings: Settings, options: argparse.Namespace) -> int:
 def _migrate(settings: Settings, options: argparse.Namespace) -> int:
     import asyncio
 
-    from freshly.commands.migrate import addresses_alike, migrate, print_sql
+    from freshly.commands.migrate import addresses_alike, migrate
+    from freshly.commands.migration_sql import print_sql
 
     if options.dry_run:
-        print_sql(settings)
+        print_sql(settings, options.to)
         return 0
-    before, after = asyncio.run(migrate(settings))
+    before, after = asyncio.run(migrate(settings, options.to))
     print(f"{settings.database.render_as_string()}: {before or 'empty'} -> {after}")  # noqa: T201
-    alike = asyncio.run(addresses_alike(settings))
+    alike = asyncio.run(addresses_alike(settings)) if options.to == "head" else ()
     if alike:
         print(f"These addresses differ only in capitals: {', '.join(alike)}")  # noqa: T201
     return 0

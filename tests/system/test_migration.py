@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from freshly.commands.migrate import newest_revision
+from freshly.commands.schema import newest_revision
 from tests.contracts.test_guards import REPOSITORY
 from tools.migration import main
 

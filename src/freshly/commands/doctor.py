@@ -17,7 +17,8 @@ from freshly.adapters.object_storage import create_object_store
 from freshly.chassis.data.engine import create_engine
 from freshly.chassis.data.transactions import Database
 from freshly.chassis.jobs.admin import queue_statistics
-from freshly.commands.migrate import addresses_alike, current_revision, newest_revision
+from freshly.commands.migrate import addresses_alike
+from freshly.commands.schema import newest_revision, read_schema
 from freshly.settings import WEAKEST_SECRET, Settings
 
 CHECK_TIMEOUT_SECONDS = 5
@@ -134,14 +135,18 @@ async def _database(settings: Settings) -> str:
 async def _schema(settings: Settings) -> str:
     engine = create_engine(settings.database)
     try:
-        current, newest = await current_revision(engine), newest_revision()
+        schema = await read_schema(engine)
     finally:
         await engine.dispose()
-    if current != newest:
+    schema.refuse_if_too_new()
+    if schema.is_newer:
+        return f"at {schema.revision}, of a newer release; this one serves on it, too"
+    if schema.is_older:
         raise CheckFailed(
-            f"schema is at {current or '(none)'}, expected {newest}; run `freshly migrate`"
+            f"schema is at {schema.revision or '(none)'}, expected {newest_revision()};"
+            " run `freshly migrate`"
         )
-    return f"at {current}, the newest revision"
+    return f"at {schema.revision}, the newest revision"
 
 
 async def _addresses(settings: Settings) -> str:

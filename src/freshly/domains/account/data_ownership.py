@@ -256,4 +256,5 @@ NOT_EXPORTED: Mapping[str, str] = {
     "idempotency_keys": "encrypted copies of responses, deleted after a day",
     "job_workers": INTERNAL,
     "job_schedules": INTERNAL,
+    "serves_since": INTERNAL,
 }
