@@ -10,9 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Table, inspect, select
+from sqlalchemy import Connection, column, inspect, select, table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from freshly.chassis.data.serves_since import ServesSince
@@ -20,6 +19,7 @@ from freshly.commands.errors import CommandFailed
 
 EXISTING_APP_REVISION = "8a2eb98e9047"  # where the existing app left its schema
 MIGRATIONS = Path(__file__).parents[3] / "migrations"
+VERSION = table("alembic_version", column("version_num"))
 
 
 class SchemaTooNew(CommandFailed):
@@ -89,12 +89,13 @@ async def read_schema(engine: AsyncEngine) -> Schema:
 
 
 def _read_schema(connection: Connection) -> Schema:
-    revision = MigrationContext.configure(connection).get_current_revision()
-    table = ServesSince.__table__
-    assert isinstance(table, Table)
-    if revision is None or not inspect(connection).has_table(table.name):
+    known_tables = inspect(connection)
+    if not known_tables.has_table(VERSION.name):
+        return Schema(None)
+    revision = connection.execute(select(VERSION.c.version_num)).scalar()
+    if not known_tables.has_table(ServesSince.__tablename__):
         return Schema(revision)
-    return Schema(revision, connection.execute(select(table.c.revision)).scalar())
+    return Schema(revision, connection.execute(select(ServesSince.revision)).scalar())
 
 
 def has_existing_app_tables(connection: Connection) -> bool:

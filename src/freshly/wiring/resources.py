@@ -60,9 +60,14 @@ LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
 
 @asynccontextmanager
 async def open_resources(
-    settings: Settings, shutdown: GracefulShutdown | None = None
+    settings: Settings,
+    shutdown: GracefulShutdown | None = None,
+    memory: MemoryVersions | None = None,
 ) -> AsyncIterator[Resources]:
-    """Open the resources, and close them when the context ends."""
+    """Open the resources, and close them when the context ends.
+
+    `memory` has the versions of what is cached in memory, if this process caches there.
+    """
     all_tables()
     engine = create_engine(
         settings.pooled_database,
@@ -74,7 +79,7 @@ async def open_resources(
     account_statuses = AccountStatusReader(Membership.__table__)
     llm = OpenAIModel(settings)
     count_statements(engine)
-    shared = SharedState.of(settings)
+    shared = SharedState.of(settings, memory or MemoryVersions())
     ttl = timedelta(seconds=settings.cache_ttl_seconds)
     cache = Cache(shared.versions, shared.entries, settings.cache_memory, ttl, cache_read_counter())
     wait = timedelta(seconds=settings.database_pool_timeout)
@@ -118,10 +123,10 @@ class SharedState:
     close: Callable[[], Awaitable[None]] = _no_close
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def of(cls, settings: Settings, memory: MemoryVersions) -> Self:
         if settings.redis_url is not None and settings.cache != "memory":
             return cls._by_redis(settings, settings.redis_url.get_secret_value())
-        versions = MemoryVersions() if settings.cache_alone else DisabledVersions()
+        versions = memory if settings.cache_alone else DisabledVersions()
         return cls(versions, LocalEntries(), MemoryCounters())
 
     @classmethod
