@@ -24,9 +24,9 @@ def lock_data(settings: Settings) -> list[int]:
     folder = settings.data_dir.resolve()
     locked = [_lock("DATA_DIR", folder, folder / "server.lock")]
     if on_sqlite and settings.database.database:
+        # Another data folder may name the same database.
         database = Path(settings.database.database).resolve()
-        if database.parent != folder:
-            locked.append(_lock("DATABASE_URL", database, Path(f"{database}.lock")))
+        locked.append(_lock("DATABASE_URL", database, Path(f"{database}.lock")))
     return locked
 
 
