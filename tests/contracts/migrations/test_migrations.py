@@ -236,6 +236,35 @@ def test_four_processes_that_migrate_an_empty_database_at_once_all_succeed(kind,
     assert foods == names > 0
 
 
+def test_a_migration_gives_up_a_lock_that_others_wait_for_and_tries_again(
+    postgres_database, tmp_path
+):
+    environment = {**os.environ, "DATABASE_URL": postgres_database, "DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "freshly", "migrate"]
+    upgrade(postgres_database, tmp_path, "foods_in_use")
+
+    async def run_beside_a_long_transaction():
+        holder = await asyncpg.connect(postgres_database)
+        await holder.execute("BEGIN; LOCK TABLE ingredients IN SHARE MODE")
+        migration = await asyncio.create_subprocess_exec(
+            *command, env=environment, stderr=asyncio.subprocess.PIPE
+        )
+        async for line in migration.stderr:
+            if b"a migration waits for a lock" in line:
+                break
+        await holder.execute("COMMIT")
+        await holder.close()
+        _, output = await migration.communicate()
+        return migration.returncode, output
+
+    status, output = asyncio.run(run_beside_a_long_transaction())
+
+    assert status == 0, output
+    assert rows(postgres_database, "SELECT version_num FROM alembic_version") == [
+        (newest_revision(),)
+    ]
+
+
 def test_downgrade_and_upgrade_keep_every_row_on_sqlite(tmp_path):
     """SQLite copies a table to change it. Dropping the old one must not delete rows by cascade."""
     path = tmp_path / "freshly.db"
