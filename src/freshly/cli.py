@@ -129,8 +129,11 @@ def _change_accounts(settings: Settings, options: argparse.Namespace) -> int:
 def _migrate(settings: Settings, options: argparse.Namespace) -> int:
     import asyncio
 
+    from freshly.chassis.observability.logging import configure_logging
     from freshly.commands.migrate import addresses_alike, migrate
     from freshly.commands.migration_sql import print_sql
+
+    configure_logging("WARNING")  # on standard error, such as a wait for a lock
 
     if options.dry_run:
         print_sql(settings, options.to)
