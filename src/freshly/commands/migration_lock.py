@@ -36,17 +36,19 @@ def migration_lock(engine: AsyncEngine) -> AbstractAsyncContextManager[None]:
 async def _postgres_lock(engine: AsyncEngine) -> AsyncIterator[None]:
     """Hold an advisory lock until its transaction ends.
 
-    A transaction that waited for the lock would itself stop a CREATE INDEX CONCURRENTLY of the
-    process that holds it. So this one tries again and again, each time in a new transaction.
+    A transaction that has a snapshot stops each CREATE INDEX CONCURRENTLY, also that of the process
+    that holds the lock. So each attempt has a transaction of its own, and the last statement is one
+    that needs no snapshot.
     """
     async with engine.connect() as connection:
 
         async def is_taken() -> bool:
             await connection.rollback()
+            attempt = text(f"SELECT pg_try_advisory_xact_lock({LOCK_NUMBER})")
+            is_ours = (await connection.execute(attempt)).scalar_one()
             # The transaction is idle while the migrations run on another connection.
             await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-            attempt = text(f"SELECT pg_try_advisory_xact_lock({LOCK_NUMBER})")
-            return not (await connection.execute(attempt)).scalar_one()
+            return not is_ours
 
         await _wait_while(is_taken)
         yield
