@@ -28,6 +28,7 @@ from sqlalchemy import select, update
 from sqlalchemy.engine.default import DefaultDialect
 
 from freshly.app import create_app
+from freshly.chassis.data.functions import now
 from freshly.chassis.jobs import JobQueue
 from freshly.chassis.jobs.models import JobRow
 from freshly.chassis.jobs.worker import Worker
@@ -35,6 +36,7 @@ from freshly.chassis.observability.logging import configure_logging
 from freshly.chassis.security import passwords
 from freshly.commands.migrate import migrate
 from freshly.domains.auth import service as sign_in
+from freshly.domains.auth.models import AuthSession
 from freshly.settings import Settings
 from freshly.wiring.jobs import HANDLERS, SCHEDULES
 from tests.support.api import Kitchen
@@ -252,6 +254,18 @@ def client_of(app, **options):
 def kitchen(client):
     """Create users, families, meals and other data through the API."""
     return Kitchen(client)
+
+
+@pytest.fixture
+def age_sign_ins(db):
+    """Return a function that makes all sign-ins 16 minutes old, which proves nothing."""
+
+    async def age():
+        async with db.write() as session:
+            at = (await session.execute(select(now()))).scalar_one()
+            await session.execute(update(AuthSession).values(created_at=at - timedelta(minutes=16)))
+
+    return age
 
 
 @pytest.fixture

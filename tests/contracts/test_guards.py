@@ -182,7 +182,7 @@ def test_only_models_repositories_and_the_chassis_import_sqlalchemy():
         if re.search(r"^(?:from|import) sqlalchemy", path.read_text(), re.MULTILINE)
     }
     allowed = re.compile(
-        r"chassis/|domains/\w+/(?:models|repository)\.py|domains/families/access\.py"
+        r"chassis/|domains/\w+/(?:models|(?:\w+_)?repository)\.py|domains/families/access\.py"
         r"|(?:commands/(?:migrate|doctor|serve)|settings/\w+|wiring/tables)\.py"
     )
 

@@ -34,8 +34,10 @@ from freshly.domains.auth.jobs import (
     SendNotice,
     SendSignInNotice,
 )
+from freshly.domains.families.handlers import delete_closed as delete_closed_family
 from freshly.domains.families.handlers import renew_invite_codes
-from freshly.domains.families.jobs import RenewInviteCodes
+from freshly.domains.families.handlers import send_notice as send_family_notice
+from freshly.domains.families.jobs import DeleteClosedFamily, RenewInviteCodes, SendFamilyNotice
 from freshly.domains.grocery.handlers import recompute
 from freshly.domains.grocery.jobs import Recompute
 from freshly.domains.notifications.handlers import (
@@ -61,6 +63,8 @@ HANDLERS: Handlers = {
     PurgeIdempotencyRecords: purge_idempotency_records,
     PurgeUsage: purge_usage,
     RenewInviteCodes: renew_invite_codes,
+    DeleteClosedFamily: delete_closed_family,
+    SendFamilyNotice: send_family_notice,
     Export: export,
     Recompute: recompute,
     DrawPicture: draw_picture,

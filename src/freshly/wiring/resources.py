@@ -26,11 +26,13 @@ from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.resources import RedisState, Resources
 from freshly.chassis.security.passwords import Passwords
 from freshly.chassis.security.signed_urls import UrlSigner
+from freshly.domains.auth.events import AccountStatusChanged, FamilyRestoreRequested
 from freshly.domains.auth.identity import TokenIdentity
 from freshly.domains.auth.listeners import confirm_new_address
 from freshly.domains.auth.repository import AccountStatusReader
 from freshly.domains.auth.tokens import TokenSigner
 from freshly.domains.families.events import MemberJoined
+from freshly.domains.families.listeners import recount_members, restore_family
 from freshly.domains.families.models import Membership
 from freshly.domains.grocery.listeners import (
     recompute_for_meal,
@@ -55,6 +57,8 @@ LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
     SlotsChanged: (recompute_for_plan,),
     MealChanged: (recompute_for_meal,),
     EmailChangeRequested: (confirm_new_address,),
+    AccountStatusChanged: (recount_members,),
+    FamilyRestoreRequested: (restore_family,),
 }
 
 

@@ -7,21 +7,8 @@ import pytest
 from sqlalchemy import select, update
 
 from freshly.chassis.data.functions import now
-from freshly.domains.auth.models import AuthSession
 from freshly.domains.users.models import User
 from tests.support.api import PASSWORD
-
-
-@pytest.fixture
-def age_sign_ins(db):
-    """Return a function that makes all sign-ins 16 minutes old, which proves nothing."""
-
-    async def age():
-        async with db.write() as session:
-            at = (await session.execute(select(now()))).scalar_one()
-            await session.execute(update(AuthSession).values(created_at=at - timedelta(minutes=16)))
-
-    return age
 
 
 @pytest.fixture

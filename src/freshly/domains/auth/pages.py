@@ -18,6 +18,7 @@ QUESTIONS = {
     LinkPurpose.RESET: ("Choose a new password", "Save the password"),
     LinkPurpose.UNDO_EMAIL_CHANGE: ("Keep your email address", "Keep it and sign out all devices"),
     LinkPurpose.RESTORE_ACCOUNT: ("Keep your account", "Keep it"),
+    LinkPurpose.RESTORE_FAMILY: ("Keep your family", "Keep it"),
 }
 RESULTS = {
     LinkPurpose.VERIFY: "Your email address is confirmed.",
@@ -27,6 +28,10 @@ RESULTS = {
         'Please choose a new password now: use "forgot password" in the app.'
     ),
     LinkPurpose.RESTORE_ACCOUNT: "Your account stays. You can sign in again.",
+    LinkPurpose.RESTORE_FAMILY: (
+        "Your family stays, with its members and all that it shares. "
+        "Earlier invitations to it do not work any more."
+    ),
 }
 INPUT = (
     '<p><label>New password, at least 8 characters<br><input type="password" name="new_password"'

@@ -17,6 +17,7 @@ from freshly.domains.families.access import MY_FAMILY_IDS, CurrentAccess
 from freshly.domains.families.errors import NoFreeInviteCode, NotAFamilyMember
 from freshly.domains.families.models import Family, Invitation, Membership, Role
 from freshly.domains.families.schemas import FamilyRead
+from freshly.domains.users.models import User, UserStatus
 
 CODE_LIFETIME = timedelta(days=1)
 SHORT_CODE_ATTEMPTS, CODE_ATTEMPTS = 20, 25
@@ -30,8 +31,8 @@ ROWS = select(
     families.invite_code,
     families.invite_code_expires_at,
     select(func.count())
-    .select_from(Membership.__table__)
-    .where(memberships.family_id == families.id)
+    .select_from(Membership.__table__.join(User.__table__))
+    .where(memberships.family_id == families.id, User.__table__.c.status != UserStatus.CLOSED)
     .scalar_subquery()
     .label("count"),
 )
@@ -67,9 +68,14 @@ class FamilyRepository:
         return FamilyRead.model_validate(row)
 
     async def lock(self, family_id: int) -> Family | None:
-        """Lock the family. Each change of members or roles waits here for its turn."""
+        """Lock the family. Each change of members or roles waits here for its turn.
+
+        Return None if it was deleted or closed.
+        """
         return await self.session.scalar(
-            select(Family).where(Family.id == family_id).with_for_update()
+            select(Family)
+            .where(Family.id == family_id, Family.delete_after.is_(None))
+            .with_for_update()
         )
 
     async def by_code(self, code: str) -> Family | None:
@@ -173,7 +179,10 @@ class CodeRenewal:
         expired = await self.session.scalars(
             select(Family)
             .where(
-                or_(Family.invite_code_expires_at.is_(None), Family.invite_code_expires_at <= now())
+                or_(
+                    Family.invite_code_expires_at.is_(None), Family.invite_code_expires_at <= now()
+                ),
+                Family.delete_after.is_(None),
             )
             .order_by(Family.id)
             .limit(RENEWED_PER_COMMIT)

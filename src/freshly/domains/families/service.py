@@ -6,7 +6,11 @@ from freshly.chassis.cache.body import CachedBody
 from freshly.chassis.data.pagination import PageRows
 from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.dependencies import Injected
+from freshly.chassis.jobs import JobQueue
+from freshly.domains.auth.proof import Proof
 from freshly.domains.families.access import CurrentAccess
+from freshly.domains.families.closed_repository import ClosedFamilyRepository
+from freshly.domains.families.closing import FamilyClosing
 from freshly.domains.families.errors import (
     InvalidRole,
     LastOwner,
@@ -50,6 +54,10 @@ class FamilyService:
     access: CurrentAccess
     families: Injected[FamilyRepository]
     invitations: Injected[InvitationRepository]
+    closing: Injected[FamilyClosing]
+    closed: Injected[ClosedFamilyRepository]
+    proof: Injected[Proof]
+    jobs: Injected[JobQueue]
     log: Injected[ActivityLog]
 
     async def read(self, family_id: int) -> FamilyRead:
@@ -102,11 +110,18 @@ class FamilyService:
         return await self.families.read(family_id)
 
     async def delete(self, family_id: int) -> None:
+        """Delete the family with proof. Without proof, close it for seven days."""
         if not self.access.owns(family_id):
             raise NotAllowed
-        await self.families.lock(family_id)
-        await self.families.delete(family_id)
-        await self._record(ActivityKind.FAMILY_DELETED, family_id)
+        family = await self.families.lock(family_id)
+        if family is None or await self._my_role(family_id) is not Role.OWNER:
+            raise NotAllowed
+        if await self.proof.is_given():
+            await self.families.delete(family_id)
+            await self._record(ActivityKind.FAMILY_DELETED, family_id)
+        else:
+            await self.closing.close(family)
+            await self._record(ActivityKind.FAMILY_CLOSED, family_id)
 
     async def remove_member(self, family_id: int, user_id: int) -> None:
         """Remove a member. Users outside the family get the same answer for everybody."""
@@ -155,6 +170,7 @@ class FamilyService:
         admin becomes the owner, or else the oldest member. Repeating it is safe, and needed for
         families that the user joined since.
         """
+        await self.closed.delete_of_last_member(self.access.user_id)
         for family_id in await self.families.ids_of(self.access.user_id):
             await self.families.lock(family_id)
             members = await self.families.members(family_id)

@@ -14,6 +14,8 @@ async def recompute(job: Recompute, context: JobContext) -> None:
         person_id = job.person_id
         if job.family_id is not None:
             person_id = await lists.first_member(job.family_id)
+    if person_id is None:  # the family is closed
+        return
     for plan_id in plan_ids:
         async with context.write() as session:
             service = await context.service(RebuildService, session, user_id=person_id)
