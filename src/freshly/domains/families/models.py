@@ -9,7 +9,7 @@ from freshly.chassis.data.base import Base, Created
 from freshly.chassis.data.functions import now
 from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.security.caller import IDENTITY
-from freshly.domains.users.models import User
+from freshly.domains.users.models import User, UserStatus
 
 FAMILIES = CacheTopic("families")
 
@@ -54,6 +54,11 @@ class Membership(Base):
         init=False, insert_default=now(), server_default=func.now()
     )
     user: Mapped[User] = relationship(init=False, lazy="raise", viewonly=True)
+
+    @property
+    def is_visible(self) -> bool:
+        """Return False while the member's account is closed. `user` must be loaded."""
+        return self.user.status != UserStatus.CLOSED
 
     __cache_tags__ = (
         InvalidatesFor(IDENTITY, person="user_id"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import contains_eager, joinedload
 
 from freshly.chassis.data.constraints import violated_constraint
 from freshly.chassis.data.functions import now
@@ -107,10 +107,13 @@ class FamilyRepository:
         return members.all()
 
     async def member(self, family_id: int, user_id: int) -> Membership | None:
+        """Return the membership. Return None while the user's account is closed."""
         return await self.session.scalar(
             select(Membership)
             .where(Membership.family_id == family_id, Membership.user_id == user_id)
-            .options(joinedload(Membership.user, innerjoin=True))
+            .join(Membership.user)
+            .where(User.status != UserStatus.CLOSED)
+            .options(contains_eager(Membership.user))
             .execution_options(populate_existing=True)
         )
 
@@ -123,11 +126,17 @@ class FamilyRepository:
         return (await self.session.scalars(ids.order_by(Membership.family_id))).all()
 
     async def owners(self, family_id: int) -> int:
+        """Return the number of owners, without closed accounts."""
         return (
             await self.session.execute(
                 select(func.count())
                 .select_from(Membership)
-                .where(Membership.family_id == family_id, Membership.role == Role.OWNER)
+                .join(Membership.user)
+                .where(
+                    Membership.family_id == family_id,
+                    Membership.role == Role.OWNER,
+                    User.status != UserStatus.CLOSED,
+                )
             )
         ).scalar_one()
 
