@@ -182,6 +182,16 @@ async def test_the_link_in_the_letter_to_each_owner_undoes_it_exactly(
     assert await count(db, Family) == 2
 
 
+async def test_a_family_that_is_closed_again_has_a_later_job_of_its_own(home, client, jobs, emails):
+    """The job of the first closing runs before the second one's seven days are over."""
+    await close(home)
+    await follow(client, next(iter((await letters(jobs, emails)).values())))
+    await close(home)
+
+    waiting = [job.state for job in await jobs.rows("families.delete_closed")]
+    assert waiting == ["queued", "queued"]
+
+
 async def test_earlier_codes_of_a_closed_family_stay_dead(home, client, jobs, emails):
     codes = [home.family["invite_code"], home.invitation["code"], home.invitation["token"]]
 

@@ -41,11 +41,8 @@ class FamilyClosing:
                     link_id=link_id,
                 )
             )
-        await self.jobs.enqueue(
-            DeleteClosedFamily(family_id=family.id),
-            key=f"delete-family:{family.id}",
-            delay=DELETED_AFTER,
-        )
+        # Without a key: the job of an earlier closing may still wait, and would run too soon.
+        await self.jobs.enqueue(DeleteClosedFamily(family_id=family.id), delay=DELETED_AFTER)
 
 
 async def restore(closed: ClosedFamilyRepository, jobs: JobQueue, family_id: int) -> None:
