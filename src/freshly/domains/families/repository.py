@@ -82,7 +82,12 @@ class FamilyRepository:
         """Lock and return the family with this code, unless the code has expired."""
         return await self.session.scalar(
             select(Family)
-            .where(Family.invite_code == code, Family.invite_code_expires_at > now())
+            .where(
+                Family.invite_code == code,
+                Family.invite_code_expires_at > now(),
+                # A worker of an older release may have renewed the code of a closed family.
+                Family.delete_after.is_(None),
+            )
             .with_for_update()
         )
 
