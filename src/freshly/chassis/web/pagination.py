@@ -15,16 +15,16 @@ AnyListQuery = TypeVar("AnyListQuery", bound=ListQuery)
 CurrentListQuery = Annotated[ListQuery, Query()]
 
 
-def next_link(request: Request, cursor: str) -> str:
-    """Return the `Link` header (RFC 8288) that leads to the next page."""
-    query = urlencode({**request.query_params, "cursor": cursor})
+def next_link(request: Request, **parameters: str | int) -> str:
+    """Return the `Link` header (RFC 8288) that leads to the next page, with these parameters."""
+    query = urlencode({**request.query_params, **parameters})
     return f'<{request.url.path}?{query}>; rel="next"'
 
 
 def with_next_link(request: Request, response: Response, rows: PageRows[Item]) -> Sequence[Item]:
     """Return the bare list, with the next page in the `Link` header."""
     if rows.next_cursor:
-        response.headers["Link"] = next_link(request, rows.next_cursor)
+        response.headers["Link"] = next_link(request, cursor=rows.next_cursor)
     return rows.items
 
 

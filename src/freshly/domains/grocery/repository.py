@@ -9,7 +9,8 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, func, or_, select
 from sqlalchemy.orm import joinedload, selectinload
 
-from freshly.chassis.data.functions import now
+from freshly.chassis.data.functions import json_size, now
+from freshly.chassis.data.page_bytes import row_bytes
 from freshly.chassis.data.pagination import KeysetQuery, ListQuery, PageRows, as_text
 from freshly.chassis.data.queries import Columns, struct_for
 from freshly.chassis.data.transactions import CurrentDatabase, Session
@@ -28,6 +29,8 @@ from freshly.domains.grocery.schemas import GroceryListRead, ItemSummary
 from freshly.domains.ingredients.models import Ingredient, UnitRow
 from freshly.domains.meal_plans.models import MealPlan, MealSlot, SlotMeal
 
+# Names, numbers and dates of a list, and of a line, in a response.
+LIST_FRAME_BYTES, ITEM_FRAME_BYTES = 400, 400
 lists, items = GroceryList.__table__.c, GroceryListItem.__table__.c
 memberships = Membership.__table__.c
 ITEM_COLUMNS = (
@@ -73,9 +76,27 @@ def _with_items(page: Select[Any]) -> Select[Any]:
     )
 
 
+ITEMS_BYTES = (
+    select(
+        func.coalesce(
+            func.sum(row_bytes(ITEM_FRAME_BYTES, items.note, Ingredient.__table__.c.name)), 0
+        )
+    )
+    .outerjoin_from(
+        GroceryListItem.__table__, Ingredient.__table__, Ingredient.id == items.ingredient_id
+    )
+    .where(items.grocery_list_id == lists.id)
+    .scalar_subquery()
+)
+
+
 def _lists(*where: ColumnElement[bool]) -> KeysetQuery:
-    rows = select(*(LIST_COLUMNS[name] for name in LIST_FIELDS)).where(*where)
-    return KeysetQuery(rows, lists.created_at, lists.id, with_children=_with_items)
+    return KeysetQuery(
+        select(*(LIST_COLUMNS[name] for name in LIST_FIELDS)).where(*where),
+        *(lists.created_at, lists.id),
+        with_children=_with_items,
+        size=row_bytes(LIST_FRAME_BYTES, lists.title) + ITEMS_BYTES,
+    )
 
 
 OF_FAMILY = lists.family_id == bindparam("owner")
@@ -200,6 +221,15 @@ class ItemRepository(GuardedRepository[GroceryListItem]):
         if row is None:
             raise ItemNotFound
         return row
+
+    async def size_of(self, grocery_list: GroceryList) -> tuple[int, int]:
+        """Return the number of lines of a list, and the bytes of their notes in a response."""
+        notes = func.coalesce(func.sum(json_size(GroceryListItem.note)), 0)
+        row = await self.session.execute(
+            select(func.count(), notes).where(GroceryListItem.grocery_list_id == grocery_list.id)
+        )
+        lines, size = row.one()
+        return lines, size
 
     async def add_all(self, items: Iterable[GroceryListItem]) -> None:
         await _add_in_turns(self.session, list(items))
