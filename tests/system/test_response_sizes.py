@@ -85,14 +85,14 @@ async def test_meals_are_paged_by_bytes_wherever_they_are_listed(kitchen, alice,
     await alice.post_ok(answer, {"action": "accept"}, status=200)
     await copy(db, "meals", 4)  # the copy that Alice accepted
     mine = await alice.read("/meals/me", limit=1)
-    await copy(db, "meal_share_requests", 3, accepted_meal_id=f"{mine[0]['id']} + i - 1")
+    await copy(db, "meal_share_requests", 4, accepted_meal_id=f"{mine[0]['id']} + i - 1")
     of_bob = {"created_by_user_id": str(bob.id), "family_id": str(family["id"])}
     await copy(db, "meals", 4, **of_bob)
 
     await assert_paged(alice, "/meals/me", 4)
-    await assert_paged(alice, "/meal-share-requests/accepted-meals", 3)
-    await assert_paged(alice, "/meal-share-requests/received", 3)
-    await assert_paged(bob, "/meal-share-requests/sent", 3, fewest_pages=1)
+    await assert_paged(alice, "/meal-share-requests/accepted-meals", 4)
+    await assert_paged(alice, "/meal-share-requests/received", 4)
+    await assert_paged(bob, "/meal-share-requests/sent", 4)
     await assert_paged(alice, f"/families/{family['id']}/members/{bob.id}/meals", 4)
 
 
