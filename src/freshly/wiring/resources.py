@@ -39,10 +39,12 @@ from freshly.domains.grocery.listeners import (
     recompute_for_plan,
     recompute_for_stock,
 )
+from freshly.domains.ingredients.listeners import ensure_foods_are_visible
 from freshly.domains.meal_plans.events import SlotsChanged
 from freshly.domains.meals.events import MealChanged
 from freshly.domains.notifications.listeners import notify_owners_of_new_member
 from freshly.domains.pantry.events import StockChanged
+from freshly.domains.preferences.events import FoodsNamed
 from freshly.domains.users.events import EmailChangeRequested
 from freshly.settings import Settings
 from freshly.wiring.quotas import quotas
@@ -59,6 +61,7 @@ LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
     EmailChangeRequested: (confirm_new_address,),
     AccountStatusChanged: (recount_members,),
     FamilyRestoreRequested: (restore_family,),
+    FoodsNamed: (ensure_foods_are_visible,),
 }
 
 

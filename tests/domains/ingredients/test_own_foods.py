@@ -150,7 +150,9 @@ async def test_a_food_in_use_is_not_deleted_and_the_answer_tells_where(kitchen, 
     line = {"ingredient_id": kimchi["id"]}
     await alice.post_ok(f"/grocery-lists/{created['id']}/items", line)
     await alice.patch("/preferences/me", {"disliked_ingredient_ids": [kimchi["id"]]})
-    stranger = await kitchen.person("Sam", preference={"allergen_ingredient_ids": [kimchi["id"]]})
+    stranger = await kitchen.person("Sam")
+    preferences = {"allergen_ingredient_ids": [kimchi["id"]]}
+    await former_member(stranger, family, alice, preferences)
 
     refused = await alice.delete(path)
 
@@ -162,6 +164,14 @@ async def test_a_food_in_use_is_not_deleted_and_the_answer_tells_where(kitchen, 
     await alice.patch("/preferences/me", {"disliked_ingredient_ids": []})
     assert (await stranger.get(path)).status_code == 404
     assert (await alice.delete(path)).status_code == 204
+
+
+async def former_member(person, family, owner, preferences):
+    """Let a person join a family, set preferences, and leave."""
+    await person.post_ok("/families/join", {"invite_code": family["invite_code"]}, 200)
+    await person.post_ok("/preferences/me", preferences)
+    left = await owner.delete(f"/families/{family['id']}/members/{person.id}")
+    assert left.status_code in (200, 204), left.text
 
 
 async def shopping_for(kitchen, person, *meal):

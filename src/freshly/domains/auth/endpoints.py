@@ -76,6 +76,7 @@ from freshly.domains.auth.schemas import (
     Verified,
 )
 from freshly.domains.auth.service import RegistrationService, SessionService, SignInService
+from freshly.domains.preferences.errors import FoodNotFound
 from freshly.domains.users.errors import EmailTaken, UserNotFound
 from freshly.domains.users.models import User
 from freshly.domains.users.schemas import OwnUserRead, TypedEmail, UserRead
@@ -94,7 +95,7 @@ OAUTH_ERRORS = (
 @public.post(
     "/register",
     response_model=UserRead,
-    responses=problems(EmailAlreadyRegistered, PasswordTooCommon, PasswordIsPersonal),
+    responses=problems(EmailAlreadyRegistered, FoodNotFound, PasswordTooCommon, PasswordIsPersonal),
     summary="Create an account",
 )
 async def register(registration: Injected[RegistrationService], new: Register) -> User:

@@ -63,6 +63,11 @@ class IngredientRepository(OwnedRepository[Ingredient]):
         rows = select(Ingredient).where(Ingredient.id.in_(set(ids)))
         return (await self.session.scalars(rows)).all()
 
+    async def are_visible(self, ids: Collection[int]) -> bool:
+        """Return True if the caller sees all these ingredients."""
+        visible = self.visible().where(Ingredient.id.in_(ids)).with_only_columns(func.count())
+        return await self.session.scalar(visible) == len(ids)
+
     async def with_measures(self, ids: Iterable[int], owner: Owner) -> Sequence[Ingredient]:
         """Return the ingredients, those of which they are names, and the owner's corrections."""
         wanted_ids = set(ids)
