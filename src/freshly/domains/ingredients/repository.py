@@ -118,6 +118,16 @@ class IngredientRepository(OwnedRepository[Ingredient]):
         )
         return (await self.session.scalars(names)).all()
 
+    async def names_of(self, food_ids: Collection[int], owner: Owner) -> Sequence[int]:
+        """Return the ids of these foods and of their other names, as the owner has them."""
+        ids = await self.session.scalars(
+            select(Ingredient.id).where(
+                or_(Ingredient.id.in_(food_ids), Ingredient.food_id.in_(food_ids)),
+                or_(self.is_owned_by(owner), Ingredient.is_of_catalogue()),
+            )
+        )
+        return ids.all()
+
     async def other_names(self, id: int, *, lock: bool = False) -> Sequence[Ingredient]:
         rows = self.visible().where(Ingredient.food_id == id).order_by(Ingredient.id)
         if lock:
@@ -146,6 +156,7 @@ class IngredientRepository(OwnedRepository[Ingredient]):
             for code, grams in measures.items()
         )
         await self.session.flush()
+        self.session.expire(row, ["measures"])
 
     async def corrections(self, ids: Iterable[int], owner: Owner) -> dict[int, Ingredient]:
         """Return the owner's corrections of foods of the catalogue, by the food's id."""
