@@ -1,6 +1,11 @@
 """Foods of a household: who sees them, whose facts count, and how they are changed."""
 
+import asyncio
+import itertools
+
 import pytest
+
+from tests.support.sql_statements import Statements
 
 GRAMS = {"canonical_unit_type": "weight", "canonical_unit": "g"}
 LIST = "/grocery-lists/rebuild-from-meal-plan"
@@ -358,6 +363,45 @@ async def test_stock_is_measured_anew_by_a_correction_of_its_food_and_after_its_
     assert await measured(bob, his) == before[1]
     assert (await alice.delete(f"/ingredients/{correction['id']}")).status_code == 204
     assert await measured(alice, other) == before[0]
+
+
+async def test_the_new_foods_of_a_meal_take_one_statement_even_at_the_same_time(
+    kitchen, alice, database_url
+):
+    created = [await alice.post_ok("/grocery-lists", {"scope": "personal"}) for _ in range(4)]
+    numbers = []
+    for words, shopping in zip((invented(1, "q"), invented(40, "x")), created, strict=False):
+        meal = await kitchen.meal(alice, [(word, "1 g") for word in words])
+        with Statements() as sent:
+            added = await add_meal(alice, meal, shopping)
+        assert added.json()["items_added"] == len(words)
+        numbers.append(sent.number)
+
+    words = invented(30, "z")
+    meals = [
+        await kitchen.meal(alice, [(word, "1 g") for word in ordered])
+        for ordered in (words, reversed(words))
+    ]
+    responses = await asyncio.gather(
+        *(add_meal(alice, meal, one) for meal, one in zip(meals * 2, created, strict=True))
+    )
+
+    if database_url.startswith("postgresql"):  # SQLAlchemy inserts row by row in SQLite
+        assert numbers[1] <= numbers[0] + 3
+    assert [one.status_code for one in responses] == [200] * 4
+    names = [row["name"] for row in await alice.read("/ingredients")]
+    assert sorted(name for name in names if name.endswith("zy")) == sorted(words)
+
+
+def invented(number, letter):
+    """Return names of foods that no catalogue has and that resemble no others."""
+    pairs = itertools.product("bdfgkmpt", repeat=2)
+    return [f"{letter}{one}o{two}u{letter}y" for one, two in itertools.islice(pairs, number)]
+
+
+async def add_meal(person, meal, shopping_list):
+    body = {"recipe_id": meal["id"], "list_id": shopping_list["id"]}
+    return await person.post("/grocery-lists/add-from-recipe", body)
 
 
 async def measured(person, item):

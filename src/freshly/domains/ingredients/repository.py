@@ -136,15 +136,22 @@ class IngredientRepository(OwnedRepository[Ingredient]):
 
     async def save(self, row: Ingredient) -> Ingredient:
         """Insert or update. Raise IngredientExists if the owner has the name already."""
+        await self.save_all([row])
+        return row
+
+    async def save_all(self, rows: Sequence[Ingredient]) -> Sequence[Ingredient]:
+        """Insert or update all rows, or none. Raise IngredientExists as `save`."""
+        if not rows:
+            return rows
         try:
             async with self.session.begin_nested():
-                self.session.add(row)
+                self.session.add_all(rows)
                 await self.session.flush()
         except IntegrityError as error:
             if violated_constraint(error) in UNIQUE_NAMES:
                 raise IngredientExists from error
             raise
-        return row
+        return rows
 
     async def set_measures(self, row: Ingredient, measures: Mapping[str, Decimal]) -> None:
         """Replace the measures of a food."""

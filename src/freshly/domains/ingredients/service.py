@@ -105,11 +105,36 @@ class IngredientService:
             if (food := name_index().find(text, own_names))
         }
         foods = await self.ingredients.by_names(food_names.values(), owner)
-        matches: dict[str, Ingredient] = {}
-        async for name, text in in_turns(texts.items()):
-            row = same.get(text.lower()) or foods.get(food_names.get(name, "").lower())
-            matches[name] = row or await self.get_or_create(text.lower(), owner)
-        return matches
+        known = same | {
+            text.lower(): row
+            for name, text in texts.items()
+            if (row := foods.get(food_names.get(name, "").lower()))
+        }
+        missing = {text.lower() for text in texts.values()} - known.keys()
+        known |= await self._create_all(sorted(missing), owner)
+        return {name: known[text.lower()] for name, text in texts.items()}
+
+    async def _create_all(self, names: Sequence[str], owner: Owner) -> dict[str, Ingredient]:
+        """Insert foods in one statement. `names` are sorted, so that no two requests deadlock."""
+        created_by = self.access.user_id
+        rows = [
+            Ingredient(
+                name=name,
+                family_id=owner.family_id,
+                owner_user_id=owner.user_id,
+                created_by_user_id=created_by,
+            )
+            for name in names
+            if name_index().same(name) is None  # get_or_create() links names of the catalogue
+        ]
+        try:
+            created = {row.name: row for row in await self.ingredients.save_all(rows)}
+        except IngredientExists:  # a concurrent request inserted one of them
+            created = {}
+        for name in names:
+            if name not in created:
+                created[name] = await self.get_or_create(name, owner)
+        return created
 
     async def by_id(self, ids: Iterable[int]) -> dict[int, Ingredient]:
         return {row.id: row for row in await self.ingredients.by_ids(ids)}
