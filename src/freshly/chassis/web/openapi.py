@@ -49,6 +49,13 @@ KEY = {
     "first response.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]+$"},
 }
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The `ETag` that you have. The response is 304 if it is still current.",
+    "schema": {"type": "string"},
+}
 KEY_REFUSED = "The Idempotency-Key is malformed, or was used for another request"
 ETAG = {"ETag": {"description": "The version of the resource.", "schema": {"type": "string"}}}
 NOT_MODIFIED = {"description": "Unchanged since the ETag in `If-None-Match`", "headers": ETAG}
@@ -140,6 +147,7 @@ def _describe_headers(route: Route, operation: dict[str, Any]) -> None:
         done = next(code for code in responses if code.startswith("2"))
         responses[done]["headers"] = {**responses[done].get("headers", {}), **ETAG}
         if route.method == "GET":
+            parameters.append(IF_NONE_MATCH)
             responses["304"] = NOT_MODIFIED
     if not parameters:
         del operation["parameters"]
