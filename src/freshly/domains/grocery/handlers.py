@@ -1,7 +1,7 @@
 from freshly.chassis.jobs import JobContext
 from freshly.chassis.web.clock import today_in
 from freshly.domains.grocery.jobs import Recompute
-from freshly.domains.grocery.repository import PlannedListRepository
+from freshly.domains.grocery.planned_repository import PlannedListRepository
 from freshly.domains.grocery.service import RebuildService
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from freshly.chassis.data.transactions import Session
 from freshly.chassis.jobs import JobQueue
 from freshly.domains.grocery.jobs import Recompute
-from freshly.domains.grocery.repository import PlannedListRepository
+from freshly.domains.grocery.planned_repository import PlannedListRepository
 from freshly.domains.ingredients.events import FactsChanged
 from freshly.domains.meal_plans.events import SlotsChanged
 from freshly.domains.meals.events import MealChanged
