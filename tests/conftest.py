@@ -111,6 +111,8 @@ def _no_long_pauses():
 
 FOR_TESTS = {
     "rate_limit_enabled": False,
+    # Tests of simultaneous requests need each response, however slow the machine is.
+    "database_pool_timeout": 30,
     "cache": "memory",
     # Jobs run when a test calls `jobs.run_due()`, or in the app if it asks for jobs="inside".
     "jobs": "worker",
