@@ -1,25 +1,52 @@
 """The `freshly` command."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from freshly import __version__
 from freshly.settings import BadSettings, Settings, load
 
-BAD_SETTINGS_STATUS = 2  # the exit status if the settings are wrong
+# Exit statuses. A command that failed returns 1.
+BAD_SETTINGS_STATUS = 2
+INTERRUPTED_STATUS = 130  # Ctrl-C, as shells define it
+BROKEN_PIPE_STATUS = 141  # as if SIGPIPE had ended the process
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command in the arguments, or in `sys.argv`. Return the exit status."""
     options = _parser().parse_args(arguments)
+    settings = None
     try:
         settings = load(data=options.needs_data)
         run: Callable[[Settings, argparse.Namespace], int] = options.run
-        return run(settings, options)
+        status = run(settings, options)
+        sys.stdout.flush()
     except BadSettings as error:
-        print(f"freshly: {error}", file=sys.stderr)  # noqa: T201
+        _complain(str(error))
         return BAD_SETTINGS_STATUS
+    except BrokenPipeError:  # the reader of our output, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE_STATUS
+    except KeyboardInterrupt:
+        return INTERRUPTED_STATUS
+    except Exception as error:
+        from freshly.commands.failures import reason_of  # noqa: PLC0415 - most calls do not fail
+
+        reason = settings and reason_of(error, settings)
+        if not reason:
+            raise
+        _complain(reason)
+        return 1
+    else:
+        return status
+
+
+def _complain(text: str) -> None:
+    for line in text.splitlines():
+        print(f"freshly: {line}", file=sys.stderr)  # noqa: T201
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     migrate = commands.add_parser("migrate", help="bring the database to this release's schema")
     migrate.add_argument("--dry-run", action="store_true", help="print the SQL without running it")
     migrate.set_defaults(run=_migrate)
+    _add_backups(commands)
     doctor = commands.add_parser("doctor", help="check the settings and the services they point to")
     doctor.set_defaults(run=_doctor)
     demo = commands.add_parser("demo", help="show a family's week and its shopping list")
@@ -65,6 +93,19 @@ def _add_jobs(jobs: argparse.ArgumentParser) -> None:
         action_parser = actions.add_parser(action, help=text)
         action_parser.add_argument("ids", nargs="+", metavar="ID")
         action_parser.set_defaults(run=_change_jobs, action=action)
+
+
+def _add_backups(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    backup = commands.add_parser("backup", help="write the database and files to one archive")
+    backup.add_argument("--to", type=Path, metavar="FOLDER", help="default: BACKUP_DIR")
+    backup.add_argument("--daily", action="store_true", help="keep 7 daily and 4 weekly backups")
+    backup.add_argument("--json", action="store_true", help="print a JSON object")
+    backup.set_defaults(run=_backup)
+    restore = commands.add_parser("restore", help="restore a backup into an empty place")
+    restore.add_argument("archive", type=Path, metavar="ARCHIVE")
+    restore.add_argument("--check", action="store_true", help="only check that it can be restored")
+    restore.add_argument("--json", action="store_true", help="print a JSON object")
+    restore.set_defaults(run=_restore, needs_data=False)
 
 
 def _add_accounts(accounts: argparse.ArgumentParser) -> None:
@@ -130,6 +171,18 @@ def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
     from freshly.commands.doctor import examine
 
     return examine(settings)
+
+
+def _backup(settings: Settings, options: argparse.Namespace) -> int:
+    from freshly.commands.backup import backup
+
+    return backup(settings, options.to, daily=options.daily, as_json=options.json)
+
+
+def _restore(settings: Settings, options: argparse.Namespace) -> int:
+    from freshly.commands.backup import restore
+
+    return restore(settings, options.archive, only_check=options.check, as_json=options.json)
 
 
 def _demo(settings: Settings, options: argparse.Namespace) -> int:

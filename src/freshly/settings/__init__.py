@@ -1,6 +1,7 @@
 """Settings: read once from the environment, frozen, and passed down."""
 
 from freshly.settings.database_url import driven
+from freshly.settings.environment import environment_of
 from freshly.settings.errors import BadSettings
 from freshly.settings.limits import (
     LARGEST_AVATAR,
@@ -21,5 +22,6 @@ __all__ = [
     "BadSettings",
     "Settings",
     "driven",
+    "environment_of",
     "load",
 ]

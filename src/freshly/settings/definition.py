@@ -234,6 +234,21 @@ class InstallationSettings(BaseSettings):
         "have this name.",
     )
 
+    backups: Literal["auto", "daily", "off"] = Field(
+        default="auto",
+        description="Make a backup each day at 3:30 of `TIMEZONE`. `auto`: if the database is "
+        "SQLite. The last of 7 days and of 4 weeks are kept.",
+    )
+    backup_dir: Path | None = Field(
+        default=None,
+        description="The folder of backups, best on another disk. Default: `DATA_DIR/backups`.",
+    )
+    backup_passphrase: SecretStr | None = Field(
+        default=None,
+        description="Encrypts backups, and opens them. Keep a copy elsewhere: without it an "
+        "encrypted backup is lost.",
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -293,6 +308,16 @@ class InstallationSettings(BaseSettings):
         """The URL of the database for migrations, and for the app unless there is a pooler."""
         given = self.database_url.get_secret_value()
         return driven(given or f"sqlite:///{self.data_dir / 'freshly.db'}")
+
+    @property
+    def backup_folder(self) -> Path:
+        return self.backup_dir or self.data_dir / "backups"
+
+    @property
+    def makes_backups(self) -> bool:
+        """True if a job makes a backup each day."""
+        is_embedded = self.database.get_backend_name() == "sqlite"
+        return self.backups == "daily" or (self.backups == "auto" and is_embedded)
 
     @property
     def cache_alone(self) -> bool:

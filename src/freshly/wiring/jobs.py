@@ -2,6 +2,7 @@
 
 from datetime import time, timedelta
 
+from freshly.chassis.backup.jobs import MakeBackup, make_backup
 from freshly.chassis.jobs import Handlers, Schedule, daily, every
 from freshly.chassis.jobs.retention import (
     PurgeIdempotencyRecords,
@@ -78,6 +79,7 @@ HANDLERS: Handlers = {
     PurgeAccounts: purge_accounts,
     WarmUp: warm_up,
     MakeSmallAvatar: make_small_avatar,
+    MakeBackup: make_backup,
 }
 SCHEDULES = (
     Schedule(PurgeExpired(), every(timedelta(hours=1))),
@@ -88,6 +90,7 @@ SCHEDULES = (
     Schedule(DigestForAll(), daily(time(7))),
     Schedule(SweepPictures(), daily(time(4))),
     Schedule(PurgeAccounts(), every(timedelta(hours=1))),
+    Schedule(MakeBackup(), daily(time(3, 30))),
     Schedule(WarmUp(), every(timedelta(minutes=5))),
 )
 # In a server the grace is short, because requests have had their time to finish before. It polls

@@ -1,0 +1,467 @@
+"""`freshly backup` and `freshly restore`: both databases, while in use, and killed half-way."""
+
+import asyncio
+import gzip
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import urlsplit
+from zipfile import ZipFile
+
+import asyncpg
+import pyrage
+import pytest
+from pydantic import SecretStr
+
+from freshly.chassis.backup.archive import END, HEAD, ArchiveReader, ArchiveWriter
+from freshly.chassis.backup.errors import BackupFailed
+from freshly.chassis.backup.folder import backups, kept_times, name_of
+from freshly.chassis.backup.installation import Contents
+from freshly.chassis.backup.jobs import MakeBackup
+from freshly.chassis.backup.rows import checksum
+from freshly.chassis.backup.tables import Checksum, ColumnFormat, TableFormat
+from freshly.commands.backup import _restore_file, installation, make
+from freshly.commands.migrate import migrate
+from tests.conftest import _named, _on_server, client_of, running, settings_for
+from tests.support.api import PASSWORD
+from tests.support.pictures import picture
+from tests.support.role_world import build
+
+PASSPHRASE = "a passphrase for tests"
+SECRETS_OF_TESTS = {"JWT_SECRET": "j" * 40, "SECRET_KEY": "s" * 40}
+
+
+@pytest.fixture
+def empty_places(postgres_url, tmp_path):
+    """Return a function that gives settings of a place without tables, of either database."""
+    made = []
+
+    def place(kind, name, **changes):
+        folder = tmp_path / name
+        url = f"sqlite:///{folder / 'freshly.db'}"
+        if kind == "postgresql":
+            made.append(f"restored_{uuid.uuid4().hex}")
+            asyncio.run(_on_server(postgres_url, f"CREATE DATABASE {made[-1]}"))
+            url = _named(postgres_url, made[-1])
+        return settings_for(url, folder, **changes)
+
+    yield place
+    for name in made:
+        asyncio.run(_on_server(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def everything(settings):
+    """Return the checksum of each table."""
+    async with installation(settings) as place, place.engine.connect() as connection:
+        return {one.name: (await checksum(connection, one)).as_json() for one in place.tables}
+
+
+async def restore(settings, path):
+    return await _restore_file(settings, path, only_check=False)
+
+
+@asynccontextmanager
+async def signed_in(settings, email):
+    async with running(settings) as app, client_of(app) as client:
+        account = {"email": email, "password": PASSWORD}
+        tokens = (await client.post("/auth/login", json=account)).json()
+        client.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+        yield client
+
+
+@pytest.fixture
+def other_way(database_kind):
+    return {"sqlite": "postgresql", "postgresql": "sqlite"}[database_kind]
+
+
+@pytest.fixture
+def there_and_back(database_kind, other_way, empty_places):
+    return empty_places(other_way, "there"), empty_places(database_kind, "back")
+
+
+async def test_a_household_moves_to_the_other_database_and_back_with_all_rows_files_and_ids(
+    settings, client, there_and_back, tmp_path
+):
+    there, back = there_and_back
+    world = await build(client)
+    owner = world.headers["owner"]
+    avatar = {"file": ("me.png", picture())}
+    uploaded = await client.post("/storage/avatar/proxy", headers=owner, files=avatar)
+    shown = urlsplit(uploaded.json()["publicUrl"]).path
+    before = await client.get("/grocery-lists/me", headers=owner)
+    extra = await client.post("/meals/me", headers=owner, json=world.ids["meal"])
+    await client.delete(f"/meals/{extra.json()['id']}", headers=owner)
+
+    first = await make(settings, tmp_path / "first")
+    await restore(there, first.path)
+    second = await make(there, tmp_path / "second")
+    await restore(back, second.path)
+
+    kept = await everything(settings)
+    assert [name for name, one in kept.items() if one["rows"]], "nothing was there"
+    assert await everything(there) == kept
+    assert await everything(back) == kept
+    assert first.contents.as_json()["files"] == second.contents.as_json()["files"]
+    assert first.contents.files.rows >= 1
+    for place in there_and_back:
+        async with signed_in(place, world.ids["email"]) as olga:
+            avatar = await olga.get(shown)
+            new = await olga.post("/meals/me", json=world.ids["meal"])
+            assert (await olga.get("/grocery-lists/me")).json() == before.json()
+        assert avatar.content == (await client.get(shown)).content
+        assert new.json()["id"] > extra.json()["id"]
+
+
+async def test_a_backup_of_a_busy_database_has_no_half_of_a_transaction(settings, tmp_path):
+    url, stop = settings.database_url.get_secret_value(), asyncio.Event()
+    pair = (
+        "INSERT INTO users (email, password_hash) VALUES ('{0}@example.com', 'x')",
+        "INSERT INTO families (display_name) VALUES ('{0}')",
+    )
+
+    def write_to_sqlite(number):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10)) as connection:
+            with connection:
+                for statement in pair:
+                    connection.execute(statement.format(number))
+
+    async def write():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            if url.startswith("sqlite"):
+                await asyncio.to_thread(write_to_sqlite, number)
+                continue
+            connection = await asyncpg.connect(url)
+            async with connection.transaction():
+                for statement in pair:
+                    await connection.execute(statement.format(number))
+            await connection.close()
+        return number
+
+    writer = asyncio.create_task(write())
+    try:
+        made = [await make(settings, tmp_path / str(n)) for n in range(2)]
+    finally:
+        stop.set()
+        written = await writer
+    assert written > 2
+
+    for one in made:
+        tables = one.contents.tables
+        assert tables["users"].rows == tables["families"].rows
+    assert made[1].contents.tables["users"].rows > 0
+
+
+async def test_an_encrypted_backup_needs_its_passphrase_and_brings_the_secrets(
+    settings, empty_places_sqlite, tmp_path
+):
+    locked = settings.model_copy(update={"backup_passphrase": SecretStr(PASSPHRASE)})
+    made = await make(locked, tmp_path / "backups")
+    new = empty_places_sqlite("new")
+
+    with pytest.raises(BackupFailed, match="is encrypted; give its passphrase"):
+        await restore(new, made.path)
+    wrong = new.model_copy(update={"backup_passphrase": SecretStr("another")})
+    with pytest.raises(BackupFailed, match="has another passphrase than BACKUP_PASSPHRASE"):
+        await restore(wrong, made.path)
+    await restore(new.model_copy(update={"backup_passphrase": SecretStr(PASSPHRASE)}), made.path)
+
+    assert await everything(new) == await everything(settings)
+    assert (new.data_dir / "jwt_secret").read_text() == settings.jwt_secret.get_secret_value()
+    with ZipFile(made.path) as outer:  # as the `age` program opens it
+        key = pyrage.passphrase.decrypt(outer.read("key.age"), PASSPHRASE).decode()
+        identity = pyrage.x25519.Identity.from_str(key)
+        inner = pyrage.decrypt(outer.read("backup.tar.gz.age"), [identity])
+    assert ArchiveReader(BytesIO(inner)).head["freshly"]
+
+
+@pytest.fixture
+def empty_places_sqlite(tmp_path):
+    return lambda name: settings_for(f"sqlite:///{tmp_path / name / 'new.db'}", tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda whole: whole[: len(whole) // 2], "is damaged"),
+        (lambda whole: whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:], "is damaged"),
+        (lambda _: b"not a backup", "is damaged or no backup"),
+        (lambda _: b"", "is damaged or no backup"),
+        (lambda whole: changed(whole, END, tables={}), "is not what the backup says"),
+        (lambda whole: changed(whole, HEAD, revision="from_the_future"), "by a later release"),
+        (lambda whole: changed(whole, HEAD, format=2), "by a later release"),
+        (lambda whole: changed(whole, END, files={"rows": 1}), "the files are not"),
+        (lambda whole: changed(whole, END, cut_off=True), "is cut off"),
+    ],
+)
+async def test_a_damaged_backup_is_refused_in_one_line_and_nothing_is_restored(
+    sqlite_backup, empty_places_sqlite, tmp_path, damage, told
+):
+    path = tmp_path / "damaged.tar.gz"
+    path.write_bytes(damage(sqlite_backup.read_bytes()))
+    new = empty_places_sqlite("new")
+
+    with pytest.raises(BackupFailed, match=told) as refusal:
+        await restore(new, path)
+
+    assert str(path) in str(refusal.value)
+    assert len(str(refusal.value).splitlines()) == 1
+    await restore(new, sqlite_backup)
+
+
+def changed(whole, part, *, cut_off=False, **changes):
+    """Return an archive with changes in one of its JSON parts, or without it."""
+    reader, target = ArchiveReader(BytesIO(whole)), BytesIO()
+    writer = ArchiveWriter(target)
+    writer.add_json(HEAD, reader.head | (changes if part == HEAD else {}))
+    for name, _, content in reader.entries():
+        if name != part:
+            writer.add(name, content.read())
+        elif not cut_off:
+            writer.add_json(name, json.loads(content.read()) | changes)
+    writer.close()
+    return target.getvalue()
+
+
+@pytest.fixture(scope="module")
+def sqlite_backup(sqlite_template, tmp_path_factory):
+    """A backup of a new installation."""
+    folder = tmp_path_factory.mktemp("backup")
+    return asyncio.run(make(settings_for(f"sqlite:///{sqlite_template}", folder), folder)).path
+
+
+async def test_a_backup_is_restored_into_an_empty_place_only(
+    settings, client, kitchen, sqlite_backup
+):
+    await kitchen.person("Olga")
+
+    with pytest.raises(BackupFailed, match="the database has 1 accounts"):
+        await restore(settings, sqlite_backup)
+
+
+async def test_files_of_others_stop_a_restore(empty_places_sqlite, sqlite_backup):
+    new = empty_places_sqlite("new")
+    theirs = new.data_dir / "files" / "users" / "1" / "theirs.png"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"theirs")
+
+    with pytest.raises(BackupFailed, match="files that are not in the backup"):
+        await restore(new, sqlite_backup)
+    assert theirs.read_bytes() == b"theirs"
+
+
+async def test_a_backup_of_an_older_release_is_restored_and_migrated(empty_places_sqlite, tmp_path):
+    users = TableFormat(
+        "users",
+        ("id",),
+        tuple(
+            ColumnFormat(name, kind)
+            for name, kind in (
+                ("id", "integer"),
+                ("email", "text"),
+                ("password_hash", "text"),
+                ("created_at", "instant"),
+            )
+        ),
+    )
+    line = users.line((7, "olga@example.com", "x", datetime(2025, 5, 1, tzinfo=UTC)))
+    contents = Contents({"users": Checksum()}, last_ids={"users": 9})
+    contents.tables["users"].add(line)
+    head = {
+        "format": 1,
+        "freshly": "0.0.9",
+        "revision": "8a2eb98e9047",  # that of the existing app
+        "made_at": "2025-05-01T00:00:00+00:00",
+        "tables": [users.as_json()],
+        "files": {},
+    }
+    path = tmp_path / "older.tar.gz"
+    with path.open("wb") as file:
+        writer = ArchiveWriter(file)
+        writer.add_json(HEAD, head)
+        writer.add("tables/users/000001.jsonl", line + b"\n")
+        writer.add_json(END, contents.as_json())
+        writer.close()
+    new = empty_places_sqlite("new")
+
+    await restore(new, path)
+
+    with closing(sqlite3.connect(new.database.database)) as connection:
+        rows = connection.execute("SELECT id, email, tier FROM users").fetchall()
+        foods = connection.execute("SELECT count(*) FROM foods").fetchone()
+    assert rows == [(7, "olga@example.com", "free")]
+    assert foods[0] > 100
+
+
+async def test_tables_and_columns_that_freshly_does_not_know_are_named(settings, tmp_path):
+    async with installation(settings) as place, place.engine.begin() as connection:
+        await connection.exec_driver_sql("CREATE TABLE recipes_of_aunt (id INTEGER)")
+        await connection.exec_driver_sql("ALTER TABLE units ADD COLUMN colour TEXT")
+
+    made = await make(settings, tmp_path / "backups")
+
+    assert made.left_out == ["recipes_of_aunt", "units.colour"]
+
+
+def test_seven_daily_and_four_weekly_backups_are_kept():
+    days = [datetime(2026, 11, 28, 3, 30, tzinfo=UTC) - timedelta(days=n) for n in range(60)]
+
+    kept = sorted(kept_times(days), reverse=True)
+
+    assert [at.day for at in kept] == [28, 27, 26, 25, 24, 23, 22, 15, 8]
+
+
+async def test_the_clock_makes_a_backup_and_removes_old_daily_ones(jobs, settings):
+    folder = settings.backup_folder
+    old = [
+        folder / name_of(datetime(2026, 1, day, tzinfo=UTC), daily=is_daily, is_encrypted=False)
+        for day, is_daily in [(day, True) for day in range(1, 13)] + [(1, False)]
+    ]
+    folder.mkdir()
+    for path in old:
+        path.touch()
+    wanted = settings.database.get_backend_name() == "sqlite"
+
+    await jobs.enqueue(MakeBackup())
+    await jobs.run_due()
+
+    [row] = await jobs.rows("backup.make")
+    assert row.state == "done", row.error
+    newest = backups(folder)[0][1]
+    assert (newest not in old) == wanted
+    assert old[-1].exists()
+    assert sum(path.exists() for path in old[:-1]) == (8 if wanted else 12)
+
+
+async def test_a_daily_backup_that_fails_says_why_in_its_job(jobs, settings):
+    settings.backup_folder.write_text("a file in the way")
+    jobs.app.replace(settings=settings.model_copy(update={"backups": "daily"}))
+
+    await jobs.enqueue(MakeBackup())
+    await jobs.run_due()
+
+    [row] = await jobs.rows("backup.make")
+    assert row.state == "failed"
+    assert str(settings.backup_folder) in row.error
+
+
+def freshly(url, folder, *arguments, **changes):
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DATA_DIR": str(folder),
+        "DATABASE_URL": url,
+        **SECRETS_OF_TESTS,
+        **changes,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "freshly", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
+
+
+def test_a_killed_backup_leaves_no_archive_and_its_remains_go_with_the_next_one(
+    database_url, tmp_path
+):
+    folder = tmp_path / "backups"
+
+    killed = freshly(database_url, tmp_path, "backup")
+    [unfinished] = wait_for(lambda: list(folder.glob("*.part")) if folder.exists() else [])
+    killed.kill()
+    killed.communicate()
+
+    assert list(folder.iterdir()) == [unfinished]
+    output, errors = freshly(database_url, tmp_path, "backup", "--json").communicate()
+    told = json.loads(output)
+    assert errors == ""
+    assert list(folder.iterdir()) == [Path(told["path"])]
+    assert Path(told["path"]).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_killed_restore_leaves_no_rows_and_can_be_repeated(
+    empty_places, sqlite_backup, tmp_path, kind
+):
+    new = empty_places(kind, "new")
+    url, pipe = new.database_url.get_secret_value(), tmp_path / "slow.tar.gz"
+    os.mkfifo(pipe)
+    whole = sqlite_backup.read_bytes()
+
+    killed = freshly(url, new.data_dir, "restore", str(pipe))
+    with pipe.open("wb", buffering=0) as slow:
+        slow.write(whole[: len(whole) * 2 // 3])
+        wait_for(lambda: asyncio.run(is_migrated(new)))
+        time.sleep(0.5)
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate()
+
+    left = asyncio.run(everything(new))
+    assert {name for name, one in left.items() if one["rows"]} <= {"units", "job_schedules"}
+    again = freshly(url, new.data_dir, "restore", str(sqlite_backup))
+    output, errors = again.communicate()
+    assert (again.returncode, errors) == (0, "")
+    assert "is restored to" in output
+    assert asyncio.run(everything(new))["foods"]["rows"] > 100
+
+
+async def is_migrated(settings):
+    async with installation(settings) as place, place.engine.connect() as connection:
+        known = await connection.run_sync(place.engine.dialect.get_table_names)
+    return "family_invitations" in known
+
+
+def test_a_full_disk_ends_a_backup_with_one_line_and_no_remains(sqlite_template, tmp_path):
+    folder = tmp_path / "backups"
+    command = f"ulimit -f 8; {sys.executable} -m freshly backup --to {folder}"
+
+    ended = subprocess.run(
+        ["/bin/sh", "-c", command],
+        env={
+            "PATH": os.environ["PATH"],
+            "DATA_DIR": str(tmp_path),
+            "DATABASE_URL": f"sqlite:///{sqlite_template}",
+            **SECRETS_OF_TESTS,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert "File too large" in ended.stderr
+    assert list(folder.iterdir()) == []
+
+
+def test_an_archive_is_plain_gzip_that_other_programs_read(sqlite_backup):
+    assert b"head.json" in gzip.decompress(sqlite_backup.read_bytes())[:512]
+
+
+async def test_a_database_of_another_release_is_not_backed_up(empty_places_sqlite, tmp_path):
+    new = empty_places_sqlite("new")
+    new.data_dir.mkdir()
+    await migrate(new, "8a2eb98e9047")
+
+    with pytest.raises(BackupFailed, match="run `freshly migrate`"):
+        await make(new, tmp_path / "backups")
+    assert list((tmp_path / "backups").iterdir()) == []
