@@ -47,6 +47,8 @@ pytest_plugins = ["tests.support.servers"]
 hypothesis.settings.register_profile("freshly", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("freshly")
 
+os.environ["ENV_FILE"] = ""  # no settings of the developer's own .env
+
 SECRET = SecretStr("a secret for tests that is long enough to be one")
 DATABASES = ("sqlite", "postgresql")
 

@@ -39,7 +39,7 @@ from tests.support.role_world import build
 
 LARGEST_FILE = 2_000_000  # bytes, in a test of a full disk
 PASSPHRASE = "a passphrase for tests"
-SECRETS_OF_TESTS = {"JWT_SECRET": "j" * 40, "SECRET_KEY": "s" * 40}
+SECRETS_OF_TESTS = {"ENV_FILE": "", "JWT_SECRET": "j" * 40, "SECRET_KEY": "s" * 40}
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ TIMEOUT_SECONDS = 30  # against hanging; nothing is measured by it
 
 def environment(tmp_path, **changes):
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return {**inherited, "DATA_DIR": str(tmp_path / "data"), **changes}
+    return {**inherited, "ENV_FILE": "", "DATA_DIR": str(tmp_path / "data"), **changes}
 
 
 def freshly(tmp_path, *arguments, **changes):

@@ -14,6 +14,7 @@ def environment(monkeypatch, tmp_path):
     for name in list(os.environ):
         if name.isupper() and name not in ("PATH", "HOME", "LANG"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("ENV_FILE", "")
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     return monkeypatch
 

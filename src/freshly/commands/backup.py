@@ -117,12 +117,11 @@ def restore(settings: Settings, path: Path, *, only_check: bool, as_json: bool) 
 async def _restore_file(
     settings: Settings, path: Path, *, only_check: bool
 ) -> tuple[Mapping[str, Any], Contents]:
-    with _failures(str(path)):
-        with path.open("rb") as file:
-            if only_check:
-                with TemporaryDirectory(prefix="freshly-") as folder:
-                    return await _check(settings, file, Path(folder))
-            return await _restore(settings, file)
+    with _failures(str(path)), path.open("rb") as file:
+        if only_check:
+            with TemporaryDirectory(prefix="freshly-") as folder:
+                return await _check(settings, file, Path(folder))
+        return await _restore(settings, file)
 
 
 async def _restore(settings: Settings, file: IO[bytes]) -> tuple[Mapping[str, Any], Contents]:

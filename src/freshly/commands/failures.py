@@ -40,6 +40,16 @@ def database_reason(error: BaseException) -> str:
     return line
 
 
+def text_of(error: BaseException) -> str:
+    """Return the reason of any error in a line: that of what caused it, if it was a service."""
+    if isinstance(error, StorageUnavailable):
+        return _line(_causes(error)[-1])
+    causes = [one for one in _causes(error) if _is_of_database(one)]
+    if causes and not isinstance(error, OSError):
+        return database_reason(causes[-1])
+    return _line(error)
+
+
 def _causes(error: BaseException) -> list[BaseException]:
     """Return the error and what caused it, the first cause last."""
     return list(_chain(error))
@@ -59,6 +69,8 @@ def _is_of_database(error: BaseException) -> bool:
 
 
 def _line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.splitlines()[0]
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 

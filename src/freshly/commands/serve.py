@@ -7,6 +7,7 @@ import resource
 import sys
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import uvicorn
@@ -17,12 +18,14 @@ from freshly.app import create_app
 from freshly.chassis.observability.logging import configure_logging
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.web.connection_limits import Connections, LimitedProtocol
+from freshly.commands.failures import reason_of
 from freshly.commands.migrate import migrate
-from freshly.settings import Settings, load
+from freshly.settings import BadSettings, Settings, load
 from freshly.wiring.quotas import quotas
 from freshly.wiring.rate_limits import groups
 from freshly.wiring.resources import warn_without_shared_cache
 
+SOURCES = Path(__file__).parents[1]
 SHUTDOWN_GRACE_SECONDS = 25  # that requests have to finish when the server is asked to stop
 # The time until uvicorn considers a worker process stuck. On a busy machine a new process may take
 # long to become ready; if it counted as stuck, a restart would end halfway.
@@ -48,11 +51,14 @@ def application() -> FastAPI:
     return app
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, *, reload: bool = False) -> int:
     """Migrate and serve until a signal arrives. Return the exit status.
 
-    It is 1 if the database cannot be used. Raises BadSettings for bad rate limits.
+    With `reload`, restart when a source file changes. The status is 1 if the database cannot be
+    used. Raises BadSettings for bad rate limits.
     """
+    if reload and settings.workers > 1:
+        raise BadSettings("WORKERS: --reload is for a single process")
     configure_logging(settings.log_level)
     # Raise BadSettings once, instead of in each worker process.
     groups(settings)
@@ -60,14 +66,12 @@ def serve(settings: Settings) -> int:
     try:
         asyncio.run(migrate(settings))
     except (SQLAlchemyError, OSError) as error:
-        reason = str(getattr(error, "orig", error)).splitlines()[0]
-        database = settings.database.render_as_string()
-        print(f"freshly: DATABASE_URL: {database}: {reason}", file=sys.stderr)  # noqa: T201
+        print(f"freshly: {reason_of(error, settings)}", file=sys.stderr)  # noqa: T201
         return 1
     warn_without_shared_cache(settings)
     if settings.workers > 1:
         return _run_with_shared_metrics(settings)
-    return _run(settings)
+    return _run(settings, reload=reload)
 
 
 def _run_with_shared_metrics(settings: Settings) -> int:
@@ -77,7 +81,7 @@ def _run_with_shared_metrics(settings: Settings) -> int:
         return _run(settings)
 
 
-def _run(settings: Settings) -> int:
+def _run(settings: Settings, *, reload: bool = False) -> int:
     print(  # noqa: T201
         f"Freshly serves on http://{settings.host}:{settings.port} (docs at /docs)",
         file=sys.stderr,
@@ -90,6 +94,8 @@ def _run(settings: Settings) -> int:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
+        reload=reload,
+        reload_dirs=[str(SOURCES)] if reload else None,
         http=protocol,  # type: ignore[arg-type]  # uvicorn only calls it
         ws="none",
         log_config=None,

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Annotated
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field
@@ -28,6 +29,23 @@ def _comma_list(value: object) -> object:
             return json.loads(value)
         except json.JSONDecodeError as error:
             raise ValueError(f"is neither a comma list nor JSON: {error}") from error
+    return value
+
+
+def _json_object(value: object) -> object:
+    """Parse JSON. Raises ValueError on bad JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is not JSON: {error}") from error
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is not an address such as https://example.com")
     return value
 
 
@@ -60,6 +78,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+LimitsByTier = Annotated[dict[str, dict[str, str]], NoDecode, BeforeValidator(_json_object)]
+Counts = Annotated[
+    dict[str, Annotated[int, Field(ge=0, le=2**53)]], NoDecode, BeforeValidator(_json_object)
+]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list)]
 Networks = Annotated[Words, AfterValidator(_networks)]
 TimeZone = Annotated[str, AfterValidator(_known_zone)]

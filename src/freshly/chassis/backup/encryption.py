@@ -12,7 +12,7 @@ from threading import Thread
 from typing import IO
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-import pyrage
+import pyrage  # type: ignore[import-untyped]
 
 from freshly.chassis.backup.errors import BackupFailed
 

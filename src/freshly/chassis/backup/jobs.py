@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from freshly.chassis.jobs import Job, JobContext, PermanentFailure
-from freshly.settings import environment_of
+from freshly.settings import ENV_FILE, environment_of
 
 # Where the server collects the metrics of its own processes.
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -30,7 +30,7 @@ async def make_backup(_job: MakeBackup, context: JobContext) -> None:
     inherited = {name: value for name, value in os.environ.items() if name != METRICS_FOLDER}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "freshly", "backup", "--daily"),
-        env={**inherited, **environment_of(settings)},
+        env={**inherited, **environment_of(settings), ENV_FILE: ""},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -75,9 +75,7 @@ class Restoring:
         """Restore everything, or nothing. Raises BackupFailed."""
         async with self.target.engine.execution_options(writes=True).begin() as connection:
             with errors_of_archives():
-                tables = {
-                    one["name"]: TableFormat.read(one) for one in self.archive.head["tables"]
-                }
+                tables = {one["name"]: TableFormat.read(one) for one in self.archive.head["tables"]}
             await empty(connection, list(tables.values()))
             with errors_of_archives():
                 for name, _, content in self.archive.entries():

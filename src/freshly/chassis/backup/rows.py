@@ -65,9 +65,7 @@ def _columns(connection: Any) -> dict[str, set[str]]:
     }
 
 
-async def last_ids(
-    connection: AsyncConnection, tables: Iterable[TableFormat]
-) -> Mapping[str, int]:
+async def last_ids(connection: AsyncConnection, tables: Iterable[TableFormat]) -> Mapping[str, int]:
     """Return the highest id that each table has ever given. An id is never given twice."""
     if connection.dialect.name == "sqlite":
         rows = await connection.execute(text("SELECT name, seq FROM sqlite_sequence WHERE seq > 0"))

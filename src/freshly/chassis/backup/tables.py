@@ -84,10 +84,9 @@ class ColumnFormat:
         """Raises TypeError if no kind fits the column."""
         for kind, (type_, _, _) in KINDS.items():
             if isinstance(column.type, type_):
-                enum = column.type if isinstance(column.type, Enum) else None
-                return cls(
-                    column.name, kind, enum and enum.name, tuple(enum.enums) if enum else ()
-                )
+                if isinstance(column.type, Enum):
+                    return cls(column.name, kind, column.type.name, tuple(column.type.enums))
+                return cls(column.name, kind)
         raise TypeError(f"{column}: backups do not know {column.type!r}")
 
     @property
@@ -118,9 +117,7 @@ class TableFormat:
     def read(cls, written: Mapping[str, Any]) -> Self:
         """Return the table that a backup describes. Raises KeyError or TypeError if it does not."""
         columns = tuple(
-            ColumnFormat(
-                one["name"], one["kind"], one.get("enum"), tuple(one.get("values") or ())
-            )
+            ColumnFormat(one["name"], one["kind"], one.get("enum"), tuple(one.get("values") or ()))
             for one in written["columns"]
         )
         if unknown := {column.kind for column in columns} - KINDS.keys():
