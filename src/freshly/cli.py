@@ -5,13 +5,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
 from freshly import __version__
 from freshly.chassis.observability.logging import configure_logging
 from freshly.settings import BadSettings, Settings, load, mistyped_names, read_env_file
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
 OVERRIDES = ("host", "port", "workers")  # options of `serve` that are settings
 # Exit statuses. A command that failed returns 1.
 BAD_SETTINGS_STATUS = 2
@@ -101,7 +103,7 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
-def _add_processes(commands: Commands) -> None:
+def _add_processes(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     serve = commands.add_parser("serve", help="migrate the database, then serve (the default)")
     _described(
         serve,
@@ -123,7 +125,7 @@ def _add_processes(commands: Commands) -> None:
     ).set_defaults(run=_worker)
 
 
-def _add_jobs(commands: Commands) -> None:
+def _add_jobs(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     jobs = commands.add_parser("jobs", help="list, retry or cancel background jobs")
     _described(
         jobs,
@@ -155,7 +157,7 @@ def _add_jobs(commands: Commands) -> None:
         action_parser.set_defaults(run=_change_jobs, action=action)
 
 
-def _add_accounts(commands: Commands) -> None:
+def _add_accounts(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     accounts = commands.add_parser("accounts", help="suspend, restore or sign out accounts")
     _described(
         accounts,
@@ -176,7 +178,7 @@ def _add_accounts(commands: Commands) -> None:
         action_parser.set_defaults(run=_change_accounts, action=action)
 
 
-def _add_database(commands: Commands) -> None:
+def _add_database(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     migrate = commands.add_parser("migrate", help="bring the database to this release's schema")
     migrate.add_argument("--dry-run", action="store_true", help="print the SQL without running it")
     migrate.set_defaults(run=_migrate)
@@ -194,7 +196,7 @@ def _add_database(commands: Commands) -> None:
     doctor.set_defaults(run=_doctor)
 
 
-def _add_backups(commands: Commands) -> None:
+def _add_backups(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
     backup = commands.add_parser("backup", help="write the database and files to one archive")
     _described(
         backup,

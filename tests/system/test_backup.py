@@ -126,16 +126,15 @@ async def test_a_household_moves_to_the_other_database_and_back_with_all_rows_fi
 async def test_a_backup_of_a_busy_database_has_no_half_of_a_transaction(settings, tmp_path):
     url, stop = settings.database_url.get_secret_value(), asyncio.Event()
     pair = (
-        "INSERT INTO users (email, hashed_password, password_reset_attempts)"
-        " VALUES ('{0}@example.com', 'x', 0)",
+        "INSERT INTO users (email, hashed_password, password_reset_attempts) VALUES ('{0}', 'x', 0)",
         "INSERT INTO families (display_name, invite_code) VALUES ('{0}', 'code-{0}')",
     )
 
     def write_to_sqlite(number):
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10)) as connection:
-            with connection:
-                for statement in pair:
-                    connection.execute(statement.format(number))
+        path = url.removeprefix("sqlite:///")
+        with closing(sqlite3.connect(path, timeout=10)) as connection, connection:
+            for statement in pair:
+                connection.execute(statement.format(number))
 
     async def write():
         number = 0
@@ -243,9 +242,7 @@ def sqlite_backup(sqlite_template, tmp_path_factory):
     return asyncio.run(make(settings_for(f"sqlite:///{sqlite_template}", folder), folder)).path
 
 
-async def test_a_backup_is_restored_into_an_empty_place_only(
-    settings, client, kitchen, sqlite_backup
-):
+async def test_a_backup_is_restored_into_an_empty_place_only(settings, kitchen, sqlite_backup):
     await kitchen.person("Olga")
 
     with pytest.raises(BackupFailed, match="the database has 1 accounts"):

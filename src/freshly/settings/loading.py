@@ -18,8 +18,8 @@ def load(*, data: bool = True) -> Settings:
     """Return the settings of the environment.
 
     With `data`, create DATA_DIR, and in it the secrets that the environment does not set. Without
-    it, touch no file and leave those secrets empty. Raises BadSettings, which names each bad setting
-    in a line of its own.
+    it, touch no file and leave those secrets empty. Raises BadSettings, with a line for each wrong
+    setting.
     """
     try:
         settings = Settings()

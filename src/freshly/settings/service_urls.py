@@ -1,6 +1,7 @@
 """Checks of the URLs that may contain passwords. Each raises ValueError without the value."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from freshly.settings.database_url import driven
@@ -15,8 +16,9 @@ def check_redis(url: str) -> None:
     # The library takes 10 MB of memory, so only an installation with Redis imports it.
     from redis.asyncio import ConnectionPool  # noqa: PLC0415
 
+    pool: Any = ConnectionPool.from_url(url)
     try:
-        ConnectionPool.from_url(url).make_connection()
+        pool.make_connection()  # connects to nothing yet
     except TypeError as error:
         name = str(error).partition("argument ")[2].strip("'")
         raise ValueError(f"{name or error}: is not an option of a Redis URL") from error

@@ -162,7 +162,7 @@ async def refer(
         return
     filled = target.table()
     same_row = [filled.c[name] == bindparam(f"key_{name}") for name in target.key]
-    values = {name: bindparam(f"to_{name}") for name in target.inward}
+    values: dict[str, Any] = {name: bindparam(f"to_{name}") for name in target.inward}
     await connection.execute(update(filled).where(*same_row).values(values), list(inward))
 
 
