@@ -125,8 +125,9 @@ async def test_a_household_moves_to_the_other_database_and_back_with_all_rows_fi
 
 async def test_a_backup_of_a_busy_database_has_no_half_of_a_transaction(settings, tmp_path):
     url, stop = settings.database_url.get_secret_value(), asyncio.Event()
+    columns = "(email, hashed_password, password_reset_attempts)"
     pair = (
-        "INSERT INTO users (email, hashed_password, password_reset_attempts) VALUES ('{0}', 'x', 0)",
+        "INSERT INTO users " + columns + " VALUES ('{0}', 'x', 0)",
         "INSERT INTO families (display_name, invite_code) VALUES ('{0}', 'code-{0}')",
     )
 

@@ -241,5 +241,7 @@ def _failures(subject: str) -> Iterator[None]:
         yield
     except BackupFailed as error:
         raise BackupFailed(f"{subject}: {error}") from error
+    except (ConnectionError, TimeoutError):  # of the database, not of the file
+        raise
     except OSError as error:
         raise BackupFailed(f"{error.filename or subject}: {error.strerror or error}") from error

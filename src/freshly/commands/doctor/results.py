@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from rich.console import Console
@@ -34,9 +34,8 @@ def worst(results: Sequence[Result]) -> Level:
 
 
 def as_json(results: Sequence[Result]) -> str:
-    return json.dumps(
-        {"status": worst(results), "checks": [asdict(result) for result in results]}, indent=2
-    )
+    checks = [{"check": one.subject, "level": one.level, "text": one.text} for one in results]
+    return json.dumps({"status": worst(results), "checks": checks}, indent=2)
 
 
 def show(results: Sequence[Result], app_env: str) -> None:
