@@ -127,7 +127,7 @@ async def test_a_backup_of_a_busy_database_has_no_half_of_a_transaction(settings
     url, stop = settings.database_url.get_secret_value(), asyncio.Event()
     columns = "(email, hashed_password, password_reset_attempts)"
     pair = (
-        "INSERT INTO users " + columns + " VALUES ('{0}', 'x', 0)",
+        "INSERT INTO users " + columns + " VALUES ('{0}', 'x', 0)",  # noqa: S608
         "INSERT INTO families (display_name, invite_code) VALUES ('{0}', 'code-{0}')",
     )
 
@@ -166,8 +166,9 @@ async def test_a_backup_of_a_busy_database_has_no_half_of_a_transaction(settings
 
 
 async def test_an_encrypted_backup_needs_its_passphrase_and_brings_the_secrets(
-    settings, empty_places_sqlite, tmp_path
+    sqlite_template, empty_places_sqlite, tmp_path
 ):
+    settings = settings_for(f"sqlite:///{sqlite_template}", tmp_path)
     locked = settings.model_copy(update={"backup_passphrase": SecretStr(PASSPHRASE)})
     made = await make(locked, tmp_path / "backups")
     new = empty_places_sqlite("new")
@@ -384,9 +385,9 @@ def wait_for(condition, seconds=60):
 
 
 def test_a_killed_backup_leaves_no_archive_and_its_remains_go_with_the_next_one(
-    database_url, tmp_path
+    sqlite_template, tmp_path
 ):
-    folder = tmp_path / "backups"
+    folder, database_url = tmp_path / "backups", f"sqlite:///{sqlite_template}"
 
     killed = freshly(database_url, tmp_path, "backup")
     [unfinished] = wait_for(lambda: list(folder.glob("*.part")) if folder.exists() else [])

@@ -29,7 +29,7 @@ class ArchiveWriter:
         self._zipped = gzip.GzipFile(
             fileobj=target, mode="wb", compresslevel=COMPRESSION_LEVEL, mtime=0
         )
-        self._tar = tarfile.open(fileobj=self._zipped, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - `close` closes it
+        self._tar = tarfile.open(fileobj=self._zipped, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - `close` closes it
 
     def add(self, name: str, content: bytes) -> None:
         self.add_file(name, BytesIO(content), len(content))
