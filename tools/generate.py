@@ -167,8 +167,8 @@ def example() -> str:
     lines = [
         f"# The settings of Freshly with their defaults. `{COMMAND}` writes this file.",
         "#",
-        "# Copy it to .env, and remove the # of a setting to change it. In local, Freshly reads .env",
-        "# in the present folder; the environment wins.",
+        "# Copy it to .env, and remove the # of a setting to change it. In local, Freshly reads",
+        "# .env in the present folder; the environment wins.",
     ]
     for name, field in Settings.model_fields.items():
         if name in SECTIONS:
