@@ -41,7 +41,7 @@ from freshly.settings import Settings
 from freshly.wiring.jobs import HANDLERS, SCHEDULES
 from tests.support.api import Kitchen
 
-pytest_plugins = ["tests.support.servers"]
+pytest_plugins = ["tests.support.servers", "tests.support.backups"]
 
 # Hypothesis tries the same examples in every run, however slow the machine is, and keeps no files.
 hypothesis.settings.register_profile("freshly", derandomize=True, deadline=None, database=None)

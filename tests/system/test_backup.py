@@ -1,20 +1,11 @@
 """`freshly backup` and `freshly restore`: both databases, while in use, and killed half-way."""
 
 import asyncio
-import gzip
 import json
-import os
-import resource
-import signal
 import sqlite3
-import subprocess
-import sys
-import time
-import uuid
 from contextlib import asynccontextmanager, closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from io import BytesIO
-from pathlib import Path
 from urllib.parse import urlsplit
 from zipfile import ZipFile
 
@@ -25,50 +16,16 @@ from pydantic import SecretStr
 
 from freshly.chassis.backup.archive import END, HEAD, ArchiveReader, ArchiveWriter
 from freshly.chassis.backup.errors import BackupFailed
-from freshly.chassis.backup.folder import backups, kept_times, name_of
 from freshly.chassis.backup.installation import Contents
-from freshly.chassis.backup.jobs import MakeBackup
-from freshly.chassis.backup.rows import checksum
 from freshly.chassis.backup.tables import Checksum, ColumnFormat, TableFormat
-from freshly.commands.backup import _restore_file, installation, make
-from freshly.commands.migrate import migrate
-from tests.conftest import _named, _on_server, client_of, running, settings_for
+from freshly.commands.backup import installation, make
+from tests.conftest import client_of, running, settings_for
 from tests.support.api import PASSWORD
+from tests.support.backups import everything, restore
 from tests.support.pictures import picture
 from tests.support.role_world import build
 
-LARGEST_FILE = 2_000_000  # bytes, in a test of a full disk
 PASSPHRASE = "a passphrase for tests"
-SECRETS_OF_TESTS = {"ENV_FILE": "", "JWT_SECRET": "j" * 40, "SECRET_KEY": "s" * 40}
-
-
-@pytest.fixture
-def empty_places(postgres_url, tmp_path):
-    """Return a function that gives settings of a place without tables, of either database."""
-    made = []
-
-    def place(kind, name, **changes):
-        folder = tmp_path / name
-        url = f"sqlite:///{folder / 'freshly.db'}"
-        if kind == "postgresql":
-            made.append(f"restored_{uuid.uuid4().hex}")
-            asyncio.run(_on_server(postgres_url, f"CREATE DATABASE {made[-1]}"))
-            url = _named(postgres_url, made[-1])
-        return settings_for(url, folder, **changes)
-
-    yield place
-    for name in made:
-        asyncio.run(_on_server(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-async def everything(settings):
-    """Return the checksum of each table."""
-    async with installation(settings) as place, place.engine.connect() as connection:
-        return {one.name: (await checksum(connection, one)).as_json() for one in place.tables}
-
-
-async def restore(settings, path):
-    return await _restore_file(settings, path, only_check=False)
 
 
 @asynccontextmanager
@@ -189,20 +146,15 @@ async def test_an_encrypted_backup_needs_its_passphrase_and_brings_the_secrets(
     assert ArchiveReader(BytesIO(inner)).head["freshly"]
 
 
-@pytest.fixture
-def empty_places_sqlite(tmp_path):
-    return lambda name: settings_for(f"sqlite:///{tmp_path / name / 'new.db'}", tmp_path / name)
-
-
 DAMAGES = [
     (lambda whole: whole[: len(whole) // 2], "is damaged"),
     (lambda whole: whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:], "is damaged"),
     (lambda _: b"not a backup", "is damaged or no backup"),
     (lambda _: b"", "is damaged or no backup"),
-    (lambda whole: changed(whole, END, tables={}), "is not what the backup says"),
+    (lambda whole: changed(whole, END, tables={}), "differs from its checksum"),
     (lambda whole: changed(whole, HEAD, revision="from_the_future"), "by a later release"),
     (lambda whole: changed(whole, HEAD, format=2), "by a later release"),
-    (lambda whole: changed(whole, END, files={"rows": 1}), "the files are not"),
+    (lambda whole: changed(whole, END, files={"rows": 1}), "files differ from their checksum"),
     (lambda whole: changed(whole, END, cut_off=True), "is cut off"),
 ]
 
@@ -235,13 +187,6 @@ def changed(whole, part, *, cut_off=False, **changes):
             writer.add_json(name, json.loads(content.read()) | changes)
     writer.close()
     return target.getvalue()
-
-
-@pytest.fixture(scope="module")
-def sqlite_backup(sqlite_template, tmp_path_factory):
-    """A backup of a new installation."""
-    folder = tmp_path_factory.mktemp("backup")
-    return asyncio.run(make(settings_for(f"sqlite:///{sqlite_template}", folder), folder)).path
 
 
 async def test_a_backup_is_restored_into_an_empty_place_only(settings, kitchen, sqlite_backup):
@@ -314,161 +259,3 @@ async def test_tables_and_columns_that_freshly_does_not_know_are_named(settings,
     made = await make(settings, tmp_path / "backups")
 
     assert made.left_out == ["recipes_of_aunt", "units.colour"]
-
-
-def test_seven_daily_and_four_weekly_backups_are_kept():
-    days = [datetime(2026, 11, 28, 3, 30, tzinfo=UTC) - timedelta(days=n) for n in range(60)]
-
-    kept = sorted(kept_times(days), reverse=True)
-
-    assert [at.day for at in kept] == [28, 27, 26, 25, 24, 23, 22, 15, 8]
-
-
-async def test_the_clock_makes_a_backup_and_removes_old_daily_ones(jobs, settings):
-    folder = settings.backup_folder
-    old = [
-        folder / name_of(datetime(2026, 1, day, tzinfo=UTC), daily=is_daily, is_encrypted=False)
-        for day, is_daily in [(day, True) for day in range(1, 13)] + [(1, False)]
-    ]
-    folder.mkdir()
-    for path in old:
-        path.touch()
-    wanted = settings.database.get_backend_name() == "sqlite"
-    jobs.app.replace(settings=settings.model_copy(update={"cache": "off"}))
-
-    await jobs.enqueue(MakeBackup())
-    await jobs.run_due()
-
-    [row] = await jobs.rows("backup.make")
-    assert row.state == "done", row.error
-    newest = backups(folder)[0][1]
-    assert (newest not in old) == wanted
-    assert old[-1].exists()
-    assert sum(path.exists() for path in old[:-1]) == (7 if wanted else 12)
-
-
-async def test_a_daily_backup_that_fails_says_why_in_its_job(jobs, settings):
-    settings.backup_folder.write_text("a file in the way")
-    jobs.app.replace(settings=settings.model_copy(update={"backups": "daily", "cache": "off"}))
-
-    await jobs.enqueue(MakeBackup())
-    await jobs.run_due()
-
-    [row] = await jobs.rows("backup.make")
-    assert row.state == "failed"
-    assert str(settings.backup_folder) in row.error
-
-
-def freshly(url, folder, *arguments, **changes):
-    environment = {
-        "PATH": os.environ["PATH"],
-        "DATA_DIR": str(folder),
-        "DATABASE_URL": url,
-        **SECRETS_OF_TESTS,
-        **changes,
-    }
-    return subprocess.Popen(
-        [sys.executable, "-m", "freshly", *arguments],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found
-
-
-def test_a_killed_backup_leaves_no_archive_and_its_remains_go_with_the_next_one(
-    sqlite_template, tmp_path
-):
-    folder, database_url = tmp_path / "backups", f"sqlite:///{sqlite_template}"
-
-    killed = freshly(database_url, tmp_path, "backup")
-    [unfinished] = wait_for(lambda: list(folder.glob("*.part")) if folder.exists() else [])
-    killed.kill()
-    killed.communicate()
-
-    assert list(folder.iterdir()) == [unfinished]
-    output, errors = freshly(database_url, tmp_path, "backup", "--json").communicate()
-    told = json.loads(output)
-    assert errors == ""
-    assert list(folder.iterdir()) == [Path(told["path"])]
-    assert Path(told["path"]).stat().st_mode & 0o077 == 0
-
-
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_a_killed_restore_leaves_no_rows_and_can_be_repeated(
-    empty_places, sqlite_backup, tmp_path, kind
-):
-    new = empty_places(kind, "new")
-    url, pipe = new.database_url.get_secret_value(), tmp_path / "slow.tar.gz"
-    os.mkfifo(pipe)
-    whole = sqlite_backup.read_bytes()
-
-    killed = freshly(url, new.data_dir, "restore", str(pipe))
-    with pipe.open("wb", buffering=0) as slow:
-        slow.write(whole[: len(whole) * 2 // 3])
-        wait_for(lambda: asyncio.run(is_migrated(new)))
-        time.sleep(0.5)
-        killed.send_signal(signal.SIGKILL)
-        killed.communicate()
-
-    left = asyncio.run(everything(new))
-    assert {name for name, one in left.items() if one["rows"]} <= {"units", "job_schedules"}
-    again = freshly(url, new.data_dir, "restore", str(sqlite_backup))
-    output, errors = again.communicate()
-    assert (again.returncode, errors) == (0, "")
-    assert "is restored to" in output
-    assert asyncio.run(everything(new))["foods"]["rows"] > 100
-
-
-async def is_migrated(settings):
-    async with installation(settings) as place, place.engine.connect() as connection:
-        known = await connection.run_sync(place.engine.dialect.get_table_names)
-    return "family_invitations" in known
-
-
-def test_a_full_disk_ends_a_backup_with_one_line_and_no_remains(sqlite_template, tmp_path):
-    folder, picture = tmp_path / "backups", tmp_path / "files" / "users" / "1" / "large.png"
-    picture.parent.mkdir(parents=True)
-    picture.write_bytes(os.urandom(2 * LARGEST_FILE))
-
-    ended = subprocess.run(
-        [sys.executable, "-m", "freshly", "backup", "--to", folder],
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "DATA_DIR": str(tmp_path),
-            "DATABASE_URL": f"sqlite:///{sqlite_template}",
-            **SECRETS_OF_TESTS,
-        },
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE,) * 2),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert ended.returncode == 1
-    assert len(ended.stderr.splitlines()) == 1, ended.stderr
-    assert "File too large" in ended.stderr
-    assert list(folder.iterdir()) == []
-
-
-def test_an_archive_is_plain_gzip_that_other_programs_read(sqlite_backup):
-    assert b"head.json" in gzip.decompress(sqlite_backup.read_bytes())[:512]
-
-
-async def test_a_database_of_another_release_is_not_backed_up(empty_places_sqlite, tmp_path):
-    new = empty_places_sqlite("new")
-    new.data_dir.mkdir()
-    await migrate(new, "8a2eb98e9047")
-
-    with pytest.raises(BackupFailed, match="run `freshly migrate`"):
-        await make(new, tmp_path / "backups")
-    assert list((tmp_path / "backups").iterdir()) == []

@@ -1,6 +1,7 @@
 """Checks of the URLs that may contain passwords. Each raises ValueError without the value."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,14 +33,9 @@ def check_storage(url: str) -> None:
         raise ValueError("is neither file:///path nor s3://key:secret@host/bucket")
 
 
-def check_pooler(url: str) -> None:
-    if driven(url, pooler=True).get_backend_name() == "sqlite":
-        raise ValueError("a pooler is for PostgreSQL")
-
-
 URL_CHECKS: Mapping[str, Callable[[str], object]] = {
     "database_url": driven,
-    "database_url_pooler": check_pooler,
+    "database_url_pooler": partial(driven, pooler=True),
     "redis_url": check_redis,
     "storage_url": check_storage,
 }

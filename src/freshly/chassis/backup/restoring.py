@@ -138,10 +138,10 @@ class Restoring:
         for name, table in tables.items():
             self.found.tables[name] = await checksum(connection, table)
             if self.found.tables[name].as_json() != self._end["tables"].get(name):
-                raise BackupFailed(f"table {name} is not what the backup says; nothing is restored")
+                raise BackupFailed(f"is damaged: table {name} differs from its checksum")
         files = {**self.found.files.as_json(), "bytes": self.found.file_bytes}
         if files != self._end["files"]:
-            raise BackupFailed("the files are not what the backup says; nothing is restored")
+            raise BackupFailed("is damaged: files differ from their checksum")
 
 
 def _json(content: IO[bytes]) -> Any:
