@@ -19,6 +19,7 @@ from freshly.chassis.backup.errors import BackupFailed
 from freshly.chassis.backup.installation import Contents
 from freshly.chassis.backup.tables import Checksum, ColumnFormat, TableFormat
 from freshly.commands.backup import installation, make
+from freshly.commands.migrate import migrate
 from tests.conftest import client_of, running, settings_for
 from tests.support.api import PASSWORD
 from tests.support.backups import everything, restore
@@ -194,6 +195,22 @@ async def test_a_backup_is_restored_into_an_empty_place_only(settings, kitchen, 
 
     with pytest.raises(BackupFailed, match="the database has 1 accounts"):
         await restore(settings, sqlite_backup)
+
+
+async def test_a_backup_is_not_restored_under_a_server_that_runs(
+    empty_places_sqlite, sqlite_backup
+):
+    new = empty_places_sqlite("new")
+    new.data_dir.mkdir()
+    await migrate(new)
+    now = datetime.now(UTC).replace(tzinfo=None).isoformat(" ")
+    with closing(sqlite3.connect(new.database.database)) as connection, connection:
+        connection.execute(
+            "INSERT INTO job_workers (id, name, dedicated, beat_at) VALUES ('a', 'a', 0, ?)", (now,)
+        )
+
+    with pytest.raises(BackupFailed, match="a server or worker uses the database; stop it"):
+        await restore(new, sqlite_backup)
 
 
 async def test_files_of_others_stop_a_restore(empty_places_sqlite, sqlite_backup):

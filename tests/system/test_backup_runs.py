@@ -99,11 +99,11 @@ def test_a_killed_backup_leaves_no_archive_and_its_remains_go_with_the_next_one(
     folder, database_url = tmp_path / "backups", f"sqlite:///{sqlite_template}"
 
     killed = freshly(database_url, tmp_path, "backup")
-    [unfinished] = wait_for(lambda: list(folder.glob("*.part")) if folder.exists() else [])
+    wait_for(lambda: list(folder.glob("*.check/check.db")) if folder.exists() else [])
     killed.kill()
     killed.communicate()
 
-    assert list(folder.iterdir()) == [unfinished]
+    assert {path.suffix for path in folder.iterdir()} == {".part", ".check"}
     output, errors = freshly(database_url, tmp_path, "backup", "--json").communicate()
     told = json.loads(output)
     assert errors == ""

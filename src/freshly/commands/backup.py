@@ -79,7 +79,7 @@ async def make(settings: Settings, folder: Path, *, daily: bool = False) -> Made
     passphrase = settings.backup_passphrase and settings.backup_passphrase.get_secret_value()
     name = name_of(datetime.now(UTC), daily=daily, is_encrypted=bool(passphrase))
     path = Path(os.path.abspath(folder)) / name  # noqa: PTH100, ASYNC240 - it serves nobody else
-    with _failures(str(path)), new_file(path) as file:
+    with _failures(str(path)), new_file(path) as (file, place):
         async with installation(settings) as source:
             revision = await _current_revision(source)
             with encrypted(file, passphrase) if passphrase else nullcontext(file) as plain:
@@ -89,7 +89,7 @@ async def make(settings: Settings, folder: Path, *, daily: bool = False) -> Made
         file.flush()
         os.fsync(file.fileno())
         file.seek(0)
-        await _check(settings, file, folder)
+        await _check(settings, file, place)
     return Made(path, contents, left_out, remove_old(path.parent) if daily else [])
 
 
@@ -152,19 +152,18 @@ async def _restore(settings: Settings, file: IO[bytes]) -> tuple[Mapping[str, An
 async def _check(
     settings: Settings, file: IO[bytes], folder: Path
 ) -> tuple[Mapping[str, Any], Contents]:
-    """Restore a backup into a temporary place, and compare it. Raises BackupFailed."""
-    with TemporaryDirectory(prefix="freshly-check-", dir=folder) as place:
-        temporary = settings.model_copy(
-            update={
-                "data_dir": Path(place),
-                "database_url": SecretStr(f"sqlite:///{place}/check.db"),
-                "storage_url": None,
-            }
-        )
-        with _archive(settings, file) as archive:
-            async with installation(temporary) as target:
-                await _migrate_to(temporary, target, archive.head["revision"])
-                return archive.head, await Restoring(archive, target, _keep_nothing).run()
+    """Restore a backup into a temporary folder, and compare it. Raises BackupFailed."""
+    temporary = settings.model_copy(
+        update={
+            "data_dir": folder,
+            "database_url": SecretStr(f"sqlite:///{folder}/check.db"),
+            "storage_url": None,
+        }
+    )
+    with _archive(settings, file) as archive:
+        async with installation(temporary) as target:
+            await _migrate_to(temporary, target, archive.head["revision"])
+            return archive.head, await Restoring(archive, target, _keep_nothing).run()
 
 
 async def _keep_nothing(_bucket: str, _path: str, _copy: Path) -> None:

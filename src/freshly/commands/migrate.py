@@ -50,6 +50,7 @@ async def migrate(settings: Settings, revision: str = "head") -> tuple[str | Non
 
     Returns the revisions before and after. None means an empty database.
     """
+    all_tables()  # the order of inserted rows depends on tables that they refer to
     engine = create_engine(settings.database)
     try:
         before = await current_revision(engine)

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import IO
 
 KEPT_DAYS, KEPT_WEEKS = 7, 4
 UNFINISHED = ".part"
+CHECK = ".check"  # the folder in which a backup is checked
 NAME = re.compile(r"freshly-(daily-)?(\d{8}T\d{6}Z)\.(tar\.gz|zip)")
 TIME = "%Y%m%dT%H%M%SZ"
 
@@ -31,24 +33,27 @@ def backups(folder: Path, *, only_daily: bool = False) -> list[tuple[datetime, P
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[IO[bytes]]:
+def new_file(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
     """Give a file to write to, which gets its name when the context ends without an error.
 
-    Until then its name ends in `.part`, and it is locked: the next backup removes what a killed
-    one has left.
+    Give a folder for the check, too. Until then the name of the file ends in `.part`, and it is
+    locked: the next backup removes what a killed one has left.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _remove_unfinished(path.parent)
-    unfinished = path.with_name(f"{path.name}{UNFINISHED}")
+    unfinished, check = path.with_name(path.name + UNFINISHED), path.with_name(path.name + CHECK)
     descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
-            yield file
+            check.mkdir(mode=0o700)
+            yield file, check
             unfinished.rename(path)
         except BaseException:
             unfinished.unlink()
             raise
+        finally:
+            shutil.rmtree(check, ignore_errors=True)
     _sync_folder(path.parent)
 
 
@@ -56,6 +61,7 @@ def _remove_unfinished(folder: Path) -> None:
     for path in folder.glob(f"freshly-*{UNFINISHED}"):
         with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path.with_suffix(CHECK), ignore_errors=True)
             path.unlink()
 
 
