@@ -6,6 +6,7 @@ Descriptions are the source of docs/reference/settings.md and .env.example.
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     ByteSize,
@@ -28,6 +29,7 @@ from freshly.settings.types import (
     Networks,
     Port,
     Positive,
+    PublicUrl,
     Seconds,
     Size,
     TimeZone,
@@ -76,10 +78,11 @@ class InstallationSettings(BaseSettings):
         description="The time zone of today (for expiry dates) and of 7:00 (for the morning "
         "digest).",
     )
-    public_url: str | None = Field(
+    public_url: PublicUrl | None = Field(
         default=None,
-        description="The start of links to files, such as `https://api.example.com`. Set it "
-        "behind a proxy. Default: the host of the request.",
+        description="The start of links to files and in emails, such as `https://api.example.com` "
+        "or `https://example.com/freshly`. Set it behind a proxy. Default: the host of the "
+        "request.",
     )
     trusted_proxies: Networks = Field(
         default=(),
@@ -319,6 +322,11 @@ class InstallationSettings(BaseSettings):
     @property
     def is_local(self) -> bool:
         return self.app_env in ("local", "development")
+
+    @property
+    def base_path(self) -> str:
+        """The path of PUBLIC_URL, such as `/freshly`. Empty for the root of a host."""
+        return urlsplit(self.public_url or "").path
 
     @property
     def database(self) -> URL:

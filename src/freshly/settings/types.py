@@ -1,6 +1,7 @@
 """Types of settings: how their text is read, what it may be, and in which unit."""
 
 import json
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Annotated
@@ -11,6 +12,10 @@ from pydantic import AfterValidator, BeforeValidator, ByteSize, Field
 from pydantic_settings import NoDecode
 
 LARGEST_COUNT = 10**9
+# Scheme, host, port, and a path of plain words: it has no part that a proxy may write differently.
+PUBLIC_URL = re.compile(
+    r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(/(?!\.)[a-z0-9._~-]+)*/?", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,16 @@ def _networks(given: tuple[str, ...]) -> tuple[str, ...]:
     return given
 
 
+def _public_url(url: str) -> str:
+    """Return the URL without a slash at its end."""
+    if not PUBLIC_URL.fullmatch(url):
+        raise ValueError(
+            "is not the start of a web address, such as https://api.example.com or "
+            "https://example.com/freshly"
+        )
+    return url.rstrip("/")
+
+
 def is_loopback(host: str) -> bool:
     """Return True if only this machine can reach the address or name."""
     try:
@@ -87,6 +102,7 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_list)]
 Networks = Annotated[Words, AfterValidator(_networks)]
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+PublicUrl = Annotated[str, AfterValidator(_public_url)]
 Positive = Annotated[int, Field(gt=0)]
 Tokens = Annotated[int, Field(ge=0, le=LARGEST_COUNT), Unit("tokens a day")]
 Seconds = Annotated[int, Field(gt=0), Unit("seconds")]

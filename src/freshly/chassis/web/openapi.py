@@ -67,25 +67,29 @@ def operation_id(route: APIRoute) -> str:
     return f"{tag.replace(' ', '_')}_{route.name}"
 
 
-def describe(app: FastAPI, tags: Mapping[str, str]) -> None:
-    """Make `app.openapi()` return our document; `tags` maps each tag to its description."""
+def describe(app: FastAPI, tags: Mapping[str, str], base_path: str) -> None:
+    """Make `app.openapi()` return our document.
+
+    `tags` maps each tag to its description, `base_path` is the path of PUBLIC_URL.
+    """
     made: dict[str, Any] = {}
 
     def openapi() -> dict[str, Any]:
         if not made:
-            made.update(_document(app, tags))
+            made.update(_document(app, tags, base_path))
         return made
 
     app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI documents it
 
 
-def _document(app: FastAPI, tags: Mapping[str, str]) -> dict[str, Any]:
+def _document(app: FastAPI, tags: Mapping[str, str], base_path: str) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
         version=app.version,
         summary=app.summary,
         description=DESCRIPTION,
         routes=app.routes,
+        servers=[{"url": base_path or "/"}],
         tags=[{"name": name, "description": about} for name, about in tags.items()],
     )
     components = document["components"]

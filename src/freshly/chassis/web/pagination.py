@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from freshly.chassis.data.pagination import ListQuery, PageRows
+from freshly.chassis.web.path_prefixes import requested_path
 
 Item = TypeVar("Item")
 AnyListQuery = TypeVar("AnyListQuery", bound=ListQuery)
@@ -16,9 +17,9 @@ CurrentListQuery = Annotated[ListQuery, Query()]
 
 
 def next_link(request: Request, **parameters: str | int) -> str:
-    """Return the `Link` header (RFC 8288) that leads to the next page, with these parameters."""
+    """Return the `Link` header (RFC 8288) that leads to the next page, at the same prefixes."""
     query = urlencode({**request.query_params, **parameters})
-    return f'<{request.url.path}?{query}>; rel="next"'
+    return f'<{requested_path(request.scope)}?{query}>; rel="next"'
 
 
 def with_next_link(request: Request, response: Response, rows: PageRows[Item]) -> Sequence[Item]:

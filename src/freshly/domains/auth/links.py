@@ -84,7 +84,7 @@ def url(settings: Settings, token: str) -> str:
 
 def _base(settings: Settings) -> str:
     if settings.public_url:
-        return settings.public_url.rstrip("/")
+        return settings.public_url
     named = [host for host in settings.allowed_hosts if not host.startswith("*")]
     if settings.is_local or not named:
         return f"http://localhost:{settings.port}"

@@ -2,7 +2,6 @@
 
 from html import escape
 
-from freshly.domains.auth.links import PATH
 from freshly.domains.auth.models import LinkPurpose
 
 # The token is in the page and its address, so no cache keeps it and no other site learns it.
@@ -45,7 +44,8 @@ def question(purpose: LinkPurpose, token: str) -> str:
     field = INPUT if purpose is LinkPurpose.RESET else ""
     return _page(
         title,
-        f'<form method="post" action="{PATH}">'
+        # This means the path of the page itself, so it works below any path of a proxy.
+        '<form method="post" action="?">'
         f'<input type="hidden" name="token" value="{escape(token)}">{field}'
         f"<p><button>{button}</button></p></form>",
     )
