@@ -49,8 +49,9 @@ async def test_everything_that_names_a_path_names_it_below_the_sub_path(below):
         assert (await client.get("/freshly/docs/assets/swagger-ui.css")).status_code == 200
 
 
-async def test_the_page_of_the_documents_has_one_address(client):
-    moved = await client.get("/docs/")
+async def test_the_page_of_the_documents_has_one_address(below):
+    async with below(None) as app, client_of(app) as client:
+        moved = await client.get("/docs/")
 
     assert (moved.status_code, moved.headers["location"]) == (308, "../docs")
 
@@ -73,7 +74,7 @@ async def test_a_picture_below_a_sub_path_without_tls_is_a_file_of_ours(below):
         alice = await Kitchen(client).person()
         address = "http://home.local/freshly/files/users/1/profile-1.jpg"
 
-        kept = await alice.patch("/users/me", {"avatar_url": address})
+        kept = await alice.patch("/users/me", {"avatar_path": address})
 
         assert kept.status_code == 200, kept.text
 
