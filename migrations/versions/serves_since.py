@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "serves_since"
-down_revision = "invitations"
+down_revision = "closed_families"
 # Older releases do not look at the table, and refuse each revision that they do not know.
 serves_since = "serves_since"
 

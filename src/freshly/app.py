@@ -81,7 +81,7 @@ def create_app(
         telemetry=TELEMETRY,
     )
     app.router.middleware_stack = SectionRouter(app.routes, app.router.app)
-    openapi.describe(app, tags())
+    openapi.describe(app, tags(), settings.base_path)
     install_error_handlers(app)
     add_middleware(app, settings, group_of)
     return app

@@ -48,6 +48,7 @@ async def migrate(settings: Settings, revision: str = "head") -> tuple[str | Non
     can serve on it. Raises CommandFailed if it cannot, if the revision is unknown, or if another
     transaction keeps its locks for too long.
     """
+    all_tables()  # the order of inserted rows depends on tables that they refer to
     wanted = known(revision)
     engine = create_engine(settings.database)
     try:

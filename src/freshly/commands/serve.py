@@ -11,12 +11,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import ChangeReload
 
 from freshly.app import create_app
 from freshly.chassis.cache.versions import MemoryVersions
@@ -24,17 +26,19 @@ from freshly.chassis.observability.logging import configure_logging
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.web.connection_limits import Connections, LimitedProtocol
 from freshly.commands.data_lock import lock_data
+from freshly.commands.failures import reason_of
 from freshly.commands.handover import Handover
 from freshly.commands.hangup import run_again
 from freshly.commands.listening import bind, url_of
 from freshly.commands.migrate import migrate
 from freshly.commands.server import Server
 from freshly.commands.server_workers import Workers, end_with_parent
-from freshly.settings import Settings, load
+from freshly.settings import BadSettings, Settings, load
 from freshly.wiring.quotas import quotas
 from freshly.wiring.rate_limits import groups
 from freshly.wiring.resources import warn_without_shared_cache
 
+SOURCES = Path(__file__).parents[1]
 SHUTDOWN_GRACE_SECONDS = 25  # that requests have to finish when the server is asked to stop
 # The time until uvicorn considers a worker process stuck. On a busy machine a new process may take
 # long to become ready; if it counted as stuck, a restart would end halfway.
@@ -66,12 +70,15 @@ def application(
     return app
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, *, reload: bool = False) -> int:
     """Migrate and serve until a signal arrives. Return the exit status.
 
-    It is 1 if the database cannot be used. Raises BadSettings for bad rate limits, and
-    CommandFailed if another server uses the data folder or the port, or the schema is too new.
+    With `reload`, restart when a source file changes. The status is 1 if the database cannot be
+    used. Raises BadSettings for bad rate limits, and CommandFailed if another server uses the data
+    folder or the port, or the schema is too new.
     """
+    if reload and settings.workers > 1:
+        raise BadSettings("WORKERS: --reload is for a single process")
     configure_logging(settings.log_level)
     received = Handover.received()
     if received is not None:
@@ -91,6 +98,8 @@ def serve(settings: Settings) -> int:
     warn_without_shared_cache(settings)
     if settings.workers > 1:
         return _run_workers(settings, sockets)
+    if reload:
+        return _run_reloading(settings, sockets)
     return _run_alone(settings, sockets, locks, received)
 
 
@@ -98,8 +107,7 @@ def _reason_not_to_serve(settings: Settings) -> str | None:
     try:
         asyncio.run(migrate(settings))
     except (SQLAlchemyError, OSError) as error:
-        reason = str(getattr(error, "orig", error)).splitlines()[0]
-        return f"DATABASE_URL: {settings.database.render_as_string()}: {reason}"
+        return reason_of(error, settings)
     return None
 
 
@@ -111,6 +119,14 @@ def _run_workers(settings: Settings, sockets: Sequence[socket.socket]) -> int:
         workers = Workers(config, sockets, partial(_announce, settings, sockets))
         workers.run()
         return STARTUP_FAILURE if workers.failed_to_start else 0
+
+
+def _run_reloading(settings: Settings, sockets: Sequence[socket.socket]) -> int:
+    """Run a process that is replaced when a source file changes, for developers."""
+    config = _configuration(settings, "freshly.commands.serve:application", reload=True)
+    _announce(settings, sockets)
+    ChangeReload(config, uvicorn.Server(config).run, list(sockets)).run()
+    return 0
 
 
 def _run_alone(
@@ -144,12 +160,14 @@ def _say_nothing() -> None:
     """Print nothing: the server has the address that it had before."""
 
 
-def _configuration(settings: Settings, app: object) -> uvicorn.Config:
+def _configuration(settings: Settings, app: object, *, reload: bool = False) -> uvicorn.Config:
     protocol = partial(LimitedProtocol, connections=Connections(_connection_limit(settings)))
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # a factory, or its name
         factory=True,
         workers=settings.workers,
+        reload=reload,
+        reload_dirs=[str(SOURCES)] if reload else None,
         http=protocol,  # type: ignore[arg-type]  # uvicorn only calls it
         ws="none",
         log_config=None,

@@ -13,6 +13,7 @@ from freshly.chassis.ports.oauth import (
     OAuthUnreachable,
 )
 from freshly.chassis.rate_limits.policy import RateLimited
+from freshly.chassis.web.request_headers import REAUTH_HEADER
 from freshly.chassis.web.schemas import Message
 from freshly.domains.auth import pages
 from freshly.domains.auth.codes import PasswordResetService, VerificationService
@@ -76,6 +77,7 @@ from freshly.domains.auth.schemas import (
     Verified,
 )
 from freshly.domains.auth.service import RegistrationService, SessionService, SignInService
+from freshly.domains.preferences.errors import FoodNotFound
 from freshly.domains.users.errors import EmailTaken, UserNotFound
 from freshly.domains.users.models import User
 from freshly.domains.users.schemas import OwnUserRead, TypedEmail, UserRead
@@ -94,7 +96,7 @@ OAUTH_ERRORS = (
 @public.post(
     "/register",
     response_model=UserRead,
-    responses=problems(EmailAlreadyRegistered, PasswordTooCommon, PasswordIsPersonal),
+    responses=problems(EmailAlreadyRegistered, FoodNotFound, PasswordTooCommon, PasswordIsPersonal),
     summary="Create an account",
 )
 async def register(registration: Injected[RegistrationService], new: Register) -> User:
@@ -166,6 +168,7 @@ async def send_reauthentication_code(proof: Injected[ReauthenticationService]) -
     responses=problems(
         *(WrongPassword, ReauthenticationRequired, PasswordTooCommon, PasswordIsPersonal),
     ),
+    openapi_extra=REAUTH_HEADER,
     summary="Change my password and sign out my other devices",
 )
 async def change_password(
@@ -182,6 +185,7 @@ async def change_password(
         *(NoActiveCode, CodeExpired, WrongCode, TooManyAttempts),
         *(ReauthenticationRequired, EmailTaken),
     ),
+    openapi_extra=REAUTH_HEADER,
     summary="Use my new email address, with the code that it was sent",
 )
 async def confirm_email(changes: Injected[EmailChangeService], given: CodeOnly) -> User:

@@ -1,7 +1,17 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Depends, File, Form, Query, Request, UploadFile
+from fastapi import (
+    APIRouter,
+    BackgroundTasks,
+    Depends,
+    File,
+    Form,
+    Query,
+    Request,
+    Response,
+    UploadFile,
+)
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from freshly.chassis.dependencies import Injected
@@ -13,6 +23,7 @@ from freshly.chassis.resilience.client_disconnect import cancel_on_disconnect
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.resources import CurrentObjectStore, CurrentSettings, Resources, resource
 from freshly.chassis.web.error_responses import described
+from freshly.chassis.web.pagination import next_link
 from freshly.chassis.web.schemas import Id, Line, Message
 from freshly.domains.chat import pictures
 from freshly.domains.chat.asking import AskService, Turn
@@ -148,12 +159,17 @@ async def delete_conversation(
     summary="List the messages of a conversation, oldest first",
 )
 async def list_messages(
+    request: Request,
+    response: Response,
     conversations: Conversations,
     id: Id,
     skip: Skip = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> list[MessageRead]:
-    return await conversations.messages(id, skip, limit)
+    messages, has_more = await conversations.messages(id, skip, limit)
+    if has_more:
+        response.headers["Link"] = next_link(request, skip=skip + len(messages))
+    return messages
 
 
 @router.put(

@@ -107,7 +107,9 @@ async def read_family(families: Families, family_id: Id) -> FamilyRead:
 
 
 @router.delete(
-    "/families/{family_id}", responses=problems(NotAllowed), summary="Delete a family (owner)"
+    "/families/{family_id}",
+    responses=problems(NotAllowed),
+    summary="Delete a family (owner): at once with proof that it is me, else after seven days",
 )
 async def delete_family(families: Families, family_id: Id) -> Ok:
     await families.delete(family_id)
