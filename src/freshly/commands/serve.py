@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -91,16 +91,19 @@ def serve(settings: Settings, *, reload: bool = False) -> int:
     locks = lock_data(settings) if received is None else received.locks
     # Binding comes first, since a server that cannot listen must not migrate.
     sockets = bind(settings.host, settings.port) if received is None else received.open_sockets()
-    # The bridge migrates for the server that comes after it.
-    if (received is None or received.to_bridge) and (reason := _reason_not_to_serve(settings)):
-        print(f"freshly: {reason}", file=sys.stderr)  # noqa: T201
-        return 1
-    warn_without_shared_cache(settings)
-    if settings.workers > 1:
-        return _run_workers(settings, sockets)
-    if reload:
-        return _run_reloading(settings, sockets)
-    return _run_alone(settings, sockets, locks, received)
+    with ExitStack() as opened:
+        for each in sockets:
+            opened.enter_context(each)
+        # The bridge migrates for the server that comes after it.
+        if (received is None or received.to_bridge) and (reason := _reason_not_to_serve(settings)):
+            print(f"freshly: {reason}", file=sys.stderr)  # noqa: T201
+            return 1
+        warn_without_shared_cache(settings)
+        if settings.workers > 1:
+            return _run_workers(settings, sockets)
+        if reload:
+            return _run_reloading(settings, sockets)
+        return _run_alone(settings, sockets, locks, received)
 
 
 def _reason_not_to_serve(settings: Settings) -> str | None:
