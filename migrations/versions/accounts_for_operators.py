@@ -6,7 +6,7 @@ from alembic import op
 from freshly.chassis.data import types
 
 revision = "accounts_for_operators"
-down_revision = "invitations"
+down_revision = "closed_families"
 
 
 def upgrade() -> None:

@@ -11,6 +11,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.routing import BaseRoute
 
 from freshly import __version__
+from freshly.chassis.cache.versions import MemoryVersions
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.web import openapi
 from freshly.chassis.web.endpoints import docs, jobs, system
@@ -47,13 +48,20 @@ def _routes() -> Sequence[BaseRoute]:
     return tuple(built.router.routes)
 
 
-def create_app(settings: Settings, shutdown: GracefulShutdown | None = None) -> FastAPI:
-    """Return the app. Raises BadSettings if the rate limits are wrong."""
+def create_app(
+    settings: Settings,
+    shutdown: GracefulShutdown | None = None,
+    memory: MemoryVersions | None = None,
+) -> FastAPI:
+    """Return the app. Raises BadSettings if the rate limits are wrong.
+
+    `shutdown` and `memory` are for a process that controls them: see `open_resources`.
+    """
     groups(settings)  # raises BadSettings at start, not at the first request
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        async with open_resources(settings, shutdown) as resources:
+        async with open_resources(settings, shutdown, memory) as resources:
             state = {"resources": resources}
             if settings.jobs == "worker":
                 yield state
@@ -73,7 +81,7 @@ def create_app(settings: Settings, shutdown: GracefulShutdown | None = None) -> 
         telemetry=TELEMETRY,
     )
     app.router.middleware_stack = SectionRouter(app.routes, app.router.app)
-    openapi.describe(app, tags())
+    openapi.describe(app, tags(), settings.base_path)
     install_error_handlers(app)
     add_middleware(app, settings, group_of)
     return app

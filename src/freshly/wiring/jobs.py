@@ -2,6 +2,7 @@
 
 from datetime import time, timedelta
 
+from freshly.chassis.backup.jobs import MakeBackup, make_backup
 from freshly.chassis.jobs import Handlers, Schedule, daily, every
 from freshly.chassis.jobs.retention import (
     PurgeIdempotencyRecords,
@@ -36,8 +37,10 @@ from freshly.domains.auth.jobs import (
     SendNotice,
     SendSignInNotice,
 )
+from freshly.domains.families.handlers import delete_closed as delete_closed_family
 from freshly.domains.families.handlers import renew_invite_codes
-from freshly.domains.families.jobs import RenewInviteCodes
+from freshly.domains.families.handlers import send_notice as send_family_notice
+from freshly.domains.families.jobs import DeleteClosedFamily, RenewInviteCodes, SendFamilyNotice
 from freshly.domains.grocery.handlers import recompute
 from freshly.domains.grocery.jobs import Recompute
 from freshly.domains.notifications.handlers import (
@@ -64,6 +67,8 @@ HANDLERS: Handlers = {
     PurgeIdempotencyRecords: purge_idempotency_records,
     PurgeUsage: purge_usage,
     RenewInviteCodes: renew_invite_codes,
+    DeleteClosedFamily: delete_closed_family,
+    SendFamilyNotice: send_family_notice,
     Export: export,
     Recompute: recompute,
     DrawPicture: draw_picture,
@@ -77,6 +82,7 @@ HANDLERS: Handlers = {
     PurgeAccounts: purge_accounts,
     WarmUp: warm_up,
     MakeSmallAvatar: make_small_avatar,
+    MakeBackup: make_backup,
 }
 SCHEDULES = (
     Schedule(PurgeExpired(), every(timedelta(hours=1))),
@@ -88,6 +94,7 @@ SCHEDULES = (
     Schedule(DigestForAll(), daily(time(7))),
     Schedule(SweepPictures(), daily(time(4))),
     Schedule(PurgeAccounts(), every(timedelta(hours=1))),
+    Schedule(MakeBackup(), daily(time(3, 30))),
     Schedule(WarmUp(), every(timedelta(minutes=5))),
 )
 # In a server the grace is short, because requests have had their time to finish before. It polls

@@ -66,6 +66,8 @@ async def furnish(kitchen, tom, owner, family):
         return VALUES["rows", row]
 
     private = await kitchen.meal(tom, name=named("private_meal"))
+    planned = await kitchen.meal(tom, name=named("planned_meal"))
+    await kitchen.planned(tom, await kitchen.plan(tom, family), 1, "dinner", planned)
     shared = await kitchen.meal(tom, name=named("family_meal"), familyId=family["id"])
     item = await kitchen.stock(tom, "Rice", 1, "kg", category=named("personal_pantry"))
     shared_item = {"category": named("family_pantry"), "family_id": family["id"]}
@@ -105,7 +107,7 @@ async def furnish(kitchen, tom, owner, family):
         "diet-tags": 1,
         "notifications": (await tom.read("/notifications"))[0]["id"],
         "jobs": "none",
-        "all_meals": [meal["id"] for meal in (private, shared, offered, copy)],
+        "all_meals": [meal["id"] for meal in (private, planned, shared, offered, copy)],
     }
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from time import perf_counter
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
@@ -17,12 +16,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from freshly.chassis.cache.body import COMPRESSION
+from freshly.chassis.data.admission import route_group
 from freshly.chassis.observability.logging import access_line, correlation_id, get_logger
 from freshly.chassis.observability.metrics import observe_request
 from freshly.chassis.resources import Resources
 from freshly.chassis.web.authentication import AuthenticationMiddleware
 from freshly.chassis.web.error_responses import internal_error, problem
 from freshly.chassis.web.etags import WORTH_COMPRESSING
+from freshly.chassis.web.path_prefixes import API, StripPrefixes
 from freshly.chassis.web.proxies import UndeclaredProxyWarning
 from freshly.chassis.web.rate_limiting import RateLimitMiddleware
 from freshly.settings import (
@@ -36,8 +37,6 @@ from freshly.settings import (
 logger = get_logger(__name__)
 
 CORRELATION_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
-PREFIX = "/api/v1"
-SYSTEM_PATHS = {"/", "/health", "/ready", "/metrics", "/docs", "/openapi.json"}
 # Sent with every response that does not say something else itself.
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -218,22 +217,6 @@ class TrustedHosts:
             return name.endswith(".localhost")
 
 
-class StripApiPrefix:
-    """Makes `/api/v1/meals/me`, `/meals/me` and `/meals/me/` one route."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            path = scope["path"]
-            bare = path.removeprefix(PREFIX) if path.startswith(f"{PREFIX}/") else path
-            bare = bare.rstrip("/") or "/"
-            if bare != path and (bare not in SYSTEM_PATHS or not path.startswith(PREFIX)):
-                scope = {**scope, "path": bare, "raw_path": quote(bare).encode()}
-        await self.app(scope, receive, send)
-
-
 class BodySizeLimit:
     """Answers 413 to a body that is too large, by its announced length or by counting."""
 
@@ -297,7 +280,9 @@ def add_middleware(
     app.add_middleware(RateLimitMiddleware, group_of=group_of, enabled=settings.rate_limit_enabled)
     app.add_middleware(AuthenticationMiddleware)
     app.add_middleware(UndeclaredProxyWarning)
-    app.add_middleware(StripApiPrefix)
+    words = {route_group(getattr(route, "path", "")) for route in app.routes}
+    reserved = words | {route_group(API)}
+    app.add_middleware(StripPrefixes, base=settings.base_path, reserved=reserved)
     app.add_middleware(UnhandledErrorMiddleware)
     app.add_middleware(GZipIfAccepted, minimum_size=WORTH_COMPRESSING, compresslevel=COMPRESSION)
     app.add_middleware(

@@ -8,6 +8,7 @@ from freshly.chassis.errors import problems
 from freshly.chassis.jobs import JobRead
 from freshly.chassis.ports.object_storage import StorageUnavailable
 from freshly.chassis.security.caller import CurrentCaller
+from freshly.chassis.web.request_headers import REAUTH_HEADER
 from freshly.domains.account.errors import ExportNotFound
 from freshly.domains.account.files import PersonalFiles
 from freshly.domains.account.schemas import StatsQuery, StatsRead, StorageUsageRead
@@ -27,6 +28,7 @@ EXPORT_HEADERS = {
     "/me/export",
     status_code=202,
     responses=problems(ReauthenticationRequired),
+    openapi_extra=REAUTH_HEADER,
     summary="Export all my data as a zip file",
 )
 async def export_me(account: Injected[AccountService]) -> JobRead:
@@ -69,6 +71,7 @@ async def read_stats(
 @router.delete(
     "/me",
     status_code=204,
+    openapi_extra=REAUTH_HEADER,
     summary="Delete my account: at once with proof that it is me, else after seven days",
 )
 async def delete_me(account: Injected[AccountService]) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import (
 
 from freshly.chassis.data.base import Base
 from freshly.chassis.data.functions import now
+from freshly.chassis.data.page_bytes import bytes_of_texts
 from freshly.chassis.data.pagination import PageQuery, paginate
 from freshly.chassis.data.quotas import Holder, amount_of
 from freshly.chassis.data.transactions import Database, DbSession, Session
@@ -44,15 +45,17 @@ class PersonalRowReader:
     async def rows(self, table: str, user_id: int) -> AsyncIterator[Sequence[dict[str, Any]]]:
         """Yield the exported columns of the user's rows, page by page, each in a transaction."""
         source = Base.metadata.tables[table]
-        columns = [source.c[name] for name in TABLE_OWNERSHIP[table].exported]
+        names = TABLE_OWNERSHIP[table].exported
+        columns = [source.c[name] for name in names]
+        size = bytes_of_texts(columns)
         statement = select(*columns).where(belongs_to(source, user_id))
         cursor: str | None = None
         while True:
             page = PageQuery(limit=ROWS_PER_PAGE, cursor=cursor)
             async with self.db.read() as session:
                 keys = tuple(source.primary_key)
-                rows = await paginate(session, statement, keys, page, columns=True)
-            yield [dict(row._mapping) for row in rows.items]  # noqa: SLF001 - SQLAlchemy's name
+                rows = await paginate(session, statement, keys, page, columns=True, size=size)
+            yield [dict(zip(names, row, strict=False)) for row in rows.items]
             cursor = rows.next_cursor
             if cursor is None:
                 return

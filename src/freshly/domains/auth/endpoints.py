@@ -7,6 +7,7 @@ from freshly.chassis.data.pagination import BadCursor, Page, PageQuery
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
 from freshly.chassis.rate_limits.policy import RateLimited
+from freshly.chassis.web.request_headers import REAUTH_HEADER
 from freshly.chassis.web.schemas import Message
 from freshly.domains.auth import pages
 from freshly.domains.auth.codes import PasswordResetService, VerificationService
@@ -140,6 +141,7 @@ async def send_reauthentication_code(proof: Injected[ReauthenticationService]) -
     responses=problems(
         *(WrongPassword, ReauthenticationRequired, PasswordTooCommon, PasswordIsPersonal),
     ),
+    openapi_extra=REAUTH_HEADER,
     summary="Change my password and sign out my other devices",
 )
 async def change_password(
@@ -156,6 +158,7 @@ async def change_password(
         *(NoActiveCode, CodeExpired, WrongCode, TooManyAttempts),
         *(ReauthenticationRequired, EmailTaken),
     ),
+    openapi_extra=REAUTH_HEADER,
     summary="Use my new email address, with the code that it was sent",
 )
 async def confirm_email(changes: Injected[EmailChangeService], given: CodeOnly) -> User:

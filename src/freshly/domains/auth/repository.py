@@ -275,6 +275,13 @@ class LinkRepository:
             .execution_options(synchronize_session=False)
         )
 
+    async def delete_of_family(self, family_id: int) -> None:
+        await self.session.execute(
+            delete(AccountLink)
+            .where(AccountLink.family_id == family_id)
+            .execution_options(synchronize_session=False)
+        )
+
 
 @dataclass
 class ExpiredRepository:

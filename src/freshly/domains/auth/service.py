@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from hmac import compare_digest
 from time import monotonic
 
+from freshly.chassis.data.events import EventBus
 from freshly.chassis.data.pagination import Page, PageQuery
 from freshly.chassis.data.transactions import CurrentDatabase, Session
 from freshly.chassis.dependencies import Injected
@@ -34,6 +35,7 @@ from freshly.domains.auth.repository import AuthSessionRepository
 from freshly.domains.auth.schemas import Login, Register, SessionRead, Tokens
 from freshly.domains.auth.signing_up import Door
 from freshly.domains.auth.tokens import Claims, digest, new_id
+from freshly.domains.preferences.events import FoodsNamed
 from freshly.domains.preferences.service import PreferenceService
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken, UserNotFound
@@ -52,6 +54,7 @@ class RegistrationService:
     users: Injected[UserDirectory]
     preferences: Injected[PreferenceService]
     passwords: CurrentPasswords
+    events: Injected[EventBus]
 
     async def register(self, new: Register, door: Door) -> User:
         """Insert the user. Raise EmailAlreadyRegistered, or the reason against the password.
@@ -73,7 +76,9 @@ class RegistrationService:
             await self.users.save(user)
         except EmailTaken as error:
             raise EmailAlreadyRegistered from error
-        await self.preferences.begin(user.id, new.preference)
+        preference = await self.preferences.begin(user.id, new.preference)
+        if named := preference.ingredient_ids():
+            await self.events.publish(FoodsNamed(user.id, named))
         await door.welcome(user, self.users.session)
         return user
 

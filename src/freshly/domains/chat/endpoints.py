@@ -24,6 +24,7 @@ from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.resources import CurrentObjectStore, CurrentSettings, Resources, resource
 from freshly.chassis.web.error_responses import described
 from freshly.chassis.web.etags import to_response
+from freshly.chassis.web.pagination import next_link
 from freshly.chassis.web.schemas import Id, Line, Message
 from freshly.domains.chat import pictures
 from freshly.domains.chat.asking import AskService, Turn
@@ -164,12 +165,17 @@ async def delete_conversation(
     summary="List the messages of a conversation, oldest first",
 )
 async def list_messages(
+    request: Request,
+    response: Response,
     conversations: Conversations,
     id: Id,
     skip: Skip = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> list[MessageRead]:
-    return await conversations.messages(id, skip, limit)
+    messages, has_more = await conversations.messages(id, skip, limit)
+    if has_more:
+        response.headers["Link"] = next_link(request, skip=skip + len(messages))
+    return messages
 
 
 @router.put(

@@ -62,10 +62,11 @@ class ConversationService:
         conversation = await self.conversations.get(id)
         return self._read(conversation, await self.conversations.last_messages(id))
 
-    async def messages(self, id: int, skip: int, limit: int) -> list[MessageRead]:
+    async def messages(self, id: int, skip: int, limit: int) -> tuple[list[MessageRead], bool]:
+        """Return a page of messages, and True if more follow."""
         await self.conversations.get(id)
-        messages = await self.conversations.messages(id, skip, limit)
-        return [self._message(message) for message in messages]
+        messages, has_more = await self.conversations.messages(id, skip, limit)
+        return [self._message(message) for message in messages], has_more
 
     async def rename(self, id: int, title: str) -> None:
         conversation = await self.conversations.get(id, lock=True)

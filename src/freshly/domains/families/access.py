@@ -29,7 +29,7 @@ from freshly.chassis.errors import Forbidden, NotFound
 from freshly.chassis.security.caller import Caller, CurrentCaller
 from freshly.domains.families import permissions
 from freshly.domains.families.errors import NotAFamilyMember
-from freshly.domains.families.models import Membership, Role
+from freshly.domains.families.models import Family, Membership, Role
 from freshly.domains.families.permissions import Permission
 
 MAX_CACHED_ACCESSES = 4096
@@ -40,6 +40,8 @@ MEMBERSHIPS = (
     .order_by(memberships.id)
 )
 MY_FAMILY_IDS = select(memberships.family_id).where(memberships.user_id == bindparam("user_id"))
+
+CLOSED_FAMILY_IDS = select(Family.id).where(Family.delete_after.is_not(None))
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,17 @@ class Guarded(Base):
         NOT alone would miss rows: `visible_to` compares two owner columns, one of which is NULL, so
         for a row of others it is NULL, and NOT NULL is not true.
         """
-        return not_(func.coalesce(cls.visible_to(access), false()))
+        return not_(
+            or_(
+                func.coalesce(cls.visible_to(access), false()),
+                func.coalesce(cls.is_of_closed_family(), false()),
+            )
+        )
+
+    @classmethod
+    def is_of_closed_family(cls) -> ColumnElement[bool]:
+        """Return the condition for rows that look deleted to all users, with their family."""
+        return false()
 
 
 class Owned(MappedAsDataclass, kw_only=True, eq=False, repr=False):
@@ -150,6 +162,10 @@ class Owned(MappedAsDataclass, kw_only=True, eq=False, repr=False):
     owner_user_id: Mapped[int | None] = mapped_column(
         ForeignKey("users.id", ondelete="CASCADE"), index=True
     )
+
+    @classmethod
+    def is_of_closed_family(cls) -> ColumnElement[bool]:
+        return cls.family_id.in_(CLOSED_FAMILY_IDS)
 
     @property
     def scope(self) -> str:

@@ -78,7 +78,7 @@ from freshly.domains.families.schemas import (
 )
 from freshly.domains.families.service import FamilyListing, FamilyService
 from freshly.domains.families.signing_up import OAuthSignUpService, SignUpService
-from freshly.domains.preferences.errors import PreferencesNotSet
+from freshly.domains.preferences.errors import FoodNotFound, PreferencesNotSet
 from freshly.domains.preferences.schemas import PreferenceRead
 from freshly.domains.preferences.service import PreferenceService
 from freshly.domains.users.models import User
@@ -98,7 +98,7 @@ Invitations = Injected[InvitationService]
     tags=["auth"],
     response_model=UserRead,
     responses=problems(
-        *(EmailAlreadyRegistered, PasswordTooCommon, PasswordIsPersonal),
+        *(EmailAlreadyRegistered, FoodNotFound, PasswordTooCommon, PasswordIsPersonal),
         *SIGN_UP_REFUSALS,
     ),
     summary="Create an account",
@@ -215,7 +215,9 @@ async def read_family(families: Families, family_id: Id) -> FamilyRead:
 
 
 @router.delete(
-    "/families/{family_id}", responses=problems(NotAllowed), summary="Delete a family (owner)"
+    "/families/{family_id}",
+    responses=problems(NotAllowed),
+    summary="Delete a family (owner): at once with proof that it is me, else after seven days",
 )
 async def delete_family(families: Families, family_id: Id) -> Ok:
     await families.delete(family_id)

@@ -35,6 +35,7 @@ from freshly.domains.meal_plans.schemas import (
     SlotWrite,
 )
 from freshly.domains.meals.errors import MealNotFound
+from freshly.domains.meals.schemas import MealBoth
 from freshly.domains.meals.service import MealService
 
 TIMES_OF_DAY = ("breakfast", "lunch", "dinner", "snack")
@@ -55,6 +56,24 @@ class MealPlanListing:
         # A user who leaves a family no longer sees its plans, so memberships count too.
         tags = [PLANS.of(owner.tag), IDENTITY.of(owner.tag)]
         return await self.db.cache.read(key, tags, load)
+
+
+@dataclass
+class PlannedMealService:
+    """Reads meals for users who see them, or see a family's plan that contains them."""
+
+    meals: Injected[MealService]
+    slots: Injected[SlotRepository]
+
+    async def read(self, id: int) -> MealBoth:
+        """Return the meal. Raise MealNotFound."""
+        try:
+            return MealBoth.of(await self.meals.get(id))
+        except MealNotFound:
+            planned = await self.slots.meal_on_family_plan(id)
+            if planned is None:
+                raise
+            return MealBoth.on_plan(planned)
 
 
 @dataclass

@@ -16,7 +16,8 @@ class RecipeService:
     access: CurrentAccess
     recipes: Injected[RecipeRepository]
 
-    async def page(self, query: RecipeQuery) -> Sequence[Recipe]:
+    async def page(self, query: RecipeQuery) -> tuple[list[Recipe], bool]:
+        """Return a page, and True if there is a next one."""
         family = None if query.family_id is None else self.access.owner(query.family_id)
         return await self.recipes.page(query, family)
 

@@ -77,6 +77,8 @@ class ActivityKind(StrEnum):
     REAUTHENTICATION = "reauthentication"  # recorded only if refused
     FAMILY_JOINED = "family_joined"
     FAMILY_LEFT = "family_left"
+    FAMILY_CLOSED = "family_closed"  # deleted without proof, which can be undone for seven days
+    FAMILY_RESTORED = "family_restored"
     FAMILY_DELETED = "family_deleted"
     INVITE_REGENERATED = "invite_regenerated"
     INVITATION_CREATED = "invitation_created"
