@@ -39,7 +39,7 @@ class Server:
     @property
     def memory(self) -> float:
         """Return the resident memory of its processes in MB. Shared pages count in each process."""
-        return sum(_resident_memory(pid) for pid in _process_tree(self.pid))
+        return sum(_resident_memory(pid) for pid in process_tree(self.pid))
 
     def number(self, name: str) -> float:
         """Return the sum of a metric over its labels and over all processes."""
@@ -132,9 +132,9 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int, path: str, 
     raise RuntimeError(f"the server did not start:\n{log.read_text()[-3000:]}")
 
 
-def _process_tree(pid: int) -> list[int]:
+def process_tree(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(found for child in children for found in _process_tree(int(child)))]
+    return [pid, *(found for child in children for found in process_tree(int(child)))]
 
 
 def _resident_memory(pid: int) -> float:

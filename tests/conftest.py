@@ -28,6 +28,7 @@ from sqlalchemy import select, update
 from sqlalchemy.engine.default import DefaultDialect
 
 from freshly.app import create_app
+from freshly.chassis.data.functions import now
 from freshly.chassis.jobs import JobQueue
 from freshly.chassis.jobs.models import JobRow
 from freshly.chassis.jobs.worker import Worker
@@ -35,15 +36,18 @@ from freshly.chassis.observability.logging import configure_logging
 from freshly.chassis.security import passwords
 from freshly.commands.migrate import migrate
 from freshly.domains.auth import service as sign_in
+from freshly.domains.auth.models import AuthSession
 from freshly.settings import Settings
 from freshly.wiring.jobs import HANDLERS, SCHEDULES
 from tests.support.api import Kitchen
 
-pytest_plugins = ["tests.support.servers"]
+pytest_plugins = ["tests.support.servers", "tests.support.backups"]
 
 # Hypothesis tries the same examples in every run, however slow the machine is, and keeps no files.
 hypothesis.settings.register_profile("freshly", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("freshly")
+
+os.environ["ENV_FILE"] = ""  # no settings of the developer's own .env
 
 SECRET = SecretStr("a secret for tests that is long enough to be one")
 DATABASES = ("sqlite", "postgresql")
@@ -109,6 +113,8 @@ def _no_long_pauses():
 
 FOR_TESTS = {
     "rate_limit_enabled": False,
+    # Tests of simultaneous requests need each response, however slow the machine is.
+    "database_pool_timeout": 30,
     "cache": "memory",
     # Jobs run when a test calls `jobs.run_due()`, or in the app if it asks for jobs="inside".
     "jobs": "worker",
@@ -252,6 +258,18 @@ def client_of(app, **options):
 def kitchen(client):
     """Create users, families, meals and other data through the API."""
     return Kitchen(client)
+
+
+@pytest.fixture
+def age_sign_ins(db):
+    """Return a function that makes all sign-ins 16 minutes old, which proves nothing."""
+
+    async def age():
+        async with db.write() as session:
+            at = (await session.execute(select(now()))).scalar_one()
+            await session.execute(update(AuthSession).values(created_at=at - timedelta(minutes=16)))
+
+    return age
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ STEPS: dict[str, Sequence[object]] = {
     "lint": (PROGRAMS / "ruff", "check"),
     "formatting": (PROGRAMS / "ruff", "format", "--check"),
     "generated files": (sys.executable, "-m", "tools.generate", "--check"),
+    "migration SQL": (sys.executable, "-m", "tools.migration_lint"),
     "commit subjects": (sys.executable, "-m", "tools.commit_subjects"),
 }
 AT_A_TIME = 2

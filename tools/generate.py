@@ -149,7 +149,7 @@ def settings() -> str:
     """Return the page of all settings."""
     lines = [
         *("# Settings", "", NOTE, ""),
-        "Each setting is an environment variable. A bad value stops the start with one line that",
+        "Each setting is an environment variable. Bad values stop the start, each with a line that",
         "names it (exit status 2). A secret `NAME` may come from a file: set `NAME_FILE` to its",
         "path. `freshly doctor` shows the effect of all settings; `.env.example` has the defaults.",
     ]
@@ -167,8 +167,8 @@ def example() -> str:
     lines = [
         f"# The settings of Freshly with their defaults. `{COMMAND}` writes this file.",
         "#",
-        "# Freshly reads environment variables, not this file. Copy it to .env, remove the # of a",
-        "# setting to change it, and start with: set -a; . ./.env; set +a; ./run",
+        "# Copy it to .env, and remove the # of a setting to change it. In local, Freshly reads",
+        "# .env in the present folder; the environment wins.",
     ]
     for name, field in Settings.model_fields.items():
         if name in SECTIONS:

@@ -25,7 +25,7 @@ from sqlalchemy import Connection, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.util import immutabledict
 
-from freshly.commands.migrate import configuration
+from freshly.commands.schema import configuration
 from freshly.wiring.tables import all_tables
 from tools.databases import postgres_database
 from tools.migration_text import (

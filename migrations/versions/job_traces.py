@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy import Column
 
 revision = "job_traces"
-down_revision = "invitations"
+down_revision = "accounts_for_operators"
 
 
 def upgrade() -> None:

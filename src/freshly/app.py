@@ -11,6 +11,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.routing import BaseRoute
 
 from freshly import __version__
+from freshly.chassis.cache.versions import MemoryVersions
 from freshly.chassis.data.schema_state import Revisions
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.resources import Resources
@@ -78,13 +79,20 @@ def create_probe_app(settings: Settings, resources: Resources) -> FastAPI:
     return app
 
 
-def create_app(settings: Settings, shutdown: GracefulShutdown | None = None) -> FastAPI:
-    """Return the app. Raises BadSettings if the rate limits are wrong."""
+def create_app(
+    settings: Settings,
+    shutdown: GracefulShutdown | None = None,
+    memory: MemoryVersions | None = None,
+) -> FastAPI:
+    """Return the app. Raises BadSettings if the rate limits are wrong.
+
+    `shutdown` and `memory` are for a process that controls them: see `open_resources`.
+    """
     groups(settings)  # raises BadSettings at start, not at the first request
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        async with open_resources(settings, shutdown) as resources, measuring(resources.db):
+        async with open_resources(settings, shutdown, memory) as resources, measuring(resources.db):
             state = {"resources": resources, "readiness": Readiness(revisions())}
             if settings.jobs == "worker":
                 yield state
@@ -105,7 +113,7 @@ def create_app(settings: Settings, shutdown: GracefulShutdown | None = None) -> 
     )
     sections = SectionRouter(app.routes, app.router.app)
     app.router.middleware_stack = sections
-    openapi.describe(app, tags())
+    openapi.describe(app, tags(), settings.base_path)
     install_error_handlers(app)
     add_middleware(app, settings, group_of, sections.template)
     return app

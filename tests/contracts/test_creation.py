@@ -71,7 +71,13 @@ class Case:
 
 
 CREATING = (
-    Case("POST /auth/register", Register, User, not_stored=frozenset({"password", "preference"})),
+    Case(
+        "POST /auth/register",
+        Register,
+        User,
+        {"invitation": None},
+        frozenset({"password", "preference", "invitation"}),
+    ),
     Case("POST /preferences/me", PreferenceCreate, UserPreference, CALORIES),
     Case("POST /families", FamilyCreate, Family),
     Case(

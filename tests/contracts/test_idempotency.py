@@ -21,7 +21,7 @@ REPLAYED = "idempotency-replayed"
 def settings(database_url, tmp_path):
     """Fifty requests at once wait long enough for a connection, even on a slow machine."""
     sizes = {"database_pool_size": 10, "database_max_overflow": 15}
-    return settings_for(database_url, tmp_path, database_pool_timeout=30, **sizes)
+    return settings_for(database_url, tmp_path, **sizes)
 
 
 def keyed(key, **headers):

@@ -43,8 +43,9 @@ def test_every_operation_has_a_summary_and_describes_its_errors(document):
         signed_in = path not in {open_path.replace(":path}", "}") for open_path in PUBLIC}
         assert ("security" in operation) == signed_in, where
         assert not signed_in or "401" in operation["responses"], where
-        # Any text will do for If-Match: another than the right one is 412.
-        named = {one["name"] for one in operation.get("parameters", ())} - {"If-Match"}
+        # Any text will do for these: another than the right one is 412, 200 or 403.
+        any_text = {"If-Match", "If-None-Match", "X-Reauth"}
+        named = {one["name"] for one in operation.get("parameters", ())} - any_text
         assert ("422" in operation["responses"]) or not (named or operation.get("requestBody")), (
             where
         )
@@ -65,6 +66,27 @@ def test_retries_and_states_are_described(document):
     assert "ETag" in item["patch"]["responses"]["200"]["headers"]
     assert "412" in item["delete"]["responses"]
     assert "304" in item["get"]["responses"]
+
+
+def test_headers_that_routes_read_are_described(document):
+    def readers(name):
+        return {
+            f"{method.upper()} {path}"
+            for path, operations in document["paths"].items()
+            for method, operation in operations.items()
+            if any(
+                (one["in"], one["name"]) == ("header", name)
+                for one in operation.get("parameters", ())
+            )
+        }
+
+    assert readers("X-Reauth") == {
+        "POST /auth/change-password",
+        "POST /auth/confirm-email",
+        "POST /users/me/export",
+        "DELETE /users/me",
+    }
+    assert {"GET /meals/me", "GET /users/me"} <= readers("If-None-Match")
 
 
 def test_operation_ids_are_unique(document):

@@ -21,7 +21,7 @@ from freshly.domains.chat.service import PICTURE_LINK_LIFETIME
 from freshly.domains.meals.service import MealService
 from tests.conftest import client_of, running, settings_for
 from tests.support.api import MEAL
-from tests.support.role_world import World, build
+from tests.support.role_world import World, build, make_administrator
 
 ROUTES = [route for route in _routes() if isinstance(route, Route)]
 SYSTEM = {"/", "/health", "/ready", "/metrics", "/docs", "/docs/assets/{name}"}
@@ -29,6 +29,7 @@ NO_ETAG = {
     "/files/{bucket}/{path:path}": "a file never changes; a new picture gets a new name",
     "/users/me/exports/{name}": "an export never changes, and no client may keep it",
     "/auth/link": "a page that no client may keep",
+    "/auth/sign-up": "a page that no client may keep",
     "/invitations": "public, and read once",
 }
 # Writes without a resource that a client could read at their own path or above it.
@@ -73,7 +74,10 @@ SENDING_ETAG -= {"POST /grocery-lists/{id}/items"}  # sends the ETag of the new 
 CHANGED_REQUESTS = {
     "PUT /meal-plans/{id}/slots/{day}/{slot}": {"json": {"meals": [], "notes": "Out"}}
 }
-CHANGES_NOTHING = {"PATCH /notifications/{id}/unread", "POST /meals/{id}/attach-family"}
+CHANGES_NOTHING = {
+    *("PATCH /notifications/{id}/unread", "POST /meals/{id}/attach-family"),
+    *("POST /admin/accounts/{id}/restore", "POST /admin/accounts/{id}/sign-out"),
+}
 COLLECTION_PATHS = {
     route.path: place
     for route in ROUTES
@@ -124,7 +128,12 @@ def built(sqlite_template, tmp_path_factory):
     async def create_world():
         settings = settings_for(f"sqlite:///{path}", folder)
         async with running(settings) as app, client_of(app) as client:
-            (await build(client)).save(folder / "world.json")
+            world = await build(client)
+            await make_administrator(app.resources.db, world.ids["owner"])
+            headers = world.headers["owner"]
+            invited = await client.post("/admin/invitations", json={}, headers=headers)
+            world.ids["admin/invitations"] = invited.json()["id"]
+            world.save(folder / "world.json")
 
     asyncio.run(create_world())
     with closing(sqlite3.connect(path)) as connection:
@@ -134,9 +143,8 @@ def built(sqlite_template, tmp_path_factory):
 
 @pytest.fixture
 def settings(database_url, tmp_path):
-    """Fifty requests at once wait long enough for a connection, even on a slow machine."""
     sizes = {"database_pool_size": 10, "database_max_overflow": 15}
-    return settings_for(database_url, tmp_path, database_pool_timeout=30, **sizes)
+    return settings_for(database_url, tmp_path, **sizes)
 
 
 @pytest.fixture
@@ -220,9 +228,10 @@ async def test_a_created_resource_comes_with_its_etag(fresh, path):
     assert created.headers["etag"] == read.headers["etag"]
 
 
-async def test_only_one_of_eight_concurrent_writes_with_one_etag_is_done(client):
+async def test_only_one_of_eight_concurrent_writes_with_one_etag_is_done(client, db):
     """On both databases, each write locks its resource before it compares the ETag."""
     world = await build(client)
+    await make_administrator(db, world.ids["owner"])
     client.headers.update(world.headers["owner"])
     changing = {
         name: write

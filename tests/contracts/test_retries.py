@@ -32,7 +32,7 @@ async def model():
 
 @pytest.fixture
 def settings(database_url, tmp_path, model):
-    sizes = {"database_pool_size": 10, "database_max_overflow": 15, "database_pool_timeout": 30}
+    sizes = {"database_pool_size": 10, "database_max_overflow": 15}
     return settings_for(database_url, tmp_path, openai_base_url=model.url, **sizes)
 
 

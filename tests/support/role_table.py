@@ -7,15 +7,20 @@ from typing import Any
 
 COLUMNS = ("anonymous", "stranger", "ex-member", "member", "admin", "owner")
 ELSEWHERE, OLD_CODE = "member of another family", "ex-member with an old code"
-ROLES = ("anonymous", "stranger", ELSEWHERE, "ex-member", OLD_CODE, "member", "admin", "owner")
+ADMINISTRATOR = "administrator"
+ROLES = (
+    *("anonymous", ADMINISTRATOR, "stranger", ELSEWHERE, "ex-member", OLD_CODE),
+    *("member", "admin", "owner"),
+)
 TABLE = Path(__file__).parents[1] / "contracts" / "roles" / "table.toml"
 # Who may call, by the roles that succeed: these rows need no `who`.
 KNOWN_GROUPS = {
     frozenset(ROLES): "anyone",
     frozenset(): "anyone",  # a public operation that refuses the request of the row
     frozenset(ROLES[1:]): "any user",
-    frozenset(ROLES[5:]): "members of the family",
-    frozenset(ROLES[6:]): "admins and owners of the family",
+    frozenset(ROLES[6:]): "members of the family",
+    frozenset(ROLES[7:]): "admins and owners of the family",
+    frozenset({ADMINISTRATOR}): "administrators of the server",
 }
 
 
@@ -45,6 +50,8 @@ def load() -> dict[str, Row]:
         method, path = operation.split(" ")
         expected = dict(zip(COLUMNS, given.pop("status"), strict=True))
         expected[ELSEWHERE] = given.pop("elsewhere", expected["stranger"])
+        # An administrator of the server is a stranger to every family.
+        expected[ADMINISTRATOR] = given.pop("administrator", expected["stranger"])
         expected[OLD_CODE] = given.pop("old_code", expected["ex-member"])
         rows[operation] = Row(method, path, expected, **given)
     return rows

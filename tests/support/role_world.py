@@ -3,6 +3,9 @@
 import json
 from dataclasses import dataclass, field
 
+from sqlalchemy import update
+
+from freshly.domains.users.models import User
 from tests.support.api import MEAL, PASSWORD, Kitchen
 from tests.support.pictures import in_base64, picture
 from tests.support.role_table import OLD_CODE, ROLES, ROWS
@@ -37,11 +40,13 @@ class World:
                 "{path:path}": "path",
                 "{day}": "day",
                 "{slot}": "slot",
-                "{id}": before if before in ("items", "conversations", "sessions") else parts[0],
+                "{id}": before
+                if before in ("items", "conversations", "sessions") or parts[0] == "admin"
+                else parts[0],
             }
             key = named.get(part)
-            if part == "{id}" and before == "me":
-                key = f"{parts[0]}/me"
+            if part == "{id}" and before in ("me", "invitations"):
+                key = f"{parts[0]}/{before}"
             filled.append(str(self.ids[key]) if key else part)
         return "/" + "/".join(filled)
 
@@ -69,12 +74,13 @@ def _filled(value, values):
 async def build(client):
     """Create the family of Olga, Adam, Mia and Tom, and that of Sam and Nia.
 
-    Eve and Ivo have left Olga's family. Ivo still has its codes of that time.
+    Eve and Ivo have left Olga's family. Ivo still has its codes of that time. Anton has no family;
+    the tests make Anton the administrator of the server.
     """
     kitchen = Kitchen(client)
-    owner, admin, member, tom, ex_member, with_old_code, stranger, elsewhere = [
+    owner, admin, member, tom, ex_member, with_old_code, stranger, elsewhere, anton = [
         await kitchen.person(name)
-        for name in ("Olga", "Adam", "Mia", "Tom", "Eve", "Ivo", "Sam", "Nia")
+        for name in ("Olga", "Adam", "Mia", "Tom", "Eve", "Ivo", "Sam", "Nia", "Anton")
     ]
     family = await kitchen.family(owner, admin, member, tom, ex_member, with_old_code)
     old_invitation = await owner.post_ok(f"/families/{family['id']}/invitations", {})
@@ -96,6 +102,10 @@ async def build(client):
         "memberships": memberships[tom.id],
         "user": tom.id,
         "owner": owner.id,
+        "administrator": anton.id,
+        "accounts": tom.id,
+        "admin/invitations": "0" * 32,
+        "sign_up_token": "0" * 64,
         "email": owner.user["email"],
         "password": PASSWORD,
         "refresh_token": owner.tokens["refresh_token"],
@@ -111,7 +121,7 @@ async def build(client):
         "invite_code": family["invite_code"],
         "invitation_token": old_invitation["token"],
     }
-    users = (None, stranger, elsewhere, ex_member, with_old_code, member, admin, owner)
+    users = (None, anton, stranger, elsewhere, ex_member, with_old_code, member, admin, owner)
     world.headers = {
         role: user.headers if user else {} for role, user in zip(ROLES, users, strict=True)
     }
@@ -151,3 +161,9 @@ async def furnish(kitchen, owner, family, offered_by=None):
         ids["meal-share-requests"] = (await offered_by.post_ok("/meal-share-requests", body))["id"]
         ids["notifications"] = (await owner.read("/notifications"))[0]["id"]
     return ids
+
+
+async def make_administrator(db, user_id):
+    """Give the right as `freshly admin create` does."""
+    async with db.write() as session:
+        await session.execute(update(User).where(User.id == user_id).values(is_administrator=True))

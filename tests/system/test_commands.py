@@ -14,12 +14,13 @@ from urllib.error import HTTPError
 
 import pytest
 
-TIMEOUT_SECONDS = 30  # against hanging; nothing is measured by it
+NO_DATABASE = "postgresql://u@127.0.0.1:9/x"
+TIMEOUT_SECONDS = 120  # against hanging on a busy machine; nothing is measured by it
 
 
 def environment(tmp_path, **changes):
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return {**inherited, "DATA_DIR": str(tmp_path / "data"), **changes}
+    return {**inherited, "ENV_FILE": "", "DATA_DIR": str(tmp_path / "data"), **changes}
 
 
 def freshly(tmp_path, *arguments, **changes):
@@ -96,8 +97,29 @@ def test_freshly_starts_a_server_in_an_empty_folder_and_prints_its_url(serving, 
     process.send_signal(signal.SIGTERM)
     _, output = process.communicate(timeout=TIMEOUT_SECONDS)
     assert f"Freshly serves on {url}" in output
+    assert "No administrator yet. This link creates one, once: http://localhost:" in output
     assert process.returncode in (0, -signal.SIGTERM)
     assert "Traceback" not in output
+
+
+def test_a_server_that_was_killed_before_seeding_seeds_at_the_next_start_and_obeys_its_options(
+    serving, tmp_path
+):
+    assert freshly(tmp_path, "migrate").returncode == 0
+    with closing(sqlite3.connect(tmp_path / "data" / "freshly.db")) as connection, connection:
+        connection.execute("DELETE FROM units")
+    port = free_port()
+
+    process, _ = serving("serve", "--port", str(port), "--reload", HOST="127.0.0.2")
+    refused = freshly(tmp_path, "serve", "--reload", "--workers", "2", DATABASE_URL=NO_DATABASE)
+
+    assert get(f"http://127.0.0.2:{port}/ready")["status"] == "ready"
+    with closing(sqlite3.connect(tmp_path / "data" / "freshly.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM units").fetchone()[0] > 5
+    assert refused.returncode == 2
+    assert "WORKERS: --reload is for a single process" in refused.stderr
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=TIMEOUT_SECONDS) in (0, -signal.SIGTERM)
 
 
 def test_a_server_with_several_worker_processes_responds_on_postgresql(serving, postgres_url):

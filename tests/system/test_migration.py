@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from freshly.commands.migrate import newest_revision
+from freshly.commands.schema import newest_revision
 from tests.contracts.test_guards import REPOSITORY
 from tools.migration import main
 
@@ -97,6 +97,51 @@ def test_a_migration_of_new_columns_runs_on_both_databases(copy, postgres_url):
     assert 'sa.Column("weight", types.Quantity(), nullable=True)' in text
     assert "server_default=functions.empty_list()" in text
     assert "DROP TYPE pantry_size" in text
+
+
+REMOVAL = """
+revision = "removal"
+down_revision = "{newest}"
+
+
+def upgrade():
+    op.create_table("shops", sa.Column("id", sa.Integer(), primary_key=True))
+    op.create_index("ix_shops_id", "shops", ["id"])
+    op.drop_column("users", "calories")
+    op.create_index("ix_meals_name", "meals", ["name"])
+
+
+def downgrade():
+    op.add_column("users", sa.Column("calories", sa.Integer()))
+"""
+EXPLAINED = """
+serves_since = "removal"
+exceptions = {
+    "ban-drop-column": "the test removes it",
+    "require-concurrent-index-creation": "the test builds it",
+}
+"""
+
+
+def test_the_check_refuses_sql_that_breaks_the_previous_release_or_blocks_a_table(copy):
+    path = copy / "migrations" / "versions" / "removal.py"
+    removal = "import sqlalchemy as sa\nfrom alembic import op\n" + REMOVAL.replace(
+        "{newest}", newest_revision()
+    )
+
+    path.write_text(removal)
+    refused = run(copy, "tools.migration_lint")
+    path.write_text(removal + EXPLAINED)
+    allowed = run(copy, "tools.migration_lint")
+    path.write_text(removal + EXPLAINED.replace("}", '    "renaming-table": "none",\n}'))
+    unnecessary = run(copy, "tools.migration_lint")
+
+    faults = [line.split(": ")[1] for line in refused.stdout.splitlines()]
+    assert refused.returncode == 1, refused.stderr
+    assert faults == ["ban-drop-column", "require-concurrent-index-creation", "ban-drop-column"]
+    assert "set serves_since to the oldest revision" in refused.stdout
+    assert (allowed.returncode, allowed.stderr) == (0, "")
+    assert "remove the exception" in unnecessary.stdout
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ def environment(monkeypatch, tmp_path):
     for name in list(os.environ):
         if name.isupper() and name not in ("PATH", "HOME", "LANG"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("ENV_FILE", "")
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     return monkeypatch
 
@@ -139,7 +140,7 @@ def test_every_spelling_of_a_database_url_selects_the_async_driver(url, driver):
 
 
 def test_sslmode_in_urls_and_units_in_sizes_are_understood(environment):
-    assert driven("postgresql://u@h/d?sslmode=require").query == {"ssl": "require"}
+    assert driven("postgresql://u@h/d?sslmode=require").query == {"sslmode": "require"}
     environment.setenv("MAX_FILE_SIZE", "5MB")
     assert load().max_file_size == 5_000_000
 

@@ -4,6 +4,7 @@ from email.message import EmailMessage
 from email.utils import formataddr, formatdate, make_msgid
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import aiosmtplib
@@ -18,7 +19,6 @@ from freshly.settings import Settings
 logger = get_logger(__name__)
 
 TIMEOUT_SECONDS = 15  # for the whole conversation with the server
-DEFAULT_SENDER = "freshly@localhost"
 
 
 def create_mailer(settings: Settings) -> Mailer:
@@ -47,7 +47,7 @@ class CountedMailer:
 
 
 def _to_message(email: Email, settings: Settings) -> EmailMessage:
-    sender = settings.mail_from or settings.mail_username or DEFAULT_SENDER
+    sender = settings.mail_sender
     message = EmailMessage()
     message["From"] = formataddr((settings.mail_from_name, sender))
     message["To"] = email.to
@@ -61,20 +61,24 @@ def _to_message(email: Email, settings: Settings) -> EmailMessage:
     return message
 
 
+def smtp_options(settings: Settings) -> dict[str, Any]:
+    """Return what aiosmtplib is told for a connection to the mail server."""
+    password = settings.mail_password
+    return {
+        "hostname": settings.mail_server,
+        "port": settings.mail_port,
+        "username": settings.mail_username,
+        "password": password.get_secret_value() if password else None,
+        "use_tls": settings.mail_ssl_tls,
+        "start_tls": settings.mail_starttls and not settings.mail_ssl_tls,
+        "timeout": TIMEOUT_SECONDS,
+    }
+
+
 class SmtpMailer:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        password = settings.mail_password
-        self._send = partial(
-            aiosmtplib.send,
-            hostname=settings.mail_server,
-            port=settings.mail_port,
-            username=settings.mail_username,
-            password=password.get_secret_value() if password else None,
-            use_tls=settings.mail_ssl_tls,
-            start_tls=settings.mail_starttls and not settings.mail_ssl_tls,
-            timeout=TIMEOUT_SECONDS,
-        )
+        self._send = partial(aiosmtplib.send, **smtp_options(settings))
 
     async def send(self, email: Email) -> None:
         """Send the email. Raises MailFailed."""

@@ -3,22 +3,34 @@
 Descriptions are the source of docs/reference/settings.md and .env.example.
 """
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import ByteSize, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    ByteSize,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import URL
 
 from freshly.settings.database_url import driven
 from freshly.settings.file_secrets import FileSecrets
 from freshly.settings.limits import WEAKEST_SECRET
+from freshly.settings.service_urls import URL_CHECKS
 from freshly.settings.types import (
+    Counts,
+    LimitsByTier,
     Networks,
     Port,
     Positive,
+    PublicUrl,
     Seconds,
     Size,
     TimeZone,
@@ -72,10 +84,11 @@ class InstallationSettings(BaseSettings):
         description="The time zone of today (for expiry dates) and of 7:00 (for the morning "
         "digest).",
     )
-    public_url: str | None = Field(
+    public_url: PublicUrl | None = Field(
         default=None,
-        description="The start of links to files, such as `https://api.example.com`. Set it "
-        "behind a proxy. Default: the host of the request.",
+        description="The start of links to files and in emails, such as `https://api.example.com` "
+        "or `https://example.com/freshly`. Set it behind a proxy. Default: the host of the "
+        "request.",
     )
     trusted_proxies: Networks = Field(
         default=(),
@@ -96,6 +109,13 @@ class InstallationSettings(BaseSettings):
         default=("http://localhost:3000", "http://127.0.0.1:3000"),
         description="Origins of browsers that may call the API. In `local`, each port of "
         "localhost may too.",
+    )
+
+    allow_signup: Literal["open", "invitation", "closed"] = Field(
+        default="open",
+        description="Who may create an account. `open`: everyone. `invitation`: a person with an "
+        "invitation of an administrator or of a family. `closed`: only administrators whom "
+        "`freshly admin create` invites.",
     )
 
     secret_key: SecretStr = Field(
@@ -205,13 +225,13 @@ class InstallationSettings(BaseSettings):
     auth_rate_limit: Positive = Field(
         default=10, description="Sign-ins that an address may try each minute."
     )
-    rate_limit_overrides: dict[str, dict[str, str]] = Field(
+    rate_limit_overrides: LimitsByTier = Field(
         default={},
         description='Other limits by group and tier, as JSON: `{"chat": {"free": '
         '"10/minute;50/day"}}`.',
     )
 
-    quotas: dict[str, Annotated[int, Field(ge=0, le=2**53)]] = Field(
+    quotas: Counts = Field(
         default={},
         description='Other quotas by name, as JSON: `{"pantry_items": 10000}`; 0 means no limit. '
         "See docs/guides/operators.md.",
@@ -246,6 +266,21 @@ class InstallationSettings(BaseSettings):
         "have this name.",
     )
 
+    backups: Literal["auto", "daily", "off"] = Field(
+        default="auto",
+        description="Make a backup each day at 3:30 of `TIMEZONE`. `auto`: if the database is "
+        "SQLite. The last of 7 days and of 4 weeks are kept.",
+    )
+    backup_dir: Path | None = Field(
+        default=None,
+        description="The folder of backups, best on another disk. Default: `DATA_DIR/backups`.",
+    )
+    backup_passphrase: SecretStr | None = Field(
+        default=None,
+        description="Encrypts backups, and opens them. Keep a copy elsewhere: without it an "
+        "encrypted backup is lost.",
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -263,38 +298,44 @@ class InstallationSettings(BaseSettings):
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
-    @field_validator("database_url", "database_url_pooler")
+    @field_validator("database_url", "database_url_pooler", "redis_url", "storage_url")
     @classmethod
-    def _names_a_database(cls, value: SecretStr | None) -> SecretStr | None:
+    def _is_usable(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is not None and value.get_secret_value():
-            driven(value.get_secret_value())
+            URL_CHECKS[info.field_name or ""](value.get_secret_value())
         return value
 
     @model_validator(mode="after")
-    def _strong_enough(self) -> Self:
+    def _fits_together(self) -> Self:
+        if faults := [*self._weak_secrets(), *self._misfits()]:
+            raise ValueError("\n".join(faults))
+        return self
+
+    def _weak_secrets(self) -> Iterator[str]:
         if self.app_env in ("staging", "production"):
             for name in ("secret_key", "jwt_secret", "jwt_secret_previous"):
                 secret = getattr(self, name).get_secret_value()
                 if secret and len(secret) < WEAKEST_SECRET:
-                    raise ValueError(
+                    yield (
                         f"{name.upper()}: is too weak for {self.app_env}: "
                         f"give {WEAKEST_SECRET} characters or more"
                     )
+
+    def _misfits(self) -> Iterator[str]:
         if "app_env" not in self.model_fields_set and not is_loopback(self.host):
-            raise ValueError(
+            yield (
                 "HOST: other machines can reach this address, so give APP_ENV too: "
                 "production, staging, development or local"
             )
         private = (self.chat_images_bucket, self.exports_bucket)
         if self.avatars_bucket in (*private, self.pantry_images_bucket):
-            raise ValueError("AVATARS_BUCKET: is public, so it needs a name of its own")
+            yield "AVATARS_BUCKET: is public, so it needs a name of its own"
         if self.pantry_images_bucket in private:
-            raise ValueError("PANTRY_IMAGES_BUCKET: is public, so it needs a name of its own")
+            yield "PANTRY_IMAGES_BUCKET: is public, so it needs a name of its own"
         if self.workers > 1 and self.database.get_backend_name() == "sqlite":
-            raise ValueError("WORKERS: more than one needs PostgreSQL: give DATABASE_URL")
+            yield "WORKERS: more than one needs PostgreSQL: give DATABASE_URL"
         if self.workers > 1 and self.cache == "memory":
-            raise ValueError("CACHE: memory is for a single process: give REDIS_URL instead")
-        return self
+            yield "CACHE: memory is for a single process: give REDIS_URL instead"
 
     @property
     def is_local(self) -> bool:
@@ -304,6 +345,11 @@ class InstallationSettings(BaseSettings):
     def heartbeat_timeout(self) -> timedelta:
         """The time without a heartbeat after which a worker counts as dead."""
         return timedelta(seconds=self.jobs_worker_silence)
+
+    @property
+    def base_path(self) -> str:
+        """The path of PUBLIC_URL, such as `/freshly`. Empty for the root of a host."""
+        return urlsplit(self.public_url or "").path
 
     @property
     def database(self) -> URL:
@@ -325,6 +371,16 @@ class InstallationSettings(BaseSettings):
         return tuple(folders)
 
     @property
+    def backup_folder(self) -> Path:
+        return self.backup_dir or self.data_dir / "backups"
+
+    @property
+    def makes_backups(self) -> bool:
+        """True if a job makes a backup each day."""
+        is_embedded = self.database.get_backend_name() == "sqlite"
+        return self.backups == "daily" or (self.backups == "auto" and is_embedded)
+
+    @property
     def cache_alone(self) -> bool:
         """True if responses may be cached in memory: only one process writes."""
         alone = self.database.get_backend_name() == "sqlite" and self.jobs != "worker"
@@ -333,4 +389,4 @@ class InstallationSettings(BaseSettings):
     @property
     def pooled_database(self) -> URL:
         pooler = self.database_url_pooler
-        return driven(pooler.get_secret_value()) if pooler else self.database
+        return driven(pooler.get_secret_value(), pooler=True) if pooler else self.database

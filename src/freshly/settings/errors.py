@@ -1,2 +1,2 @@
 class BadSettings(Exception):
-    """A wrong setting. The text is one line that names the setting and the reason."""
+    """Wrong settings. The text has a line for each, with its name and the reason."""

@@ -12,6 +12,7 @@ class FileSecrets(EnvSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
+        unreadable = []
         for name, field in self.settings_cls.model_fields.items():
             path = os.environ.get(f"{name.upper()}_FILE")
             if path and "SecretStr" in str(field.annotation):
@@ -19,7 +20,7 @@ class FileSecrets(EnvSettingsSource):
                     found[name] = Path(path).read_text(encoding="utf-8").strip()
                 except (OSError, UnicodeDecodeError) as error:
                     reason = getattr(error, "strerror", None) or "not a text file"
-                    raise BadSettings(f"{name.upper()}_FILE: cannot read {path}: {reason}") from (
-                        error
-                    )
+                    unreadable.append(f"{name.upper()}_FILE: cannot read {path}: {reason}")
+        if unreadable:
+            raise BadSettings("\n".join(unreadable))
         return found

@@ -1,12 +1,11 @@
 import os
 import secrets
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
-from pydantic_settings.exceptions import SettingsError
 
 from freshly.settings.errors import BadSettings
 from freshly.settings.limits import WEAKEST_SECRET
@@ -19,15 +18,13 @@ def load(*, data: bool = True) -> Settings:
     """Return the settings of the environment.
 
     With `data`, create DATA_DIR, and in it the secrets that the environment does not set. Without
-    it, touch no file and leave those secrets empty. Raises BadSettings, which names the setting.
+    it, touch no file and leave those secrets empty. Raises BadSettings, with a line for each wrong
+    setting.
     """
     try:
         settings = Settings()
     except ValidationError as error:
-        raise BadSettings(_first_line(error)) from error
-    except SettingsError as error:
-        name = str(error).partition('"')[2].partition('"')[0].upper()
-        raise BadSettings(f"{name}: is not JSON: {error.__cause__}") from error
+        raise BadSettings("\n".join(_lines(error))) from error
     if settings.cache == "memory" and settings.jobs == "worker":
         raise BadSettings(
             "CACHE: memory is for a single process, and with JOBS=worker there are two:"
@@ -36,12 +33,12 @@ def load(*, data: bool = True) -> Settings:
     return _with_secrets(settings) if data else settings
 
 
-def _first_line(error: ValidationError) -> str:
-    """Return the name and the reason of the first error, without the value: it may be a secret."""
-    first = error.errors(include_input=False, include_url=False)[0]
-    reason = first["msg"].removeprefix("Value error, ")
-    path: Sequence[int | str] = first["loc"]
-    return f"{str(path[0]).upper()}: {reason}" if path else reason
+def _lines(error: ValidationError) -> Iterator[str]:
+    """Give the name and the reason of each error, without the value: it may be a secret."""
+    for one in error.errors(include_input=False, include_url=False):
+        reason = one["msg"].removeprefix("Value error, ")
+        path: Sequence[int | str] = one["loc"]
+        yield f"{str(path[0]).upper()}: {reason}" if path else reason
 
 
 def _with_secrets(settings: Settings) -> Settings:

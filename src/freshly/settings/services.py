@@ -5,7 +5,9 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 
 from freshly.settings.definition import InstallationSettings
-from freshly.settings.types import LARGEST_COUNT, Positive, Timeout, Tokens, Unit
+from freshly.settings.types import LARGEST_COUNT, Positive, Timeout, Tokens, Unit, WebAddress
+
+DEFAULT_SENDER = "freshly@localhost"
 
 
 class Settings(InstallationSettings):
@@ -33,7 +35,7 @@ class Settings(InstallationSettings):
         description="Connect with TLS, as on port 465. Then `MAIL_STARTTLS` has no effect.",
     )
 
-    supabase_url: str | None = Field(
+    supabase_url: WebAddress | None = Field(
         default=None,
         description="The Supabase project that signs users in with Google and Apple. Its public "
         "keys check the tokens.",
@@ -51,7 +53,7 @@ class Settings(InstallationSettings):
         description="The key of the assistant's model at OpenAI. With neither a key nor "
         "`OPENAI_BASE_URL`, the assistant's routes return 503.",
     )
-    openai_base_url: str | None = Field(
+    openai_base_url: WebAddress | None = Field(
         default=None, description="Another server of the Chat Completions API. It may need no key."
     )
     openai_model: str = Field(default="gpt-4o-mini", description="The model for text.")
@@ -123,6 +125,10 @@ class Settings(InstallationSettings):
         "for a user's own pantry. They need `OPENAI_API_KEY` and count as tokens of the user who "
         "added the item; 0 turns them off.",
     )
+
+    @property
+    def mail_sender(self) -> str:
+        return self.mail_from or self.mail_username or DEFAULT_SENDER
 
     @property
     def draws_pantry(self) -> bool:

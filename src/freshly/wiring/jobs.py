@@ -2,6 +2,7 @@
 
 from datetime import time, timedelta
 
+from freshly.chassis.backup.jobs import MakeBackup, make_backup
 from freshly.chassis.jobs import Handlers, Schedule, daily, every
 from freshly.chassis.jobs.retention import (
     PurgeIdempotencyRecords,
@@ -20,6 +21,8 @@ from freshly.domains.account.jobs import (
     WarmUp,
 )
 from freshly.domains.account.warming import warm_up
+from freshly.domains.administration.handlers import purge as purge_administration
+from freshly.domains.administration.jobs import PurgeAdministration
 from freshly.domains.auth.handlers import (
     forget_caller,
     purge_expired,
@@ -34,8 +37,10 @@ from freshly.domains.auth.jobs import (
     SendNotice,
     SendSignInNotice,
 )
+from freshly.domains.families.handlers import delete_closed as delete_closed_family
 from freshly.domains.families.handlers import renew_invite_codes
-from freshly.domains.families.jobs import RenewInviteCodes
+from freshly.domains.families.handlers import send_notice as send_family_notice
+from freshly.domains.families.jobs import DeleteClosedFamily, RenewInviteCodes, SendFamilyNotice
 from freshly.domains.grocery.handlers import recompute
 from freshly.domains.grocery.jobs import Recompute
 from freshly.domains.notifications.handlers import (
@@ -57,10 +62,13 @@ HANDLERS: Handlers = {
     SendSignInNotice: send_sign_in_notice,
     ForgetCaller: forget_caller,
     PurgeExpired: purge_expired,
+    PurgeAdministration: purge_administration,
     PurgeJobs: purge_jobs,
     PurgeIdempotencyRecords: purge_idempotency_records,
     PurgeUsage: purge_usage,
     RenewInviteCodes: renew_invite_codes,
+    DeleteClosedFamily: delete_closed_family,
+    SendFamilyNotice: send_family_notice,
     Export: export,
     Recompute: recompute,
     DrawPicture: draw_picture,
@@ -74,9 +82,11 @@ HANDLERS: Handlers = {
     PurgeAccounts: purge_accounts,
     WarmUp: warm_up,
     MakeSmallAvatar: make_small_avatar,
+    MakeBackup: make_backup,
 }
 SCHEDULES = (
     Schedule(PurgeExpired(), every(timedelta(hours=1))),
+    Schedule(PurgeAdministration(), every(timedelta(days=1))),
     Schedule(PurgeJobs(), every(timedelta(hours=1))),
     Schedule(PurgeIdempotencyRecords(), every(timedelta(hours=1))),
     Schedule(RenewInviteCodes(), every(timedelta(minutes=15))),
@@ -84,6 +94,7 @@ SCHEDULES = (
     Schedule(DigestForAll(), daily(time(7))),
     Schedule(SweepPictures(), daily(time(4))),
     Schedule(PurgeAccounts(), every(timedelta(hours=1))),
+    Schedule(MakeBackup(), daily(time(3, 30))),
     Schedule(WarmUp(), every(timedelta(minutes=5))),
 )
 # In a server the grace is short, because requests have had their time to finish before. It polls

@@ -7,6 +7,7 @@ GROUPS_BY_ROUTE = {
     "POST /auth/login": "auth-login",
     "POST /auth/refresh": "auth-refresh",
     "POST /auth/register": "auth-register",
+    "POST /auth/sign-up": "auth-register",
     "POST /auth/forgot-password": "auth-password-reset",
     "POST /auth/forgot-password/verify": "auth-password-reset",
     "POST /auth/reset-password": "auth-password-reset",

@@ -41,6 +41,7 @@ DOMAINS = (
     Domain("users", "users", "Profile and activity of the signed-in user"),
     Domain("preferences", "preferences", "Diet, allergies and targets"),
     Domain("auth", "auth", "Accounts, sign-in, sessions and email codes"),
+    Domain("administration", "administration", "Accounts, for administrators"),
     Domain("families", "families", "Families, members and roles"),
     Domain("usage"),
     Domain("ingredients", "ingredients", "Foods and units"),

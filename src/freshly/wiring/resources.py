@@ -30,21 +30,28 @@ from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.resources import RedisState, Resources
 from freshly.chassis.security.passwords import Passwords
 from freshly.chassis.security.signed_urls import UrlSigner
+from freshly.domains.auth.events import AccountStatusChanged, FamilyRestoreRequested
 from freshly.domains.auth.identity import TokenIdentity
 from freshly.domains.auth.listeners import confirm_new_address
 from freshly.domains.auth.repository import AccountStatusReader
 from freshly.domains.auth.tokens import TokenSigner
 from freshly.domains.families.events import MemberJoined
+from freshly.domains.families.listeners import recount_members, restore_family
 from freshly.domains.families.models import Membership
 from freshly.domains.grocery.listeners import (
+    recompute_for_facts,
     recompute_for_meal,
     recompute_for_plan,
     recompute_for_stock,
 )
+from freshly.domains.ingredients.events import FactsChanged
+from freshly.domains.ingredients.listeners import ensure_foods_are_visible
 from freshly.domains.meal_plans.events import SlotsChanged
 from freshly.domains.meals.events import MealChanged
 from freshly.domains.notifications.listeners import notify_owners_of_new_member
 from freshly.domains.pantry.events import StockChanged
+from freshly.domains.pantry.listeners import measure_stock_anew
+from freshly.domains.preferences.events import FoodsNamed
 from freshly.domains.users.events import EmailChangeRequested
 from freshly.settings import Settings
 from freshly.wiring.quotas import quotas
@@ -55,18 +62,27 @@ logger = get_logger(__name__)
 
 LISTENERS: Mapping[type[Event], tuple[Listener, ...]] = {
     MemberJoined: (notify_owners_of_new_member,),
+    FactsChanged: (measure_stock_anew, recompute_for_facts),
     StockChanged: (recompute_for_stock,),
     SlotsChanged: (recompute_for_plan,),
     MealChanged: (recompute_for_meal,),
     EmailChangeRequested: (confirm_new_address,),
+    AccountStatusChanged: (recount_members,),
+    FamilyRestoreRequested: (restore_family,),
+    FoodsNamed: (ensure_foods_are_visible,),
 }
 
 
 @asynccontextmanager
 async def open_resources(
-    settings: Settings, shutdown: GracefulShutdown | None = None
+    settings: Settings,
+    shutdown: GracefulShutdown | None = None,
+    memory: MemoryVersions | None = None,
 ) -> AsyncIterator[Resources]:
-    """Open the resources, and close them when the context ends."""
+    """Open the resources, and close them when the context ends.
+
+    `memory` has the versions of what is cached in memory, if this process caches there.
+    """
     all_tables()
     engine = create_engine(
         settings.pooled_database,
@@ -79,7 +95,7 @@ async def open_resources(
     llm = OpenAIModel(settings)
     count_statements(engine)
     trace_statements(engine)
-    shared = SharedState.of(settings)
+    shared = SharedState.of(settings, memory or MemoryVersions())
     ttl = timedelta(seconds=settings.cache_ttl_seconds)
     cache = Cache(shared.versions, shared.entries, settings.cache_memory, ttl, cache_read_counter())
     wait = timedelta(seconds=settings.database_pool_timeout)
@@ -130,10 +146,10 @@ class SharedState:
     watching: Callable[[], AbstractAsyncContextManager[None]] = _nothing_to_watch
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def of(cls, settings: Settings, memory: MemoryVersions) -> Self:
         if settings.redis_url is not None and settings.cache != "memory":
             return cls._by_redis(settings, settings.redis_url.get_secret_value())
-        versions = MemoryVersions() if settings.cache_alone else DisabledVersions()
+        versions = memory if settings.cache_alone else DisabledVersions()
         return cls(versions, LocalEntries(), MemoryCounters())
 
     @classmethod

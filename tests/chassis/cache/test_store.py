@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from time import monotonic, time
 
 import pytest
 
@@ -109,7 +110,7 @@ async def test_a_commit_leaves_the_marker_of_another_commit(four_caches):
 async def test_nothing_is_cached_for_a_while_after_a_commit_of_unknown_outcome(
     four_caches, monkeypatch
 ):
-    monkeypatch.setattr("freshly.chassis.cache.versions.LONGEST_COMMIT", 0.3)
+    monkeypatch.setattr("freshly.chassis.cache.versions.LONGEST_COMMIT", 1)
     monkeypatch.setattr(
         "freshly.chassis.cache.redis_versions.LONGEST_COMMIT", 1
     )  # Redis counts whole seconds
@@ -285,23 +286,31 @@ def test_an_encoded_entry_is_decoded_unchanged():
     )
 
 
-async def test_an_entry_cached_by_another_process_keeps_its_age(redis_url):
+async def test_an_entry_cached_by_another_process_keeps_its_age(redis_url, monkeypatch):
     two_caches, redis_clients = caches(2, redis_url)
     for cache in two_caches:
-        cache.ttl = timedelta(seconds=1)
+        cache.ttl = timedelta(seconds=60)
     loads = []
 
     async def load():
         loads.append(1)
         return cached_body(b"[]")
 
+    def move_clocks_on(seconds):
+        monkeypatch.setattr("freshly.chassis.cache.store.time", lambda: time() + seconds)
+        monkeypatch.setattr("freshly.chassis.cache.store.monotonic", lambda: monotonic() + seconds)
+
     await two_caches[0].read("key", ["tag"], load)
-    await asyncio.sleep(0.6)
+    move_clocks_on(40)
     await two_caches[1].read("key", ["tag"], load)  # from Redis
-    assert len(loads) == 1
-    await asyncio.sleep(0.6)
+    loads_at_40 = len(loads)
+    redis = redis_clients[0].client
+    await redis.delete(*[key async for key in redis.scan_iter("test*") if b":v:" not in key])
+    move_clocks_on(70)
     await two_caches[1].read("key", ["tag"], load)
-    assert len(loads) == 2
     for cache, redis_client in zip(two_caches, redis_clients, strict=True):
         await cache.versions.close()
         await redis_client.close()
+
+    assert loads_at_40 == 1
+    assert len(loads) == 2

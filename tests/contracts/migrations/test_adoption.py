@@ -12,7 +12,7 @@ import pytest
 from anyio import to_thread
 
 from freshly.commands import accounts
-from freshly.commands.migrate import newest_revision
+from freshly.commands.schema import newest_revision
 from tests.conftest import _named, _on_server, client_of, running, settings_for
 from tests.contracts.migrations.test_migrations import (
     EXISTING,

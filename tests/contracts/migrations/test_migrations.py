@@ -14,7 +14,8 @@ import pytest
 from alembic import command
 
 from freshly.chassis.data.engine import create_engine
-from freshly.commands.migrate import configuration, migrate, newest_revision
+from freshly.commands.migrate import migrate
+from freshly.commands.schema import configuration, newest_revision
 from freshly.settings import driven
 from tests.conftest import _named, _on_server, settings_for
 
@@ -204,24 +205,61 @@ def test_an_existing_database_is_upgraded_from_its_own_revision(postgres_databas
     assert rows(postgres_database, "SELECT count(*) FROM units WHERE code = 'g'") == [(1,)]
 
 
-def test_several_processes_can_migrate_at_once(postgres_database, tmp_path):
-    environment = {**os.environ, "DATABASE_URL": postgres_database, "DATA_DIR": str(tmp_path)}
-    migrate_command = [sys.executable, "-m", "freshly", "migrate"]
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_four_processes_that_migrate_an_empty_database_at_once_all_succeed(kind, request, tmp_path):
+    url = f"sqlite:///{tmp_path}/freshly.db"
+    if kind == "postgresql":
+        url = request.getfixturevalue("postgres_database")
+    environment = {**os.environ, "DATABASE_URL": url, "DATA_DIR": str(tmp_path)}
 
     processes = [
         subprocess.Popen(
-            migrate_command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            [sys.executable, "-m", "freshly", "migrate"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        for _ in range(3)
+        for _ in range(4)
     ]
-    errors = [process.communicate()[1] for process in processes]
-    again = subprocess.run(migrate_command, env=environment, capture_output=True, check=False)
+    outputs = [process.communicate() for process in processes]
 
-    # A process that waits too long for its turn gives up, and has changed nothing.
-    assert 0 in [process.returncode for process in processes], errors
-    assert again.returncode == 0, again.stderr
-    duplicates = "SELECT name FROM ingredients GROUP BY name HAVING count(*) > 1"
-    assert rows(postgres_database, duplicates) == []
+    assert [process.returncode for process in processes] == [0] * 4, outputs
+    before = sorted(said.rpartition(": ")[2].partition(" ->")[0] for said, _ in outputs)
+    assert before == sorted(["empty", *[newest_revision()] * 3])
+    counts = "SELECT count(*), count(DISTINCT name) FROM ingredients"
+    if kind == "postgresql":
+        [(foods, names)] = rows(url, counts)
+    else:
+        with closing(sqlite3.connect(tmp_path / "freshly.db")) as connection:
+            foods, names = connection.execute(counts).fetchone()
+    assert foods == names > 0
+
+
+def test_a_migration_gives_up_a_lock_that_others_wait_for_and_tries_again(
+    postgres_database, tmp_path
+):
+    environment = {**os.environ, "DATABASE_URL": postgres_database, "DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "freshly", "migrate"]
+    upgrade(postgres_database, tmp_path, "foods_in_use")
+
+    async def run_beside_a_long_transaction():
+        holder = await asyncpg.connect(postgres_database)
+        await holder.execute("BEGIN; LOCK TABLE ingredients IN SHARE MODE")
+        migration = await asyncio.create_subprocess_exec(
+            *command, env=environment, stderr=asyncio.subprocess.PIPE
+        )
+        async for line in migration.stderr:
+            if b"a migration waits for a lock" in line:
+                break
+        await holder.execute("COMMIT")
+        await holder.close()
+        _, output = await migration.communicate()
+        return migration.returncode, output
+
+    status, output = asyncio.run(run_beside_a_long_transaction())
+
+    assert status == 0, output
     assert rows(postgres_database, "SELECT version_num FROM alembic_version") == [
         (newest_revision(),)
     ]

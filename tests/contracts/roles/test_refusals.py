@@ -8,7 +8,7 @@ import pytest
 from freshly.domains.auth.tokens import TokenSigner
 from tests.contracts.roles.test_roles import operations
 from tests.support.role_table import ROWS
-from tests.support.role_world import World
+from tests.support.role_world import World, make_administrator
 
 # They take a token of Supabase.
 NOT_OURS = {"/auth/signup/oauth", "/auth/login/oauth"}
@@ -59,8 +59,9 @@ async def test_a_bad_token_opens_nothing(settings, client, kitchen):
 
 
 @pytest.mark.parametrize("huge", [2**31, 2**63, 10**30, -(2**40)], ids=str)
-async def test_an_id_that_fits_no_column_is_404_everywhere(kitchen, tmp_path, huge):
+async def test_an_id_that_fits_no_column_is_404_everywhere(kitchen, db, tmp_path, huge):
     alice = await kitchen.person("Alice")
+    await make_administrator(db, alice.id)
     fixed = {"day": 0, "slot": "dinner", "email": "a@example.com", "invite_code": "1"}
     world = World(ids=defaultdict(lambda: huge, fixed))
     wrong, seen = [], 0

@@ -1,4 +1,4 @@
-"""Each operation, called in eight roles. table.toml has the request and the expected statuses.
+"""Each operation, called in nine roles. table.toml has the request and the expected statuses.
 
 A refused call must leave the database as it was.
 """
@@ -19,8 +19,8 @@ from freshly.chassis.jobs.retention import PurgeJobs
 from tests.conftest import client_of, running, settings_for
 from tests.contracts.test_guards import routes_of
 from tests.support.fake_services import model_server
-from tests.support.role_table import ROLES, ROWS
-from tests.support.role_world import World, build
+from tests.support.role_table import ADMINISTRATOR, ROLES, ROWS
+from tests.support.role_world import World, build, make_administrator
 
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 
@@ -55,6 +55,11 @@ def built(sqlite_template, tmp_path_factory):
         settings = settings_for(f"sqlite:///{path}", folder)
         async with running(settings) as app, client_of(app) as client:
             world = await build(client)
+            await make_administrator(app.resources.db, world.ids["administrator"])
+            headers = world.headers[ADMINISTRATOR]
+            invited = await client.post("/admin/invitations", json={}, headers=headers)
+            world.ids["admin/invitations"] = invited.json()["id"]
+            world.ids["sign_up_token"] = invited.json()["token"]
             async with app.resources.db.write() as session:
                 owners = {"user_id": world.ids["owner"]}
                 world.ids["jobs"] = (await JobQueue(session).enqueue(PurgeJobs(), **owners)).id

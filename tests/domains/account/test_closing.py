@@ -7,21 +7,8 @@ import pytest
 from sqlalchemy import select, update
 
 from freshly.chassis.data.functions import now
-from freshly.domains.auth.models import AuthSession
 from freshly.domains.users.models import User
-from tests.support.api import PASSWORD
-
-
-@pytest.fixture
-def age_sign_ins(db):
-    """Return a function that makes all sign-ins 16 minutes old, which proves nothing."""
-
-    async def age():
-        async with db.write() as session:
-            at = (await session.execute(select(now()))).scalar_one()
-            await session.execute(update(AuthSession).values(created_at=at - timedelta(minutes=16)))
-
-    return age
+from tests.support.api import PASSWORD, Person
 
 
 @pytest.fixture
@@ -70,6 +57,21 @@ async def test_the_link_in_the_email_opens_the_account_again(closed, client, job
     await jobs.hasten()
     await jobs.run_due()
     assert await user_ids(db) == [closed.id]
+
+
+async def test_an_account_that_is_closed_again_has_a_later_job_of_its_own(
+    closed, client, kitchen, jobs, emails, age_sign_ins
+):
+    """The job of the first closing runs before the second one's seven days are over."""
+    await jobs.run_due()
+    form = {"token": re.search(r"token=([0-9a-f]{64})\b", emails[-1].text)[1]}
+    assert (await client.post("/auth/link", data=form)).status_code == 200
+    again = Person(client, closed.user, await kitchen.sign_in(closed.user["email"]))
+    await age_sign_ins()
+    assert (await again.delete("/users/me")).status_code == 204
+
+    waiting = [job.state for job in await jobs.rows("account.delete_closed")]
+    assert waiting == ["queued", "queued"]
 
 
 async def test_a_closed_account_is_deleted_after_seven_days(closed, kitchen, jobs, db):

@@ -25,16 +25,18 @@ async def test_the_model_gets_the_users_preferences_and_the_food_that_expires_fi
 ):
     nuts = await kitchen.ingredient(alice, "Brazil nut")
     mallory = await kitchen.person("Mallory")
-    await kitchen.stock(mallory, "Secret Sauce", 1, "l")
+    hers = await kitchen.family(mallory, alice)
+    sauce = await kitchen.ingredient(mallory, "Secret Sauce", family_id=hers["id"])
     preferences = {
         "diet_type": "vegetarian",
         "food_allergies": ["shellfish"],
         "allergen_ingredient_ids": [nuts["id"]],
-        "disliked_ingredient_ids": [nuts["id"] + 1],  # Mallory's
+        "disliked_ingredient_ids": [sauce["id"]],  # of a family that Alice leaves
         "calorie_target": 1900,
         "goal": "lose_weight",
     }
     await alice.post_ok("/preferences/me", preferences)
+    await mallory.delete(f"/families/{hers['id']}/members/{alice.id}")
     family = await kitchen.family(alice)
     soon, later = date(2090, 1, 2), date(2090, 1, 9)
     await kitchen.stock(alice, "Rice", 2, "kg")

@@ -184,7 +184,7 @@ async def test_a_written_ingredient_is_normalized(alice, model):
     assert normalized == answer
     assert (model.requests[0]["model"], model.requests[0]["temperature"]) == ("gpt-4o-mini", 0.1)
     for _ in range(2):
-        unreadable = await alice.post_ok(path, {"raw_text": "2 lbs ripe tomatoes"}, status=200)
+        unreadable = await alice.post_ok(path, {"raw_text": "2 lbs of tomatoes"}, status=200)
         assert (unreadable["confidence"], unreadable["category"]) == (0, "Other")
         assert unreadable["notes"]
     assert (await alice.post(path, {"raw_text": ""})).status_code == 422

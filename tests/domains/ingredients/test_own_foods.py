@@ -1,6 +1,11 @@
 """Foods of a household: who sees them, whose facts count, and how they are changed."""
 
+import asyncio
+import itertools
+
 import pytest
+
+from tests.support.sql_statements import Statements
 
 GRAMS = {"canonical_unit_type": "weight", "canonical_unit": "g"}
 LIST = "/grocery-lists/rebuild-from-meal-plan"
@@ -150,7 +155,9 @@ async def test_a_food_in_use_is_not_deleted_and_the_answer_tells_where(kitchen, 
     line = {"ingredient_id": kimchi["id"]}
     await alice.post_ok(f"/grocery-lists/{created['id']}/items", line)
     await alice.patch("/preferences/me", {"disliked_ingredient_ids": [kimchi["id"]]})
-    stranger = await kitchen.person("Sam", preference={"allergen_ingredient_ids": [kimchi["id"]]})
+    stranger = await kitchen.person("Sam")
+    preferences = {"allergen_ingredient_ids": [kimchi["id"]]}
+    await former_member(stranger, family, alice, preferences)
 
     refused = await alice.delete(path)
 
@@ -162,6 +169,14 @@ async def test_a_food_in_use_is_not_deleted_and_the_answer_tells_where(kitchen, 
     await alice.patch("/preferences/me", {"disliked_ingredient_ids": []})
     assert (await stranger.get(path)).status_code == 404
     assert (await alice.delete(path)).status_code == 204
+
+
+async def former_member(person, family, owner, preferences):
+    """Let a person join a family, set preferences, and leave."""
+    await person.post_ok("/families/join", {"invite_code": family["invite_code"]}, 200)
+    await person.post_ok("/preferences/me", preferences)
+    left = await owner.delete(f"/families/{family['id']}/members/{person.id}")
+    assert left.status_code in (200, 204), left.text
 
 
 async def shopping_for(kitchen, person, *meal):
@@ -302,3 +317,42 @@ async def test_a_deleted_family_takes_its_foods_and_their_rows_along(kitchen, al
     assert (await alice.delete(f"/families/{family['id']}")).status_code == 200
 
     assert await names(alice) & {"Kimchi", "natto"} == set()
+
+
+async def test_the_new_foods_of_a_meal_take_one_statement_even_at_the_same_time(
+    kitchen, alice, database_url
+):
+    created = [await alice.post_ok("/grocery-lists", {"scope": "personal"}) for _ in range(4)]
+    numbers = []
+    for words, shopping in zip((invented(1, "q"), invented(40, "x")), created, strict=False):
+        meal = await kitchen.meal(alice, [(word, "1 g") for word in words])
+        with Statements() as sent:
+            added = await add_meal(alice, meal, shopping)
+        assert added.json()["items_added"] == len(words)
+        numbers.append(sent.number)
+
+    words = invented(30, "z")
+    meals = [
+        await kitchen.meal(alice, [(word, "1 g") for word in ordered])
+        for ordered in (words, reversed(words))
+    ]
+    responses = await asyncio.gather(
+        *(add_meal(alice, meal, one) for meal, one in zip(meals * 2, created, strict=True))
+    )
+
+    if database_url.startswith("postgresql"):  # SQLAlchemy inserts row by row in SQLite
+        assert numbers[1] <= numbers[0] + 3
+    assert [one.status_code for one in responses] == [200] * 4
+    names = [row["name"] for row in await alice.read("/ingredients")]
+    assert sorted(name for name in names if name.endswith("zy")) == sorted(words)
+
+
+def invented(number, letter):
+    """Return names of foods that no catalogue has and that resemble no others."""
+    pairs = itertools.product("bdfgkmpt", repeat=2)
+    return [f"{letter}{one}o{two}u{letter}y" for one, two in itertools.islice(pairs, number)]
+
+
+async def add_meal(person, meal, shopping_list):
+    body = {"recipe_id": meal["id"], "list_id": shopping_list["id"]}
+    return await person.post("/grocery-lists/add-from-recipe", body)

@@ -117,3 +117,35 @@ async def test_a_patch_cannot_move_the_calorie_target_out_of_its_range(alice):
     for invalid in ({"calorie_target": 2300}, {"calorie_min": 2100}, {"calorie_max": 1900}):
         assert (await alice.patch(PATH, invalid)).status_code == 422
     assert (await alice.read(PATH))["calorie_target"] == 2000
+
+
+async def test_preferences_name_only_foods_that_the_user_sees(alice, kitchen):
+    mallory = await kitchen.person("Mallory")
+    family = await kitchen.family(mallory, alice)
+    [catalogued] = await alice.read("/ingredients", limit=1)
+    secret = await kitchen.ingredient(mallory, "Secret sauce")
+    shared = await kitchen.ingredient(mallory, "Family sauce", family_id=family["id"])
+    visible = [catalogued["id"], shared["id"]]
+    await alice.post_ok(PATH, {"allergen_ingredient_ids": visible, "diet_codes": ["vegan"]})
+    before = await alice.read(PATH)
+
+    refused = [
+        await alice.patch(PATH, {"disliked_ingredient_ids": [secret["id"]], "age": 30}),
+        await alice.patch(PATH, {"allergen_ingredient_ids": [*visible, 999_999]}),
+        await alice.patch(PATH, {"disliked_ingredient_ids": [-1]}),
+        await alice.post(PATH, {"allergen_ingredient_ids": [secret["id"]]}),
+    ]
+    account = {"email": "eve@example.com", "password": "correct horse battery"}
+    account["preference"] = {"allergen_ingredient_ids": [shared["id"]]}
+    refused.append(await kitchen.client.post("/auth/register", json=account))
+
+    assert {(one.status_code, one.json()["code"]) for one in refused} == {
+        (404, "preference_food_not_found")
+    }
+    assert await alice.read(PATH) == before
+    account["preference"]["allergen_ingredient_ids"] = [catalogued["id"]]
+    assert (await kitchen.client.post("/auth/register", json=account)).status_code == 200
+    # Foods that the user cannot see any more may stay, because clients send the whole list back.
+    await alice.delete(f"/families/{family['id']}/members/{alice.id}")
+    swapped = {"disliked_ingredient_ids": visible, "allergen_ingredient_ids": []}
+    assert (await alice.patch(PATH, swapped)).status_code == 200

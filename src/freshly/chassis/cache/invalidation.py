@@ -72,6 +72,16 @@ def invalidated_tags(session: Session) -> set[str]:
     return found
 
 
+def invalidate_rows(session: Session, model: Any, where: ColumnElement[bool]) -> None:
+    """Invalidate what shows these rows and the rows that refer to them, as their deletion would.
+
+    For changes that change what is read of rows, but not the rows.
+    """
+    tags = invalidated_tags(session)
+    tags.update(_tags_where(session, model, where))
+    tags.update(_tags_of_referring(session, model, where, frozenset()))
+
+
 @event.listens_for(Session, "before_flush")
 def _collect_from_rows(session: Session, _context: Any, _instances: Any) -> None:
     tags = invalidated_tags(session)

@@ -114,13 +114,47 @@ class Cache:
         value: Value = entry.value
         return value
 
+    async def find(self, key: str, tags: Sequence[str], kind: TypeAdapter[Value]) -> Value | None:
+        """Return the value that `keep` stored, or None.
+
+        For values that no database holds and that are dear to compute.
+        """
+        versions = await self.versions.of(tags)
+        if versions is None:
+            self.on_read("uncached")
+            return None
+        entry = self._current(key, versions)
+        if entry is None and (entry := await self._find_shared(key, versions)) is None:
+            self.on_read("miss")
+            return None
+        return kind.validate_json(entry.body.body)
+
+    async def keep(
+        self,
+        key: str,
+        tags: Sequence[str],
+        kind: TypeAdapter[Value],
+        value: Value,
+        ttl: timedelta,
+    ) -> None:
+        """Store a value for `find`, for as long as `ttl` and as there is room."""
+        versions = await self.versions.of(tags)
+        if versions is not None:
+            body = CachedBody.of(kind.dump_json(value))
+            await self.shared.put(key, versions, body, ttl)
+            self._store(key, versions, body, ttl.total_seconds())
+
     async def _read(self, key: str, versions: Versions, load: Load) -> Entry:
+        return self._current(key, versions) or await self._load_once(key, versions, load)
+
+    def _current(self, key: str, versions: Versions) -> Entry | None:
+        """Return the entry of this process if it is of these versions and not too old."""
         entry = self._entries.get(key)
-        if entry is not None and entry.versions == versions and entry.expires > monotonic():
-            self._entries.move_to_end(key)
-            self.on_read("hit")
-            return entry
-        return await self._load_once(key, versions, load)
+        if entry is None or entry.versions != versions or entry.expires <= monotonic():
+            return None
+        self._entries.move_to_end(key)
+        self.on_read("hit")
+        return entry
 
     async def _load_once(self, key: str, versions: Versions, load: Load) -> Entry:
         """Load, or wait for the load that another request in this process has begun.

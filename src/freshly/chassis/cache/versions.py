@@ -38,19 +38,33 @@ class TagVersions(Protocol):
 
 
 class MemoryVersions:
-    """Versions in the memory of the only process that uses the database."""
+    """Versions in the memory of the only process that uses the database.
 
-    def __init__(self) -> None:
+    While a server hands its sockets over to another, two processes use it. Then neither knows what
+    the other changes, so both are suspended.
+    """
+
+    def __init__(self, *, suspended: bool = False) -> None:
+        self._is_suspended = suspended
         self._numbers = count()
         self._versions: dict[str, str] = {}
         self._changing: dict[str, int] = {}  # how many transactions change the tag now
         self._default = self._next()
 
     async def of(self, tags: Sequence[str]) -> Versions | None:
-        if self._changing and not self._changing.keys().isdisjoint(tags):
+        if self._is_suspended or (self._changing and not self._changing.keys().isdisjoint(tags)):
             return None
         get, default = self._versions.get, self._default
         return tuple([get(tag, default) for tag in tags])
+
+    def suspend(self) -> None:
+        """Serve and cache nothing until `resume`, because another process may change rows."""
+        self._is_suspended = True
+
+    def resume(self) -> None:
+        """Cache again. All entries are stale, since another process may have changed their rows."""
+        self._is_suspended = False
+        self._forget()
 
     async def begin_change(self, tags: Iterable[str]) -> str:
         for tag in tags:
@@ -73,8 +87,12 @@ class MemoryVersions:
                 self._changing[tag] = still_changing
             self._versions[tag] = self._next()
         if len(self._versions) > MAX_TAGS:
-            self._versions.clear()
-            self._default = self._next()  # makes every entry stale, once
+            self._forget()
+
+    def _forget(self) -> None:
+        """Make every entry stale, once."""
+        self._versions.clear()
+        self._default = self._next()
 
     def _next(self) -> str:
         return str(next(self._numbers))

@@ -26,6 +26,7 @@ from freshly.chassis.data.read_pool import (
     SqliteReadPool,
 )
 from freshly.chassis.resilience.awake_timeout import AwakeTimeout
+from freshly.settings import connect_options
 
 # A statement that waits longer for a lock is a 503. With the wait for a slot, that is within 5 s.
 LOCK_TIMEOUT_SECONDS = 3
@@ -108,8 +109,9 @@ def create_engine(
     pool = {"pool_size": kept_open, "max_overflow": capacity.sessions - kept_open}
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, capacity, pool)
-    settings = _connection_settings(statement_timeout, past_pooler=past_pooler)
-    return _postgres_engine(url, capacity, pool, settings, past_pooler=past_pooler)
+    settings = _connection_settings(url, statement_timeout, past_pooler=past_pooler)
+    bare = url.set(query={})  # the settings have its options
+    return _postgres_engine(bare, capacity, pool, settings, past_pooler=past_pooler)
 
 
 def _sqlite_engine(url: URL, capacity: Capacity, pool: Mapping[str, int]) -> Engine:
@@ -147,12 +149,16 @@ def _postgres_engine(
     return Engine(engine, capacity, reads, connector)
 
 
-def _connection_settings(statement_timeout: int | None, *, past_pooler: bool) -> dict[str, Any]:
+def _connection_settings(
+    url: URL, statement_timeout: int | None, *, past_pooler: bool
+) -> dict[str, Any]:
     """Return what asyncpg is told for each connection, besides where PostgreSQL is."""
-    settings = dict(POOLER_OPTIONS)
+    settings = {**connect_options(url), **POOLER_OPTIONS}
     if past_pooler:
         limit = {"statement_timeout": f"{statement_timeout}s"} if statement_timeout else {}
-        settings = {"server_settings": {**SERVER_SETTINGS, **limit}}
+        named = {name: url.query[name] for name in SERVER_SETTINGS if name in url.query}
+        server_settings = {**SERVER_SETTINGS, **limit, **named}
+        settings = {**connect_options(url), "server_settings": server_settings}
     if statement_timeout:
         settings["command_timeout"] = statement_timeout + COMMAND_TIMEOUT_MARGIN_SECONDS
     return settings
@@ -172,6 +178,7 @@ class Connector:
         for name in SQLALCHEMY_POOLER_OPTIONS:
             options.pop(name, None)
         self.options = {**options, **settings}
+        self._timeout_seconds = settings.get("timeout", CONNECT_TIMEOUT_SECONDS)
         self._turns = asyncio.Semaphore(MAX_CONCURRENT_CONNECTS)
         self._timeouts = 0
         self._connections: WeakSet[Any] = WeakSet()
@@ -186,7 +193,7 @@ class Connector:
             if self._timeouts > timeouts:
                 raise TimeoutError
             try:
-                async with AwakeTimeout(CONNECT_TIMEOUT_SECONDS):
+                async with AwakeTimeout(self._timeout_seconds):
                     connection = await _connect(*args, **options)
             except TimeoutError:
                 self._timeouts += 1

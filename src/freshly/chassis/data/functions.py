@@ -53,21 +53,22 @@ def _later_on_sqlite(element: later, compiler: SQLCompiler, **options: Any) -> s
     return f"strftime('%Y-%m-%d %H:%M:%f', 'now', {seconds} || ' seconds')"
 
 
-class byte_length(FunctionElement[int]):  # noqa: N801 - as above
-    """The number of bytes of a text in UTF-8."""
+class json_size(FunctionElement[int]):  # noqa: N801 - as above
+    """The number of bytes of a text in UTF-8 as a JSON string, with its quotes and escapes."""
 
     type = Integer()
     inherit_cache = True
 
 
-@compiles(byte_length)
-def _byte_length(element: byte_length, compiler: SQLCompiler, **options: Any) -> str:
-    return f"octet_length({compiler.process(element.clauses, **options)})"
+@compiles(json_size)
+def _json_size(element: json_size, compiler: SQLCompiler, **options: Any) -> str:
+    text = compiler.process(element.clauses, **options)
+    return f"octet_length(CAST(to_json(CAST({text} AS text)) AS text))"
 
 
-@compiles(byte_length, "sqlite")
-def _byte_length_on_sqlite(element: byte_length, compiler: SQLCompiler, **options: Any) -> str:
-    return f"length(CAST({compiler.process(element.clauses, **options)} AS BLOB))"
+@compiles(json_size, "sqlite")
+def _json_size_on_sqlite(element: json_size, compiler: SQLCompiler, **options: Any) -> str:
+    return f"length(CAST(json_quote({compiler.process(element.clauses, **options)}) AS BLOB))"
 
 
 class empty_list(FunctionElement[Any]):  # noqa: N801 - as above

@@ -11,31 +11,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from functools import partial, reduce
-from operator import add, gt, lt
+from operator import gt, lt
 from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec.json import Encoder
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import (
     ColumnElement,
-    Enum,
     FromClause,
     Integer,
     Select,
-    String,
     and_,
     bindparam,
-    func,
     or_,
-    select,
     type_coerce,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
 
 from freshly.chassis.cache.body import CachedBody
-from freshly.chassis.data.functions import byte_length
+from freshly.chassis.data.page_bytes import (
+    MAX_PAGE_BYTES,
+    RUNNING_BYTES,
+    Key,
+    page_within_bytes,
+    rows_that_fit,
+    rows_within_bytes,
+)
 from freshly.chassis.data.queries import Columns, CompiledQuery
 from freshly.chassis.data.transactions import Reader
 from freshly.chassis.data.types import Quantity, QuantityText
@@ -44,12 +45,13 @@ from freshly.chassis.errors import Unprocessable
 Item = TypeVar("Item")
 MAX_PAGE_ROWS = 500
 MAX_LIST_ROWS = 2000  # of a list for which the client gave no limit
-MAX_PAGE_BYTES = 8_000_000  # of the texts in a page; it has at least one row
 FEW_ROWS = 64  # so few are read without a sum of their bytes, which takes as long as reading them
-RUNNING_BYTES = "running_bytes"  # the column with the bytes of the page up to a row
+# The most that a character of a text and a row take in a response.
+MAX_CHARACTER_BYTES = 8
+MAX_FRAME_BYTES = 1_200
+LONGEST_CURSOR = 2000  # characters; a name of 255 characters takes up to 1,370
 ID_LIMIT = 2**31  # ids are 32-bit integers in PostgreSQL
 _encoder = Encoder()
-Key = InstrumentedAttribute[Any] | ColumnElement[Any]
 
 
 class BadCursor(Unprocessable):
@@ -64,7 +66,7 @@ class ListQuery(BaseModel):
     """
 
     limit: Annotated[int | None, Field(ge=1, le=MAX_PAGE_ROWS)] = None
-    cursor: Annotated[str | None, Field(max_length=500)] = None
+    cursor: Annotated[str | None, Field(max_length=LONGEST_CURSOR)] = None
 
 
 class PageQuery(BaseModel):
@@ -73,7 +75,7 @@ class PageQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE_ROWS)] = 50
-    cursor: Annotated[str | None, Field(max_length=500)] = None
+    cursor: Annotated[str | None, Field(max_length=LONGEST_CURSOR)] = None
 
 
 class Page(BaseModel, Generic[Item]):
@@ -102,21 +104,28 @@ async def paginate(
     *,
     columns: bool = False,
     newest_first: bool = False,
+    size: ColumnElement[int] | None = None,
 ) -> PageRows[Any]:
     """Return a page of entities, or of rows if `columns` is true. Raises BadCursor.
 
     The order is ascending by keys, or descending if `newest_first` is true. The last key is unique.
+    With `size`, the bytes of a row in the response, the page ends also after MAX_PAGE_BYTES.
     """
-    statement = statement.order_by(*(key.desc() if newest_first else key for key in keys))
     if query.cursor:
         values = _decode(query.cursor, keys)
         statement = statement.where(_after(keys, values, newest_first=newest_first))
     limit = query.limit or MAX_LIST_ROWS
-    result = await session.execute(statement.limit(limit + 1))
-    rows: Sequence[Any] = result.all() if columns else result.scalars().all()
-    if len(rows) <= limit:
-        return PageRows(rows, None)
-    items = rows[:limit]
+    if size is not None:
+        rows, has_more = await rows_within_bytes(
+            session, statement, keys, size, limit, newest_first=newest_first
+        )
+    else:
+        statement = statement.order_by(*(key.desc() if newest_first else key for key in keys))
+        found = (await session.execute(statement.limit(limit + 1))).all()
+        rows, has_more = list(found[:limit]), len(found) > limit
+    items = rows if columns else [row[0] for row in rows]
+    if not has_more:
+        return PageRows(items, None)
     return PageRows(items, _encode([getattr(items[-1], key.key or "") for key in keys]))
 
 
@@ -139,8 +148,9 @@ class KeysetQuery:
     """A list that is read so often that its queries are compiled once.
 
     The order is ascending by keys, the last of which is unique. `with_children` turns the
-    statement of a page into one with several rows for each row of the page. `large_rows` ends a
-    page also after MAX_PAGE_BYTES. If it has more than FEW_ROWS, the database sends no more.
+    statement of a page into one with several rows for each row of the page. With `size`, the bytes
+    of a row in the response, the page ends also after MAX_PAGE_BYTES. If it has more than FEW_ROWS,
+    the database sends no more.
     """
 
     def __init__(
@@ -148,22 +158,19 @@ class KeysetQuery:
         statement: Select[Any],
         *keys: ColumnElement[Any],
         with_children: Callable[[Select[Any]], Select[Any]] | None = None,
-        large_rows: bool = False,
+        size: ColumnElement[int] | None = None,
     ) -> None:
         self._keys = keys
         self._has_children = with_children is not None
         complete = with_children or (lambda page: page)
-        page = statement.order_by(*keys).limit(bindparam("limit", type_=Integer))
+        first = statement.order_by(*keys).limit(bindparam("limit", type_=Integer))
         last = [bindparam(f"last_{place}", type_=key.type) for place, key in enumerate(keys)]
-        self._first = CompiledQuery(complete(page))
-        self._next = CompiledQuery(complete(page.where(_after(keys, last))))
-        self._bounded: tuple[CompiledQuery, CompiledQuery] | None = None
-        if large_rows:
-            bounded = partial(_within_bytes, keys)
-            self._bounded = (
-                CompiledQuery(bounded(page)),
-                CompiledQuery(bounded(page.where(_after(keys, last)))),
-            )
+        pages = first, first.where(_after(keys, last))
+        self._pages = [CompiledQuery(complete(page)) for page in pages]
+        self._bounded: list[CompiledQuery] | None = None
+        if size is not None:
+            bounded = [page_within_bytes(page, keys, size) for page in pages]
+            self._bounded = [CompiledQuery(complete(page)) for page in bounded]
 
     async def page(
         self, db: Reader, query: ListQuery, **parameters: Any
@@ -173,53 +180,37 @@ class KeysetQuery:
         `parameters` are the statement's own.
         """
         limit = query.limit or MAX_LIST_ROWS
-        compiled = self._first
+        is_next = bool(query.cursor)
         if query.cursor:
-            compiled = self._next
             last = _decode(query.cursor, self._keys)
             parameters |= {f"last_{place}": value for place, value in enumerate(last)}
         fetched = limit if self._bounded is None else min(limit, FEW_ROWS)
-        rows = await db.fetch(compiled, limit=fetched + 1, **parameters)
+        rows = await db.fetch(self._pages[is_next], limit=fetched + 1, **parameters)
         if self._bounded is not None and (
-            (fetched < limit and len(rows) > fetched) or _text_length(rows) > MAX_PAGE_BYTES
+            (fetched < limit and self._end(rows, fetched) < len(rows))
+            or _most_bytes(rows) > MAX_PAGE_BYTES
         ):
-            bounded = self._bounded[1 if query.cursor else 0]
-            rows = await db.fetch(bounded, limit=limit + 1, **parameters)
-        keys = [rows.columns[key.key or ""] for key in self._keys]
-        if self._has_children and len(rows) > limit:
-            limit = _end_of_page(keys[-1], limit)
-        totals = rows.columns.get(RUNNING_BYTES)
-        if len(rows) <= limit and totals and totals[-1] >= MAX_PAGE_BYTES:
-            limit = len(rows)
-        elif len(rows) <= limit:
+            rows = await db.fetch(self._bounded[is_next], limit=limit + 1, **parameters)
+        end = self._end(rows, limit)
+        if totals := rows.columns.get(RUNNING_BYTES):
+            end = min(end, rows_that_fit(totals))
+        if end == len(rows):
             return rows, None
-        return rows.first(limit), _encode([column[limit - 1] for column in keys])
+        keys = [rows.columns[key.key or ""] for key in self._keys]
+        return rows.first(end), _encode([column[end - 1] for column in keys])
+
+    def _end(self, rows: Columns, limit: int) -> int:
+        """Return how many rows the first `limit` rows of the page have, with their children."""
+        if not self._has_children or len(rows) <= limit:
+            return min(limit, len(rows))
+        return _end_of_page(rows.columns[self._keys[-1].key or ""], limit)
 
 
-def _text_length(rows: Columns) -> int:
-    """Return how many characters the texts of the rows have."""
+def _most_bytes(rows: Columns) -> int:
+    """Return the most that the rows can take in a response."""
     columns = rows.columns.values()
-    return sum(len(text) for texts in columns for text in texts if isinstance(text, str))
-
-
-def _within_bytes(keys: Sequence[ColumnElement[Any]], page: Select[Any]) -> Select[Any]:
-    """Leave out the rows of a page that begin after MAX_PAGE_BYTES, and add RUNNING_BYTES."""
-    rows = page.subquery()
-    texts = [
-        func.coalesce(byte_length(column), 0)
-        for column in rows.c
-        if isinstance(column.type, String) and not isinstance(column.type, Enum)
-    ]
-    size = reduce(add, texts)
-    order = [rows.c[key.key or ""] for key in keys]
-    total = func.sum(size).over(order_by=order, rows=(None, 0))
-    sized = select(*rows.c, total.label(RUNNING_BYTES), size.label("own_bytes")).subquery()
-    shown = [column for column in sized.c if column.key != "own_bytes"]
-    return (
-        select(*shown)
-        .where(sized.c[RUNNING_BYTES] - sized.c.own_bytes < MAX_PAGE_BYTES)
-        .order_by(*(sized.c[key.key or ""] for key in keys))
-    )
+    characters = sum(len(text) for texts in columns for text in texts if isinstance(text, str))
+    return characters * MAX_CHARACTER_BYTES + len(rows) * MAX_FRAME_BYTES
 
 
 def _end_of_page(keys: Sequence[Any], limit: int) -> int:
@@ -256,7 +247,8 @@ def _encode(values: Sequence[Any]) -> str:
         else value
         for value in values
     ]
-    return base64.urlsafe_b64encode(json.dumps(tagged).encode()).decode().rstrip("=")
+    text = json.dumps(tagged, ensure_ascii=False)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def _decode(cursor: str, keys: Sequence[Key]) -> list[Any]:

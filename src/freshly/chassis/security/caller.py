@@ -22,6 +22,8 @@ class Caller:
     session_id: str
     tier: str
     families: tuple[tuple[int, str], ...] = ()
+    # An administrator manages accounts, and sees no more of any household than others.
+    is_administrator: bool = False
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def to_response(
         "ETag": f'"{body.etag}"' if quoted else body.etag,
     }
     if body.next_cursor:
-        headers["Link"] = next_link(request, body.next_cursor)
+        headers["Link"] = next_link(request, cursor=body.next_cursor)
     if _matches(request.headers.get("If-None-Match"), body.etag):
         return Response(status_code=304, headers=headers)
     content = body.body

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
-from urllib.parse import quote
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
@@ -14,12 +13,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from freshly.chassis.cache.body import COMPRESSION
+from freshly.chassis.data.admission import route_group
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.web.access_log import AccessLogMiddleware
 from freshly.chassis.web.authentication import AuthenticationMiddleware
 from freshly.chassis.web.error_responses import internal_error, problem
 from freshly.chassis.web.etags import WORTH_COMPRESSING
 from freshly.chassis.web.operator_access import FOREIGN_HOST, PROBES
+from freshly.chassis.web.path_prefixes import API, StripPrefixes
 from freshly.chassis.web.proxies import UndeclaredProxyWarning
 from freshly.chassis.web.rate_limiting import RateLimitMiddleware
 from freshly.settings import (
@@ -32,8 +33,6 @@ from freshly.settings import (
 
 logger = get_logger(__name__)
 
-PREFIX = "/api/v1"
-SYSTEM_PATHS = {"/", "/health", "/ready", "/metrics", "/docs", "/openapi.json"}
 FORM_OVERHEAD = 100_000  # bytes that a form may add to its file
 LARGEST_BODIES = {
     "/chat": LARGEST_PICTURE_BODY,
@@ -129,22 +128,6 @@ def _is_ip(name: str) -> bool:
         return False
 
 
-class StripApiPrefix:
-    """Makes `/api/v1/meals/me`, `/meals/me` and `/meals/me/` one route."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            path = scope["path"]
-            bare = path.removeprefix(PREFIX) if path.startswith(f"{PREFIX}/") else path
-            bare = bare.rstrip("/") or "/"
-            if bare != path and (bare not in SYSTEM_PATHS or not path.startswith(PREFIX)):
-                scope = {**scope, "path": bare, "raw_path": quote(bare).encode()}
-        await self.app(scope, receive, send)
-
-
 class BodySizeLimit:
     """Answers 413 to a body that is too large, by its announced length or by counting."""
 
@@ -230,7 +213,9 @@ def add_middleware(
     )
     app.add_middleware(AuthenticationMiddleware)
     app.add_middleware(UndeclaredProxyWarning)
-    app.add_middleware(StripApiPrefix)
+    words = {route_group(getattr(route, "path", "")) for route in app.routes}
+    reserved = words | {route_group(API)}
+    app.add_middleware(StripPrefixes, base=settings.base_path, reserved=reserved)
     app.add_middleware(UnhandledErrorMiddleware)
     app.add_middleware(GZipIfAccepted, minimum_size=WORTH_COMPRESSING, compresslevel=COMPRESSION)
     _trust_hosts(app, settings)

@@ -49,6 +49,13 @@ KEY = {
     "first response.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]+$"},
 }
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The `ETag` that you have. The response is 304 if it is still current.",
+    "schema": {"type": "string"},
+}
 KEY_REFUSED = "The Idempotency-Key is malformed, or was used for another request"
 ETAG = {"ETag": {"description": "The version of the resource.", "schema": {"type": "string"}}}
 NOT_MODIFIED = {"description": "Unchanged since the ETag in `If-None-Match`", "headers": ETAG}
@@ -60,25 +67,29 @@ def operation_id(route: APIRoute) -> str:
     return f"{tag.replace(' ', '_')}_{route.name}"
 
 
-def describe(app: FastAPI, tags: Mapping[str, str]) -> None:
-    """Make `app.openapi()` return our document; `tags` maps each tag to its description."""
+def describe(app: FastAPI, tags: Mapping[str, str], base_path: str) -> None:
+    """Make `app.openapi()` return our document.
+
+    `tags` maps each tag to its description, `base_path` is the path of PUBLIC_URL.
+    """
     made: dict[str, Any] = {}
 
     def openapi() -> dict[str, Any]:
         if not made:
-            made.update(_document(app, tags))
+            made.update(_document(app, tags, base_path))
         return made
 
     app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI documents it
 
 
-def _document(app: FastAPI, tags: Mapping[str, str]) -> dict[str, Any]:
+def _document(app: FastAPI, tags: Mapping[str, str], base_path: str) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
         version=app.version,
         summary=app.summary,
         description=DESCRIPTION,
         routes=app.routes,
+        servers=[{"url": base_path or "/"}],
         tags=[{"name": name, "description": about} for name, about in tags.items()],
     )
     components = document["components"]
@@ -140,6 +151,7 @@ def _describe_headers(route: Route, operation: dict[str, Any]) -> None:
         done = next(code for code in responses if code.startswith("2"))
         responses[done]["headers"] = {**responses[done].get("headers", {}), **ETAG}
         if route.method == "GET":
+            parameters.append(IF_NONE_MATCH)
             responses["304"] = NOT_MODIFIED
     if not parameters:
         del operation["parameters"]

@@ -9,22 +9,23 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from freshly.chassis.data.pagination import ListQuery, PageRows
+from freshly.chassis.web.path_prefixes import requested_path
 
 Item = TypeVar("Item")
 AnyListQuery = TypeVar("AnyListQuery", bound=ListQuery)
 CurrentListQuery = Annotated[ListQuery, Query()]
 
 
-def next_link(request: Request, cursor: str) -> str:
-    """Return the `Link` header (RFC 8288) that leads to the next page."""
-    query = urlencode({**request.query_params, "cursor": cursor})
-    return f'<{request.url.path}?{query}>; rel="next"'
+def next_link(request: Request, **parameters: str | int) -> str:
+    """Return the `Link` header (RFC 8288) that leads to the next page, at the same prefixes."""
+    query = urlencode({**request.query_params, **parameters})
+    return f'<{requested_path(request.scope)}?{query}>; rel="next"'
 
 
 def with_next_link(request: Request, response: Response, rows: PageRows[Item]) -> Sequence[Item]:
     """Return the bare list, with the next page in the `Link` header."""
     if rows.next_cursor:
-        response.headers["Link"] = next_link(request, rows.next_cursor)
+        response.headers["Link"] = next_link(request, cursor=rows.next_cursor)
     return rows.items
 
 

@@ -16,7 +16,9 @@ from freshly.chassis.one_line import NOT_IN_A_LINE
 LARGEST_INT = 2**31 - 1
 LONGEST_TEXT = 20_000
 # A path names a file of ours. A local installation has no TLS for its links to files.
-PICTURE_ADDRESS = re.compile(r"https://[^\s]+|http://[^/\s]+/files/[^\s]+|(?!//)[^:\\]*")
+PICTURE_ADDRESS = re.compile(
+    r"https://[^\s]+|http://[^/\s]+/(?:[^\s]*/)?files/[^\s]+|(?!//)[^:\\]*"
+)
 
 
 def _storable(text: str) -> str:

@@ -15,7 +15,7 @@ from types import FrameType
 import httpx2
 
 from freshly.commands.demo.api import DemoFailed
-from freshly.settings import Settings
+from freshly.settings import ENV_FILE, Settings
 
 HOST = "127.0.0.1"
 START_TIMEOUT_SECONDS = 60
@@ -75,6 +75,7 @@ def _environment(data_dir: Path, port: int, timezone: str) -> Mapping[str, str]:
     settings |= {f"{name}_FILE" for name in settings}
     return {
         **{name: value for name, value in os.environ.items() if name.upper() not in settings},
+        ENV_FILE: "",
         "DATA_DIR": str(data_dir),
         "HOST": HOST,
         "PORT": str(port),

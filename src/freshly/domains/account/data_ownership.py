@@ -15,6 +15,7 @@ PLAN_OF_OTHERS = "the plan with the meal may belong to another user"
 NEED_OF_OTHERS = "the list with the line may belong to another user"
 SECRET = "a secret"  # noqa: S105 - a reason
 INTERNAL = "internal state, without data about the user"
+DELETED_FAMILY = "the family is deleted for its members, who can undo it for seven days"
 CATALOGUE = "the catalogue, which is the same for all users"
 
 
@@ -46,7 +47,8 @@ TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
     "users": TableOwnership(
         "profile",
         "id email pending_email name phone_number location avatar_path status tier gender age"
-        " weight height calories shares_profile is_verified delete_after created_at updated_at",
+        " weight height calories shares_profile is_verified delete_after is_administrator"
+        " created_at updated_at",
         owner_columns=("id",),
         excluded={
             "hashed_password": SECRET,
@@ -108,9 +110,13 @@ TABLE_OWNERSHIP: Mapping[str, TableOwnership] = {
         "families",
         "id display_name created_at",
         referenced_by=("family_memberships", "family_id"),
-        excluded=dict.fromkeys(
-            ("invite_code", "invite_code_expires_at"), "anyone who has the code can join the family"
-        ),
+        excluded={
+            **dict.fromkeys(
+                ("invite_code", "invite_code_expires_at"),
+                "anyone who has the code can join the family",
+            ),
+            "delete_after": "null, because a closed family has no members",
+        },
     ),
     "family_invitations": TableOwnership(
         "invitations",
@@ -250,10 +256,15 @@ NOT_EXPORTED: Mapping[str, str] = {
     "email_codes": SECRET,
     "account_codes": SECRET,
     "account_links": SECRET,
+    "sign_up_invitations": SECRET,
+    "administrator_acts": "the operator's record; acts on an account are in its activity, too",
+    "closed_memberships": DELETED_FAMILY,
+    "closed_references": DELETED_FAMILY,
     "units": CATALOGUE,
     "diet_tags": CATALOGUE,
     "foods": CATALOGUE,
     "idempotency_keys": "encrypted copies of responses, deleted after a day",
     "job_workers": INTERNAL,
     "job_schedules": INTERNAL,
+    "serves_since": INTERNAL,
 }

@@ -61,4 +61,4 @@ def _files(context: JobContext) -> PersonalFiles:
 def _link(context: JobContext, path: str) -> str:
     """Return the URL of an export, which needs a sign-in. Relative if `public_url` is not set."""
     settings: Settings = context.resources.settings
-    return f"{(settings.public_url or '').rstrip('/')}/users/me/exports/{path.rpartition('/')[2]}"
+    return f"{settings.public_url or ''}/users/me/exports/{path.rpartition('/')[2]}"

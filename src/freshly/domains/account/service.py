@@ -48,11 +48,8 @@ class AccountService:
             return
         user = await self.users.locked_me()
         await self.closing.close(user)
-        await self.jobs.enqueue(
-            DeleteClosedAccount(user_id=user.id),
-            key=f"delete-account:{user.id}",
-            delay=DELETED_AFTER,
-        )
+        # Without a key: the job of an earlier closing may still wait, and would run too soon.
+        await self.jobs.enqueue(DeleteClosedAccount(user_id=user.id), delay=DELETED_AFTER)
 
     async def delete_if_due(self) -> None:
         """Delete the account if it was closed seven days ago and not opened again."""

@@ -9,6 +9,7 @@ from freshly.chassis.data.transactions import Database
 from freshly.chassis.jobs import JobContext
 from freshly.domains.account.jobs import WarmUp
 from freshly.domains.account.repository import recently_active_users
+from freshly.domains.chat.service import ConversationListing
 from freshly.domains.families.access import Access
 from freshly.domains.families.service import FamilyListing
 from freshly.domains.grocery.schemas import GroceryListQuery
@@ -18,6 +19,7 @@ from freshly.domains.meals.service import MealListing
 from freshly.domains.pantry.service import PantryListing
 
 MAX_USERS = 200
+FIRST_CONVERSATIONS = 20  # as many as the app asks for
 MAX_DURATION = timedelta(seconds=10)  # warming must not compete with requests for long
 
 
@@ -39,6 +41,7 @@ async def warm_up(_job: WarmUp, context: JobContext) -> None:
 async def _read_first_lists(access: Access, db: Database) -> None:
     await FamilyListing(access, db).page()
     await MealListing(access, db).page(ListQuery())
+    await ConversationListing(access, db).page(0, FIRST_CONVERSATIONS)
     for family_id in (None, *access.roles):
         await PantryListing(access, db).page(family_id, ListQuery())
         await GroceryListing(access, db).page(family_id, GroceryListQuery())

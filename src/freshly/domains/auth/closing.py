@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from freshly.chassis.data.events import EventBus
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.jobs import JobQueue
 from freshly.domains.auth.errors import InvalidLink
+from freshly.domains.auth.events import AccountStatusChanged
 from freshly.domains.auth.jobs import SendNotice
 from freshly.domains.auth.links import LIFETIMES, LinkService
 from freshly.domains.auth.models import LinkPurpose
@@ -24,6 +26,7 @@ class AccountClosing:
     auth_sessions: Injected[AuthSessionRepository]
     log: Injected[ActivityLog]
     jobs: Injected[JobQueue]
+    events: Injected[EventBus]
 
     async def close(self, user: User) -> None:
         """Sign the user out everywhere, let no client in, and email a link that undoes it."""
@@ -31,6 +34,7 @@ class AccountClosing:
         user.delete_after = await self.auth_sessions.now() + DELETED_AFTER
         await self.users.save(user)
         await self.auth_sessions.revoke_all(user.id)
+        await self.events.publish(AccountStatusChanged(user.id))
         await self.log.record(ActivityKind.ACCOUNT_CLOSED, user.id)
         link_id = await self.links.create(user.id, LinkPurpose.RESTORE_ACCOUNT)
         notice = SendNotice(address=user.email, about="account_closed", link_id=link_id)
@@ -44,6 +48,7 @@ class AccountClosing:
             raise InvalidLink
         user.status, user.delete_after = UserStatus.ACTIVE, None
         await self.users.save(user)
+        await self.events.publish(AccountStatusChanged(user.id))
         await self.log.record(ActivityKind.RESTORED, user.id)
         await self.jobs.enqueue(SendNotice(address=user.email, about="account_restored"))
 

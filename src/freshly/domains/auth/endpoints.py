@@ -6,22 +6,17 @@ from fastapi.responses import HTMLResponse
 from freshly.chassis.data.pagination import BadCursor, Page, PageQuery
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
-from freshly.chassis.ports.oauth import (
-    OAuthNotConfigured,
-    OAuthTokenExpired,
-    OAuthTokenInvalid,
-    OAuthUnreachable,
-)
 from freshly.chassis.rate_limits.policy import RateLimited
+from freshly.chassis.web.request_headers import REAUTH_HEADER
 from freshly.chassis.web.schemas import Message
 from freshly.domains.auth import pages
 from freshly.domains.auth.codes import PasswordResetService, VerificationService
 from freshly.domains.auth.email_change import EmailChangeService
 from freshly.domains.auth.errors import (
+    OAUTH_ERRORS,
     AccountClosed,
     AccountSuspended,
     CodeExpired,
-    EmailAlreadyRegistered,
     InvalidCredentials,
     InvalidLink,
     InvalidRefreshToken,
@@ -29,11 +24,7 @@ from freshly.domains.auth.errors import (
     NoActiveCode,
     NoActiveResetCode,
     NoAddress,
-    NoOAuthToken,
     NotRegistered,
-    OAuthAccountTaken,
-    OAuthEmailTaken,
-    OAuthWithoutEmail,
     PasswordIsPersonal,
     PasswordTooCommon,
     PasswordTooShort,
@@ -44,7 +35,6 @@ from freshly.domains.auth.errors import (
     ResetCodeExpired,
     SessionNotFound,
     TooManyAttempts,
-    UnsupportedProvider,
     WrongCode,
     WrongPassword,
     WrongResetCode,
@@ -52,7 +42,7 @@ from freshly.domains.auth.errors import (
     WrongTokenType,
 )
 from freshly.domains.auth.link_actions import LinkActions
-from freshly.domains.auth.oauth import OAuthService
+from freshly.domains.auth.oauth import OAuthService, bearer_token
 from freshly.domains.auth.password_change import PasswordChangeService
 from freshly.domains.auth.proof import ReauthenticationService
 from freshly.domains.auth.schemas import (
@@ -68,37 +58,22 @@ from freshly.domains.auth.schemas import (
     Reauthentication,
     ReauthenticationToken,
     Refresh,
-    Register,
     ResetAllowed,
     SessionId,
     SessionRead,
     Tokens,
     Verified,
 )
-from freshly.domains.auth.service import RegistrationService, SessionService, SignInService
+from freshly.domains.auth.service import SessionService, SignInService
 from freshly.domains.users.errors import EmailTaken, UserNotFound
 from freshly.domains.users.models import User
-from freshly.domains.users.schemas import OwnUserRead, TypedEmail, UserRead
+from freshly.domains.users.schemas import OwnUserRead, TypedEmail
 from freshly.domains.users.service import UserService
 
 public = APIRouter(prefix="/auth", tags=["auth"])
 router = APIRouter(prefix="/auth", tags=["auth"])
 
 SENT = "If this address has an account, a code is on its way."
-OAUTH_ERRORS = (
-    *(NoOAuthToken, OAuthTokenInvalid, OAuthTokenExpired),
-    *(UnsupportedProvider, OAuthNotConfigured, OAuthUnreachable),
-)
-
-
-@public.post(
-    "/register",
-    response_model=UserRead,
-    responses=problems(EmailAlreadyRegistered, PasswordTooCommon, PasswordIsPersonal),
-    summary="Create an account",
-)
-async def register(registration: Injected[RegistrationService], new: Register) -> User:
-    return await registration.register(new)
 
 
 @public.post(
@@ -166,6 +141,7 @@ async def send_reauthentication_code(proof: Injected[ReauthenticationService]) -
     responses=problems(
         *(WrongPassword, ReauthenticationRequired, PasswordTooCommon, PasswordIsPersonal),
     ),
+    openapi_extra=REAUTH_HEADER,
     summary="Change my password and sign out my other devices",
 )
 async def change_password(
@@ -182,6 +158,7 @@ async def change_password(
         *(NoActiveCode, CodeExpired, WrongCode, TooManyAttempts),
         *(ReauthenticationRequired, EmailTaken),
     ),
+    openapi_extra=REAUTH_HEADER,
     summary="Use my new email address, with the code that it was sent",
 )
 async def confirm_email(changes: Injected[EmailChangeService], given: CodeOnly) -> User:
@@ -292,18 +269,6 @@ async def follow_link(
 
 
 @public.post(
-    "/signup/oauth",
-    responses=problems(OAuthWithoutEmail, OAuthEmailTaken, OAuthAccountTaken, *OAUTH_ERRORS),
-    summary="Create an account with Google or Apple (bearer: Supabase token)",
-)
-async def sign_up_by_oauth(
-    oauth: Injected[OAuthService],
-    authorization: Annotated[str | None, Header(max_length=10_000)] = None,
-) -> OAuthTokens:
-    return await oauth.sign_up(_bearer(authorization))
-
-
-@public.post(
     "/login/oauth",
     responses=problems(
         ProviderMismatch, NotRegistered, AccountSuspended, AccountClosed, *OAUTH_ERRORS
@@ -314,12 +279,7 @@ async def login_by_oauth(
     oauth: Injected[OAuthService],
     authorization: Annotated[str | None, Header(max_length=10_000)] = None,
 ) -> OAuthTokens:
-    return await oauth.login(_bearer(authorization))
-
-
-def _bearer(authorization: str | None) -> str | None:
-    scheme, _, token = (authorization or "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
+    return await oauth.login(bearer_token(authorization))
 
 
 def _page(text: str) -> HTMLResponse:

@@ -7,6 +7,12 @@ from freshly.chassis.errors import (
     Unauthenticated,
     Unprocessable,
 )
+from freshly.chassis.ports.oauth import (
+    OAuthNotConfigured,
+    OAuthTokenExpired,
+    OAuthTokenInvalid,
+    OAuthUnreachable,
+)
 
 
 class InvalidToken(Unauthenticated):
@@ -179,3 +185,9 @@ class OAuthEmailTakenByProvider(Conflict):
 
 class OAuthAccountTaken(Conflict):
     code, detail = "oauth_account_taken", "This account is already registered. Please sign in."
+
+
+OAUTH_ERRORS = (
+    *(NoOAuthToken, OAuthTokenInvalid, OAuthTokenExpired),
+    *(UnsupportedProvider, OAuthNotConfigured, OAuthUnreachable),
+)

@@ -1,12 +1,14 @@
 from collections.abc import Callable, Mapping
 
 from freshly.chassis.cache.invalidation import invalidated_tags
+from freshly.chassis.data.events import EventBus
 from freshly.chassis.jobs import JobContext
 from freshly.chassis.ports.email import Email, Mailer
 from freshly.chassis.security.caller import IDENTITY
 from freshly.chassis.security.codes import CodeSigner
 from freshly.domains.auth import emails
 from freshly.domains.auth.codes import CodeEmails
+from freshly.domains.auth.events import AccountStatusChanged
 from freshly.domains.auth.jobs import (
     ForgetCaller,
     PurgeExpired,
@@ -64,6 +66,8 @@ def _notice(job: SendNotice, settings: Settings) -> Email:
 async def forget_caller(job: ForgetCaller, context: JobContext) -> None:
     async with context.write() as session:
         invalidated_tags(session.sync_session).add(IDENTITY.person(job.user_id))
+        events = await context.service(EventBus, session)
+        await events.publish(AccountStatusChanged(job.user_id))
 
 
 async def purge_expired(_job: PurgeExpired, context: JobContext) -> None:

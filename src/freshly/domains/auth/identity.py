@@ -59,7 +59,13 @@ class TokenIdentity:
             raise TokenRevoked
         if status.status != UserStatus.ACTIVE:
             raise AccountSuspended
-        return Caller(token_claims.user_id, token_claims.session_id, status.tier, status.families)
+        return Caller(
+            token_claims.user_id,
+            token_claims.session_id,
+            status.tier,
+            status.families,
+            is_administrator=status.is_administrator,
+        )
 
     async def caller_of(self, user_id: int, session: Session) -> Caller:
         status = await self.account_statuses.in_session(user_id, session)

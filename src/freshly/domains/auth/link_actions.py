@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 
+from freshly.chassis.data.events import EventBus
 from freshly.chassis.dependencies import Injected
 from freshly.domains.auth.closing import AccountClosing
 from freshly.domains.auth.codes import PasswordResetService, VerificationService
 from freshly.domains.auth.email_change import EmailChangeUndo
+from freshly.domains.auth.events import FamilyRestoreRequested
 from freshly.domains.auth.links import LinkService
 from freshly.domains.auth.models import LinkPurpose
+from freshly.domains.users.activity import ActivityLog
+from freshly.domains.users.models import ActivityKind
 
 
 @dataclass
@@ -17,6 +21,8 @@ class LinkActions:
     passwords: Injected[PasswordResetService]
     email_changes: Injected[EmailChangeUndo]
     closing: Injected[AccountClosing]
+    events: Injected[EventBus]
+    log: Injected[ActivityLog]
 
     async def purpose(self, token: str) -> LinkPurpose:
         """Return what the link does. Raise InvalidLink."""
@@ -34,4 +40,11 @@ class LinkActions:
                 await self.email_changes.undo(token)
             case LinkPurpose.RESTORE_ACCOUNT:
                 await self.closing.restore(token)
+            case LinkPurpose.RESTORE_FAMILY:
+                await self._restore_family(token)
         return purpose
+
+    async def _restore_family(self, token: str) -> None:
+        user_id, family_id = await self.links.use_of_family(token)
+        await self.events.publish(FamilyRestoreRequested(user_id, family_id))
+        await self.log.record(ActivityKind.FAMILY_RESTORED, user_id, family_id=family_id)

@@ -15,6 +15,7 @@ LIFETIMES = {
     LinkPurpose.RESET: timedelta(days=1),
     LinkPurpose.UNDO_EMAIL_CHANGE: timedelta(days=7),
     LinkPurpose.RESTORE_ACCOUNT: timedelta(days=7),
+    LinkPurpose.RESTORE_FAMILY: timedelta(days=7),
 }
 PATH = "/auth/link"
 
@@ -24,11 +25,22 @@ class LinkService:
     links: Injected[LinkRepository]
     signer: CurrentCodeSigner
 
-    async def create(self, user_id: int, purpose: LinkPurpose, address: str | None = None) -> str:
+    async def create(
+        self,
+        user_id: int,
+        purpose: LinkPurpose,
+        address: str | None = None,
+        family_id: int | None = None,
+    ) -> str:
         """Insert a link. Return its id, which is no link without the secret."""
         expires_at = await self.links.now() + LIFETIMES[purpose]
         link = AccountLink(
-            id=new_seed(), user_id=user_id, purpose=purpose, address=address, expires_at=expires_at
+            id=new_seed(),
+            user_id=user_id,
+            purpose=purpose,
+            address=address,
+            family_id=family_id,
+            expires_at=expires_at,
         )
         await self.links.add(link)
         return link.id
@@ -53,18 +65,31 @@ class LinkService:
         await self.links.delete(link.user_id, purpose)
         return link.user_id
 
+    async def use_of_family(self, token: str) -> tuple[int, int]:
+        """Delete the family's links of all its owners. Return the ids of the user and family."""
+        link = await self.find(token, lock=True)
+        if link.purpose != LinkPurpose.RESTORE_FAMILY or link.family_id is None:
+            raise InvalidLink
+        await self.links.delete_of_family(link.family_id)
+        return link.user_id, link.family_id
+
 
 def url(settings: Settings, token: str) -> str:
-    """Return the link that an email contains.
+    """Return the link that an email contains."""
+    return page_url(settings, PATH, token)
+
+
+def page_url(settings: Settings, path: str, token: str) -> str:
+    """Return the address of a page of ours with a token.
 
     It never uses the host of a request, because a stranger may have chosen that host.
     """
-    return f"{_base(settings)}{PATH}?token={token}"
+    return f"{_base(settings)}{path}?token={token}"
 
 
 def _base(settings: Settings) -> str:
     if settings.public_url:
-        return settings.public_url.rstrip("/")
+        return settings.public_url
     named = [host for host in settings.allowed_hosts if not host.startswith("*")]
     if settings.is_local or not named:
         return f"http://localhost:{settings.port}"

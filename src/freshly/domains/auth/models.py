@@ -91,6 +91,7 @@ class LinkPurpose(StrEnum):
     RESET = "reset"
     UNDO_EMAIL_CHANGE = "undo_email_change"
     RESTORE_ACCOUNT = "restore_account"
+    RESTORE_FAMILY = "restore_family"
 
 
 class AccountLink(Created, Base):
@@ -104,6 +105,9 @@ class AccountLink(Created, Base):
     expires_at: Mapped[datetime] = mapped_column(Instant(), index=True)
     # The email address to restore, for a link that undoes a change of it.
     address: Mapped[str | None] = mapped_column(String(320), default=None)
+    # The closed family, for a link that opens it again. Families are above this domain, and their
+    # ids are never reused, so there is no foreign key.
+    family_id: Mapped[int | None] = mapped_column(default=None)
 
 
 class OAuthAccount(Created, Base):

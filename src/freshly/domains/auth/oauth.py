@@ -24,6 +24,7 @@ from freshly.domains.auth.models import OAuthAccount
 from freshly.domains.auth.repository import OAuthAccountRepository
 from freshly.domains.auth.schemas import OAuthTokens, OAuthUserRead
 from freshly.domains.auth.service import SignInService
+from freshly.domains.auth.signing_up import Door
 from freshly.domains.preferences.service import PreferenceService
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken
@@ -46,7 +47,8 @@ class OAuthService:
     db: CurrentDatabase
     sign_in: Injected[SignInService]
 
-    async def sign_up(self, token: str | None) -> OAuthTokens:
+    async def sign_up(self, token: str | None, door: Door) -> OAuthTokens:
+        door.knock()
         profile = await self._verify(token)
         if _address(profile) is None:
             raise OAuthWithoutEmail
@@ -54,6 +56,7 @@ class OAuthService:
         hashed = await self.passwords.hash(secrets.token_urlsafe(48))
         async with self.db.write() as session:
             users, accounts = UserDirectory(session), OAuthAccountRepository(session)
+            await door.admit(email, session)
             if await accounts.by_subject(profile.subject):
                 raise OAuthAccountTaken
             await self._refuse_taken(email, provider, users, accounts)
@@ -73,6 +76,7 @@ class OAuthService:
                     supabase_user_id=profile.subject,
                 )
             )
+            await door.welcome(user, session)
             return await self._tokens(user, account, session)
 
     async def login(self, token: str | None) -> OAuthTokens:
@@ -148,3 +152,9 @@ def _address(profile: OAuthProfile) -> str | None:
 
 def _username(profile: OAuthProfile, email: str) -> str:
     return (profile.name or email.partition("@")[0] or DEFAULT_NAME)[:MAX_LENGTH]
+
+
+def bearer_token(authorization: str | None) -> str | None:
+    """Return the token in the value of an `Authorization` header."""
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None

@@ -2,7 +2,6 @@
 
 from html import escape
 
-from freshly.domains.auth.links import PATH
 from freshly.domains.auth.models import LinkPurpose
 
 # The token is in the page and its address, so no cache keeps it and no other site learns it.
@@ -18,6 +17,7 @@ QUESTIONS = {
     LinkPurpose.RESET: ("Choose a new password", "Save the password"),
     LinkPurpose.UNDO_EMAIL_CHANGE: ("Keep your email address", "Keep it and sign out all devices"),
     LinkPurpose.RESTORE_ACCOUNT: ("Keep your account", "Keep it"),
+    LinkPurpose.RESTORE_FAMILY: ("Keep your family", "Keep it"),
 }
 RESULTS = {
     LinkPurpose.VERIFY: "Your email address is confirmed.",
@@ -27,6 +27,10 @@ RESULTS = {
         'Please choose a new password now: use "forgot password" in the app.'
     ),
     LinkPurpose.RESTORE_ACCOUNT: "Your account stays. You can sign in again.",
+    LinkPurpose.RESTORE_FAMILY: (
+        "Your family stays, with its members and all that it shares. "
+        "Earlier invitations to it do not work any more."
+    ),
 }
 INPUT = (
     '<p><label>New password, at least 8 characters<br><input type="password" name="new_password"'
@@ -38,9 +42,10 @@ def question(purpose: LinkPurpose, token: str) -> str:
     """Return the page that asks before the link does anything."""
     title, button = QUESTIONS[purpose]
     field = INPUT if purpose is LinkPurpose.RESET else ""
-    return _page(
+    return page(
         title,
-        f'<form method="post" action="{PATH}">'
+        # This means the path of the page itself, so it works below any path of a proxy.
+        '<form method="post" action="?">'
         f'<input type="hidden" name="token" value="{escape(token)}">{field}'
         f"<p><button>{button}</button></p></form>",
     )
@@ -48,10 +53,11 @@ def question(purpose: LinkPurpose, token: str) -> str:
 
 def result(purpose: LinkPurpose) -> str:
     """Return the page after the link has done what it says."""
-    return _page("Freshly", f"<p>{RESULTS[purpose]}</p>")
+    return page("Freshly", f"<p>{RESULTS[purpose]}</p>")
 
 
-def _page(title: str, content: str) -> str:
+def page(title: str, content: str) -> str:
+    """Return a page. The caller escapes what is not ours."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

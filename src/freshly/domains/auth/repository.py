@@ -35,6 +35,7 @@ class AccountStatus:
 
     tier: str
     status: str
+    is_administrator: bool
     signed_in: bool
     families: tuple[tuple[int, str], ...]  # family id and role
 
@@ -43,9 +44,9 @@ class AccountStatus:
         """Return the status from the rows of a user, a row per family. None without a row."""
         if not rows:
             return None
-        tiers, statuses, signed_in, family_ids, roles = rows.columns.values()
+        tiers, statuses, administrators, signed_in, family_ids, roles = rows.columns.values()
         families = tuple(pair for pair in zip(family_ids, roles, strict=True) if pair[0])
-        return cls(tiers[0], statuses[0], bool(signed_in[0]), families)
+        return cls(tiers[0], statuses[0], bool(administrators[0]), bool(signed_in[0]), families)
 
 
 class AccountStatusReader:
@@ -61,6 +62,7 @@ class AccountStatusReader:
             select(
                 users.tier,
                 users.status,
+                users.is_administrator,
                 (auth_sessions.id.is_not(None) & auth_sessions.revoked_at.is_(None)).label(
                     "signed_in"
                 ),
@@ -270,6 +272,13 @@ class LinkRepository:
         await self.session.execute(
             delete(AccountLink)
             .where(AccountLink.user_id == user_id, AccountLink.purpose == purpose)
+            .execution_options(synchronize_session=False)
+        )
+
+    async def delete_of_family(self, family_id: int) -> None:
+        await self.session.execute(
+            delete(AccountLink)
+            .where(AccountLink.family_id == family_id)
             .execution_options(synchronize_session=False)
         )
 

@@ -47,6 +47,43 @@ class Register(Schema):
     name: Annotated[Line | None, Nullable] = None
     phone_number: Annotated[Line | None, Nullable] = None
     preference: PreferenceCreate | None = None
+    invitation: Annotated[
+        LinkToken | None,
+        Field(
+            description="The token of an invitation: of an administrator, or of a family, which "
+            "the new user then belongs to."
+        ),
+        Nullable,
+    ] = None
+
+
+class SignUpForm(Schema):
+    """The fields of the page behind an invitation's link."""
+
+    model_config = example(
+        {
+            "token": "the token of the link",
+            "email": "anna@example.com",
+            "password": "correct horse",
+            "name": "Anna",
+        }
+    )
+
+    token: LinkToken
+    email: Email
+    password: Annotated[AnyText, Field(min_length=SHORTEST_PASSWORD, max_length=LONGEST_PASSWORD)]
+    name: Annotated[Line | None, Nullable] = None
+
+    def as_registration(self) -> Register:
+        return Register(
+            email=self.email, password=self.password, name=self.name, invitation=self.token
+        )
+
+
+class OAuthSignUp(Schema):
+    model_config = example({"invitation": "the token of an invitation"})
+
+    invitation: Annotated[LinkToken | None, Nullable] = None
 
 
 class Login(Schema):

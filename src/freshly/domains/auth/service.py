@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from hmac import compare_digest
 from time import monotonic
 
+from freshly.chassis.data.events import EventBus
 from freshly.chassis.data.pagination import Page, PageQuery
 from freshly.chassis.data.transactions import CurrentDatabase, Session
 from freshly.chassis.dependencies import Injected
@@ -32,7 +33,9 @@ from freshly.domains.auth.models import AuthSession, RefreshToken
 from freshly.domains.auth.password_rules import check_password
 from freshly.domains.auth.repository import AuthSessionRepository
 from freshly.domains.auth.schemas import Login, Register, SessionRead, Tokens
+from freshly.domains.auth.signing_up import Door
 from freshly.domains.auth.tokens import Claims, digest, new_id
+from freshly.domains.preferences.events import FoodsNamed
 from freshly.domains.preferences.service import PreferenceService
 from freshly.domains.users.activity import ActivityLog
 from freshly.domains.users.errors import EmailTaken, UserNotFound
@@ -51,23 +54,32 @@ class RegistrationService:
     users: Injected[UserDirectory]
     preferences: Injected[PreferenceService]
     passwords: CurrentPasswords
+    events: Injected[EventBus]
 
-    async def register(self, new: Register) -> User:
-        """Insert the user. Raise EmailAlreadyRegistered, or the reason against the password."""
+    async def register(self, new: Register, door: Door) -> User:
+        """Insert the user. Raise EmailAlreadyRegistered, or the reason against the password.
+
+        The door decides before the address is looked up, so a refusal tells nothing about it.
+        """
+        door.knock()
         check_password(new.password, new.email, new.name)
         # Hash before the first statement, so that hashing holds no connection and no lock.
         hashed = await self.passwords.hash(new.password)
+        await door.admit(new.email, self.users.session)
         if await self.users.by_email(new.email):
             raise EmailAlreadyRegistered
         user = User(
-            **new.model_dump(exclude={"password", "preference"}),
+            **new.model_dump(exclude={"password", "preference", "invitation"}),
             hashed_password=hashed,
         )
         try:
             await self.users.save(user)
         except EmailTaken as error:
             raise EmailAlreadyRegistered from error
-        await self.preferences.begin(user.id, new.preference)
+        preference = await self.preferences.begin(user.id, new.preference)
+        if named := preference.ingredient_ids():
+            await self.events.publish(FoodsNamed(user.id, named))
+        await door.welcome(user, self.users.session)
         return user
 
 

@@ -1,7 +1,17 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Depends, File, Form, Query, Request, UploadFile
+from fastapi import (
+    APIRouter,
+    BackgroundTasks,
+    Depends,
+    File,
+    Form,
+    Query,
+    Request,
+    Response,
+    UploadFile,
+)
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from freshly.chassis.dependencies import Injected
@@ -13,6 +23,8 @@ from freshly.chassis.resilience.client_disconnect import cancel_on_disconnect
 from freshly.chassis.resilience.graceful_shutdown import GracefulShutdown
 from freshly.chassis.resources import CurrentObjectStore, CurrentSettings, Resources, resource
 from freshly.chassis.web.error_responses import described
+from freshly.chassis.web.etags import to_response
+from freshly.chassis.web.pagination import next_link
 from freshly.chassis.web.schemas import Id, Line, Message
 from freshly.domains.chat import pictures
 from freshly.domains.chat.asking import AskService, Turn
@@ -45,7 +57,7 @@ from freshly.domains.chat.schemas import (
     ScanRequest,
     StreamProblem,
 )
-from freshly.domains.chat.service import ConversationService
+from freshly.domains.chat.service import ConversationListing, ConversationService
 from freshly.domains.usage.schemas import UsageRead
 from freshly.domains.usage.service import UsageService
 
@@ -100,13 +112,18 @@ async def read_usage(usage: Injected[UsageService]) -> UsageRead:
     return await usage.read()
 
 
-@router.get("/conversations", summary="List my conversations, latest activity first")
+@router.get(
+    "/conversations",
+    response_model=list[ConversationSummary],
+    summary="List my conversations, latest activity first",
+)
 async def list_conversations(
-    conversations: Conversations,
+    conversations: Injected[ConversationListing],
+    request: Request,
     skip: Skip = 0,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-) -> list[ConversationSummary]:
-    return await conversations.page(skip, limit)
+) -> Response:
+    return to_response(request, await conversations.page(skip, limit))
 
 
 @router.post("/conversations", summary="Start a conversation")
@@ -148,12 +165,17 @@ async def delete_conversation(
     summary="List the messages of a conversation, oldest first",
 )
 async def list_messages(
+    request: Request,
+    response: Response,
     conversations: Conversations,
     id: Id,
     skip: Skip = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> list[MessageRead]:
-    return await conversations.messages(id, skip, limit)
+    messages, has_more = await conversations.messages(id, skip, limit)
+    if has_more:
+        response.headers["Link"] = next_link(request, skip=skip + len(messages))
+    return messages
 
 
 @router.put(

@@ -3,9 +3,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, ForeignKey, String, Text, false
 from sqlalchemy.orm import Mapped, mapped_column
 
+from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
 from freshly.chassis.data.base import Base, Created, Updated
 from freshly.chassis.data.quotas import CountsTowards
 from freshly.domains.families.access import Access, Guarded
+
+CONVERSATIONS = CacheTopic("conversations")
 
 
 class ChatConversation(Created, Updated, Guarded):
@@ -15,6 +18,7 @@ class ChatConversation(Created, Updated, Guarded):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     title: Mapped[str | None] = mapped_column(String(255), default=None)
 
+    __cache_tags__ = (InvalidatesFor(CONVERSATIONS, person="user_id"),)
     __quotas__ = (CountsTowards("conversations", person="user_id"),)
 
     @classmethod
@@ -36,6 +40,7 @@ class ChatMessage(Created, Base):
     image_url: Mapped[str | None] = mapped_column(Text, default=None)
     interrupted: Mapped[bool] = mapped_column(server_default=false(), default=False)
 
+    __cache_tags__ = (InvalidatesFor(through="conversation_id"),)
     __quotas__ = (
         CountsTowards("messages", through="conversation_id"),
         CountsTowards("texts", through="conversation_id", bytes_of=("content",)),

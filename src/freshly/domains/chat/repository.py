@@ -7,6 +7,7 @@ from sqlalchemy import Row, Select, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from freshly.chassis.data.functions import now
+from freshly.chassis.data.page_bytes import row_bytes, rows_within_bytes
 from freshly.chassis.data.pagination import MAX_LIST_ROWS
 from freshly.domains.chat.errors import ConversationNotFound
 from freshly.domains.chat.models import ChatConversation, ChatMessage
@@ -16,6 +17,10 @@ from freshly.domains.pantry.models import PantryItem
 from freshly.domains.preferences.models import UserPreference
 
 MAX_STOCK_ROWS = 400  # read at most; the token budget allows fewer
+
+ORDER = ChatMessage.created_at, ChatMessage.id
+FRAME_BYTES = 1_000  # names, numbers, dates and the signature of a link in a message
+MESSAGE_BYTES = row_bytes(FRAME_BYTES, ChatMessage.content, ChatMessage.image_url)
 
 
 class ConversationRepository(GuardedRepository[ChatConversation]):
@@ -46,24 +51,30 @@ class ConversationRepository(GuardedRepository[ChatConversation]):
         )
         return rows.all()
 
-    async def messages(self, conversation_id: int, skip: int, limit: int) -> Sequence[ChatMessage]:
-        """Return messages that users see, oldest first. Check access to the conversation before."""
-        messages = await self.session.scalars(
-            _visible_messages(conversation_id)
-            .order_by(ChatMessage.created_at, ChatMessage.id)
-            .offset(skip)
-            .limit(limit)
+    async def messages(
+        self, conversation_id: int, skip: int, limit: int
+    ) -> tuple[list[ChatMessage], bool]:
+        """Return a page of the messages that users see, oldest first, and True if more follow.
+
+        The page ends also after MAX_PAGE_BYTES. Check access to the conversation before.
+        """
+        rows, has_more = await rows_within_bytes(
+            *(self.session, _visible_messages(conversation_id), ORDER, MESSAGE_BYTES, limit),
+            offset=skip,
         )
-        return messages.all()
+        return [row[0] for row in rows], has_more
 
     async def last_messages(self, conversation_id: int) -> Sequence[ChatMessage]:
-        """Return the last messages that users see, up to MAX_LIST_ROWS, oldest first."""
-        messages = await self.session.scalars(
-            _visible_messages(conversation_id)
-            .order_by(ChatMessage.created_at.desc(), ChatMessage.id.desc())
-            .limit(MAX_LIST_ROWS)
+        """Return the last messages that users see, up to MAX_LIST_ROWS, oldest first.
+
+        There are fewer if they would take more than MAX_PAGE_BYTES.
+        """
+        messages, _ = await rows_within_bytes(
+            *(self.session, _visible_messages(conversation_id), ORDER, MESSAGE_BYTES),
+            MAX_LIST_ROWS,
+            newest_first=True,
         )
-        return messages.all()[::-1]
+        return [row[0] for row in reversed(messages)]
 
     async def system(self, conversation_id: int) -> ChatMessage | None:
         """Return the system prompt, which the first turn stored for the whole conversation."""

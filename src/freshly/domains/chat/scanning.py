@@ -4,17 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.one_line import as_one_line
 from freshly.chassis.ports.llm import GenerationOptions, LlmMessage, parse_json
 from freshly.chassis.resources import CurrentSettings
-from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.security.image_sanitizer import Picture
 from freshly.domains.chat import pictures
 from freshly.domains.chat.errors import BadScanType, NotAScan, UnsupportedPicture
 from freshly.domains.chat.schemas import ScannedItem, ScanReply, ScanType
+from freshly.domains.families.access import CurrentAccess
+from freshly.domains.usage.answer_cache import AnswerCache
 from freshly.domains.usage.service import Assistant
 from freshly.settings import LARGEST_SCAN
 
@@ -23,6 +24,7 @@ CATEGORIES = (
     *("fruits", "vegetables", "dairy", "meat", "snacks", "beverages", "pantry", "frozen"),
     *("bakery", "other"),
 )
+SCAN_REPLY = TypeAdapter(ScanReply)
 UNREADABLE = "The picture could not be read. Try again with more light, or from closer."
 MAX_ITEMS = 200
 
@@ -119,13 +121,14 @@ KINDS: dict[ScanType, ScanKind] = {
 
 @dataclass
 class ScanService:
-    caller: CurrentCaller
+    access: CurrentAccess
     assistant: Injected[Assistant]
+    answers: Injected[AnswerCache]
     settings: CurrentSettings
 
     async def scan_text(self, image: str, scan_type: ScanType) -> ScanReply:
         self.assistant.check("vision")
-        picture = await pictures.from_text(image, self.settings, self.caller.user_id)
+        picture = await pictures.from_text(image, self.settings, self.access.user_id)
         return await self._scan(picture, scan_type)
 
     async def scan_file(self, content: bytes, scan_type: str) -> ScanReply:
@@ -134,7 +137,7 @@ class ScanService:
         self.assistant.check("vision")
         try:
             picture = await pictures.checked(
-                content, self.settings, self.caller.user_id, LARGEST_SCAN
+                content, self.settings, self.access.user_id, LARGEST_SCAN
             )
         except UnsupportedPicture as error:
             raise NotAScan from error
@@ -146,12 +149,21 @@ class ScanService:
             LlmMessage("system", kind.prompt),
             LlmMessage("user", f"What is on this picture of {scan_type}?", picture.data_url()),
         ]
-        answer = await checked_answer(self.assistant, messages, kind.answer.model_validate)
-        if answer is None:
-            return ScanReply(items=[], total_items=0, analysis_notes=UNREADABLE)
-        items = [item for given in answer.items[:MAX_ITEMS] if (item := _item(given, kind))]
-        facts = answer.model_dump(exclude={"items"})
-        return ScanReply(items=items, total_items=len(items), **facts)
+
+        async def ask() -> ScanReply | None:
+            answer = await checked_answer(self.assistant, messages, kind.answer.model_validate)
+            return None if answer is None else _reply(answer, kind)
+
+        # A receipt is private, so no other user shares its answer.
+        me = self.access.owner(None).tag
+        known = await self.answers.read(messages, OPTIONS, SCAN_REPLY, ask, owner=me)
+        return known or ScanReply(items=[], total_items=0, analysis_notes=UNREADABLE)
+
+
+def _reply(answer: _Answer, kind: ScanKind) -> ScanReply:
+    items = [item for given in answer.items[:MAX_ITEMS] if (item := _item(given, kind))]
+    facts = answer.model_dump(exclude={"items"})
+    return ScanReply(items=items, total_items=len(items), **facts)
 
 
 async def checked_answer(

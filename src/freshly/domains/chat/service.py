@@ -3,11 +3,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from freshly.chassis.data.transactions import DbSession
+from pydantic import TypeAdapter
+
+from freshly.chassis.cache.body import CachedBody
+from freshly.chassis.data.transactions import CurrentDatabase, DbSession
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.resources import CurrentSettings
 from freshly.chassis.security.signed_urls import CurrentSignedUrls, SignedUrls
-from freshly.domains.chat.models import ChatConversation, ChatMessage
+from freshly.domains.chat.models import CONVERSATIONS, ChatConversation, ChatMessage
 from freshly.domains.chat.repository import ConversationRepository
 from freshly.domains.chat.schemas import (
     ConversationCreate,
@@ -17,7 +20,27 @@ from freshly.domains.chat.schemas import (
 )
 from freshly.domains.families.access import CurrentAccess
 
+SUMMARIES = TypeAdapter(list[ConversationSummary])
 PICTURE_LINK_LIFETIME = timedelta(hours=24)
+
+
+@dataclass
+class ConversationListing:
+    """The list of the caller's conversations, cached: the app shows it beside each of them."""
+
+    access: CurrentAccess
+    db: CurrentDatabase
+
+    async def page(self, skip: int, limit: int) -> CachedBody:
+        me = self.access.owner(None)
+
+        async def load() -> CachedBody:
+            async with self.db.read() as session:
+                rows = await ConversationRepository(session, self.access).page(skip, limit)
+            return CachedBody.of(SUMMARIES.dump_json(SUMMARIES.validate_python(rows)))
+
+        key = f"conversations/{me.tag}/{skip}/{limit}"
+        return await self.db.cache.read(key, [CONVERSATIONS.of(me.tag)], load)
 
 
 @dataclass
@@ -27,10 +50,6 @@ class ConversationService:
     conversations: Injected[ConversationRepository]
     links: CurrentSignedUrls
     settings: CurrentSettings
-
-    async def page(self, skip: int, limit: int) -> list[ConversationSummary]:
-        rows = await self.conversations.page(skip, limit)
-        return [ConversationSummary.model_validate(row) for row in rows]
 
     async def create(self, new: ConversationCreate) -> ConversationRead:
         """Create an empty conversation. Its first turn stores the system prompt."""
@@ -43,10 +62,11 @@ class ConversationService:
         conversation = await self.conversations.get(id)
         return self._read(conversation, await self.conversations.last_messages(id))
 
-    async def messages(self, id: int, skip: int, limit: int) -> list[MessageRead]:
+    async def messages(self, id: int, skip: int, limit: int) -> tuple[list[MessageRead], bool]:
+        """Return a page of messages, and True if more follow."""
         await self.conversations.get(id)
-        messages = await self.conversations.messages(id, skip, limit)
-        return [self._message(message) for message in messages]
+        messages, has_more = await self.conversations.messages(id, skip, limit)
+        return [self._message(message) for message in messages], has_more
 
     async def rename(self, id: int, title: str) -> None:
         conversation = await self.conversations.get(id, lock=True)

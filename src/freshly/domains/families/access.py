@@ -27,8 +27,10 @@ from freshly.chassis.data.base import Base
 from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.errors import Forbidden, NotFound
 from freshly.chassis.security.caller import Caller, CurrentCaller
+from freshly.domains.families import permissions
 from freshly.domains.families.errors import NotAFamilyMember
-from freshly.domains.families.models import Membership, Role
+from freshly.domains.families.models import Family, Membership, Role
+from freshly.domains.families.permissions import Permission
 
 MAX_CACHED_ACCESSES = 4096
 memberships = Membership.__table__.c
@@ -38,6 +40,8 @@ MEMBERSHIPS = (
     .order_by(memberships.id)
 )
 MY_FAMILY_IDS = select(memberships.family_id).where(memberships.user_id == bindparam("user_id"))
+
+CLOSED_FAMILY_IDS = select(Family.id).where(Family.delete_after.is_not(None))
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,16 @@ class Access:
         return Owner(family_id=family_id, user_id=None)
 
     def belongs_to(self, family_id: int | None) -> bool:
-        return family_id is not None and family_id in self.roles
+        return self.may(Permission.USE_HOUSEHOLD, family_id)
 
-    def manages(self, family_id: int | None) -> bool:
-        return family_id is not None and family_id in self.roles and self.roles[family_id].manages()
+    def may(self, permission: Permission, family_id: int | None) -> bool:
+        """Return whether the caller's role in the family gives the permission."""
+        role = None if family_id is None else self.roles.get(family_id)
+        return permissions.may(role, permission)
 
     def owns(self, family_id: int) -> bool:
-        return self.roles.get(family_id) is Role.OWNER
+        """Return whether the caller may do what only owners may."""
+        return self.may(Permission.DELETE_FAMILY, family_id)
 
     @cached_property
     def family_tags(self) -> tuple[str, ...]:
@@ -133,7 +140,17 @@ class Guarded(Base):
         NOT alone would miss rows: `visible_to` compares two owner columns, one of which is NULL, so
         for a row of others it is NULL, and NOT NULL is not true.
         """
-        return not_(func.coalesce(cls.visible_to(access), false()))
+        return not_(
+            or_(
+                func.coalesce(cls.visible_to(access), false()),
+                func.coalesce(cls.is_of_closed_family(), false()),
+            )
+        )
+
+    @classmethod
+    def is_of_closed_family(cls) -> ColumnElement[bool]:
+        """Return the condition for rows that look deleted to all users, with their family."""
+        return false()
 
 
 class Owned(MappedAsDataclass, kw_only=True, eq=False, repr=False):
@@ -145,6 +162,10 @@ class Owned(MappedAsDataclass, kw_only=True, eq=False, repr=False):
     owner_user_id: Mapped[int | None] = mapped_column(
         ForeignKey("users.id", ondelete="CASCADE"), index=True
     )
+
+    @classmethod
+    def is_of_closed_family(cls) -> ColumnElement[bool]:
+        return cls.family_id.in_(CLOSED_FAMILY_IDS)
 
     @property
     def scope(self) -> str:

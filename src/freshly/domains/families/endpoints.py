@@ -2,15 +2,43 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Form, Header, Path, Query, Request, Response
+from fastapi.responses import HTMLResponse
 
 from freshly.chassis.data.pagination import BadCursor, Page, PageQuery, PageRows
 from freshly.chassis.dependencies import Injected, direct
 from freshly.chassis.errors import problems
 from freshly.chassis.rate_limits.policy import RateLimited
+from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.web.etags import to_response
 from freshly.chassis.web.rate_limiting import CallLimits
 from freshly.chassis.web.schemas import Id, Ok
+from freshly.domains.administration.errors import (
+    InvitationInvalid,
+    InvitationRequired,
+    SignUpClosed,
+)
+from freshly.domains.administration.invitations import PATH
+from freshly.domains.auth.errors import (
+    OAUTH_ERRORS,
+    EmailAlreadyRegistered,
+    OAuthAccountTaken,
+    OAuthEmailTaken,
+    OAuthWithoutEmail,
+    PasswordIsPersonal,
+    PasswordTooCommon,
+)
+from freshly.domains.auth.oauth import bearer_token
+from freshly.domains.auth.pages import HEADERS
+from freshly.domains.auth.schemas import (
+    LinkToken,
+    OAuthSignUp,
+    OAuthTokens,
+    Register,
+    SignUpForm,
+)
+from freshly.domains.families import pages
+from freshly.domains.families.access import CurrentAccess
 from freshly.domains.families.errors import (
     InvalidInviteCode,
     InvalidRole,
@@ -31,8 +59,10 @@ from freshly.domains.families.invitations import (
     JoinService,
 )
 from freshly.domains.families.models import Invitation
+from freshly.domains.families.permissions import allowed
 from freshly.domains.families.schemas import (
     FamilyCreate,
+    FamilyPermissions,
     FamilyRead,
     FreeRoleUpdate,
     InvitationCreate,
@@ -43,19 +73,97 @@ from freshly.domains.families.schemas import (
     Kicked,
     Left,
     MembershipRead,
+    PermissionsRead,
     RoleUpdate,
 )
 from freshly.domains.families.service import FamilyListing, FamilyService
-from freshly.domains.preferences.errors import PreferencesNotSet
+from freshly.domains.families.signing_up import OAuthSignUpService, SignUpService
+from freshly.domains.preferences.errors import FoodNotFound, PreferencesNotSet
 from freshly.domains.preferences.schemas import PreferenceRead
 from freshly.domains.preferences.service import PreferenceService
-from freshly.domains.users.schemas import MemberRead
+from freshly.domains.users.models import User
+from freshly.domains.users.schemas import MemberRead, UserRead
 
 router = APIRouter(tags=["families"])
-public = APIRouter(tags=["families"])
+public = APIRouter()
 
+SIGN_UP_REFUSALS = (SignUpClosed, InvitationRequired, InvitationInvalid)
 Families = Injected[FamilyService]
+SignUp = Injected[SignUpService]
 Invitations = Injected[InvitationService]
+
+
+@public.post(
+    "/auth/register",
+    tags=["auth"],
+    response_model=UserRead,
+    responses=problems(
+        *(EmailAlreadyRegistered, FoodNotFound, PasswordTooCommon, PasswordIsPersonal),
+        *SIGN_UP_REFUSALS,
+    ),
+    summary="Create an account",
+)
+async def register(sign_up: SignUp, new: Register) -> User:
+    return await sign_up.register(new)
+
+
+@public.post(
+    "/auth/signup/oauth",
+    tags=["auth"],
+    responses=problems(
+        *(OAuthWithoutEmail, OAuthEmailTaken, OAuthAccountTaken),
+        *OAUTH_ERRORS,
+        *SIGN_UP_REFUSALS,
+    ),
+    summary="Create an account with Google or Apple (bearer: Supabase token)",
+)
+async def sign_up_by_oauth(
+    sign_up: Injected[OAuthSignUpService],
+    new: Annotated[OAuthSignUp | None, Body()] = None,
+    authorization: Annotated[str | None, Header(max_length=10_000)] = None,
+) -> OAuthTokens:
+    invitation = new.invitation if new else None
+    return await sign_up.sign_up(bearer_token(authorization), invitation)
+
+
+@public.get(
+    PATH,
+    tags=["auth"],
+    response_class=HTMLResponse,
+    responses=problems(InvitationInvalid),
+    summary="Show the form of an invitation to sign up",
+)
+async def show_sign_up(sign_up: SignUp, token: LinkToken) -> HTMLResponse:
+    makes_administrator = await sign_up.makes_administrator(token)
+    page = pages.form(token, makes_administrator=makes_administrator)
+    return HTMLResponse(page, headers=HEADERS)
+
+
+@public.post(
+    PATH,
+    tags=["auth"],
+    response_class=HTMLResponse,
+    responses=problems(
+        *(EmailAlreadyRegistered, PasswordTooCommon, PasswordIsPersonal),
+        *SIGN_UP_REFUSALS,
+    ),
+    summary="Create an account with the form of an invitation",
+)
+async def sign_up_by_form(sign_up: SignUp, form: Annotated[SignUpForm, Form()]) -> HTMLResponse:
+    await sign_up.register(form.as_registration())
+    return HTMLResponse(pages.created(), headers=HEADERS)
+
+
+@router.get("/users/me/permissions", summary="Get what I may do, by family")
+async def read_permissions(caller: CurrentCaller, access: CurrentAccess) -> PermissionsRead:
+    return PermissionsRead(
+        tier=caller.tier,
+        administrator=caller.is_administrator,
+        families=[
+            FamilyPermissions(family_id=family_id, role=role, allows=allowed(role))
+            for family_id, role in access.roles.items()
+        ],
+    )
 
 
 @router.get("/families", response_model=list[FamilyRead], summary="List my families")
@@ -107,7 +215,9 @@ async def read_family(families: Families, family_id: Id) -> FamilyRead:
 
 
 @router.delete(
-    "/families/{family_id}", responses=problems(NotAllowed), summary="Delete a family (owner)"
+    "/families/{family_id}",
+    responses=problems(NotAllowed),
+    summary="Delete a family (owner): at once with proof that it is me, else after seven days",
 )
 async def delete_family(families: Families, family_id: Id) -> Ok:
     await families.delete(family_id)
@@ -159,6 +269,7 @@ async def end_invitation(invitations: Invitations, family_id: Id, invitation_id:
 
 @public.get(
     "/invitations",
+    tags=["families"],
     responses=problems(InvitationNotFound),
     summary="Show what a link invites to",
 )

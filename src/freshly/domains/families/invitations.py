@@ -21,6 +21,7 @@ from freshly.domains.families.errors import (
 )
 from freshly.domains.families.events import MemberJoined
 from freshly.domains.families.models import Invitation, Membership, Role
+from freshly.domains.families.permissions import Permission
 from freshly.domains.families.repository import FamilyRepository, InvitationRepository
 from freshly.domains.families.schemas import (
     InvitationCreate,
@@ -138,7 +139,7 @@ class InvitationService:
         await self.invitations.delete(invitation)
 
     def _check(self, family_id: int) -> None:
-        if not self.access.manages(family_id):
+        if not self.access.may(Permission.INVITE, family_id):
             raise NotAllowed
 
 
@@ -163,16 +164,28 @@ class JoinService:
             return await self._add(family.id, Role.MEMBER)
         return await self._accept(code)
 
-    async def _accept(self, code: InviteCode) -> MembershipRead:
-        """Use an invitation once. Lock first the family, then the invitation."""
+    async def accept(self, token: str) -> MembershipRead:
+        """Make the caller a member by the token of an invitation's link."""
+        return await self._accept(InviteCode(CodeKind.TOKEN, token))
+
+    async def open_invitation(self, token: str) -> Invitation | None:
+        """Return the invitation of a link, locked. Return None if it does not work any more."""
+        return await self._locked(InviteCode(CodeKind.TOKEN, token))
+
+    async def _locked(self, code: InviteCode) -> Invitation | None:
+        """Lock first the family, then the invitation."""
         by_kind = {
             CodeKind.TOKEN: self.invitations.by_token,
             CodeKind.LETTERS: self.invitations.by_code,
         }
         found = await by_kind[code.kind](self.signer.stored(code.text))
         if found is None or await self.families.lock(found.family_id) is None:
-            raise InvalidInviteCode
-        invitation = await self.invitations.lock(found.id)
+            return None
+        return await self.invitations.lock(found.id)
+
+    async def _accept(self, code: InviteCode) -> MembershipRead:
+        """Use an invitation once."""
+        invitation = await self._locked(code)
         if invitation is None:
             raise InvalidInviteCode
         family_id, role = invitation.family_id, Role(invitation.role)

@@ -9,7 +9,7 @@ from freshly.chassis.data.base import Base, Created
 from freshly.chassis.data.functions import now
 from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.security.caller import IDENTITY
-from freshly.domains.users.models import User
+from freshly.domains.users.models import User, UserStatus
 
 FAMILIES = CacheTopic("families")
 
@@ -23,9 +23,6 @@ class Role(StrEnum):
     def rank(self) -> int:
         return [Role.MEMBER, Role.ADMIN, Role.OWNER].index(self)
 
-    def manages(self) -> bool:
-        return self is not Role.MEMBER
-
 
 class Family(Created, Base):
     __tablename__ = "families"
@@ -35,6 +32,8 @@ class Family(Created, Base):
     invite_code: Mapped[str] = mapped_column(Text, unique=True, index=True)
     # Null means expired, as in rows of the existing app and of older releases.
     invite_code_expires_at: Mapped[datetime | None] = mapped_column(default=None)
+    # Set while the family is closed: deleted for its members, who can still undo it until then.
+    delete_after: Mapped[datetime | None] = mapped_column(default=None, index=True)
 
     __cache_tags__ = (InvalidatesFor(FAMILIES, family="id"),)
 
@@ -53,6 +52,11 @@ class Membership(Base):
     )
     user: Mapped[User] = relationship(init=False, lazy="raise", viewonly=True)
 
+    @property
+    def is_visible(self) -> bool:
+        """Return False while the member's account is closed. `user` must be loaded."""
+        return self.user.status != UserStatus.CLOSED
+
     __cache_tags__ = (
         InvalidatesFor(IDENTITY, person="user_id"),
         InvalidatesFor(FAMILIES, family="family_id", person="user_id"),
@@ -65,6 +69,39 @@ class Membership(Base):
         UniqueConstraint("family_id", "user_id", name="uq_membership_family_user"),
         CheckConstraint("role IN ('owner', 'admin', 'member')", name="ck_memberships_role"),
     )
+
+
+class ClosedMembership(Base):
+    """A membership of a closed family, which becomes a Membership again if that is undone."""
+
+    __tablename__ = "closed_memberships"
+
+    family_id: Mapped[int] = mapped_column(
+        ForeignKey("families.id", ondelete="CASCADE"), primary_key=True
+    )
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    membership_id: Mapped[int] = mapped_column(unique=True)
+    role: Mapped[str] = mapped_column(Text)
+    joined_at: Mapped[datetime] = mapped_column()
+
+
+class ClosedReference(Base):
+    """A reference to a closed family or to its rows, from a row that outlives the family.
+
+    The referring row has null meanwhile, as after a deletion.
+    """
+
+    __tablename__ = "closed_references"
+
+    family_id: Mapped[int] = mapped_column(
+        ForeignKey("families.id", ondelete="CASCADE"), primary_key=True
+    )
+    table_name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    column_name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    row_id: Mapped[int] = mapped_column(primary_key=True)
+    value: Mapped[int] = mapped_column()
 
 
 class Invitation(Created, Base):

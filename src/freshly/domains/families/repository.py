@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import contains_eager, joinedload
 
 from freshly.chassis.data.constraints import violated_constraint
 from freshly.chassis.data.functions import now
@@ -17,6 +17,7 @@ from freshly.domains.families.access import MY_FAMILY_IDS, CurrentAccess
 from freshly.domains.families.errors import NoFreeInviteCode, NotAFamilyMember
 from freshly.domains.families.models import Family, Invitation, Membership, Role
 from freshly.domains.families.schemas import FamilyRead
+from freshly.domains.users.models import User, UserStatus
 
 CODE_LIFETIME = timedelta(days=1)
 SHORT_CODE_ATTEMPTS, CODE_ATTEMPTS = 20, 25
@@ -30,8 +31,8 @@ ROWS = select(
     families.invite_code,
     families.invite_code_expires_at,
     select(func.count())
-    .select_from(Membership.__table__)
-    .where(memberships.family_id == families.id)
+    .select_from(Membership.__table__.join(User.__table__))
+    .where(memberships.family_id == families.id, User.__table__.c.status != UserStatus.CLOSED)
     .scalar_subquery()
     .label("count"),
 )
@@ -67,16 +68,26 @@ class FamilyRepository:
         return FamilyRead.model_validate(row)
 
     async def lock(self, family_id: int) -> Family | None:
-        """Lock the family. Each change of members or roles waits here for its turn."""
+        """Lock the family. Each change of members or roles waits here for its turn.
+
+        Return None if it was deleted or closed.
+        """
         return await self.session.scalar(
-            select(Family).where(Family.id == family_id).with_for_update()
+            select(Family)
+            .where(Family.id == family_id, Family.delete_after.is_(None))
+            .with_for_update()
         )
 
     async def by_code(self, code: str) -> Family | None:
         """Lock and return the family with this code, unless the code has expired."""
         return await self.session.scalar(
             select(Family)
-            .where(Family.invite_code == code, Family.invite_code_expires_at > now())
+            .where(
+                Family.invite_code == code,
+                Family.invite_code_expires_at > now(),
+                # A worker of an older release may have renewed the code of a closed family.
+                Family.delete_after.is_(None),
+            )
             .with_for_update()
         )
 
@@ -101,10 +112,13 @@ class FamilyRepository:
         return members.all()
 
     async def member(self, family_id: int, user_id: int) -> Membership | None:
+        """Return the membership. Return None while the user's account is closed."""
         return await self.session.scalar(
             select(Membership)
             .where(Membership.family_id == family_id, Membership.user_id == user_id)
-            .options(joinedload(Membership.user, innerjoin=True))
+            .join(Membership.user)
+            .where(User.status != UserStatus.CLOSED)
+            .options(contains_eager(Membership.user))
             .execution_options(populate_existing=True)
         )
 
@@ -117,11 +131,17 @@ class FamilyRepository:
         return (await self.session.scalars(ids.order_by(Membership.family_id))).all()
 
     async def owners(self, family_id: int) -> int:
+        """Return the number of owners, without closed accounts."""
         return (
             await self.session.execute(
                 select(func.count())
                 .select_from(Membership)
-                .where(Membership.family_id == family_id, Membership.role == Role.OWNER)
+                .join(Membership.user)
+                .where(
+                    Membership.family_id == family_id,
+                    Membership.role == Role.OWNER,
+                    User.status != UserStatus.CLOSED,
+                )
             )
         ).scalar_one()
 
@@ -173,7 +193,10 @@ class CodeRenewal:
         expired = await self.session.scalars(
             select(Family)
             .where(
-                or_(Family.invite_code_expires_at.is_(None), Family.invite_code_expires_at <= now())
+                or_(
+                    Family.invite_code_expires_at.is_(None), Family.invite_code_expires_at <= now()
+                ),
+                Family.delete_after.is_(None),
             )
             .order_by(Family.id)
             .limit(RENEWED_PER_COMMIT)

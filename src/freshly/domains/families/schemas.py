@@ -5,6 +5,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from freshly.chassis.web.schemas import Ok, OneLine, ReadSchema, Schema, ShortText, example
 from freshly.domains.families.models import Membership, Role
+from freshly.domains.families.permissions import Permission
 from freshly.domains.users.schemas import MemberRead
 
 
@@ -104,6 +105,20 @@ class MembershipRead(ReadSchema):
             joined_at=membership.joined_at,
             user=MemberRead.of(membership.user, reader_id),
         )
+
+
+class FamilyPermissions(BaseModel):
+    family_id: int
+    role: Role
+    allows: list[Permission]
+
+
+class PermissionsRead(BaseModel):
+    """The caller's rights: in each family, longest membership first, and on the server."""
+
+    tier: str
+    administrator: Annotated[bool, Field(description="May manage the accounts of this server.")]
+    families: list[FamilyPermissions]
 
 
 class Left(Ok):

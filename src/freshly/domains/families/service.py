@@ -6,7 +6,10 @@ from freshly.chassis.cache.body import CachedBody
 from freshly.chassis.data.pagination import PageRows
 from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.chassis.dependencies import Injected
+from freshly.domains.auth.proof import Proof
 from freshly.domains.families.access import CurrentAccess
+from freshly.domains.families.closed_repository import ClosedFamilyRepository
+from freshly.domains.families.closing import FamilyClosing
 from freshly.domains.families.errors import (
     InvalidRole,
     LastOwner,
@@ -17,6 +20,8 @@ from freshly.domains.families.errors import (
     NotAMember,
 )
 from freshly.domains.families.models import FAMILIES, Family, Membership, Role
+from freshly.domains.families.owner_notices import OwnerNotices
+from freshly.domains.families.permissions import Permission, may
 from freshly.domains.families.repository import (
     FamilyListReader,
     FamilyRepository,
@@ -24,7 +29,7 @@ from freshly.domains.families.repository import (
 )
 from freshly.domains.families.schemas import FamilyCreate, FamilyRead, Kicked, Left, MembershipRead
 from freshly.domains.users.activity import ActivityLog
-from freshly.domains.users.models import ActivityKind, UserStatus
+from freshly.domains.users.models import ActivityKind
 from freshly.domains.users.schemas import MemberRead
 
 
@@ -50,6 +55,10 @@ class FamilyService:
     access: CurrentAccess
     families: Injected[FamilyRepository]
     invitations: Injected[InvitationRepository]
+    closing: Injected[FamilyClosing]
+    closed: Injected[ClosedFamilyRepository]
+    proof: Injected[Proof]
+    notices: Injected[OwnerNotices]
     log: Injected[ActivityLog]
 
     async def read(self, family_id: int) -> FamilyRead:
@@ -63,14 +72,10 @@ class FamilyService:
         return _read(family, count=1)
 
     async def members(self, family_id: int) -> Sequence[MembershipRead]:
-        if not self.access.belongs_to(family_id):
+        if not self.access.may(Permission.SEE_MEMBERS, family_id):
             raise NotAFamilyMember
         members = await self.families.members(family_id)
-        return [
-            self._read_member(member)
-            for member in members
-            if member.user.status != UserStatus.CLOSED
-        ]
+        return [self._read_member(member) for member in members if member.is_visible]
 
     async def profile(self, family_id: int, user_id: int) -> MemberRead:
         member = await self.member_of_owned_family(family_id, user_id)
@@ -80,10 +85,7 @@ class FamilyService:
         """Return a member of a family that the caller owns. Raise NotAllowed or MemberNotFound."""
         if not self.access.owns(family_id):
             raise NotAllowed
-        member = await self._member(family_id, user_id)
-        if member.user.status == UserStatus.CLOSED:
-            raise MemberNotFound
-        return member
+        return await self._member(family_id, user_id)
 
     async def has_member(self, family_id: int, user_id: int) -> bool:
         return await self.families.member(family_id, user_id) is not None
@@ -92,7 +94,7 @@ class FamilyService:
         return await self.families.lowest_owner(family_ids)
 
     async def regenerate_code(self, family_id: int) -> FamilyRead:
-        if not self.access.manages(family_id):
+        if not self.access.may(Permission.INVITE, family_id):
             raise NotAllowed
         family = await self.families.lock(family_id)
         if family is None:
@@ -102,11 +104,18 @@ class FamilyService:
         return await self.families.read(family_id)
 
     async def delete(self, family_id: int) -> None:
+        """Delete the family with proof. Without proof, close it for seven days."""
         if not self.access.owns(family_id):
             raise NotAllowed
-        await self.families.lock(family_id)
-        await self.families.delete(family_id)
-        await self._record(ActivityKind.FAMILY_DELETED, family_id)
+        family = await self.families.lock(family_id)
+        if family is None or not may(await self._my_role(family_id), Permission.DELETE_FAMILY):
+            raise NotAllowed
+        if await self.proof.is_given():
+            await self.families.delete(family_id)
+            await self._record(ActivityKind.FAMILY_DELETED, family_id)
+        else:
+            await self.closing.close(family)
+            await self._record(ActivityKind.FAMILY_CLOSED, family_id)
 
     async def remove_member(self, family_id: int, user_id: int) -> None:
         """Remove a member. Users outside the family get the same answer for everybody."""
@@ -124,16 +133,17 @@ class FamilyService:
         return Left() if membership.user_id == self.access.user_id else Kicked()
 
     async def change_role(self, family_id: int, user_id: int, role: Role) -> MembershipRead:
-        if not self.access.manages(family_id):
+        if not self.access.may(Permission.CHANGE_ROLES, family_id):
             raise NotAllowed
         await self.families.lock(family_id)
         my_role = await self._my_role(family_id)
-        if not my_role or not my_role.manages():
+        if not may(my_role, Permission.CHANGE_ROLES):
             raise NotAllowed
         membership = await self._member(family_id, user_id)
         if membership.role == role:
             return self._read_member(membership)
-        if my_role is not Role.OWNER and Role.OWNER in (membership.role, role):
+        changes_owners = Role.OWNER in (membership.role, role)
+        if changes_owners and not may(my_role, Permission.CHANGE_OWNERS):
             raise NotAllowed
         await self._set_role(membership, role)
         return self._read_member(membership)
@@ -142,7 +152,7 @@ class FamilyService:
         membership = await self._lock_membership(id)
         if family_id is not None and family_id != membership.family_id:
             raise MembershipNotFound
-        if await self._my_role(membership.family_id) is not Role.OWNER:
+        if not may(await self._my_role(membership.family_id), Permission.CHANGE_OWNERS):
             raise NotAllowed
         if role not in list(Role):
             raise InvalidRole
@@ -152,23 +162,31 @@ class FamilyService:
         """Prepare all families of the caller for the deletion of the account.
 
         A family without other members is deleted. In a family without another owner, the oldest
-        admin becomes the owner, or else the oldest member. Repeating it is safe, and needed for
-        families that the user joined since.
+        admin becomes the owner, or else the oldest member. A closed account counts only if there
+        are no others. Repeating it is safe, and needed for families that the user joined since.
         """
+        await self.closed.delete_of_last_member(self.access.user_id)
         for family_id in await self.families.ids_of(self.access.user_id):
             await self.families.lock(family_id)
             members = await self.families.members(family_id)
             others = [member for member in members if member.user_id != self.access.user_id]
             if not others:
                 await self.families.delete(family_id)
-            elif not any(member.role == Role.OWNER for member in others):
-                successor = max(others, key=lambda member: (Role(member.role).rank, -member.id))
-                successor.role = Role.OWNER
-                await self.families.save_member(successor)
-                kind = ActivityKind.ROLE_GIVEN
-                await self._record_for_member(kind, successor, detail=successor.role)
+            else:
+                successor = max(
+                    others, key=lambda one: (one.is_visible, Role(one.role).rank, -one.id)
+                )
+                if successor.role != Role.OWNER:
+                    await self._promote(successor)
             if others:
                 await self._end_invitations(family_id)
+
+    async def _promote(self, successor: Membership) -> None:
+        """Make the member the owner, because the caller leaves."""
+        successor.role = Role.OWNER
+        await self.families.save_member(successor)
+        await self._record_for_member(ActivityKind.ROLE_GIVEN, successor, detail=successor.role)
+        await self.notices.owner_added(successor, leaving_user_id=self.access.user_id)
 
     async def _end_invitations(self, family_id: int) -> None:
         """End what a former member may still know: the invite code and all open invitations.
@@ -184,12 +202,13 @@ class FamilyService:
         leaving = membership.user_id == self.access.user_id
         if not leaving:
             my_role = await self._my_role(membership.family_id)
-            if not my_role or not my_role.manages():
+            if not may(my_role, Permission.REMOVE_MEMBERS):
                 raise NotAllowed
-            if membership.role == Role.OWNER and my_role is not Role.OWNER:
+            if membership.role == Role.OWNER and not may(my_role, Permission.CHANGE_OWNERS):
                 raise NotAllowed
         await self._check_other_owner(membership)
         await self.families.remove_member(membership)
+        await self.notices.role_changed(membership, membership.role, None)
         await self._end_invitations(membership.family_id)
         if leaving:
             await self._record(ActivityKind.FAMILY_LEFT, membership.family_id)
@@ -203,8 +222,9 @@ class FamilyService:
             await self._check_other_owner(membership)
         if membership.role == role:
             return
-        membership.role = role
+        former, membership.role = membership.role, role
         await self.families.save_member(membership)
+        await self.notices.role_changed(membership, former, role)
         if membership.user_id == self.access.user_id:
             await self._record(ActivityKind.ROLE_CHANGED, membership.family_id, detail=role)
             return

@@ -15,6 +15,7 @@ from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.grocery.errors import (
     ItemNotFound,
     ListAccessDenied,
+    ListFull,
     ListHasNoPlan,
     ListNotFound,
     ListOfAnotherPlan,
@@ -105,7 +106,7 @@ async def create_list(lists: Lists, new: GroceryListCreate) -> GroceryListRead:
 
 @router.post(
     "/add-from-recipe",
-    responses=problems(MealToAddNotFound, NotAFamilyMember, *LIST_ERRORS),
+    responses=problems(ListFull, MealToAddNotFound, NotAFamilyMember, *LIST_ERRORS),
     summary="Add the ingredients of a meal to a list",
 )
 async def add_from_meal(from_meal: Injected[FromMealService], new: AddFromMeal) -> AddedFromMeal:
@@ -114,7 +115,7 @@ async def add_from_meal(from_meal: Injected[FromMealService], new: AddFromMeal) 
 
 @router.post(
     "/rebuild-from-meal-plan/{plan_id}",
-    responses=problems(PlanToShopNotFound, TooManyNeeds),
+    responses=problems(ListFull, PlanToShopNotFound, TooManyNeeds),
     dependencies=UNCACHED,
     summary="Rebuild the list of a plan: what the pantry lacks",
 )
@@ -143,7 +144,7 @@ async def read_item(items: Items, id: Id) -> GroceryListItem:
 @router.patch(
     "/items/{id}",
     response_model=ItemRead,
-    responses=problems(*ITEM_ERRORS, UnitNotFound),
+    responses=problems(ListFull, *ITEM_ERRORS, UnitNotFound),
     summary="Update an item",
 )
 async def update_item(items: Items, id: Id, update: ItemUpdate) -> GroceryListItem:
@@ -205,7 +206,7 @@ async def remove_list(lists: Lists, id: Id) -> None:
     "/{id}/items",
     status_code=201,
     response_model=ItemRead,
-    responses=problems(*LIST_ERRORS, IngredientNotFound, UnitNotFound),
+    responses=problems(ListFull, *LIST_ERRORS, IngredientNotFound, UnitNotFound),
     summary="Add an item",
 )
 async def add_item(items: Items, id: Id, new: ItemCreate) -> GroceryListItem:
@@ -242,7 +243,8 @@ async def explain(explaining: Injected[ExplanationService], id: Id) -> Explanati
 @router.post(
     "/{id}/rebuild-from-meal-plan",
     responses=problems(
-        ListHasNoPlan, ListOfAnotherPlan, PlanToShopNotFound, TooManyNeeds, *LIST_ERRORS
+        *(ListFull, ListHasNoPlan, ListOfAnotherPlan, PlanToShopNotFound, TooManyNeeds),
+        *LIST_ERRORS,
     ),
     dependencies=UNCACHED,
     summary="Rebuild a list from its plan",

@@ -33,6 +33,11 @@ class TooManyNeeds(Unprocessable):
     )
 
 
+class ListFull(Unprocessable):
+    code = "grocery_list_full"
+    detail = "This list is full. Please remove lines, shorten their notes, or start another list."
+
+
 class ListHasNoPlan(NotFound):
     code = "grocery_list_has_no_plan"
     detail = "This list does not belong to a meal plan. Please choose a plan."

@@ -1,7 +1,7 @@
 from freshly.chassis.jobs import JobContext
 from freshly.chassis.web.clock import today_in
 from freshly.domains.grocery.jobs import Recompute
-from freshly.domains.grocery.repository import PlannedListRepository
+from freshly.domains.grocery.planned_repository import PlannedListRepository
 from freshly.domains.grocery.service import RebuildService
 
 
@@ -14,6 +14,8 @@ async def recompute(job: Recompute, context: JobContext) -> None:
         person_id = job.person_id
         if job.family_id is not None:
             person_id = await lists.first_member(job.family_id)
+    if person_id is None:  # the family is closed
+        return
     for plan_id in plan_ids:
         async with context.write() as session:
             service = await context.service(RebuildService, session, user_id=person_id)

@@ -1,11 +1,12 @@
-"""Recomputes lists after changes of stock, meal plans and meals."""
+"""Recomputes lists after changes of stock, facts of foods, meal plans and meals."""
 
 from datetime import UTC, date, datetime, timedelta
 
 from freshly.chassis.data.transactions import Session
 from freshly.chassis.jobs import JobQueue
 from freshly.domains.grocery.jobs import Recompute
-from freshly.domains.grocery.repository import PlannedListRepository
+from freshly.domains.grocery.planned_repository import PlannedListRepository
+from freshly.domains.ingredients.events import FactsChanged
 from freshly.domains.meal_plans.events import SlotsChanged
 from freshly.domains.meals.events import MealChanged
 from freshly.domains.pantry.events import StockChanged
@@ -23,6 +24,11 @@ async def recompute_for_stock(event: StockChanged, session: Session) -> None:
         person_id=event.owner_user_id,
     ):
         await _recompute(session, event.family_id, event.owner_user_id)
+
+
+async def recompute_for_facts(event: FactsChanged, session: Session) -> None:
+    changed = StockChanged(event.family_id, event.owner_user_id, frozenset(event.facts))
+    await recompute_for_stock(changed, session)
 
 
 async def recompute_for_plan(event: SlotsChanged, session: Session) -> None:

@@ -65,6 +65,11 @@ class ListChild(Guarded):
         lists = select(GroceryList.id).where(GroceryList.visible_to(access))
         return cls.grocery_list_id.in_(lists)
 
+    @classmethod
+    def is_of_closed_family(cls) -> ColumnElement[bool]:
+        lists = select(GroceryList.id).where(GroceryList.is_of_closed_family())
+        return cls.grocery_list_id.in_(lists)
+
 
 class GroceryListItem(ListChild):
     """A line of a list.
@@ -143,3 +148,5 @@ class GroceryReservation(ListChild):
     quantity: Mapped[Decimal] = mapped_column(Quantity())
     unit: Mapped[str] = mapped_column(String(64))
     expires_at: Mapped[date | None] = mapped_column(default=None)
+
+    __cache_tags__ = (InvalidatesFor(through="grocery_list_id"),)

@@ -1,15 +1,15 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Select, and_, bindparam, case, delete, func, or_, select
+from sqlalchemy import ColumnElement, Select, bindparam, case, delete, func, select
 from sqlalchemy.orm import joinedload, selectinload
 
-from freshly.chassis.data.functions import now
+from freshly.chassis.data.functions import json_size, now
+from freshly.chassis.data.page_bytes import row_bytes
 from freshly.chassis.data.pagination import KeysetQuery, ListQuery, PageRows, as_text
 from freshly.chassis.data.queries import Columns, struct_for
 from freshly.chassis.data.transactions import CurrentDatabase, Session
@@ -22,12 +22,12 @@ from freshly.domains.grocery.models import (
     GroceryListItem,
     GroceryNeed,
     GroceryReservation,
-    ListStatus,
 )
 from freshly.domains.grocery.schemas import GroceryListRead, ItemSummary
 from freshly.domains.ingredients.models import Ingredient, UnitRow
-from freshly.domains.meal_plans.models import MealPlan, MealSlot, SlotMeal
 
+# Names, numbers and dates of a list, and of a line, in a response.
+LIST_FRAME_BYTES, ITEM_FRAME_BYTES = 400, 400
 lists, items = GroceryList.__table__.c, GroceryListItem.__table__.c
 memberships = Membership.__table__.c
 ITEM_COLUMNS = (
@@ -73,9 +73,27 @@ def _with_items(page: Select[Any]) -> Select[Any]:
     )
 
 
+ITEMS_BYTES = (
+    select(
+        func.coalesce(
+            func.sum(row_bytes(ITEM_FRAME_BYTES, items.note, Ingredient.__table__.c.name)), 0
+        )
+    )
+    .outerjoin_from(
+        GroceryListItem.__table__, Ingredient.__table__, Ingredient.id == items.ingredient_id
+    )
+    .where(items.grocery_list_id == lists.id)
+    .scalar_subquery()
+)
+
+
 def _lists(*where: ColumnElement[bool]) -> KeysetQuery:
-    rows = select(*(LIST_COLUMNS[name] for name in LIST_FIELDS)).where(*where)
-    return KeysetQuery(rows, lists.created_at, lists.id, with_children=_with_items)
+    return KeysetQuery(
+        select(*(LIST_COLUMNS[name] for name in LIST_FIELDS)).where(*where),
+        *(lists.created_at, lists.id),
+        with_children=_with_items,
+        size=row_bytes(LIST_FRAME_BYTES, lists.title) + ITEMS_BYTES,
+    )
 
 
 OF_FAMILY = lists.family_id == bindparam("owner")
@@ -201,6 +219,15 @@ class ItemRepository(GuardedRepository[GroceryListItem]):
             raise ItemNotFound
         return row
 
+    async def size_of(self, grocery_list: GroceryList) -> tuple[int, int]:
+        """Return the number of lines of a list, and the bytes of their notes in a response."""
+        notes = func.coalesce(func.sum(json_size(GroceryListItem.note)), 0)
+        row = await self.session.execute(
+            select(func.count(), notes).where(GroceryListItem.grocery_list_id == grocery_list.id)
+        )
+        lines, size = row.one()
+        return lines, size
+
     async def add_all(self, items: Iterable[GroceryListItem]) -> None:
         await _add_in_turns(self.session, list(items))
 
@@ -288,98 +315,6 @@ class ReasonRepository(GuardedRepository[GroceryNeed]):
         await _add_in_turns(self.session, list(reservations))
 
 
-@dataclass
-class PlannedListRepository:
-    """Lists of current meal plans, which are recomputed when stock or plans change.
-
-    Not scoped by Access: listeners and jobs read the lists of any owner.
-    """
-
-    session: Session
-
-    async def any_needs(
-        self,
-        ingredient_ids: Iterable[int],
-        day: date,
-        *,
-        family_id: int | None,
-        person_id: int | None,
-    ) -> bool:
-        """Return True if a current list of the family or user needs one of these ingredients."""
-        foods = select(func.coalesce(Ingredient.food_id, Ingredient.id)).where(
-            Ingredient.id.in_(list(ingredient_ids))
-        )
-        needs = (
-            self._current(day)
-            .join(GroceryNeed, GroceryNeed.grocery_list_id == GroceryList.id)
-            .where(_owned(family_id, person_id), GroceryNeed.ingredient_id.in_(foods))
-        )
-        return bool(await self.session.scalar(select(needs.exists())))
-
-    async def owners(self, plan_id: int, day: date) -> Sequence[tuple[int | None, int | None]]:
-        """Return the owners of the lists for a plan: (family id, None) or (None, user id)."""
-        return await self._owners(day, MealPlan.id == plan_id)
-
-    async def owners_planning(
-        self, meal_id: int, day: date
-    ) -> Sequence[tuple[int | None, int | None]]:
-        """Return the owners of the lists for all plans that contain the meal."""
-        plans = (
-            select(MealSlot.meal_plan_id)
-            .join(SlotMeal, SlotMeal.meal_slot_id == MealSlot.id)
-            .where(SlotMeal.meal_id == meal_id)
-        )
-        return await self._owners(day, MealPlan.id.in_(plans))
-
-    async def _owners(
-        self, day: date, of_plans: ColumnElement[bool]
-    ) -> Sequence[tuple[int | None, int | None]]:
-        rows = await self.session.execute(
-            self._current(day)
-            .with_only_columns(GroceryList.family_id, GroceryList.owner_user_id)
-            .where(of_plans)
-            .distinct()
-        )
-        return [(row[0], row[1]) for row in rows]
-
-    async def plan_ids(
-        self, day: date, *, family_id: int | None, person_id: int | None
-    ) -> Sequence[int]:
-        rows = await self.session.scalars(
-            self._current(day).where(_owned(family_id, person_id)).distinct().order_by(MealPlan.id)
-        )
-        return rows.all()
-
-    async def first_member(self, family_id: int) -> int | None:
-        """Return the user id of the member who joined first, in whose name a job may work."""
-        user_id: int | None = await self.session.scalar(
-            select(Membership.user_id)
-            .where(Membership.family_id == family_id)
-            .order_by(Membership.id)
-            .limit(1)
-        )
-        return user_id
-
-    def _current(self, day: date) -> Select[Any]:
-        """Select ids of plans with a list to recompute.
-
-        The list is not purchased, the plan's week is not over on `day`, and both have the same
-        owner.
-        """
-        same_user = and_(
-            MealPlan.family_id.is_(None), MealPlan.created_by_user_id == GroceryList.owner_user_id
-        )
-        return (
-            select(MealPlan.id)
-            .join(GroceryList, GroceryList.meal_plan_id == MealPlan.id)
-            .where(
-                GroceryList.status != ListStatus.PURCHASED,
-                or_(MealPlan.family_id == GroceryList.family_id, same_user),
-                or_(MealPlan.week_start > day - timedelta(days=7), MealPlan.week_end >= day),
-            )
-        )
-
-
 async def _add_in_turns(session: Session, rows: Sequence[Any]) -> None:
     """Add the rows in batches, and let other requests run after each. Also flush other changes."""
     await session.flush()
@@ -387,9 +322,3 @@ async def _add_in_turns(session: Session, rows: Sequence[Any]) -> None:
         session.add_all(batch)
         await session.flush()
         await asyncio.sleep(0)
-
-
-def _owned(family_id: int | None, person_id: int | None) -> ColumnElement[bool]:
-    if family_id is not None:
-        return GroceryList.family_id == family_id
-    return GroceryList.owner_user_id == person_id

@@ -14,6 +14,7 @@ from freshly.domains.ingredients.errors import (
     IngredientNotFound,
     IngredientsOfTwoOwners,
     MergedIntoItself,
+    QuantityTooLarge,
     UnitNotFound,
 )
 from freshly.domains.ingredients.models import Ingredient, UnitRow
@@ -48,11 +49,11 @@ async def list_ingredients(
     "/ingredients",
     status_code=201,
     response_model=IngredientRead,
-    responses=problems(IngredientExists, NotAFamilyMember),
+    responses=problems(IngredientExists, NotAFamilyMember, QuantityTooLarge),
     summary="Add a food of my own or of my family",
 )
-async def create_ingredient(ingredients: Ingredients, new: IngredientCreate) -> Ingredient:
-    return await ingredients.create(new)
+async def create_ingredient(foods: OwnFoods, new: IngredientCreate) -> Ingredient:
+    return await foods.create(new)
 
 
 @router.get(
@@ -67,7 +68,7 @@ async def read_ingredient(ingredients: Ingredients, id: Id) -> FoodRead:
 @router.patch(
     "/ingredients/{id}",
     response_model=IngredientRead,
-    responses=problems(IngredientNotFound, CatalogueIsReadOnly, IngredientExists),
+    responses=problems(IngredientNotFound, CatalogueIsReadOnly, IngredientExists, QuantityTooLarge),
     summary="Update a food of my own or of my family",
 )
 async def update_ingredient(foods: OwnFoods, id: Id, update: IngredientUpdate) -> Ingredient:
@@ -77,7 +78,7 @@ async def update_ingredient(foods: OwnFoods, id: Id, update: IngredientUpdate) -
 @router.delete(
     "/ingredients/{id}",
     status_code=204,
-    responses=problems(IngredientNotFound, CatalogueIsReadOnly, IngredientInUse),
+    responses=problems(IngredientNotFound, CatalogueIsReadOnly, IngredientInUse, QuantityTooLarge),
     summary="Delete a food of my own or of my family",
 )
 async def remove_ingredient(foods: OwnFoods, id: Id) -> None:
@@ -88,7 +89,8 @@ async def remove_ingredient(foods: OwnFoods, id: Id) -> None:
     "/ingredients/{id}/merge",
     response_model=IngredientRead,
     responses=problems(
-        IngredientNotFound, CatalogueIsReadOnly, IngredientsOfTwoOwners, MergedIntoItself
+        *(IngredientNotFound, CatalogueIsReadOnly, IngredientsOfTwoOwners, MergedIntoItself),
+        QuantityTooLarge,
     ),
     summary="Merge a food into another one, which then has both names",
 )

@@ -63,6 +63,11 @@ class IngredientRepository(OwnedRepository[Ingredient]):
         rows = select(Ingredient).where(Ingredient.id.in_(set(ids)))
         return (await self.session.scalars(rows)).all()
 
+    async def are_visible(self, ids: Collection[int]) -> bool:
+        """Return True if the caller sees all these ingredients."""
+        visible = self.visible().where(Ingredient.id.in_(ids)).with_only_columns(func.count())
+        return await self.session.scalar(visible) == len(ids)
+
     async def with_measures(self, ids: Iterable[int], owner: Owner) -> Sequence[Ingredient]:
         """Return the ingredients, those of which they are names, and the owner's corrections."""
         wanted_ids = set(ids)
@@ -113,6 +118,16 @@ class IngredientRepository(OwnedRepository[Ingredient]):
         )
         return (await self.session.scalars(names)).all()
 
+    async def names_of(self, food_ids: Collection[int], owner: Owner) -> Sequence[int]:
+        """Return the ids of these foods and of their other names, as the owner has them."""
+        ids = await self.session.scalars(
+            select(Ingredient.id).where(
+                or_(Ingredient.id.in_(food_ids), Ingredient.food_id.in_(food_ids)),
+                or_(self.is_owned_by(owner), Ingredient.is_of_catalogue()),
+            )
+        )
+        return ids.all()
+
     async def other_names(self, id: int, *, lock: bool = False) -> Sequence[Ingredient]:
         rows = self.visible().where(Ingredient.food_id == id).order_by(Ingredient.id)
         if lock:
@@ -121,15 +136,22 @@ class IngredientRepository(OwnedRepository[Ingredient]):
 
     async def save(self, row: Ingredient) -> Ingredient:
         """Insert or update. Raise IngredientExists if the owner has the name already."""
+        await self.save_all([row])
+        return row
+
+    async def save_all(self, rows: Sequence[Ingredient]) -> Sequence[Ingredient]:
+        """Insert or update all rows, or none. Raise IngredientExists as `save`."""
+        if not rows:
+            return rows
         try:
             async with self.session.begin_nested():
-                self.session.add(row)
+                self.session.add_all(rows)
                 await self.session.flush()
         except IntegrityError as error:
             if violated_constraint(error) in UNIQUE_NAMES:
                 raise IngredientExists from error
             raise
-        return row
+        return rows
 
     async def set_measures(self, row: Ingredient, measures: Mapping[str, Decimal]) -> None:
         """Replace the measures of a food."""
@@ -141,6 +163,7 @@ class IngredientRepository(OwnedRepository[Ingredient]):
             for code, grams in measures.items()
         )
         await self.session.flush()
+        self.session.expire(row, ["measures"])
 
     async def corrections(self, ids: Iterable[int], owner: Owner) -> dict[int, Ingredient]:
         """Return the owner's corrections of foods of the catalogue, by the food's id."""

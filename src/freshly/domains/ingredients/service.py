@@ -2,6 +2,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from freshly.chassis.data.events import EventBus
 from freshly.chassis.data.pagination import ListQuery, PageRows
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.resilience.fairness import in_turns
@@ -16,6 +17,7 @@ from freshly.domains.ingredients.errors import (
     MergedIntoItself,
     QuantityTooLarge,
 )
+from freshly.domains.ingredients.events import FactsChanged
 from freshly.domains.ingredients.facts import effective_facts, food_read
 from freshly.domains.ingredients.measures import (
     FoodFacts,
@@ -57,15 +59,6 @@ class IngredientService:
 
     async def read(self, id: int) -> FoodRead:
         return food_read(*await self.ingredients.with_food(id))
-
-    async def create(self, new: IngredientCreate) -> Ingredient:
-        owner = self.access.owner(new.family_id)
-        values = new.model_dump(exclude={"name", "family_id"})
-        measures = values.pop("measures") or NO_MEASURES
-        row = Ingredient(**values, name=new.name.strip())
-        if await self._own(row.name, owner) is not None:
-            raise IngredientExists
-        return await self._add(row, owner, measures)
 
     async def for_owner(self, id: int, owner: Owner) -> Ingredient:
         """Return the ingredient with this id as the owner's rows may refer to it.
@@ -112,11 +105,36 @@ class IngredientService:
             if (food := name_index().find(text, own_names))
         }
         foods = await self.ingredients.by_names(food_names.values(), owner)
-        matches: dict[str, Ingredient] = {}
-        async for name, text in in_turns(texts.items()):
-            row = same.get(text.lower()) or foods.get(food_names.get(name, "").lower())
-            matches[name] = row or await self.get_or_create(text.lower(), owner)
-        return matches
+        known = same | {
+            text.lower(): row
+            for name, text in texts.items()
+            if (row := foods.get(food_names.get(name, "").lower()))
+        }
+        missing = {text.lower() for text in texts.values()} - known.keys()
+        known |= await self._create_all(sorted(missing), owner)
+        return {name: known[text.lower()] for name, text in texts.items()}
+
+    async def _create_all(self, names: Sequence[str], owner: Owner) -> dict[str, Ingredient]:
+        """Insert foods in one statement. `names` are sorted, so that no two requests deadlock."""
+        created_by = self.access.user_id
+        rows = [
+            Ingredient(
+                name=name,
+                family_id=owner.family_id,
+                owner_user_id=owner.user_id,
+                created_by_user_id=created_by,
+            )
+            for name in names
+            if name_index().same(name) is None  # get_or_create() links names of the catalogue
+        ]
+        try:
+            created = {row.name: row for row in await self.ingredients.save_all(rows)}
+        except IngredientExists:  # a concurrent request inserted one of them
+            created = {}
+        for name in names:
+            if name not in created:
+                created[name] = await self.get_or_create(name, owner)
+        return created
 
     async def by_id(self, ids: Iterable[int]) -> dict[int, Ingredient]:
         return {row.id: row for row in await self.ingredients.by_ids(ids)}
@@ -147,13 +165,7 @@ class IngredientService:
         facts = ingredient.facts_without_measures()
         if depends_on_food(unit, facts):
             facts = (await self.facts([ingredient.id], owner))[ingredient.id]
-        measured = normalize(quantity, unit, facts)
-        if measured is None or len(measured.unit) > MAX_CANONICAL_UNIT_LENGTH:
-            return None
-        measured = measured.rounded()
-        if not fits(measured.quantity):
-            raise QuantityTooLarge(quantity=f"{quantity:f}", unit=unit, canonical=measured.unit)
-        return measured
+        return measure(quantity, unit, facts)
 
     async def units(self) -> Sequence[UnitRow]:
         return await self.unit_rows.all()
@@ -206,11 +218,37 @@ class IngredientService:
         return row
 
 
+def measure(quantity: Decimal, unit: str, facts: FoodFacts) -> Measured | None:
+    """Convert to the canonical unit of a food. Return None if that is not possible.
+
+    Raise QuantityTooLarge if the column cannot store the result.
+    """
+    measured = normalize(quantity, unit, facts)
+    if measured is None or len(measured.unit) > MAX_CANONICAL_UNIT_LENGTH:
+        return None
+    measured = measured.rounded()
+    if not fits(measured.quantity):
+        raise QuantityTooLarge(quantity=f"{quantity:f}", unit=unit, canonical=measured.unit)
+    return measured
+
+
 @dataclass
 class OwnFoodService(IngredientService):
     """Changes of the foods of a household, which keep its stock, lists and recipes together."""
 
     preferences: Injected[PreferenceService]
+    events: Injected[EventBus]
+
+    async def create(self, new: IngredientCreate) -> Ingredient:
+        owner = self.access.owner(new.family_id)
+        values = new.model_dump(exclude={"name", "family_id"})
+        measures = values.pop("measures") or NO_MEASURES
+        row = Ingredient(**values, name=new.name.strip())
+        if await self._own(row.name, owner) is not None:
+            raise IngredientExists
+        await self._add(row, owner, measures)
+        await self._announce(row, owner)
+        return row
 
     async def update(self, id: int, update: IngredientUpdate) -> Ingredient:
         row, owner = await self._lock_own(id)
@@ -229,6 +267,7 @@ class OwnFoodService(IngredientService):
         if name_key(old_name) != name_key(row.name) and not name_index().same(old_name):
             # Recipes may still use the old name.
             await self.ingredients.save(_other_name(old_name, row))
+        await self._announce(row, owner)
         return row
 
     async def remove(self, id: int) -> None:
@@ -242,6 +281,7 @@ class OwnFoodService(IngredientService):
         if places:
             raise IngredientInUse(places=" and ".join(places))
         await self.ingredients.delete_all(reversed(rows))
+        await self._announce(row, owner)
 
     async def merge(self, id: int, into_id: int) -> Ingredient:
         """Make a food another name of the other food, and let all rows refer to the other food.
@@ -265,7 +305,15 @@ class OwnFoodService(IngredientService):
         row.food_id = into.base_food_id
         await self.ingredients.save(into)
         await self.references.move(row, into, owner)
+        await self._announce(into, owner)
         return into
+
+    async def _announce(self, row: Ingredient, owner: Owner) -> None:
+        """Publish the facts that hold now for a changed or deleted food and its other names."""
+        ids = await self.ingredients.names_of({row.id, row.base_food_id}, owner)
+        if ids:
+            facts = await self.facts(ids, owner)
+            await self.events.publish(FactsChanged(owner.family_id, owner.user_id, facts))
 
     async def _lock_own(self, id: int) -> tuple[Ingredient, Owner]:
         """Lock a food of a household of the caller. Raise CatalogueIsReadOnly for other foods.

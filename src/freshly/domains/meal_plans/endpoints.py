@@ -26,10 +26,11 @@ from freshly.domains.meal_plans.schemas import (
     SlotRead,
     SlotWrite,
 )
-from freshly.domains.meal_plans.service import MealPlanListing, MealPlanService
+from freshly.domains.meal_plans.service import MealPlanListing, MealPlanService, PlannedMealService
 from freshly.domains.meals.errors import MealNotFound
+from freshly.domains.meals.schemas import MealBoth
 
-router = APIRouter(prefix="/meal-plans", tags=["meal plans"])
+router = APIRouter(tags=["meal plans"])
 
 Plans = Injected[MealPlanService]
 Lists = Injected[MealPlanListing]
@@ -37,7 +38,7 @@ FIVE_MINUTES = private_max_age(seconds=300)
 
 
 @router.get(
-    "/me",
+    "/meal-plans/me",
     response_model=list[MealPlanRead],
     responses=problems(BadCursor),
     openapi_extra=LIST_PARAMETERS,
@@ -51,7 +52,7 @@ async def list_mine(plans: Lists, request: Request) -> Response:
 
 
 @router.post(
-    "/me",
+    "/meal-plans/me",
     status_code=201,
     response_model=MealPlanRead,
     responses=problems(WeekEndsBeforeItStarts),
@@ -62,7 +63,7 @@ async def create_mine(plans: Plans, new: PersonalMealPlanCreate) -> MealPlan:
 
 
 @router.patch(
-    "/me/{id}",
+    "/meal-plans/me/{id}",
     response_model=MealPlanRead,
     responses=problems(MealPlanNotFoundOrForeign, WeekEndsBeforeItStarts),
     summary="Update a plan I made",
@@ -72,7 +73,7 @@ async def update_mine(plans: Plans, id: Id, update: MealPlanUpdate) -> MealPlan:
 
 
 @router.delete(
-    "/me/{id}",
+    "/meal-plans/me/{id}",
     status_code=204,
     responses=problems(MealPlanNotFoundOrForeign),
     summary="Delete a plan I made, but not its grocery lists",
@@ -82,7 +83,7 @@ async def remove_mine(plans: Plans, id: Id) -> None:
 
 
 @router.get(
-    "/family/{family_id}",
+    "/meal-plans/family/{family_id}",
     response_model=list[MealPlanRead],
     responses=problems(NotAFamilyMember),
     openapi_extra=LIST_PARAMETERS,
@@ -93,7 +94,7 @@ async def list_familys(plans: Lists, family_id: Id, request: Request) -> Respons
 
 
 @router.post(
-    "",
+    "/meal-plans",
     status_code=201,
     response_model=MealPlanRead,
     responses=problems(NotAFamilyMember, WeekEndsBeforeItStarts),
@@ -104,7 +105,7 @@ async def create_plan(plans: Plans, new: MealPlanCreate) -> MealPlan:
 
 
 @router.get(
-    "/{id}",
+    "/meal-plans/{id}",
     response_model=MealPlanRead,
     responses=problems(MealPlanNotFound),
     summary="Get a plan",
@@ -114,7 +115,7 @@ async def read_plan(plans: Plans, id: Id) -> MealPlan:
 
 
 @router.patch(
-    "/{id}",
+    "/meal-plans/{id}",
     response_model=MealPlanRead,
     responses=problems(MealPlanNotFound, NotAllowedOnPlan, WeekEndsBeforeItStarts),
     summary="Update a plan (admin, owner)",
@@ -124,7 +125,7 @@ async def update_plan(plans: Plans, id: Id, update: MealPlanUpdate) -> MealPlan:
 
 
 @router.delete(
-    "/{id}",
+    "/meal-plans/{id}",
     status_code=204,
     responses=problems(MealPlanNotFound, NotAllowedOnPlan),
     summary="Delete a plan, but not its grocery lists (admin, owner)",
@@ -134,7 +135,7 @@ async def remove_plan(plans: Plans, id: Id) -> None:
 
 
 @router.get(
-    "/{id}/slots",
+    "/meal-plans/{id}/slots",
     responses=problems(MealPlanNotFound),
     summary="List the slots of a plan with their meals",
 )
@@ -143,7 +144,7 @@ async def list_slots(plans: Plans, id: Id) -> list[SlotRead]:
 
 
 @router.put(
-    "/{id}/slots/{day}/{slot}",
+    "/meal-plans/{id}/slots/{day}/{slot}",
     responses=problems(MealPlanNotFound, MealNotFound, MealPlannedTwice),
     summary="Replace the meals of a slot",
 )
@@ -152,10 +153,21 @@ async def plan_meals(plans: Plans, id: Id, day: Day, slot: SlotName, new: SlotWr
 
 
 @router.delete(
-    "/{id}/slots/{day}/{slot}",
+    "/meal-plans/{id}/slots/{day}/{slot}",
     status_code=204,
     responses=problems(MealPlanNotFound, SlotNotFound),
     summary="Clear a slot",
 )
 async def clear_slot(plans: Plans, id: Id, day: Day, slot: SlotName) -> None:
     await plans.clear_slot(id, day, slot)
+
+
+# This route needs the plans, which the domain of the meals does not know.
+@router.get(
+    "/meals/{id}",
+    responses=problems(MealNotFound),
+    tags=["meals"],
+    summary="Get a meal: my own, of my family, or on a plan of my family",
+)
+async def read_meal(meals: Injected[PlannedMealService], id: Id) -> MealBoth:
+    return await meals.read(id)

@@ -12,6 +12,7 @@ from freshly.domains.families.access import MY_FAMILY_IDS, GuardedRepository, Ow
 from freshly.domains.meal_plans.errors import MealPlanNotFound, SlotNotFound
 from freshly.domains.meal_plans.models import MealPlan, MealSlot, PlannedPortions, SlotMeal
 from freshly.domains.meal_plans.schemas import MealPlanRead
+from freshly.domains.meals.models import Meal
 
 plans = MealPlan.__table__.c
 ROWS = select(*columns_for(MealPlanRead, MealPlan.__table__))
@@ -65,6 +66,20 @@ class SlotRepository(GuardedRepository[MealSlot]):
             .execution_options(populate_existing=True)
         )
         return slots.all()
+
+    async def meal_on_family_plan(self, meal_id: int) -> Meal | None:
+        """Return the meal if a plan of one of the caller's families contains it."""
+        planned = (
+            select(SlotMeal.meal_id)
+            .join(MealSlot, MealSlot.id == SlotMeal.meal_slot_id)
+            .join(MealPlan, MealPlan.id == MealSlot.meal_plan_id)
+            .where(MealPlan.family_id.in_(list(self.access.roles)))
+        )
+        return await self.session.scalar(
+            select(Meal).where(
+                Meal.id == meal_id, Meal.id.in_(planned.where(SlotMeal.meal_id == meal_id))
+            )
+        )
 
     async def planned_at(self, plan: MealPlan, day: int, slot: str) -> list[PlannedPortions]:
         rows = await self.session.execute(

@@ -10,6 +10,7 @@ from freshly.chassis.dependencies import Injected
 from freshly.chassis.security.caller import IDENTITY
 from freshly.chassis.web.schemas import assign, sent_values
 from freshly.domains.families.access import CurrentAccess
+from freshly.domains.families.permissions import Permission
 from freshly.domains.meal_plans.errors import (
     MealPlannedTwice,
     MealPlanNotFound,
@@ -34,6 +35,7 @@ from freshly.domains.meal_plans.schemas import (
     SlotWrite,
 )
 from freshly.domains.meals.errors import MealNotFound
+from freshly.domains.meals.schemas import MealBoth
 from freshly.domains.meals.service import MealService
 
 TIMES_OF_DAY = ("breakfast", "lunch", "dinner", "snack")
@@ -54,6 +56,24 @@ class MealPlanListing:
         # A user who leaves a family no longer sees its plans, so memberships count too.
         tags = [PLANS.of(owner.tag), IDENTITY.of(owner.tag)]
         return await self.db.cache.read(key, tags, load)
+
+
+@dataclass
+class PlannedMealService:
+    """Reads meals for users who see them, or see a family's plan that contains them."""
+
+    meals: Injected[MealService]
+    slots: Injected[SlotRepository]
+
+    async def read(self, id: int) -> MealBoth:
+        """Return the meal. Raise MealNotFound."""
+        try:
+            return MealBoth.of(await self.meals.get(id))
+        except MealNotFound:
+            planned = await self.slots.meal_on_family_plan(id)
+            if planned is None:
+                raise
+            return MealBoth.on_plan(planned)
 
 
 @dataclass
@@ -171,7 +191,9 @@ class MealPlanService:
         Raise NotAllowedOnPlan for other plans that the caller sees.
         """
         plan = await self.plans.get(id, lock=True)
-        if plan.family_id is not None and not self.access.manages(plan.family_id):
+        if plan.family_id is not None and not self.access.may(
+            Permission.MANAGE_PLANS, plan.family_id
+        ):
             raise NotAllowedOnPlan
         return plan
 

@@ -83,11 +83,6 @@ async def remove_mine(meals: Meals, id: Id) -> None:
     await meals.remove_own(id)
 
 
-@router.get("/meals/{id}", responses=problems(MealNotFound), summary="Get a meal")
-async def read_meal(meals: Meals, id: Id) -> MealBoth:
-    return MealBoth.of(await meals.get(id))
-
-
 @router.put(
     "/meals/{id}",
     responses=problems(MealNotFound, NotMealsOwner, NotInMealsFamily),

@@ -4,11 +4,12 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, ForeignKey, String, Text, or_
+from sqlalchemy import ColumnElement, ForeignKey, String, Text, cast, func, or_
 from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.cache.invalidation import CacheTopic, InvalidatesFor
 from freshly.chassis.data.base import Created, Updated
+from freshly.chassis.data.page_bytes import row_bytes
 from freshly.chassis.data.quotas import CountsTowards
 from freshly.chassis.data.types import Json, named_enum
 from freshly.domains.families.access import Access, Guarded
@@ -21,6 +22,25 @@ LONG_COLUMNS = (
     *("image", "notes", "ingredients", "instructions"),
     *("tags", "diet_compatibility", "goal_fit", "cooking_tools"),
 )
+
+FRAME_BYTES = 1_200  # names, numbers and dates of a meal in a response, in both spellings
+FLAG_BYTES = len(',"inPantry":false,"in_pantry":false')
+
+
+def meal_bytes(meal: Any) -> ColumnElement[int]:
+    """Return the SQL of the most that a meal (the class or an alias) takes in a response."""
+    long = [getattr(meal, name) for name in LONG_COLUMNS]
+    # The list of meals has these in both spellings.
+    twice = meal.diet_compatibility, meal.goal_fit, meal.cooking_tools
+    columns = row_bytes(FRAME_BYTES, meal.name, meal.cuisine, meal.macros, *long, *twice)
+    return columns + flag_bytes(meal.ingredients)
+
+
+def flag_bytes(stored: Any) -> ColumnElement[int]:
+    """Return the SQL of the most that responses add to stored ingredients: a flag to each."""
+    text = cast(stored, Text)
+    braces = func.length(text) - func.length(func.replace(text, "{", ""))
+    return func.coalesce(braces * FLAG_BYTES, 0)
 
 
 class MealType(StrEnum):

@@ -11,7 +11,7 @@ from freshly.chassis.data.queries import Columns, struct_for
 from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.domains.families.access import GuardedRepository, Owner
 from freshly.domains.meals.errors import MealNotFound
-from freshly.domains.meals.models import Meal
+from freshly.domains.meals.models import Meal, meal_bytes
 from freshly.domains.meals.schemas import SNAKE, MealBoth
 
 meals = Meal.__table__.c
@@ -23,7 +23,7 @@ AS_STORED = [
 OF_USER = KeysetQuery(
     select(*AS_STORED).where(meals.created_by_user_id == bindparam("owner")),
     meals.id,
-    large_rows=True,
+    size=meal_bytes(Meal),
 )
 MEAL = struct_for(MealBoth)
 COLUMNS = [SNAKE.get(name, name) for name in MEAL.__struct_fields__]
@@ -110,7 +110,7 @@ class MealRepository(GuardedRepository[Meal]):
         meals = self.visible().where(
             Meal.created_by_user_id == user_id, Meal.family_id == family_id
         )
-        return await paginate(self.session, meals, (Meal.id,), query)
+        return await paginate(self.session, meals, (Meal.id,), query, size=meal_bytes(Meal))
 
     async def of_ids(self, ids: Iterable[int]) -> dict[int, Meal]:
         """Return meals by id, visible or not, for a plan that the caller may see."""

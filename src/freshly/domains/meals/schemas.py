@@ -260,9 +260,19 @@ class MealBoth(BaseModel):
 
     @classmethod
     def of(cls, meal: Meal) -> "MealBoth":
+        """Return the meal for its creator, or for a member of its family."""
         read = MealRead.model_validate(meal).model_dump()
         read |= {"created_at": meal.created_at, "updated_at": meal.updated_at}
         return cls.model_validate({name: read[SNAKE.get(name, name)] for name in cls.model_fields})
+
+    @classmethod
+    def on_plan(cls, meal: Meal) -> "MealBoth":
+        """Return the dish for a reader who sees it only on a plan, without what is its creator's.
+
+        An offer leaves out the same: see `Meal.snapshot`.
+        """
+        creators_own = {"familyId": None, "family_id": None, "isFavorite": False}
+        return cls.of(meal).model_copy(update={**creators_own, "is_favorite": False})
 
 
 SNAKE = {to_camel(name): name for name in (*MealRead.model_fields, "created_at", "updated_at")}

@@ -2,12 +2,12 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, and_, false, func, not_
 from sqlalchemy.orm import Mapped, mapped_column
 
 from freshly.chassis.data.base import Created
 from freshly.chassis.data.types import Instant, named_enum
-from freshly.domains.families.access import Access, Guarded
+from freshly.domains.families.access import CLOSED_FAMILY_IDS, Access, Guarded
 
 
 class NotificationType(StrEnum):
@@ -67,7 +67,12 @@ class Notification(Created, Guarded):
 
     @classmethod
     def visible_to(cls, access: Access) -> ColumnElement[bool]:
-        return cls.user_id == access.user_id
+        gone = func.coalesce(cls.is_of_closed_family(), false())
+        return and_(cls.user_id == access.user_id, not_(gone))
+
+    @classmethod
+    def is_of_closed_family(cls) -> ColumnElement[bool]:
+        return cls.related_family_id.in_(CLOSED_FAMILY_IDS)
 
 
 class NoticeChoices(Guarded):

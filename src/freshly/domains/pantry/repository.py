@@ -85,6 +85,31 @@ class PantryRepository(OwnedRepository[PantryItem]):
 
 
 @dataclass
+class StockRepository:
+    """The stock of a household, for listeners. Not scoped by Access: the event names the owner."""
+
+    session: Session
+
+    async def of_foods(
+        self, family_id: int | None, owner_user_id: int | None, ingredient_ids: Iterable[int]
+    ) -> Sequence[PantryItem]:
+        """Lock and return the items of these foods. All requests lock in the order of ids."""
+        items = (
+            select(PantryItem)
+            .where(
+                PantryItem.family_id == family_id
+                if family_id is not None
+                else PantryItem.owner_user_id == owner_user_id,
+                PantryItem.ingredient_id.in_(list(ingredient_ids)),
+            )
+            .order_by(PantryItem.id)
+            .with_for_update(of=PantryItem)
+            .execution_options(populate_existing=True)
+        )
+        return (await self.session.scalars(items)).all()
+
+
+@dataclass
 class PictureRepository:
     """Pictures of items. Not scoped by Access, because the worker draws for all users."""
 

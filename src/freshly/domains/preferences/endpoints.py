@@ -2,7 +2,7 @@ from fastapi import APIRouter
 
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
-from freshly.domains.preferences.errors import CalorieRange, PreferencesNotSet
+from freshly.domains.preferences.errors import CalorieRange, FoodNotFound, PreferencesNotSet
 from freshly.domains.preferences.models import UserPreference
 from freshly.domains.preferences.schemas import PreferenceCreate, PreferenceRead, PreferenceUpdate
 from freshly.domains.preferences.service import OwnPreferenceService
@@ -23,7 +23,11 @@ async def read_mine(preferences: Preferences) -> UserPreference:
 
 
 @router.post(
-    "/me", status_code=201, response_model=PreferenceRead, summary="Set my food preferences"
+    "/me",
+    status_code=201,
+    response_model=PreferenceRead,
+    responses=problems(FoodNotFound),
+    summary="Set my food preferences",
 )
 async def put_mine(preferences: Preferences, given: PreferenceCreate) -> UserPreference:
     return await preferences.put(given)
@@ -32,7 +36,7 @@ async def put_mine(preferences: Preferences, given: PreferenceCreate) -> UserPre
 @router.patch(
     "/me",
     response_model=PreferenceRead,
-    responses=problems(PreferencesNotSet, CalorieRange),
+    responses=problems(PreferencesNotSet, FoodNotFound, CalorieRange),
     summary="Update some of my food preferences",
 )
 async def update_mine(preferences: Preferences, update: PreferenceUpdate) -> UserPreference:

@@ -48,3 +48,7 @@ class UserPreference(Created, Updated, Base):
     fat_calories: Mapped[float | None] = _amount()
     calorie_min: Mapped[int | None] = mapped_column(default=None)
     calorie_max: Mapped[int | None] = mapped_column(default=None)
+
+    def ingredient_ids(self) -> frozenset[int]:
+        """Return the ids of the ingredients that the user avoids or dislikes."""
+        return frozenset((*self.allergen_ingredient_ids, *self.disliked_ingredient_ids))

@@ -1,11 +1,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from freshly.chassis.data.events import EventBus
 from freshly.chassis.data.transactions import DbSession
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.security.caller import CurrentCaller
 from freshly.chassis.web.schemas import assign, changes
 from freshly.domains.preferences.errors import CalorieRange, PreferencesNotSet
+from freshly.domains.preferences.events import FoodsNamed
 from freshly.domains.preferences.models import UserPreference
 from freshly.domains.preferences.repository import PreferenceRepository
 from freshly.domains.preferences.schemas import PreferenceCreate, PreferenceUpdate
@@ -25,7 +27,10 @@ class PreferenceService:
     session: DbSession
 
     async def begin(self, user_id: int, given: PreferenceCreate | None) -> UserPreference:
-        """Insert the preferences of a new user: the given ones, or the defaults."""
+        """Insert the preferences of a new user: the given ones, or the defaults.
+
+        The caller publishes FoodsNamed if there are given ones.
+        """
         values = (given or PreferenceCreate()).model_dump()
         return await self._preferences.save(UserPreference(user_id=user_id, **values))
 
@@ -45,6 +50,7 @@ class PreferenceService:
 class OwnPreferenceService:
     caller: CurrentCaller
     preferences: Injected[PreferenceRepository]
+    events: Injected[EventBus]
 
     async def read(self) -> UserPreference:
         return await self.preferences.of(self.caller.user_id)
@@ -55,23 +61,31 @@ class OwnPreferenceService:
             preference = await self.preferences.of(self.caller.user_id, lock=True)
         except PreferencesNotSet:
             preference = UserPreference(user_id=self.caller.user_id)
+        former = preference.ingredient_ids()
         replaced_values = {
             field: value
             for field, value in values.items()
             if value is not None or field not in KEPT_WHEN_OMITTED
         }
         assign(preference, replaced_values)
-        return await self.preferences.save(preference)
+        return await self._save(preference, former)
 
     async def update(self, update: PreferenceUpdate) -> UserPreference:
         preference = await self.preferences.of(self.caller.user_id, lock=True)
-        values = changes(update)
+        values, former = changes(update), preference.ingredient_ids()
         assign(preference, values)
         if not preference.is_athlete:
             preference.training_level = None
         if values.keys() & {"calorie_min", "calorie_max", "calorie_target"}:
             _check_range(preference)
-        return await self.preferences.save(preference)
+        return await self._save(preference, former)
+
+    async def _save(self, preference: UserPreference, former: frozenset[int]) -> UserPreference:
+        """Save, and announce new ingredients. Those of a family that the user left may stay."""
+        await self.preferences.save(preference)
+        if added := preference.ingredient_ids() - former:
+            await self.events.publish(FoodsNamed(preference.user_id, added))
+        return preference
 
     async def delete(self) -> None:
         await self.preferences.delete(await self.preferences.of(self.caller.user_id, lock=True))

@@ -1,10 +1,11 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.errors import problems
+from freshly.chassis.web.pagination import next_link
 from freshly.chassis.web.schemas import Id
 from freshly.domains.families.errors import NotAFamilyMember
 from freshly.domains.recipes.errors import DietTagNotFound, NotRecipesKeeper, RecipeNotFound
@@ -31,9 +32,15 @@ DietTags = Injected[DietTagService]
     summary="List recipes of my families, by title",
 )
 async def list_recipes(
-    recipes: Recipes, query: Annotated[RecipeQuery, Query()]
+    request: Request,
+    response: Response,
+    recipes: Recipes,
+    query: Annotated[RecipeQuery, Query()],
 ) -> Sequence[Recipe]:
-    return await recipes.page(query)
+    rows, has_more = await recipes.page(query)
+    if has_more:
+        response.headers["Link"] = next_link(request, offset=query.offset + len(rows))
+    return rows
 
 
 @router.post(

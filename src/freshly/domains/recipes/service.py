@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from freshly.chassis.dependencies import Injected
 from freshly.chassis.web.schemas import assign, changes
 from freshly.domains.families.access import CurrentAccess
+from freshly.domains.families.permissions import Permission
 from freshly.domains.recipes.errors import NotRecipesKeeper
 from freshly.domains.recipes.models import DietTag, Recipe
 from freshly.domains.recipes.repository import DietTagRepository, RecipeRepository
@@ -15,7 +16,8 @@ class RecipeService:
     access: CurrentAccess
     recipes: Injected[RecipeRepository]
 
-    async def page(self, query: RecipeQuery) -> Sequence[Recipe]:
+    async def page(self, query: RecipeQuery) -> tuple[list[Recipe], bool]:
+        """Return a page, and True if there is a next one."""
         family = None if query.family_id is None else self.access.owner(query.family_id)
         return await self.recipes.page(query, family)
 
@@ -43,7 +45,7 @@ class RecipeService:
         """
         recipe = await self.recipes.get(id, lock=True)
         is_author = recipe.created_by_user_id == self.access.user_id
-        if not is_author and not self.access.manages(recipe.family_id):
+        if not is_author and not self.access.may(Permission.MANAGE_RECIPES, recipe.family_id):
             raise NotRecipesKeeper
         return recipe
 

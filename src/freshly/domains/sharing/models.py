@@ -44,7 +44,10 @@ class MealShareRequest(Created, Updated, Guarded):
     message: Mapped[str | None] = mapped_column(String(500), default=None)
     responded_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
 
-    __quotas__ = (CountsTowards("offers", person="sender_user_id"),)
+    __quotas__ = (
+        CountsTowards("offers", person="sender_user_id"),
+        CountsTowards("texts", person="sender_user_id", bytes_of=("offered_meal",)),
+    )
     __table_args__: Any = (
         Index("idx_msr_family_status_created", "family_id", "status", "created_at"),
         Index("idx_msr_recipient_status", "recipient_user_id", "status"),

@@ -2,18 +2,33 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, Text, case, cast, select
 from sqlalchemy.orm import aliased
 
-from freshly.chassis.data.functions import now
+from freshly.chassis.data.functions import now, size_in_bytes
+from freshly.chassis.data.page_bytes import row_bytes
 from freshly.chassis.data.pagination import ListQuery, PageRows, paginate
 from freshly.domains.families.access import GuardedRepository
-from freshly.domains.meals.models import Meal
+from freshly.domains.meals.models import Meal, flag_bytes, meal_bytes
 from freshly.domains.sharing.errors import NotYourShareRequest, ShareRequestNotFound
 from freshly.domains.sharing.models import MealShareRequest, ShareStatus
 from freshly.domains.users.models import User
 
 OfferStatement = Select[MealShareRequest, Meal, User, User, Meal]
+Sender, Recipient, Accepted = aliased(User), aliased(User), aliased(Meal)
+OFFER_ROWS = (MealShareRequest, Meal, Sender, Recipient, Accepted)
+FRAME_BYTES = 1_700  # names, numbers and dates of an offer in a response, and the meal's name
+MEAL_FRAME_BYTES = 700  # of the meal in it
+NAMES = Sender.name, Sender.email, Recipient.name, Recipient.email
+OFFERED = MealShareRequest.offered_meal
+OFFER_BYTES = (
+    row_bytes(FRAME_BYTES, MealShareRequest.message, *NAMES, *NAMES)
+    + case(
+        (cast(OFFERED, Text).is_(None), meal_bytes(Meal)),
+        else_=MEAL_FRAME_BYTES + size_in_bytes(OFFERED) + flag_bytes(OFFERED),
+    )
+    + case((Accepted.id.is_(None), 0), else_=meal_bytes(Accepted))
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +103,7 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
                 Meal.created_by_user_id == self.access.user_id,
             )
         )
-        return await paginate(self.session, copies, (Meal.id,), query)
+        return await paginate(self.session, copies, (Meal.id,), query, size=meal_bytes(Meal))
 
     async def now(self) -> datetime:
         return (await self.session.execute(select(now()))).scalar_one()
@@ -96,23 +111,28 @@ class ShareRepository(GuardedRepository[MealShareRequest]):
     async def _newest(self, query: ListQuery, *conditions: ColumnElement[bool]) -> PageRows[Offer]:
         keys = (MealShareRequest.created_at, MealShareRequest.id)
         statement = self._offer_statement().where(*conditions).add_columns(*keys)
-        page = await paginate(self.session, statement, keys, query, columns=True, newest_first=True)
-        return PageRows([Offer(*row[: -len(keys)]) for row in page.items], page.next_cursor)
+        page = await paginate(
+            *(self.session, statement, keys, query),
+            columns=True,
+            newest_first=True,
+            size=OFFER_BYTES,
+        )
+        offers = [Offer(*row[: len(OFFER_ROWS)]) for row in page.items]
+        return PageRows(offers, page.next_cursor)
 
     def _offer_statement(self) -> OfferStatement:
         """Select share requests with their meals and users in one statement.
 
         The meal is read for offers without a snapshot, and the copy for its owner, the recipient.
         """
-        sender, recipient, accepted = aliased(User), aliased(User), aliased(Meal)
         request = MealShareRequest
         return (
-            select(request, Meal, sender, recipient, accepted)
+            select(*OFFER_ROWS)
             .where(request.visible_to(self.access))
             .join(Meal, Meal.id == request.meal_id)
-            .join(sender, sender.id == request.sender_user_id)
-            .join(recipient, recipient.id == request.recipient_user_id)
-            .outerjoin(accepted, accepted.id == request.accepted_meal_id)
+            .join(Sender, Sender.id == request.sender_user_id)
+            .join(Recipient, Recipient.id == request.recipient_user_id)
+            .outerjoin(Accepted, Accepted.id == request.accepted_meal_id)
         )
 
     async def _offers(self, statement: OfferStatement) -> list[Offer]:

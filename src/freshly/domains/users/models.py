@@ -46,6 +46,8 @@ class User(Created, Updated, Base):
     password_reset_expires_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
     password_reset_attempts: Mapped[int] = mapped_column(default=0)
     delete_after: Mapped[datetime | None] = mapped_column(Instant(), default=None)
+    # An administrator manages accounts. It gives no right to any household's rows.
+    is_administrator: Mapped[bool] = mapped_column(server_default=false(), default=False)
     is_verified: Mapped[bool] = mapped_column(server_default=false(), default=False)
     verification_code: Mapped[str | None] = mapped_column(String(6), index=True, default=None)
     verification_expires_at: Mapped[datetime | None] = mapped_column(Instant(), default=None)
@@ -75,6 +77,8 @@ class ActivityKind(StrEnum):
     REAUTHENTICATION = "reauthentication"  # recorded only if refused
     FAMILY_JOINED = "family_joined"
     FAMILY_LEFT = "family_left"
+    FAMILY_CLOSED = "family_closed"  # deleted without proof, which can be undone for seven days
+    FAMILY_RESTORED = "family_restored"
     FAMILY_DELETED = "family_deleted"
     INVITE_REGENERATED = "invite_regenerated"
     INVITATION_CREATED = "invitation_created"
@@ -82,9 +86,10 @@ class ActivityKind(StrEnum):
     ROLE_GIVEN = "role_given"  # to this user
     MEMBER_REMOVED = "member_removed"  # by this user
     REMOVED_FROM_FAMILY = "removed_from_family"  # this user was removed
-    SUSPENDED = "suspended"  # by the operator, as the next two
+    SUSPENDED = "suspended"  # by the operator, as the next three
     RESTORED = "restored"
     SIGNED_OUT = "signed_out"
+    TIER_CHANGED = "tier_changed"
     EXPORT = "export"
     ACCOUNT_CLOSED = "account_closed"
     ACCOUNT_DELETED = "account_deleted"

@@ -3,10 +3,11 @@
 from importlib.resources import files
 from pathlib import Path
 
-from fastapi import APIRouter, Response
-from starlette.responses import FileResponse, HTMLResponse
+from fastapi import APIRouter, Request, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse
 
 from freshly.chassis.errors import NotFound
+from freshly.chassis.web.path_prefixes import requested_path
 
 PAGE = Path(__file__).parents[1] / "docs"
 SWAGGER_UI = Path(str(files("fastapi_swagger"))) / "resources"
@@ -31,7 +32,10 @@ router = APIRouter(tags=["system"])
 
 
 @router.get("/docs", include_in_schema=False)
-async def read_docs() -> HTMLResponse:
+async def read_docs(request: Request) -> Response:
+    # The page names its assets relative to /docs, so that it works below any path of a proxy.
+    if requested_path(request.scope).endswith("/"):
+        return RedirectResponse("../docs", 308)
     page = (PAGE / "index.html").read_text(encoding="utf-8")
     return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 

@@ -57,8 +57,8 @@ async def welcome(request: Request) -> Welcome:
     return Welcome(
         message=f"Welcome to {settings.app_name}",
         version=request.app.version,
-        docs="/docs",
-        health="/health",
+        docs=f"{settings.base_path}/docs",
+        health=f"{settings.base_path}/health",
         environment=settings.app_env,
     )
 

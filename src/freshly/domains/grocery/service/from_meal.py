@@ -7,6 +7,7 @@ from freshly.domains.grocery.errors import MealToAddNotFound
 from freshly.domains.grocery.measuring import MAX_NOTE_LENGTH, NOTE_SEPARATOR
 from freshly.domains.grocery.models import GroceryList, GroceryListItem
 from freshly.domains.grocery.repository import ItemRepository
+from freshly.domains.grocery.room import ensure_room
 from freshly.domains.grocery.schemas import AddedFromMeal, AddFromMeal, MissingIngredient
 from freshly.domains.grocery.service.lists import ListService
 from freshly.domains.ingredients.amounts import scaled
@@ -47,6 +48,7 @@ class FromMealService:
                 added[row.base_food_id] = GroceryListItem(
                     grocery_list_id=grocery_list.id, ingredient_id=row.id, note=note or None
                 )
+        ensure_room([*grocery_list.items, *added.values()])
         await self.items.add_all(added.values())
         read = await self.lists.reread(grocery_list.id)
         return AddedFromMeal(

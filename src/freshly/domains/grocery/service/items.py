@@ -8,6 +8,7 @@ from freshly.domains.grocery.errors import ItemNotFound
 from freshly.domains.grocery.measuring import Foods
 from freshly.domains.grocery.models import GroceryList, GroceryListItem
 from freshly.domains.grocery.repository import ItemRepository, ListRepository
+from freshly.domains.grocery.room import LINE_BYTES, ensure_fits, ensure_room, note_bytes
 from freshly.domains.grocery.schemas import Cleared, ItemCreate, ItemRead, ItemUpdate, Purchased
 from freshly.domains.ingredients.service import IngredientService
 from freshly.domains.pantry.putting_away import Bought
@@ -32,20 +33,24 @@ class ItemService:
         ingredient = await self.ingredients.for_owner(new.ingredient_id, owner)
         if new.unit_id is not None:
             await self.ingredients.unit(new.unit_id)
-        item = await self.items.save(
-            GroceryListItem(
-                **new.model_dump(exclude={"checked", "ingredient_id"}),
-                ingredient_id=ingredient.id,
-                grocery_list_id=grocery_list.id,
-                checked=bool(new.checked),
-                is_manual=True,
-            )
+        item = GroceryListItem(
+            **new.model_dump(exclude={"checked", "ingredient_id"}),
+            ingredient_id=ingredient.id,
+            grocery_list_id=grocery_list.id,
+            checked=bool(new.checked),
+            is_manual=True,
         )
+        ensure_room([*grocery_list.items, item])
+        await self.items.save(item)
         return await self.items.refreshed(item.id)
 
     async def update(self, id: int, update: ItemUpdate) -> GroceryListItem:
-        item, _ = await self._locked(id)
+        item, grocery_list = await self._locked(id)
         values = sent_values(update, never_null={"checked"})
+        growth = note_bytes(update.note) - note_bytes(item.note)
+        if update.note is not None and growth > 0:
+            lines, notes = await self.items.size_of(grocery_list)
+            ensure_fits(lines * LINE_BYTES + notes + growth)
         if update.unit_id is not None:
             await self.ingredients.unit(update.unit_id)
         assign(item, values)

@@ -10,6 +10,7 @@ from freshly.chassis.resilience.fairness import in_turns
 from freshly.chassis.web.clock import Today
 from freshly.domains.families.access import CurrentAccess, Owner
 from freshly.domains.grocery.errors import (
+    ListFull,
     ListHasNoPlan,
     ListOfAnotherPlan,
     PlanToShopNotFound,
@@ -29,6 +30,7 @@ from freshly.domains.grocery.models import (
 )
 from freshly.domains.grocery.netting import ZERO, Key, Line, Need, net
 from freshly.domains.grocery.repository import ItemRepository, ListRepository, ReasonRepository
+from freshly.domains.grocery.room import ensure_explicable, ensure_room
 from freshly.domains.grocery.schemas import Rebuilt
 from freshly.domains.grocery.service.lists import ListService
 from freshly.domains.ingredients.amounts import parse_amount
@@ -115,7 +117,8 @@ class RebuildService:
         if grocery_list is not None and grocery_list.status != ListStatus.PURCHASED:
             try:
                 await self._rebuild(plan, grocery_list, keep_removed=True)
-            except TooManyNeeds as error:  # the list stays as it is until the plan is smaller
+            except (TooManyNeeds, ListFull) as error:
+                # The list stays as it is until the plan is smaller.
                 logger.warning("list not recomputed", plan=plan_id, reason=error.text)
 
     async def _rebuild(
@@ -137,6 +140,10 @@ class RebuildService:
         needs = await self._needs(grocery_list, planned, foods)
         user_items, old_items = _split_by_origin(grocery_list.items, plan)
         lines = await self._net(plan, needs)
+        new_items = await self._new_items(grocery_list, plan, lines, needs, user_items)
+        new_items = [item for item in new_items if item.ingredient_id not in removed]
+        ensure_room([*user_items, *new_items])
+        ensure_explicable({need.ingredient_id for need in needs}, needs)
         await self.reasons.replace_needs(grocery_list, needs)
         await self.reasons.replace_reservations(
             grocery_list,
@@ -146,8 +153,6 @@ class RebuildService:
                 for reserved in line.reserved.values()
             ],
         )
-        new_items = await self._new_items(grocery_list, plan, lines, needs, user_items)
-        new_items = [item for item in new_items if item.ingredient_id not in removed]
         if await self.items.replace(old_items, new_items):
             await self.rows.touch(grocery_list)
         return grocery_list, len(new_items)

@@ -1,0 +1,2 @@
+class BackupFailed(Exception):
+    """A backup cannot be made, read or restored. The text is one line for the operator."""
