@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_doctor)
     demo = commands.add_parser("demo", help="show a family's week and its shopping list")
     demo.add_argument("--url", help="URL of a running server (default: a temporary server)")
+    demo.add_argument("--keep", action="store_true", help="keep the server running until Ctrl-C")
     demo.set_defaults(run=_demo, needs_data=False)
     return parser
 
@@ -135,4 +136,4 @@ def _doctor(settings: Settings, _options: argparse.Namespace) -> int:
 def _demo(settings: Settings, options: argparse.Namespace) -> int:
     from freshly.commands.demo import run_demo
 
-    return run_demo(settings, options.url)
+    return run_demo(settings, options.url, keep=options.keep)

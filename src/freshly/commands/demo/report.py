@@ -45,13 +45,13 @@ class Report:
     console: Console
     week: PlannedWeek
 
-    def print(self, *, show_sign_in: bool) -> None:
-        self._household(show_sign_in=show_sign_in)
+    def print(self) -> None:
+        self._household()
         self._plan()
         self._list()
         self._explanation()
 
-    def _household(self, *, show_sign_in: bool) -> None:
+    def _household(self) -> None:
         week, monday = self.week, self.week.plan.week_start
         names = [member.user.name or member.user.email for member in week.members]
         self._heading(week.family.display_name)
@@ -64,9 +64,6 @@ class Report:
         ]:
             items = [f"{_stock(item)} ({_day(item.expires_at)})" for item in expired]
             self._paragraph(f"Expired before the week, so not counted: {_enumerated(items)}.")
-        if show_sign_in:
-            founder = week.members[0]
-            self._paragraph(f"To look around, sign in as {founder.user.email}, {founder.password}")
 
     def _plan(self) -> None:
         plan = self.week.plan
