@@ -18,6 +18,7 @@ from freshly.chassis.errors import OUT_OF_RANGE_ID, AppError, Conflict, NotFound
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.resilience.client_disconnect import ClientDisconnected
 from freshly.chassis.web.error_responses import error_to_response, internal_error, problem
+from freshly.chassis.web.pages import not_found_page, prefers_html
 from freshly.chassis.web.validation_messages import sentence
 
 logger = get_logger(__name__)
@@ -69,8 +70,10 @@ async def _on_client_disconnect(_request: Request, _error: Exception) -> Respons
     return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
-async def _on_framework_error(request: Request, error: Exception) -> JSONResponse:
+async def _on_framework_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.NOT_FOUND and prefers_html(request):
+        return not_found_page(request)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return _method_not_allowed(_methods(request)[0])
     status = HTTPStatus(error.status_code)

@@ -23,6 +23,7 @@ from freshly.chassis.jobs.admin import queue_statistics
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.observability.metrics import cache_bytes, database_transactions, registry
 from freshly.chassis.web.error_responses import problem
+from freshly.chassis.web.pages import home_page, prefers_html
 from freshly.chassis.web.proxies import forwarded_for
 from freshly.settings import Settings
 
@@ -61,8 +62,10 @@ class Ready(BaseModel):
     pool: Pool
 
 
-@router.get("/", summary="Get the name and version of the API")
-async def welcome(request: Request) -> Welcome:
+@router.get("/", response_model=Welcome, summary="Get the name and version of the API")
+async def welcome(request: Request) -> Welcome | Response:
+    if prefers_html(request):
+        return home_page(request)
     settings: Settings = request.state.resources.settings
     return Welcome(
         message=f"Welcome to {settings.app_name}",
