@@ -14,7 +14,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 
-from freshly.chassis.errors import OUT_OF_RANGE_ID, AppError, Conflict, NotFound, Unavailable
+from freshly.chassis.errors import (
+    OUT_OF_RANGE_ID,
+    AppError,
+    Conflict,
+    JsonExpected,
+    NotFound,
+    Unavailable,
+)
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.resilience.client_disconnect import ClientDisconnected
 from freshly.chassis.web.error_responses import error_to_response, internal_error, problem
@@ -88,6 +95,9 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
     if is_literal and request.method not in methods:
         # DELETE /meals/me also matches /meals/{id}, but "me" is not an id.
         return _method_not_allowed(methods)
+    if any(isinstance(e.get("input"), bytes) for e in error.errors()):
+        # FastAPI parses a body only if its header says JSON. `curl -d` says that it is a form.
+        return error_to_response(JsonExpected())
     found = [_field_error(e) for e in error.errors()]
     if found and all(e["type"] == OUT_OF_RANGE_ID for e in found):
         return error_to_response(NotFound())
