@@ -63,7 +63,7 @@ class Ready(BaseModel):
 
 
 @router.get("/", response_model=Welcome, summary="Get the name and version of the API")
-async def welcome(request: Request) -> Welcome | Response:
+async def welcome(request: Request) -> object:
     if prefers_html(request):
         return home_page(request)
     settings: Settings = request.state.resources.settings
