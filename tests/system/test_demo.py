@@ -94,13 +94,26 @@ def demo(tmp_path_factory):
 def to_buy(text):
     """Return amount and unit of each line of the shopping list, by food."""
     lines = text.partition("To buy:")[2].partition("Why:")[0]
-    row = re.compile(r"^ .{13}(\S.*?) {2,}([\d.]+) (\w+)\s*$", re.MULTILINE)
+    row = re.compile(r"^ .{13}(\S.*?) {2,}([\d.]+) (\w+)(?: {2,}.*)?\s*$", re.MULTILINE)
     return {name: (amount, unit) for name, amount, unit in row.findall(lines)}
 
 
 @pytest.mark.parametrize("food", EXPECTED)
 def test_the_demos_shopping_list_has_the_amounts_calculated_by_hand(demo, food):
     assert to_buy(demo.text)[food] == EXPECTED[food]
+
+
+def test_the_list_says_how_many_vegetables_to_take_and_what_is_too_little_to_weigh(demo):
+    rows = demo.text.partition("To buy:")[2].partition("Why:")[0].splitlines()
+
+    def note(food):
+        (row,) = (row for row in rows if re.match(rf"^ .{{13}}{food} {{2,}}", row))
+        return re.split(" {2,}", row.strip())[-1]
+
+    assert note("carrot") == "about 11 pcs"  # 659 g, 61 g each
+    assert note("onion") == "about 2 pcs"  # 136.7 g, 110 g each
+    assert note("nutmeg") == "a little"
+    assert note("garlic") == "74 g"  # a clove of 3 g is not a piece in a shop
 
 
 def test_the_last_lines_of_the_demo_show_the_meals_plan_and_list_of_the_founder(demo):

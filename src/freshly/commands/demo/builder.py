@@ -36,11 +36,11 @@ class Member:
 
 @dataclass(frozen=True)
 class Shopping:
-    """A shopping list, its explanation, and the aisle of each ingredient id."""
+    """A shopping list, its explanation, and the ingredients by id."""
 
     to_buy: GroceryListRead
     explanation: Explanation
-    aisles: dict[int, str]
+    foods: dict[int, IngredientRead]
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class HouseholdBuilder:
         self.progress.advance(task)
         foods = api.get("/ingredients", list[IngredientRead])
         self.progress.advance(task)
-        return Shopping(to_buy, explanation, {food.id: food.category or "" for food in foods})
+        return Shopping(to_buy, explanation, {food.id: food for food in foods})
 
 
 def _slot_body(slot: PlannedSlot, meals: dict[str, int]) -> dict[str, object]:
