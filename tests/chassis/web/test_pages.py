@@ -6,6 +6,9 @@ from hashlib import sha256
 
 import pytest
 
+from tests.conftest import client_of, running, settings_for
+
+BELOW = "https://home.example.com/kitchen"
 BROWSER = {
     "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8",
     "Sec-Fetch-Dest": "document",
@@ -74,6 +77,18 @@ async def test_pages_need_no_script_and_only_the_style_that_their_policy_names(c
     assert policy.startswith("default-src 'none'")
     assert "<script" not in page.text
     assert not re.search(r"\sstyle=|\son\w+=|https?://(?!test/|www\.w3\.org/)", page.text)
+
+
+async def test_behind_a_proxy_with_a_path_commands_and_links_have_the_path(tmp_path):
+    settings = settings_for(f"sqlite+aiosqlite:///{tmp_path}/x.db", tmp_path, public_url=BELOW)
+    async with running(settings) as app, client_of(app) as client:
+        page = (await client.get("/", headers=BROWSER)).text
+        nothing = (await client.get("/nothing", headers=BROWSER)).text
+
+    assert f"curl {BELOW}/auth/register" in page
+    links = re.findall(r'href="([^"]+)"', page + nothing)
+    assert links
+    assert all(link.startswith("/kitchen/") for link in links)
 
 
 async def test_the_icon_of_the_server_is_there(client):
