@@ -64,7 +64,10 @@ def operations() -> str:
                 row = f"| `{method.upper()} {path}` | {operation['summary']} | {who} |"
                 rows[operation["tags"][0]].append(row)
     lines = [
-        *("# Operations", "", NOTE, ""),
+        *("# All calls of the API", "", NOTE, ""),
+        "A list of the operations of the HTTP API. How to run a server is in the",
+        "[operator guide](../guides/operators.md).",
+        "",
         "`/docs` shows each operation with its fields. All paths also work under `/api/v1`, except",
         "`/`, `/health` and `/ready`. A test calls each operation as eight users:",
         '`tests/contracts/roles/table.toml` says which status each of them gets. "Any user" is any',

@@ -1,3 +1,3 @@
 """The kitchen backend for families who plan meals."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

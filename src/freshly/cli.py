@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "freshly demo --url https://kitchen.example.com",
     )
     demo.add_argument("--url", help="URL of a running server (default: a temporary server)")
+    demo.add_argument("--keep", action="store_true", help="keep the server running until Ctrl-C")
     demo.set_defaults(run=_demo, needs_data=False)
     return parser
 
@@ -313,4 +314,4 @@ def _restore(settings: Settings, options: argparse.Namespace) -> int:
 def _demo(settings: Settings, options: argparse.Namespace) -> int:
     from freshly.commands.demo import run_demo
 
-    return run_demo(settings, options.url)
+    return run_demo(settings, options.url, keep=options.keep)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from bench.page import PAGE as BENCH_PAGE
 from bench.page import rendered
 from faults.report import COLUMNS, RESULTS
 from faults.report import PAGE as FAULTS_PAGE
+from freshly import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -22,7 +24,6 @@ GENERATED = {DOCS / "reference" / name for name in ("operations.md", "errors.md"
 # Where a path in backticks may start.
 BASES = (ROOT, ROOT / "src" / "freshly", ROOT / "src" / "freshly" / "domains")
 LONGEST_README = 120  # lines
-LONGEST_DEMO = 30
 CODE_BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 # A path has a slash inside and no placeholder: `pantry/jobs.py`, `tests/support/`; not `/docs`.
@@ -74,8 +75,14 @@ def test_the_readme_is_short():
     lines = (ROOT / "README.md").read_text().splitlines()
 
     assert len(lines) <= LONGEST_README
-    demo = "\n".join(lines).partition("## Demo")[2].partition("\n## ")[0]
-    assert len(demo.partition("```\n")[2].partition("```")[0].splitlines()) < LONGEST_DEMO
+
+
+def test_one_version_is_named_everywhere_and_has_notes():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert project["version"] == __version__
+    assert f"Version {__version__}: see" in (ROOT / "README.md").read_text()
+    assert (DOCS / "releases" / f"{__version__}.md").is_file()
 
 
 def test_every_document_is_reached_by_links_from_the_readme():
@@ -88,7 +95,7 @@ def test_every_document_is_reached_by_links_from_the_readme():
             found = ((document.parent / link).resolve() for link in links if link)
             waiting += [path for path in found if path.is_file()]
 
-    assert [path for path in DOCS.glob("*/*.md") if path not in seen] == []
+    assert [path for path in DOCS.rglob("*.md") if path not in seen] == []
 
 
 def test_the_reports_show_what_the_commands_measured():

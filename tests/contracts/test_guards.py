@@ -30,6 +30,7 @@ PUBLIC = {
     "/metrics",  # with METRICS_TOKEN, or from this machine
     "/docs",
     "/docs/assets/{name}",
+    "/favicon.ico",
     "/auth/register",
     "/auth/login",
     "/auth/refresh",

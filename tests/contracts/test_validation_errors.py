@@ -1,5 +1,6 @@
 """Every error that pydantic can find in a request has a sentence for a person."""
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,8 @@ from freshly.chassis.data.pagination import ListQuery
 from freshly.chassis.web.validation_messages import PREDICATES, sentence
 from tests.chassis.web.test_validation_messages import CASES
 from tests.conftest import settings_for
+
+URL_ENCODED = "application/x-www-form-urlencoded"
 
 
 class Cat(BaseModel):
@@ -193,3 +196,23 @@ def test_every_sentence_is_held_by_a_test():
             held |= {one["type"] for one in error.errors()}
 
     assert {*PREDICATES, *SPECIAL} - held == {"id_out_of_range"}
+
+
+async def test_each_json_body_without_a_json_header_is_415_and_names_the_header(kitchen):
+    person = await kitchen.person()
+    document = (await kitchen.client.get("/openapi.json")).json()
+    statuses = {}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if "application/json" not in operation.get("requestBody", {}).get("content", {}):
+                continue
+            url = re.sub(r"\{[^}]*\}", "1", path)
+            # As `curl -d` sends it.
+            form = {"content": b"{}", "headers": {"Content-Type": URL_ENCODED}}
+            refused = await person.request(method.upper(), url, **form)
+            statuses[method, path] = refused.status_code
+            if refused.status_code == 415:
+                assert "Content-Type: application/json" in refused.json()["detail"]
+
+    assert len(statuses) > 50
+    assert {call: status for call, status in statuses.items() if status != 415} == {}

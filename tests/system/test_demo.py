@@ -1,11 +1,18 @@
 """The demo's shopping list, compared with amounts that were calculated by hand."""
 
+import json
 import os
 import re
+import signal
 import subprocess
-import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+
+from tests.support.documents import fresh_clone, shell_blocks
+
+TIMEOUT_SECONDS = 120  # against hanging; nothing is measured by it
 
 # From meals.toml and household.toml: amounts of the meals, scaled by servings of the slot / of the
 # meal, less the stock that has not expired by then.
@@ -35,42 +42,104 @@ EXPECTED = {
 }
 
 
+@dataclass
+class Demo:
+    """The output of `./run demo --keep`, of the calls that it proposes, and of its end."""
+
+    folder: Path
+    text: str
+    tried: subprocess.CompletedProcess
+    rest: str
+    errors: str
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """The folder in which the demo ran, and its output."""
+    """The demo of the README, run until it says how to stop, tried and stopped with Ctrl-C."""
     folder = tmp_path_factory.mktemp("demo")
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    environment = {**inherited, "COLUMNS": "100", "TMPDIR": str(folder)}
-    result = subprocess.run(
-        [sys.executable, "-m", "freshly", "demo"],
+    environment = {**fresh_clone(folder), "COLUMNS": "100", "TMPDIR": str(folder / "home")}
+    # The trap lets the shell outlive Ctrl-C, to print the exit status.
+    script = f"trap : INT\n{shell_blocks('README.md')[0]}echo status $?"
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", script],
         cwd=folder,
         env=environment,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
-        check=False,
+        start_new_session=True,
     )
-    assert result.returncode == 0, result.stderr
-    return folder, result.stdout
+    try:
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("Ctrl-C"):
+                break
+        text = "".join(lines)
+        steps = text.partition("In a second terminal:\n")[2].rpartition("Ctrl-C")[0]
+        tried = subprocess.run(
+            ["/bin/sh", "-c", steps],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+    finally:
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+        rest, errors = process.communicate(timeout=TIMEOUT_SECONDS)
+    return Demo(folder, text, tried, rest, errors)
 
 
 def to_buy(text):
     """Return amount and unit of each line of the shopping list, by food."""
     lines = text.partition("To buy:")[2].partition("Why:")[0]
-    row = re.compile(r"^ .{13}(\S.*?) {2,}([\d.]+) (\w+)\s*$", re.MULTILINE)
+    row = re.compile(r"^ .{13}(\S.*?) {2,}([\d.]+) (\w+)(?: {2,}.*)?\s*$", re.MULTILINE)
     return {name: (amount, unit) for name, amount, unit in row.findall(lines)}
 
 
 @pytest.mark.parametrize("food", EXPECTED)
 def test_the_demos_shopping_list_has_the_amounts_calculated_by_hand(demo, food):
-    _, text = demo
-
-    assert to_buy(text)[food] == EXPECTED[food]
+    assert to_buy(demo.text)[food] == EXPECTED[food]
 
 
-def test_the_demo_leaves_no_files_and_prints_plain_text_of_at_most_100_columns(demo):
-    folder, text = demo
+def test_the_list_says_how_many_vegetables_to_take_and_what_is_too_little_to_weigh(demo):
+    rows = demo.text.partition("To buy:")[2].partition("Why:")[0].splitlines()
 
-    assert list(folder.iterdir()) == []
-    assert "\x1b" not in text
-    assert max(map(len, text.splitlines())) <= 100
+    def note(food):
+        (row,) = (row for row in rows if re.match(rf"^ .{{13}}{food} {{2,}}", row))
+        return re.split(" {2,}", row.strip())[-1]
+
+    assert note("carrot") == "about 11 pcs"  # 659 g, 61 g each
+    assert note("onion") == "about 2 pcs"  # 136.7 g, 110 g each
+    assert note("nutmeg") == "a little"
+    assert note("garlic") == "74 g"  # a clove of 3 g is not a piece in a shop
+
+
+def test_the_last_lines_of_the_demo_show_the_meals_plan_and_list_of_the_founder(demo):
+    meals, slots, to_buy_list = _documents(demo.tried.stdout)
+
+    assert demo.tried.stderr == ""
+    assert len(meals) == 13  # of 25; the other parent keeps the rest
+    assert len(slots) == 23
+    assert len(to_buy_list["items"]) == int(re.search(r"To buy: (\d+)", demo.text)[1])
+
+
+def _documents(text):
+    decoder, found = json.JSONDecoder(), []
+    while text.strip():
+        document, end = decoder.raw_decode(text.lstrip())
+        text = text.lstrip()[end:]
+        found.append(document)
+    return found
+
+
+def test_ctrl_c_ends_the_demo_quietly_and_leaves_no_files(demo):
+    assert (demo.rest, demo.errors) == ("status 0\n", "")
+    assert sorted(path.name for path in demo.folder.iterdir()) == ["home", "run"]
+    assert list((demo.folder / "home").iterdir()) == []
+
+
+def test_the_demo_prints_plain_text_of_at_most_100_columns(demo):
+    assert "\x1b" not in demo.text
+    assert max(map(len, demo.text.splitlines())) <= 100

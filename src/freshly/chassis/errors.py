@@ -61,6 +61,11 @@ class Conflict(AppError):
     detail = "This was changed by another request at the same time. Please try again."
 
 
+class JsonExpected(AppError):
+    status, code = 415, "json_expected"
+    detail = "Please send the body as JSON, with the header Content-Type: application/json."
+
+
 class Unprocessable(AppError):
     status = 422
 

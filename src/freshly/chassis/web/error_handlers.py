@@ -14,10 +14,18 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 
-from freshly.chassis.errors import OUT_OF_RANGE_ID, AppError, Conflict, NotFound, Unavailable
+from freshly.chassis.errors import (
+    OUT_OF_RANGE_ID,
+    AppError,
+    Conflict,
+    JsonExpected,
+    NotFound,
+    Unavailable,
+)
 from freshly.chassis.observability.logging import get_logger
 from freshly.chassis.resilience.client_disconnect import ClientDisconnected
 from freshly.chassis.web.error_responses import error_to_response, internal_error, problem
+from freshly.chassis.web.pages import not_found_page, prefers_html
 from freshly.chassis.web.validation_messages import sentence
 
 logger = get_logger(__name__)
@@ -69,8 +77,10 @@ async def _on_client_disconnect(_request: Request, _error: Exception) -> Respons
     return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
-async def _on_framework_error(request: Request, error: Exception) -> JSONResponse:
+async def _on_framework_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.NOT_FOUND and prefers_html(request):
+        return not_found_page(request)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return _method_not_allowed(_methods(request)[0])
     status = HTTPStatus(error.status_code)
@@ -85,6 +95,9 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
     if is_literal and request.method not in methods:
         # DELETE /meals/me also matches /meals/{id}, but "me" is not an id.
         return _method_not_allowed(methods)
+    if any(isinstance(e.get("input"), bytes) for e in error.errors()):
+        # FastAPI parses a body only if its header says JSON. `curl -d` says that it is a form.
+        return error_to_response(JsonExpected())
     found = [_field_error(e) for e in error.errors()]
     if found and all(e["type"] == OUT_OF_RANGE_ID for e in found):
         return error_to_response(NotFound())

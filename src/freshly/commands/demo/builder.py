@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import cycle
 
 from pydantic import BaseModel
 from rich.progress import Progress
@@ -16,6 +17,8 @@ from freshly.domains.ingredients.schemas import IngredientRead
 from freshly.domains.meal_plans.schemas import MealPlanRead, SlotRead
 from freshly.domains.pantry.schemas import PantryItemRead
 from freshly.domains.users.schemas import UserRead
+
+COOKS = 2  # members who keep meals: the parents
 
 
 class _CreatedMeal(BaseModel):
@@ -33,11 +36,11 @@ class Member:
 
 @dataclass(frozen=True)
 class Shopping:
-    """A shopping list, its explanation, and the aisle of each ingredient id."""
+    """A shopping list, its explanation, and the ingredients by id."""
 
     to_buy: GroceryListRead
     explanation: Explanation
-    aisles: dict[int, str]
+    foods: dict[int, IngredientRead]
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,9 @@ class HouseholdBuilder:
     def build(self) -> PlannedWeek:
         members = self._create_accounts()
         family = self._create_family(members)
-        founder, partner = members[0].api, members[1].api
+        founder = members[0].api
         pantry = self._fill_pantry(founder, family)
-        # Another member creates the meals, because a family's meals are open to all its members.
-        meals = self._create_meals(partner, family)
+        meals = self._create_meals([member.api for member in members[:COOKS]], family)
         plan = self._create_plan(founder, family)
         return PlannedWeek(
             members=members,
@@ -118,13 +120,13 @@ class HouseholdBuilder:
             for expires in [stock.expires_on(self.monday)]
         ]
 
-    def _create_meals(self, api: Api, family: FamilyRead) -> dict[str, int]:
-        """Return the ids of the meals by name."""
+    def _create_meals(self, cooks: list[Api], family: FamilyRead) -> dict[str, int]:
+        """Create the meals of the family, and return their ids by name. The cooks take turns."""
         dishes = self.progress.track(self.household.meals, description="Writing down meals")
-        ids = {}
-        for dish in dishes:
-            ids[dish.name] = api.post("/meals/me", _CreatedMeal, dish.request_body(family.id)).id
-        return ids
+        return {
+            dish.name: cook.post("/meals/me", _CreatedMeal, dish.request_body(family.id)).id
+            for dish, cook in zip(dishes, cycle(cooks), strict=False)
+        }
 
     def _create_plan(self, api: Api, family: FamilyRead) -> MealPlanRead:
         sunday = self.monday + timedelta(days=len(DAYS) - 1)
@@ -151,7 +153,7 @@ class HouseholdBuilder:
         self.progress.advance(task)
         foods = api.get("/ingredients", list[IngredientRead])
         self.progress.advance(task)
-        return Shopping(to_buy, explanation, {food.id: food.category or "" for food in foods})
+        return Shopping(to_buy, explanation, {food.id: food for food in foods})
 
 
 def _slot_body(slot: PlannedSlot, meals: dict[str, int]) -> dict[str, object]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import groupby
+from math import ceil
 
 from rich import box
 from rich.console import Console
@@ -28,6 +29,7 @@ from freshly.domains.pantry.schemas import PantryItemRead
 SLOTS = ("breakfast", "lunch", "dinner", "snack")
 NO_AISLE = "elsewhere"  # for foods that have no aisle in the catalogue
 LARGER_UNITS = {"g": "kg", "ml": "l"}
+LIST_UNITS = {"L": "l"}  # as in the reasons
 LARGER_UNIT_FACTOR = 1000
 ROUNDING_STEPS = {
     "g": Decimal("0.1"),
@@ -36,6 +38,9 @@ ROUNDING_STEPS = {
     "l": Decimal("0.001"),
 }
 DEFAULT_ROUNDING_STEP = Decimal("0.01")
+A_LITTLE_G = Decimal(5)  # less than this is not weighed in a shop
+LIGHTEST_PIECE_G = 20  # lighter pieces, such as a clove of garlic, are not sold one by one
+SPARE_PIECE = 0.1  # a tenth of a piece more is not worth another one
 COLUMN_RATIOS = (3, 7, 6, 2)  # of the widths of the columns in the explanation
 DISTANT_EXPIRY = timedelta(days=60)  # from here on the month is shown instead of the day
 
@@ -45,13 +50,13 @@ class Report:
     console: Console
     week: PlannedWeek
 
-    def print(self, *, show_sign_in: bool) -> None:
-        self._household(show_sign_in=show_sign_in)
+    def print(self) -> None:
+        self._household()
         self._plan()
         self._list()
         self._explanation()
 
-    def _household(self, *, show_sign_in: bool) -> None:
+    def _household(self) -> None:
         week, monday = self.week, self.week.plan.week_start
         names = [member.user.name or member.user.email for member in week.members]
         self._heading(week.family.display_name)
@@ -64,9 +69,6 @@ class Report:
         ]:
             items = [f"{_stock(item)} ({_day(item.expires_at)})" for item in expired]
             self._paragraph(f"Expired before the week, so not counted: {_enumerated(items)}.")
-        if show_sign_in:
-            founder = week.members[0]
-            self._paragraph(f"To look around, sign in as {founder.user.email}, {founder.password}")
 
     def _plan(self) -> None:
         plan = self.week.plan
@@ -88,17 +90,31 @@ class Report:
         for aisle, items in self._by_aisle(shopping.to_buy):
             for number, item in enumerate(items):
                 amount = _list_amount(item)
-                table.add_row("" if number else aisle, item.ingredient_name, amount, item.note)
+                note = item.note or self._in_the_shop(item)
+                table.add_row("" if number else aisle, item.ingredient_name, amount, note)
             table.add_section()
         self.console.print(table)
 
     def _by_aisle(self, to_buy: GroceryListRead) -> Iterable[tuple[str, list[ItemSummary]]]:
         """Yield aisles with their items. The list is already sorted by aisle."""
-        aisles = self.week.shopping.aisles
-        for aisle, items in groupby(
-            to_buy.items, key=lambda item: aisles.get(item.ingredient_id) or NO_AISLE
-        ):
+        for aisle, items in groupby(to_buy.items, key=self._aisle):
             yield aisle, list(items)
+
+    def _aisle(self, item: ItemSummary) -> str:
+        food = self.week.shopping.foods.get(item.ingredient_id)
+        return (food and food.category) or NO_AISLE
+
+    def _in_the_shop(self, item: ItemSummary) -> str:
+        """Return how a shopper takes an amount in grams: in pieces, or not worth weighing."""
+        if item.quantity is None or item.unit_code != "g":
+            return ""
+        if item.quantity < A_LITTLE_G:
+            return "a little"
+        food = self.week.shopping.foods.get(item.ingredient_id)
+        weight_g = (food and food.avg_weight_per_unit_g) or 0
+        if self._aisle(item) != "produce" or weight_g < LIGHTEST_PIECE_G:
+            return ""
+        return f"about {ceil(float(item.quantity) / weight_g - SPARE_PIECE)} pcs"
 
     def _explanation(self) -> None:
         explanation = self.week.shopping.explanation
@@ -186,7 +202,8 @@ def _stock(item: PantryItemRead) -> str:
 def _list_amount(item: ItemSummary) -> str:
     if item.quantity is None:
         return ""
-    return f"{_plain(item.quantity)} {item.unit_code or ''}".rstrip()
+    unit = LIST_UNITS.get(item.unit_code or "", item.unit_code or "")
+    return f"{_plain(item.quantity)} {unit}".rstrip()
 
 
 def _exact(quantity: Decimal, unit: str) -> str:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -24,9 +25,21 @@ POLL_SECONDS = 0.1
 SHOWN_LOG_LINES = 8
 
 
+@dataclass(frozen=True)
+class TemporaryServer:
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def wait(self) -> None:
+        """Wait until the server ends. It should not, so that raises DemoFailed."""
+        status = self.process.wait()
+        raise DemoFailed(_with_log(f"the server ended with {status}", self.log))
+
+
 @contextmanager
-def temporary_server(timezone: str) -> Iterator[str]:
-    """Start a server and yield its URL once it is ready. Raises DemoFailed if it fails to start."""
+def temporary_server(timezone: str) -> Iterator[TemporaryServer]:
+    """Start a server and yield it once it is ready. Raises DemoFailed if it fails to start."""
     with (
         _exit_on_sigterm(),
         TemporaryDirectory(prefix="freshly-demo-", ignore_cleanup_errors=True) as folder,
@@ -43,7 +56,7 @@ def temporary_server(timezone: str) -> Iterator[str]:
         try:
             url = f"http://{HOST}:{port}"
             _wait_until_ready(url, process, log)
-            yield url
+            yield TemporaryServer(url, process, log)
         finally:
             _stop(process)
 

@@ -10,6 +10,7 @@ from freshly.chassis.errors import Problem
 from freshly.chassis.resources import RedisState, Resources
 from freshly.chassis.web.error_responses import problem
 from freshly.chassis.web.operator_access import is_operator
+from freshly.chassis.web.pages import home_page, prefers_html
 from freshly.chassis.web.readiness import Disk, Readiness, Report
 from freshly.settings import Settings
 
@@ -51,8 +52,10 @@ class Ready(Details):
     database: Literal["connected"]
 
 
-@router.get("/", summary="Get the name and version of the API")
-async def welcome(request: Request) -> Welcome:
+@router.get("/", response_model=Welcome, summary="Get the name and version of the API")
+async def welcome(request: Request) -> object:
+    if prefers_html(request):
+        return home_page(request)
     settings: Settings = request.state.resources.settings
     return Welcome(
         message=f"Welcome to {settings.app_name}",
