@@ -59,8 +59,9 @@ def anyio_backend():
     return "asyncio", {"use_uvloop": True}
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _logging():
+    """Log as before, after a module whose tests ran commands in their own process."""
     configure_logging("WARNING")
 
 

@@ -24,7 +24,7 @@ from tests.support.api import MEAL
 from tests.support.role_world import World, build, make_administrator
 
 ROUTES = [route for route in _routes() if isinstance(route, Route)]
-SYSTEM = {"/", "/health", "/ready", "/metrics", "/docs", "/docs/assets/{name}"}
+SYSTEM = {"/", "/favicon.ico", "/health", "/ready", "/metrics", "/docs", "/docs/assets/{name}"}
 NO_ETAG = {
     "/files/{bucket}/{path:path}": "a file never changes; a new picture gets a new name",
     "/users/me/exports/{name}": "an export never changes, and no client may keep it",

@@ -17,6 +17,7 @@ from freshly.chassis.data.pagination import ListQuery
 from freshly.chassis.web.validation_messages import PREDICATES, sentence
 from tests.chassis.web.test_validation_messages import CASES
 from tests.conftest import settings_for
+from tests.support.role_world import make_administrator
 
 URL_ENCODED = "application/x-www-form-urlencoded"
 
@@ -198,8 +199,9 @@ def test_every_sentence_is_held_by_a_test():
     assert {*PREDICATES, *SPECIAL} - held == {"id_out_of_range"}
 
 
-async def test_each_json_body_without_a_json_header_is_415_and_names_the_header(kitchen):
+async def test_each_json_body_without_a_json_header_is_415_and_names_the_header(app, kitchen):
     person = await kitchen.person()
+    await make_administrator(app.resources.db, person.id)
     document = (await kitchen.client.get("/openapi.json")).json()
     statuses = {}
     for path, operations in document["paths"].items():

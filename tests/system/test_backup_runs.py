@@ -129,7 +129,11 @@ def test_a_killed_restore_leaves_no_rows_and_can_be_repeated(
         killed.communicate()
 
     left = asyncio.run(everything(new))
-    assert {name for name, one in left.items() if one["rows"]} <= {"units", "job_schedules"}
+    assert {name for name, one in left.items() if one["rows"]} <= {
+        "units",
+        "job_schedules",
+        "serves_since",
+    }
     again = freshly(url, new.data_dir, "restore", str(sqlite_backup))
     output, errors = again.communicate()
     assert (again.returncode, errors) == (0, "")

@@ -212,7 +212,7 @@ async def test_in_production_the_doctor_tells_bad_from_unwise(examined):
 
     assert status == 1
     assert checks["addresses"][0] == "ok"
-    assert checks["mail"][0] == "bad"  # nobody can reset a password
+    assert checks["mail"][0] == "bad"  # users cannot reset passwords
     assert checks["backups"][0] == "unwise"
     assert others["addresses"][0] == "unwise"
     assert local["addresses"][0] == "bad"

@@ -79,7 +79,7 @@ async def make(settings: Settings, folder: Path, *, daily: bool = False) -> Made
     """
     passphrase = settings.backup_passphrase and settings.backup_passphrase.get_secret_value()
     name = name_of(datetime.now(UTC), daily=daily, is_encrypted=bool(passphrase))
-    path = Path(os.path.abspath(folder)) / name  # noqa: PTH100, ASYNC240 - it serves nobody else
+    path = Path(os.path.abspath(folder)) / name  # noqa: PTH100, ASYNC240 - no other task waits
     with _failures(str(path)), new_file(path) as (file, place):
         async with installation(settings) as source:
             revision = await _current_revision(source)

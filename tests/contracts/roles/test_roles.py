@@ -31,7 +31,7 @@ def operations(folder):
         f"{method} {route.path}"
         for route in routes_of(app)
         for method in route.methods & METHODS
-        if not route.path.startswith("/docs")
+        if not route.path.startswith(("/docs", "/favicon.ico"))
     }
 
 

@@ -62,7 +62,7 @@ async def test_the_link_in_the_email_opens_the_account_again(closed, client, job
 async def test_an_account_that_is_closed_again_has_a_later_job_of_its_own(
     closed, client, kitchen, jobs, emails, age_sign_ins
 ):
-    """The job of the first closing runs before the second one's seven days are over."""
+    """The job of the first closing runs before the seven days of the second are over."""
     await jobs.run_due()
     form = {"token": re.search(r"token=([0-9a-f]{64})\b", emails[-1].text)[1]}
     assert (await client.post("/auth/link", data=form)).status_code == 200

@@ -185,7 +185,7 @@ async def test_the_link_in_the_letter_to_each_owner_undoes_it_exactly(
 
 
 async def test_a_family_that_is_closed_again_has_a_later_job_of_its_own(home, client, jobs, emails):
-    """The job of the first closing runs before the second one's seven days are over."""
+    """The job of the first closing runs before the seven days of the second are over."""
     await close(home)
     await follow(client, next(iter((await letters(jobs, emails)).values())))
     await close(home)

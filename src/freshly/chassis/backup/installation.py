@@ -1,4 +1,4 @@
-"""What a backup is made of, and where it is restored to."""
+"""The database and files that a backup is made of, and the place where they are restored."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ def buckets_of(settings: Settings) -> Mapping[str, str]:
 
 @dataclass
 class Contents:
-    """What was written or read: rows by table, and files."""
+    """The rows by table, and the files, that were written or read."""
 
     tables: dict[str, Checksum] = field(default_factory=dict)
     files: Checksum = field(default_factory=Checksum)

@@ -1,4 +1,4 @@
-"""Measures stock anew after the facts of its food changed."""
+"""Measures stock again after the facts of its food changed."""
 
 from freshly.chassis.data.transactions import Session
 from freshly.domains.ingredients.events import FactsChanged
