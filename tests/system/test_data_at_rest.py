@@ -126,6 +126,7 @@ def test_a_server_does_not_warn_about_a_proxy_that_is_declared(serving):  # noqa
 async def test_an_entry_that_was_changed_in_redis_gives_no_access(
     database_url, redis_url, tmp_path
 ):
+    redis_url = f"{redis_url.rpartition('/')[0]}/9"  # other tests have callers in database 0
     settings = settings_for(database_url, tmp_path, redis_url=SecretStr(redis_url), cache="auto")
     async with running(settings) as app, client_of(app) as client:
         kitchen = Kitchen(client)

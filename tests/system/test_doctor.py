@@ -244,16 +244,21 @@ async def test_old_backups_are_bad_where_they_are_daily_and_only_strict_fails_fo
     assert "jwt_secret" in mode[1]["data folder"][1]
 
 
-async def test_a_schema_of_a_later_release_is_not_to_be_migrated(examined, database_url):
-    engine = create_engine(driven(database_url))
-    async with engine.begin() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = 'tomorrow'"))
-    await engine.dispose()
+async def test_a_schema_of_a_later_release_is_fine_until_that_release_needs_it(
+    examined, database_url
+):
+    async def set_to_tomorrow(table, column):
+        engine = create_engine(driven(database_url))
+        async with engine.begin() as connection:
+            await connection.execute(text(f"UPDATE {table} SET {column} = 'tomorrow'"))  # noqa: S608
+        await engine.dispose()
 
+    await set_to_tomorrow("alembic_version", "version_num")
+    _, expanded = await examined(DATABASE_URL=database_url)
+    await set_to_tomorrow("serves_since", "revision")
     _, checks = await examined(DATABASE_URL=database_url)
 
-    assert checks["schema"] == (
-        "bad",
-        "schema is at tomorrow, which a later release has; install that one",
-    )
+    assert expanded["schema"][0] == "ok"
+    assert checks["schema"][0] == "bad"
+    assert "the schema is at tomorrow, of a newer release" in checks["schema"][1]
     assert checks["rights"][0] == checks["database"][0] == "ok"

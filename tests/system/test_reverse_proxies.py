@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from email import message_from_bytes, policy
 from urllib.parse import urljoin
 from uuid import uuid4
@@ -191,7 +192,10 @@ async def test_a_body_may_have_8_mb_and_freshly_itself_refuses_more(alice):
     as_json = {"Content-Type": "application/json"}
 
     passed = await alice.post("/chat", content=largest, headers=as_json)
-    refused = await alice.post("/chat", content=larger, headers=as_json)
+    for _ in range(10):  # Caddy may close the connection before the client has read the refusal
+        with suppress(httpx2.TransportError):
+            refused = await alice.post("/chat", content=larger, headers=as_json)
+            break
 
     assert passed.status_code == 422, passed.text  # read, and found to be no picture
     assert (refused.status_code, refused.json()["code"]) == (413, "content_too_large")
