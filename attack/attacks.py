@@ -148,6 +148,26 @@ def endless_header(target: Target) -> str:
     return "each is closed"
 
 
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n"
+
+
+@attack("20 connections with trailers (lines after the last chunk) without end")
+def endless_trailers(target: Target) -> str:
+    return _endless_trailers(target, b"", b"X-Trail: aaa\r\n" * 4000)
+
+
+@attack("20 connections with one trailer without end")
+def endless_trailer(target: Target) -> str:
+    return _endless_trailers(target, b"X-Trail: ", b"x" * 65_536)
+
+
+def _endless_trailers(target: Target, begin: bytes, endless: bytes) -> str:
+    open_ones = [target.connect(CHUNKED + begin) for _ in range(CONNECTIONS)]
+    sent = [send_until_refused(each, endless, 50_000_000) for each in open_ones]
+    assert max(sent) < 50_000_000
+    return "each is closed"
+
+
 @attack("20 heads of one byte a second", short=False)
 def slow_heads(target: Target) -> str:
     open_ones = [target.connect(HEAD + b"X-Slow: ") for _ in range(CONNECTIONS)]

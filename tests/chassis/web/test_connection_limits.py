@@ -21,13 +21,16 @@ class App:
 
     def __init__(self):
         self.started = 0
+        self.headers = []  # of each request
+        self.reads_body = True
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.answer = b"peach"
 
-    async def __call__(self, _scope, receive, send):
+    async def __call__(self, scope, receive, send):
         self.started += 1
-        more = True
+        self.headers.append(scope["headers"])
+        more = self.reads_body
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -147,6 +150,52 @@ async def test_a_body_that_stops_coming_is_given_up(connect, monkeypatch):
 
         assert await slow.read() == b""
         assert (await steady.readuntil(b"\r\n"))[9:12] == b"200"
+
+
+CHUNKED = b" / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\npeach\r\n"
+LAST_CHUNK = b"0\r\n"
+
+
+@pytest.mark.parametrize("reads_body", [True, False])
+@pytest.mark.parametrize(
+    ("begin", "endless"), [(b"", b"X-Trail: aaa\r\n" * 400), (b"X-Trail: ", b"a" * 6400)]
+)
+async def test_endless_trailers_close_the_connection(connect, begin, endless, reads_body):
+    app = App()
+    app.reads_body = reads_body
+    async with served(app) as (port, server):
+        reader, writer = await connect(port, b"GET" + CHUNKED + LAST_CHUNK + begin)
+        if not reads_body:
+            await reader.readuntil(b"peach")
+        sent = await send_until_refused(writer, endless)
+        assert sent < 10_000_000  # the kernel's buffers take some
+        await until(lambda: not server.server_state.connections, 5)
+
+
+async def test_trailers_that_do_not_end_close_the_connection(connect, monkeypatch):
+    monkeypatch.setattr(connection_limits, "HEAD_TIMEOUT_SECONDS", 0.3)
+    async with served(App()) as (port, server):
+        _, writer = await connect(port, b"POST" + CHUNKED + LAST_CHUNK)
+        await until(lambda: server.server_state.connections, 5)
+        for _ in range(4):  # a further byte does not prolong it
+            await asyncio.sleep(0.1)
+            writer.write(b"x")
+        await until(lambda: not server.server_state.connections, 1)
+
+
+async def test_trailers_that_end_are_not_headers_of_the_request(connect, monkeypatch):
+    monkeypatch.setattr(connection_limits, "HEAD_TIMEOUT_SECONDS", 0.3)
+    app = App()
+    async with served(app) as (port, _):
+        reader, writer = await connect(port, b"POST" + CHUNKED + LAST_CHUNK)
+        for line in (b"X-Trail: a\r\n", b"Authorization: b\r\n", b"\r\n"):
+            await asyncio.sleep(0.05)
+            writer.write(line)
+        await reader.readuntil(b"peach")
+        await asyncio.sleep(0.5)
+        writer.write(REQUEST)
+        await reader.readuntil(b"peach")
+    assert [name for name, _ in app.headers[0]] == [b"host", b"transfer-encoding"]
 
 
 async def test_requests_that_wait_for_an_answer_stop_the_reading(connect):

@@ -4,6 +4,7 @@ uvicorn parses all that it receives, however many requests wait and however long
 waits forever for a client that is silent. So this protocol
 * parses 4 kB at a time, and reads nothing more while a request waits for the one before it;
 * refuses a head that is too large, and closes a connection whose head or body does not come;
+* closes a connection whose trailers, which follow the last chunk, exceed the limits of a head;
 * closes a connection that does not read its response;
 * closes the connections that wait for a request when there are too many connections.
 
@@ -98,7 +99,10 @@ class LimitedProtocol(CoalescingProtocol):
         self._unparsed = b""
         self._head_bytes = 0  # received of a head that is not complete
         self._body_bytes = 0  # received since the last look at the body
+        # Received since the head of a chunk that has no data yet: trailers, if it is the last one.
+        self._trailer_bytes: int | None = None
         self._waiting: asyncio.TimerHandle | None = None  # for a head or for a body
+        self._trailing: asyncio.TimerHandle | None = None  # for the end of the trailers
         self._writing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -114,7 +118,7 @@ class LimitedProtocol(CoalescingProtocol):
         self._open_connections.discard(self)
         self._unparsed = b""
         self.pipeline.clear()
-        for timer in (self._waiting, self._writing):
+        for timer in (self._waiting, self._trailing, self._writing):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
@@ -162,6 +166,8 @@ class LimitedProtocol(CoalescingProtocol):
             self._stop_waiting()
 
     def _request_is_incomplete(self, received: int) -> None:
+        if self._trailer_bytes is not None:
+            self._trailers_come(received)
         if self.transport.is_closing():
             return
         head_began = self.scope is not None and "method" not in self.scope
@@ -179,6 +185,33 @@ class LimitedProtocol(CoalescingProtocol):
         self._body_bytes += received
         if self._waiting is None:
             self._waiting = self.loop.call_later(BODY_PERIOD_SECONDS, self._body_is_late)
+
+    # The parser does not tell where trailers begin: a chunk has a head, and then no data.
+
+    def on_chunk_header(self) -> None:
+        self._trailer_bytes = 0
+        self.headers = []  # collects the trailers; those of the request are in its scope
+
+    def on_body(self, body: bytes) -> None:
+        self._trailer_bytes = None
+        super().on_body(body)
+
+    def on_chunk_complete(self) -> None:
+        """Forget the trailers. The last chunk is complete after them."""
+        self._trailer_bytes = None
+        if self._trailing is not None:
+            self._trailing.cancel()
+            self._trailing = None
+
+    def _trailers_come(self, received: int) -> None:
+        assert self._trailer_bytes is not None
+        # In the first piece, the data of the chunk may be on its way.
+        surely = self._trailer_bytes > 0
+        self._trailer_bytes += received
+        if self._trailer_bytes > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
+            self.close_at_once()
+        elif surely and self._trailing is None:
+            self._trailing = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self.close_at_once)
 
     def _stop_waiting(self) -> None:
         assert self._waiting is not None
