@@ -9,6 +9,7 @@ import pytest
 import uvicorn
 
 from freshly.chassis.web import connection_limits
+from freshly.chassis.web.access_log import SECURITY_HEADERS
 from freshly.chassis.web.connection_limits import Connections, LimitedProtocol
 from tests.conftest import until
 from tests.support.fake_services import free_port
@@ -292,3 +293,5 @@ async def test_an_invalid_request_gets_a_clear_error(connect):
             received = await reader.read()
     assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert b'"code":"bad_request"' in received
+    head = received.partition(b"\r\n\r\n")[0].decode().lower().split("\r\n")
+    assert {f"{name}: {value}".lower() for name, value in SECURITY_HEADERS.items()} <= set(head)

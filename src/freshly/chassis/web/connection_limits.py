@@ -22,6 +22,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from freshly.chassis.observability.logging import get_logger
+from freshly.chassis.web.access_log import SECURITY_HEADERS
 from freshly.chassis.web.coalescing_protocol import CoalescingProtocol
 from freshly.chassis.web.error_responses import problem
 
@@ -279,7 +280,8 @@ class LimitedProtocol(CoalescingProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.close_at_once()
             return
-        response = problem(status, code, detail, headers={"Connection": "close", **(headers or {})})
+        headers = {**SECURITY_HEADERS, "Connection": "close", **(headers or {})}
+        response = problem(status, code, detail, headers=headers)
         self.transport.write(_encoded(response))
         self.transport.close()
 
