@@ -295,3 +295,21 @@ async def test_an_invalid_request_gets_a_clear_error(connect):
     assert b'"code":"bad_request"' in received
     head = received.partition(b"\r\n\r\n")[0].decode().lower().split("\r\n")
     assert {f"{name}: {value}".lower() for name, value in SECURITY_HEADERS.items()} <= set(head)
+
+
+@pytest.mark.parametrize(
+    ("target", "hosts"),
+    [
+        (b"/", [b"localhost"]),
+        (b"/?next=http://evil.example/", [b"localhost"]),
+        (b"http://LOCALHOST/?a=b", [b"localhost"]),
+        (b"http://evil.example/", [b"localhost", b"evil.example"]),
+        (b"http://localhost@evil.example/", [b"localhost", b"localhost@evil.example"]),
+    ],
+)
+async def test_another_host_in_the_request_line_is_a_second_host(connect, target, hosts):
+    app = App()
+    async with served(app) as (port, _):
+        reader, _ = await connect(port, b"GET " + REQUEST[4:].replace(b"/", target, 1))
+        await reader.readuntil(b"peach")
+    assert [value for name, value in app.headers[0] if name == b"host"] == hosts

@@ -150,6 +150,8 @@ async def test_only_configured_hosts_are_served_outside_the_local_environment(
         ("192.168.1.5:8000", 200),
         ("[::1]:8000", 200),
         ("LOCALHOST", 200),
+        ("localhost:65535", 200),
+        ("localhost:65536", 400),
         ("evil.example", 400),  # DNS rebinding
         ("192.168.1.5.evil.example", 400),
         ("localhost.evil.example:8000", 400),

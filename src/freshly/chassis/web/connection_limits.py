@@ -13,6 +13,7 @@ incomplete requests only.
 """
 
 import asyncio
+import re
 from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any
@@ -38,6 +39,7 @@ MIN_BODY_BYTES_PER_PERIOD = 64 * 1024
 # While a response waits for its client to read it, the client reads at least this much.
 WRITE_PERIOD_SECONDS = 30.0
 MIN_READ_BYTES_PER_PERIOD = 64 * 1024
+ABSOLUTE_URL = re.compile(rb"[^/?#]*://([^/?#]*)")
 PIECE_BYTES = 4096  # parsed at once; the smallest 200 requests
 CLOSED_AT_ONCE = 0.01  # of all connections, when there are too many
 
@@ -186,6 +188,17 @@ class LimitedProtocol(CoalescingProtocol):
         self._body_bytes += received
         if self._waiting is None:
             self._waiting = self.loop.call_later(BODY_PERIOD_SECONDS, self._body_is_late)
+
+    def on_headers_complete(self) -> None:
+        """Add the host of an absolute URL to the `Host` headers, unless they name it.
+
+        A request with two of them is refused.
+        """
+        if not self.url.startswith(b"/") and (found := ABSOLUTE_URL.match(self.url)):
+            host = found[1].lower()
+            if any(value.lower() != host for name, value in self.headers if name == b"host"):
+                self.headers.append((b"host", host))
+        super().on_headers_complete()
 
     # The parser does not tell where trailers begin: a chunk has a head, and then no data.
 

@@ -44,7 +44,8 @@ LARGEST_BODIES = {
 }
 LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1)(:\d+)?"
 
-HOST = re.compile(r"(?P<name>[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?")
+HOST = re.compile(r"(?P<name>[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::(?P<port>\d{1,5}))?")
+LARGEST_PORT = 65_535
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "[::1]"}
 MAX_KNOWN_HOSTS = 1000
 
@@ -99,11 +100,11 @@ class TrustedHosts:
         await self.app(scope, receive, send)
 
     def _refusal(self, hosts: Sequence[bytes]) -> Response | None:
-        found = HOST.fullmatch(hosts[0].decode("latin-1").lower()) if len(hosts) == 1 else None
-        if found is None:
+        name = _name_in(hosts)
+        if name is None:
             detail = "A request needs exactly one valid Host header."
             return problem(400, "invalid_host", detail)
-        if not self._is_known(found["name"]):
+        if not self._is_known(name):
             return problem(400, "unknown_host", "This server does not know this host name.")
         if len(self.known) < MAX_KNOWN_HOSTS:
             self.known.add(hosts[0])
@@ -117,8 +118,16 @@ class TrustedHosts:
 
 def _is_address(hosts: Sequence[bytes]) -> bool:
     """Return True if the `Host` headers are a single one with an address or `localhost`."""
+    name = _name_in(hosts)
+    return name is not None and (name in LOCAL_HOSTS or _is_ip(name))
+
+
+def _name_in(hosts: Sequence[bytes]) -> str | None:
+    """Return the name in the `Host` headers, or None unless they are a single valid one."""
     found = HOST.fullmatch(hosts[0].decode("latin-1").lower()) if len(hosts) == 1 else None
-    return found is not None and (found["name"] in LOCAL_HOSTS or _is_ip(found["name"]))
+    if found is None or int(found["port"] or 0) > LARGEST_PORT:
+        return None
+    return found["name"]
 
 
 def _is_ip(name: str) -> bool:
