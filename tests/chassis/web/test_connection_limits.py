@@ -247,6 +247,23 @@ async def test_a_client_that_reads_slowly_but_steadily_gets_all(connect, monkeyp
             await asyncio.sleep(0.01)
 
 
+async def test_a_client_that_takes_too_long_to_read_an_answer_is_cut_off(connect, monkeypatch):
+    monkeypatch.setattr(connection_limits, "WRITE_PERIOD_SECONDS", 0.3)
+    monkeypatch.setattr(connection_limits, "MIN_READ_BYTES_PER_PERIOD", 0)
+    monkeypatch.setattr(connection_limits, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(connection_limits, "READ_BYTES_PER_SECOND", 40_000_000)
+    app = App()
+    app.answer = b"x" * 20_000_000
+    async with served(app) as (port, server):
+        reader, _ = await connect(port, REQUEST)
+        with suppress(TimeoutError, ConnectionError, EOFError):
+            async with asyncio.timeout(3):
+                while True:
+                    await reader.readexactly(100_000)  # enough for each period
+                    await asyncio.sleep(0.05)
+        assert not server.server_state.connections
+
+
 async def test_half_open_connections_keep_nobody_out(connect):
     async with served(App(), limit=50) as (port, server):
         kept, kept_writer = await connect(port, REQUEST)

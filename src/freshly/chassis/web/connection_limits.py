@@ -5,7 +5,7 @@ waits forever for a client that is silent. So this protocol
 * parses 4 kB at a time, and reads nothing more while a request waits for the one before it;
 * refuses a head that is too large, and closes a connection whose head or body does not come;
 * closes a connection whose trailers, which follow the last chunk, exceed the limits of a head;
-* closes a connection that does not read its response;
+* closes a connection that does not read its response, or takes too long for its size;
 * closes the connections that wait for a request when there are too many connections.
 
 A complete request in one piece, which almost all are, costs one comparison. All else happens for
@@ -39,6 +39,10 @@ MIN_BODY_BYTES_PER_PERIOD = 64 * 1024
 # While a response waits for its client to read it, the client reads at least this much.
 WRITE_PERIOD_SECONDS = 30.0
 MIN_READ_BYTES_PER_PERIOD = 64 * 1024
+# All that waits has this time and the time that it takes at this speed. A stream waits in small
+# parts, and each part has this time.
+READ_SECONDS = 60.0
+READ_BYTES_PER_SECOND = 64 * 1024
 ABSOLUTE_URL = re.compile(rb"[^/?#]*://([^/?#]*)")
 PIECE_BYTES = 4096  # parsed at once; the smallest 200 requests
 CLOSED_AT_ONCE = 0.01  # of all connections, when there are too many
@@ -107,6 +111,7 @@ class LimitedProtocol(CoalescingProtocol):
         self._waiting: asyncio.TimerHandle | None = None  # for a head or for a body
         self._trailing: asyncio.TimerHandle | None = None  # for the end of the trailers
         self._writing: asyncio.TimerHandle | None = None
+        self._read_until = 0.0  # while a response waits for its client
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -255,6 +260,8 @@ class LimitedProtocol(CoalescingProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        seconds = READ_SECONDS + self.transport.get_write_buffer_size() / READ_BYTES_PER_SECOND
+        self._read_until = self.loop.time() + seconds
         self._wait_for_reader()
 
     def resume_writing(self) -> None:
@@ -270,11 +277,13 @@ class LimitedProtocol(CoalescingProtocol):
 
     def _wait_for_reader(self) -> None:
         left = self.transport.get_write_buffer_size()
-        self._writing = self.loop.call_later(WRITE_PERIOD_SECONDS, self._reader_is_late, left)
+        at = min(self.loop.time() + WRITE_PERIOD_SECONDS, self._read_until)
+        self._writing = self.loop.call_at(at, self._reader_is_late, left)
 
     def _reader_is_late(self, left: int) -> None:
         self._writing = None
-        if left - self.transport.get_write_buffer_size() < MIN_READ_BYTES_PER_PERIOD:
+        read = left - self.transport.get_write_buffer_size()
+        if read < MIN_READ_BYTES_PER_PERIOD or self.loop.time() >= self._read_until:
             self.close_at_once()
         else:
             self._wait_for_reader()
