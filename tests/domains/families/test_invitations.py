@@ -282,3 +282,18 @@ async def test_a_family_can_be_founded_when_all_short_codes_are_taken(kitchen, d
     family = await kitchen.family(alice, bob)
 
     assert re.fullmatch(r"[0-9]{9}", family["invite_code"])
+
+
+async def test_invitations_end_with_the_role_that_made_them(home, client):
+    """Otherwise an admin who is a member again could go on making admins."""
+    role = f"/families/{home.family['id']}/members/{home.member.id}/role"
+    await home.owner.patch(role, {"role": "admin"})
+    his = await home.member.post_ok(home.path, {"role": "admin", "uses": 5})
+    other = await home.invite(role="admin", uses=5)
+
+    assert (await home.owner.patch(role, {"role": "member"})).status_code == 200
+
+    assert await home.join(home.guest, his["token"]) == 404
+    assert await home.join(home.guest, his["code"]) == 404
+    assert (await client.get(his["link"])).status_code == 404
+    assert await home.join(home.other, other["token"]) == "admin"

@@ -21,7 +21,7 @@ from freshly.domains.families.errors import (
 )
 from freshly.domains.families.events import MemberJoined
 from freshly.domains.families.models import Invitation, Membership, Role
-from freshly.domains.families.permissions import Permission
+from freshly.domains.families.permissions import Permission, may
 from freshly.domains.families.repository import FamilyRepository, InvitationRepository
 from freshly.domains.families.schemas import (
     InvitationCreate,
@@ -100,6 +100,10 @@ class InvitationService:
         """Open an invitation. Lock the family. Raise NotAllowed or TooManyInvitations."""
         self._check(family_id)
         if await self.families.lock(family_id) is None:
+            raise NotAllowed
+        # Under the lock, because the role of the Access may be outdated.
+        me = await self.families.member(family_id, self.access.user_id)
+        if me is None or not may(Role(me.role), Permission.INVITE):
             raise NotAllowed
         if await self.invitations.count(family_id) >= MAX_OPEN:
             raise TooManyInvitations(limit=MAX_OPEN)

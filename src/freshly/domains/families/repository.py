@@ -252,8 +252,12 @@ class InvitationRepository:
         name = select(Family.display_name).where(Family.id == invitation.family_id)
         return (await self.session.execute(name)).scalar_one()
 
-    async def delete_all(self, family_id: int) -> None:
-        await self.session.execute(delete(Invitation).where(Invitation.family_id == family_id))
+    async def delete_all(self, family_id: int, by_user_id: int | None = None) -> None:
+        """Delete the invitations of the family, or only those that one user made."""
+        mine = delete(Invitation).where(Invitation.family_id == family_id)
+        if by_user_id is not None:
+            mine = mine.where(Invitation.created_by_user_id == by_user_id)
+        await self.session.execute(mine)
 
     async def purge_expired(self) -> None:
         await self.session.execute(delete(Invitation).where(Invitation.expires_at <= now()))

@@ -224,6 +224,8 @@ class FamilyService:
             return
         former, membership.role = membership.role, role
         await self.families.save_member(membership)
+        if not may(role, Permission.INVITE):
+            await self.invitations.delete_all(membership.family_id, by_user_id=membership.user_id)
         await self.notices.role_changed(membership, former, role)
         if membership.user_id == self.access.user_id:
             await self._record(ActivityKind.ROLE_CHANGED, membership.family_id, detail=role)
