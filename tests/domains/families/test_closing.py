@@ -176,8 +176,10 @@ async def test_the_link_in_the_letter_to_each_owner_undoes_it_exactly(
     assert after == before
     assert await follow(client, sent[home.olga.user["email"]]) == (400, 400)
     await jobs.run_due()
-    restored = [email.to for email in emails if "is not deleted" in email.subject]
-    assert sorted(restored) == sorted(sent)
+    restored = [email for email in emails if "is not deleted" in email.subject]
+    members = [person.user["email"] for person in (home.olga, home.otto, home.mia)]
+    assert sorted(email.to for email in restored) == sorted(members)
+    assert all("you can leave it" in email.text for email in restored)
     await jobs.hasten()
     await jobs.run_due()
     assert after == before
@@ -248,6 +250,26 @@ async def test_what_users_do_meanwhile_survives_the_undoing(home, client, jobs, 
     [family, _] = await home.mia.read("/families")
     roles = {m["user_id"]: m["role"] for m in await home.mia.read(f"/families/{home.id}/members")}
     assert (family["count"], roles) == (2, {home.olga.id: "owner", home.mia.id: "member"})
+
+
+async def test_what_users_write_meanwhile_does_not_become_visible_to_the_family(
+    home, client, jobs, emails
+):
+    """Mia changes her attached meal while she believes that the family is deleted."""
+    attached = f"/meals/{home.own_meal['id']}/attach-family"
+    await home.mia.post_ok(attached, {"family_id": home.id}, status=200)
+    await close(home)
+    [letter, _] = (await letters(jobs, emails)).values()
+    path = f"/meals/{home.meal['id']}"
+    changed = await home.mia.patch(f"/meals/me/{home.meal['id']}", {"notes": "private words"})
+    assert changed.status_code == 200
+
+    assert await follow(client, letter) == (200, 200)
+
+    shown = await home.olga.read(f"/families/{home.id}/members/{home.mia.id}/meals")
+    assert [meal["id"] for meal in shown] == [home.own_meal["id"]]
+    assert (await home.mia.read(path))["familyId"] is None
+    assert (await home.mia.read(f"/meals/{home.own_meal['id']}"))["familyId"] == home.id
 
 
 async def test_a_closed_family_goes_with_the_last_account_that_could_undo_it(

@@ -18,7 +18,6 @@ from freshly.domains.families.models import (
     Family,
     Invitation,
     Membership,
-    Role,
 )
 from freshly.domains.families.repository import CodeRenewal
 from freshly.domains.users.models import User
@@ -54,11 +53,12 @@ class ClosedFamilyRepository:
         family.delete_after = delete_after
         await self.session.flush()
 
-    async def restore(self, family: Family) -> None:
+    async def restore(self, family: Family, closed_at: datetime) -> None:
         """Give the locked family its members and references back, and a new invite code.
 
         The members may exceed their quota of families by it. A reference that a user has set again
-        meanwhile stays as it is.
+        meanwhile stays as it is. A row that was changed since the closing gets none back: what was
+        written while the family looked deleted was not meant for it.
         """
         mine = ClosedMembership.family_id == family.id
         columns = [ClosedMembership.membership_id, ClosedMembership.family_id]
@@ -68,7 +68,7 @@ class ClosedFamilyRepository:
         await self.session.execute(insert(Membership).from_select(names, rows))
         await self.session.execute(delete(ClosedMembership).where(mine))
         for lost in lost_references(Family, Family.id == family.id):
-            await self._attach(family.id, lost)
+            await self._attach(family.id, lost, closed_at)
         of_family = ClosedReference.family_id == family.id
         await self.session.execute(delete(ClosedReference).where(of_family))
         family.delete_after = None
@@ -103,11 +103,12 @@ class ClosedFamilyRepository:
         ids = (await self.session.scalars(alone)).all()
         await self.session.execute(delete(Family).where(Family.id.in_(ids)))
 
-    async def owner_addresses(self, family_id: int) -> Sequence[str]:
+    async def addresses(self, family_id: int) -> Sequence[str]:
+        """Return the email addresses of all members of the restored family."""
         addresses = await self.session.scalars(
             select(User.email)
             .join(Membership, Membership.user_id == User.id)
-            .where(Membership.family_id == family_id, Membership.role == Role.OWNER)
+            .where(Membership.family_id == family_id)
             .order_by(Membership.id)
         )
         return addresses.all()
@@ -122,11 +123,14 @@ class ClosedFamilyRepository:
         )
         await self._set(family_id, lost, None)
 
-    async def _attach(self, family_id: int, lost: LostReference) -> None:
+    async def _attach(self, family_id: int, lost: LostReference, closed_at: datetime) -> None:
         [key] = lost.model.__mapper__.primary_key
         value = _remembered(family_id, lost, ClosedReference.value)
         of_row = value.where(ClosedReference.row_id == key).scalar_subquery()
-        await self._set(family_id, lost, of_row, lost.column.is_(None))
+        unchanged = [lost.column.is_(None)]
+        if hasattr(lost.model, "updated_at"):
+            unchanged.append(lost.model.updated_at <= closed_at)
+        await self._set(family_id, lost, of_row, *unchanged)
 
     async def _set(
         self, family_id: int, lost: LostReference, value: Any, *where: ColumnElement[bool]

@@ -46,12 +46,12 @@ class FamilyClosing:
 
 
 async def restore(closed: ClosedFamilyRepository, jobs: JobQueue, family_id: int) -> None:
-    """Open a closed family again, and tell its owners. Raise InvalidLink if it is not closed."""
+    """Open a closed family again, and tell its members. Raise InvalidLink if it is not closed."""
     family = await closed.lock(family_id)
-    if family is None:
+    if family is None or family.delete_after is None:
         raise InvalidLink
-    await closed.restore(family)
-    for address in await closed.owner_addresses(family_id):
+    await closed.restore(family, closed_at=family.delete_after - DELETED_AFTER)
+    for address in await closed.addresses(family_id):
         await jobs.enqueue(
             SendFamilyNotice(
                 address=address, about="family_restored", family_name=family.display_name

@@ -23,9 +23,11 @@ def family_restored(to: str, family: str) -> Email:
         to=to,
         subject="Your Freshly family is not deleted",
         text=(
-            f"An owner of your family {_quoted(family)} kept it. Its members see it again, with "
-            "all that it shares. Earlier invitations to it do not work any more.\n\n"
-            "If you did not delete it yourself, please check in the app who its owners are.\n"
+            f"An owner deleted your family {_quoted(family)}, and now kept it. You and its other "
+            "members see it again, with all that it shares. A meal that you changed meanwhile is "
+            "no longer attached to it. Earlier invitations to it do not work any more.\n\n"
+            "If you no longer want to belong to it, you can leave it in the app. If you are an "
+            "owner and did not delete it yourself, please check who its owners are.\n"
         ),
     )
 
