@@ -143,7 +143,11 @@ async def test_a_closed_family_looks_as_after_its_deletion_to_everybody(home, db
     await jobs.run_due()
 
     assert await count(db, Family) == 1
-    assert closed == await views(home)
+    deleted = await views(home)
+    # A closed family still counts for the quotas of its members.
+    assert {path for key, seen in deleted.items() if closed[key] != seen for path in key[1:]} == {
+        "/users/me/usage"
+    }
     changed = {path for (_, path), seen in before.items() if closed[_, path] != seen}
     assert {
         *("/families", f"/families/{home.id}", "/users/me/usage", "/notifications"),
@@ -288,8 +292,8 @@ async def test_a_closed_family_goes_with_the_last_account_that_could_undo_it(
     assert await count(db, Family) == 0
 
 
-async def test_a_full_quota_of_families_does_not_stop_the_undoing(home, client, jobs, emails, db):
-    """Quotas count closed families no more, so that members may have used the room."""
+async def test_a_closed_family_counts_for_the_quotas_of_its_members(home, client, jobs, emails, db):
+    """Otherwise a user could found, fill and close families without end."""
 
     async def families():
         usage = await home.otto.read("/users/me/usage")
@@ -299,7 +303,7 @@ async def test_a_full_quota_of_families_does_not_stop_the_undoing(home, client, 
     before = await families()
     await close(home)
     after = await families()
-    assert after["used"] == before["used"] - 1
+    assert after == before
     async with db.write() as session:
         for n in range(after["limit"] - after["used"]):
             family = Family(display_name="Full", invite_code=f"full-{n}")
@@ -307,10 +311,12 @@ async def test_a_full_quota_of_families_does_not_stop_the_undoing(home, client, 
             await session.flush()
             session.add(Membership(family_id=family.id, user_id=home.otto.id, role="member"))
 
+    refused = await home.otto.post("/families", {"display_name": "One more"})
     [letter, _] = (await letters(jobs, emails)).values()
 
+    assert (refused.status_code, refused.json()["code"]) == (403, "quota_exceeded")
     assert await follow(client, letter) == (200, 200)
-    assert len(await home.otto.read("/families")) == after["limit"] + 1
+    assert len(await home.otto.read("/families")) == after["limit"]
 
 
 async def test_of_two_owners_who_delete_at_once_only_one_closes_the_family(home, jobs, db):

@@ -56,9 +56,9 @@ class ClosedFamilyRepository:
     async def restore(self, family: Family, closed_at: datetime) -> None:
         """Give the locked family its members and references back, and a new invite code.
 
-        The members may exceed their quota of families by it. A reference that a user has set again
-        meanwhile stays as it is. A row that was changed since the closing gets none back: what was
-        written while the family looked deleted was not meant for it.
+        A closed family counts for its members' quotas, so they have room for it. A reference that a
+        user has set again meanwhile stays as it is. A row that was changed since the closing gets
+        none back: what was written while the family looked deleted was not meant for it.
         """
         mine = ClosedMembership.family_id == family.id
         columns = [ClosedMembership.membership_id, ClosedMembership.family_id]

@@ -86,6 +86,9 @@ class ClosedMembership(Base):
     role: Mapped[str] = mapped_column(Text)
     joined_at: Mapped[datetime] = mapped_column()
 
+    # Otherwise a user could store without limit: found a family, fill it, close it and begin again.
+    __quotas__ = (CountsTowards("families", person="user_id"),)
+
 
 class ClosedReference(Base):
     """A reference to a closed family or to its rows, from a row that outlives the family.
