@@ -2,11 +2,14 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from itertools import product
 from time import perf_counter, process_time
 
 import pytest
+from sqlalchemy import insert
 
+from freshly.domains.pantry.models import PantryItem
 from tests.conftest import Jobs, client_of, running, settings_for
 from tests.support.api import Kitchen
 
@@ -78,6 +81,36 @@ async def test_a_rebuild_of_28_meals_with_60_foods_stops_nobody(embedded, shared
 
     print(f"{rebuilt['items_count']} lines in {seconds:.2f} s")  # noqa: T201
     assert rebuilt["items_count"] == (60 if shared else 1680)
+
+
+async def test_new_facts_of_a_food_with_much_stock_stop_nobody(embedded, embedded_app):
+    alice = await embedded.person()
+    paste = await embedded.ingredient(
+        alice,
+        "Test paste",
+        canonical_unit_type="weight",
+        canonical_unit="g",
+        density_g_per_ml=1,
+    )
+    lot = await embedded.stock(alice, "Test paste", 200, "ml")
+    async with embedded_app.resources.db.write() as session:
+        rows = [
+            {
+                "owner_user_id": alice.id,
+                "ingredient_id": paste["id"],
+                "quantity": Decimal(2),
+                "unit": "ml",
+            }
+            for _ in range(3_000)
+        ]
+        await session.execute(insert(PantryItem), rows)
+
+    async with loop_that_answers():
+        changed = await alice.patch(f"/ingredients/{paste['id']}", {"density_g_per_ml": 1.5})
+
+    assert changed.status_code == 200
+    read = await alice.read(f"/pantry-items/{lot['id']}")
+    assert read["canonical_quantity"] == "300.000"
 
 
 async def test_a_plan_with_too_many_needs_is_refused_and_changes_nothing(embedded):

@@ -12,10 +12,10 @@ async def measure_stock_anew(event: FactsChanged, session: Session) -> None:
     Raise QuantityTooLarge if a column cannot store one of them.
     """
     stock = StockRepository(session)
-    for item in await stock.of_foods(event.family_id, event.owner_user_id, event.facts):
-        if item.quantity is None or not item.unit or item.ingredient_id is None:
-            continue
-        measured = measure(item.quantity, item.unit, event.facts[item.ingredient_id])
-        item.canonical_quantity = measured.quantity if measured else None
-        item.canonical_unit = measured.unit if measured else None
-    await session.flush()
+    async for batch in stock.of_foods(event.family_id, event.owner_user_id, event.facts):
+        for item in batch:
+            if item.quantity is None or not item.unit or item.ingredient_id is None:
+                continue
+            measured = measure(item.quantity, item.unit, event.facts[item.ingredient_id])
+            item.canonical_quantity = measured.quantity if measured else None
+            item.canonical_unit = measured.unit if measured else None

@@ -1,4 +1,5 @@
-from collections.abc import Collection, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from freshly.chassis.data.functions import unicode_lower
 from freshly.chassis.data.pagination import KeysetQuery, ListQuery, PageRows, columns_for
 from freshly.chassis.data.queries import struct_for
 from freshly.chassis.data.transactions import CurrentDatabase, Session
+from freshly.chassis.resilience.fairness import ROWS_PER_FLUSH
 from freshly.domains.families.access import Access, OwnedRepository, Owner
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.pantry.errors import NotYourPantry, PantryItemNotFound
@@ -92,8 +94,11 @@ class StockRepository:
 
     async def of_foods(
         self, family_id: int | None, owner_user_id: int | None, ingredient_ids: Iterable[int]
-    ) -> Sequence[PantryItem]:
-        """Lock and return the items of these foods. All requests lock in the order of ids."""
+    ) -> AsyncIterator[Sequence[PantryItem]]:
+        """Lock and yield the items of these foods in batches, each with its changes written.
+
+        All requests lock in the order of ids. Other requests run after each batch.
+        """
         items = (
             select(PantryItem)
             .where(
@@ -103,10 +108,19 @@ class StockRepository:
                 PantryItem.ingredient_id.in_(list(ingredient_ids)),
             )
             .order_by(PantryItem.id)
+            .limit(ROWS_PER_FLUSH)
             .with_for_update(of=PantryItem)
             .execution_options(populate_existing=True)
         )
-        return (await self.session.scalars(items)).all()
+        last_id, full = 0, True
+        while full:
+            batch = (await self.session.scalars(items.where(PantryItem.id > last_id))).all()
+            full = len(batch) == ROWS_PER_FLUSH
+            if batch:
+                last_id = batch[-1].id
+                yield batch
+                await self.session.flush()
+            await asyncio.sleep(0)
 
 
 @dataclass
