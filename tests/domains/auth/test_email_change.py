@@ -207,6 +207,47 @@ async def test_the_link_in_a_confirmed_old_mailbox_undoes_a_change_in_effect(
         assert await session.scalar(select(User.email)) == alice.user["email"]
 
 
+@pytest.fixture
+async def moved_twice(alice, sent_to, db):
+    """Return the tokens that undo the first and the second change of a thief."""
+    async with db.write() as session:
+        await session.execute(update(User).values(is_verified=True))
+    tokens = []
+    for old, new in ((alice.user["email"], "thief@example.com"), ("thief@example.com", NEW)):
+        await alice.patch("/users/me", {"email": new})
+        tokens.append(token_in(await sent_to(old)))
+        code = code_in(await sent_to(new))
+        await alice.post_ok("/auth/confirm-email", {"code": code}, status=200)
+    return tokens
+
+
+async def test_undoing_a_later_change_leaves_the_link_of_an_earlier_one(
+    alice, client, moved_twice, db
+):
+    first, second = moved_twice
+
+    by_thief = await client.post("/auth/link", data={"token": second})
+    by_owner = await client.post("/auth/link", data={"token": first})
+
+    assert (by_thief.status_code, by_owner.status_code) == (200, 200)
+    async with db.read() as session:
+        assert await session.scalar(select(User.email)) == alice.user["email"]
+
+
+async def test_undoing_an_earlier_change_ends_the_links_of_later_ones(
+    alice, client, moved_twice, db
+):
+    first, second = moved_twice
+
+    by_owner = await client.post("/auth/link", data={"token": first})
+    by_thief = await client.post("/auth/link", data={"token": second})
+
+    assert (by_owner.status_code, by_thief.status_code) == (200, 400)
+    assert (await alice.get("/users/me")).status_code == 401
+    async with db.read() as session:
+        assert await session.scalar(select(User.email)) == alice.user["email"]
+
+
 async def test_an_unconfirmed_old_address_gets_no_power_over_the_account(alice, client, sent_to):
     """The user may have mistyped it, so that it belongs to a stranger."""
     await alice.patch("/users/me", {"email": NEW})

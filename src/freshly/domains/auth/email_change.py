@@ -81,7 +81,7 @@ class EmailChangeUndo:
     jobs: Injected[JobQueue]
 
     async def undo(self, token: str) -> None:
-        """Cancel the change, also one that is in effect, and end all sessions.
+        """Cancel the change, also one that is in effect, and all later ones. End all sessions.
 
         Raise InvalidLink, also if another account has the old address now.
         """

@@ -58,11 +58,18 @@ class LinkService:
         return link
 
     async def use(self, token: str, purpose: LinkPurpose) -> int:
-        """Delete the link, and its user's other links of this purpose. Return the user's id."""
+        """Delete the link, and its user's other links of this purpose. Return the user's id.
+
+        A link that undoes a change of the address deletes only the later ones. An earlier one is in
+        an older mailbox, whose owner must not lose the account by a later change of a thief.
+        """
         link = await self.find(token, lock=True)
         if link.purpose != purpose:
             raise InvalidLink
-        await self.links.delete(link.user_id, purpose)
+        if purpose is LinkPurpose.UNDO_EMAIL_CHANGE:
+            await self.links.delete_with_later(link)
+        else:
+            await self.links.delete(link.user_id, purpose)
         return link.user_id
 
     async def use_of_family(self, token: str) -> tuple[int, int]:

@@ -275,6 +275,19 @@ class LinkRepository:
             .execution_options(synchronize_session=False)
         )
 
+    async def delete_with_later(self, link: AccountLink) -> None:
+        """Delete a link, and those of its user and purpose that were made after it."""
+        is_later = (
+            (AccountLink.user_id == link.user_id)
+            & (AccountLink.purpose == link.purpose)
+            & (AccountLink.created_at > link.created_at)
+        )
+        await self.session.execute(
+            delete(AccountLink)
+            .where((AccountLink.id == link.id) | is_later)
+            .execution_options(synchronize_session=False)
+        )
+
     async def delete_of_family(self, family_id: int) -> None:
         await self.session.execute(
             delete(AccountLink)
