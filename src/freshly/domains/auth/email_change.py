@@ -41,13 +41,12 @@ class EmailChangeService:
         if user.pending_email is None:
             raise NoActiveCode
         await self.codes.redeem_of_user(code, EMAIL_CHANGE, user)
-        old_address, was_verified = user.email, user.is_verified
+        old_address = user.email
         await self._set(user, user.pending_email)
         await self.codes.forget(old_address, user.id)
         await self.links.delete(user.id, LinkPurpose.RESET)  # it is in the old mailbox
-        if not was_verified:
-            # The old address may belong to a stranger, who must not get the account by the link.
-            await self.links.delete(user.id, LinkPurpose.UNDO_EMAIL_CHANGE)
+        # The link that undoes the change stays, also in a mailbox that was never confirmed. It may
+        # be a stranger's, but without the link a thief takes the account of an owner for good.
         await self.auth_sessions.revoke_all(user.id, keep=self.caller.session_id)
         await self.oauth_accounts.unlink(user.id)
         await self.log.record(ActivityKind.EMAIL_CHANGE, user.id)

@@ -87,7 +87,8 @@ def email_changed(to: str) -> Email:
         subject="This is now your Freshly email address",
         text=(
             "Your Freshly account uses this email address now. Your other devices were signed out. "
-            "Sign-in with Google or Apple was removed from the account.\n\n"
+            "Sign-in with Google or Apple was removed from the account. For seven days, a link in "
+            "the mailbox of your old address can undo the change.\n\n"
             f"If you changed it, you need not do anything.\n{SECURE_ACCOUNT}"
         ),
     )
