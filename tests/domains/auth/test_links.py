@@ -99,6 +99,24 @@ async def test_the_link_works_when_strangers_have_used_up_the_attempts_of_the_co
     assert (await client.post("/auth/reset-password", json=change)).status_code == 200
 
 
+@pytest.mark.parametrize("status", ["closed", "suspended"])
+@pytest.mark.parametrize("path", ["/auth/send-code", "/auth/forgot-password"])
+async def test_an_account_that_is_not_active_does_not_act_by_its_link(
+    alice, ask, client, db, path, status
+):
+    form = {"token": token_in(await ask(path, alice)), "new_password": NEW_PASSWORD}
+    async with db.write() as session:
+        await session.execute(update(User).values(status=status))
+
+    refused = await client.post("/auth/link", data=form)
+
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_link")
+    async with db.write() as session:
+        assert await session.scalar(select(User.is_verified)) is False
+        await session.execute(update(User).values(status="active"))
+    assert (await client.post("/auth/link", data=form)).status_code == 200
+
+
 @pytest.mark.parametrize("token", ["", "x", "0" * 64, "g" * 64])
 async def test_a_forged_link_is_refused(client, token):
     refused = await client.get("/auth/link", params={"token": token})

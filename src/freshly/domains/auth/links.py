@@ -8,6 +8,8 @@ from freshly.chassis.security.codes import CurrentCodeSigner, new_seed
 from freshly.domains.auth.errors import InvalidLink
 from freshly.domains.auth.models import AccountLink, LinkPurpose
 from freshly.domains.auth.repository import LinkRepository
+from freshly.domains.users.models import UserStatus
+from freshly.domains.users.service import UserDirectory
 from freshly.settings import Settings
 
 LIFETIMES = {
@@ -17,12 +19,15 @@ LIFETIMES = {
     LinkPurpose.RESTORE_ACCOUNT: timedelta(days=7),
     LinkPurpose.RESTORE_FAMILY: timedelta(days=7),
 }
+# A closed account is opened by its link. A thief who closed an account must not keep its address.
+WITHOUT_ACTIVE_ACCOUNT = {LinkPurpose.RESTORE_ACCOUNT, LinkPurpose.UNDO_EMAIL_CHANGE}
 PATH = "/auth/link"
 
 
 @dataclass
 class LinkService:
     links: Injected[LinkRepository]
+    users: Injected[UserDirectory]
     signer: CurrentCodeSigner
 
     async def create(
@@ -62,10 +67,10 @@ class LinkService:
 
         A link that undoes a change of the address deletes only the later ones. An earlier one is in
         an older mailbox, whose owner must not lose the account by a later change of a thief.
+
+        Raise InvalidLink, also for most links of an account that is closed or suspended.
         """
-        link = await self.find(token, lock=True)
-        if link.purpose != purpose:
-            raise InvalidLink
+        link = await self._usable(token, purpose)
         if purpose is LinkPurpose.UNDO_EMAIL_CHANGE:
             await self.links.delete_with_later(link)
         else:
@@ -74,11 +79,21 @@ class LinkService:
 
     async def use_of_family(self, token: str) -> tuple[int, int]:
         """Delete the family's links of all its owners. Return the ids of the user and family."""
-        link = await self.find(token, lock=True)
-        if link.purpose != LinkPurpose.RESTORE_FAMILY or link.family_id is None:
+        link = await self._usable(token, LinkPurpose.RESTORE_FAMILY)
+        if link.family_id is None:
             raise InvalidLink
         await self.links.delete_of_family(link.family_id)
         return link.user_id, link.family_id
+
+    async def _usable(self, token: str, purpose: LinkPurpose) -> AccountLink:
+        """Lock the link and its user. Raise InvalidLink."""
+        link = await self.find(token, lock=True)
+        if link.purpose != purpose:
+            raise InvalidLink
+        user = await self.users.get(link.user_id, lock=True)
+        if user.status != UserStatus.ACTIVE and purpose not in WITHOUT_ACTIVE_ACCOUNT:
+            raise InvalidLink
+        return link
 
 
 def url(settings: Settings, token: str) -> str:
