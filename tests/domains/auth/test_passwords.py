@@ -32,6 +32,13 @@ def test_the_list_has_3000_common_passwords_of_at_least_eight_characters():
     [
         *("password", "12345678", "        ", "aaaaaaaa", "abababab", "PASSWORD", "Password1!"),
         *("qwertyuiop", "iloveyou", "Summer2024", "!!Welcome1", "michael99", "ababababab"),
+        *("passwordpassword", "PasswordPassword1!", "1234567812345678", "michaelmichael"),
+        *(
+            "ｐａｓｓｗｏｒｄ",
+            "Ｐａｓｓｗｏｒｄ１",
+            "      password      ",
+            "\u3000\u3000\u3000password\u3000\u3000",
+        ),
     ],
 )
 async def test_a_common_password_is_refused_at_sign_up(client, password):

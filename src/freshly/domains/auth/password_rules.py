@@ -3,6 +3,7 @@
 import re
 from functools import cache
 from importlib.resources import files
+from unicodedata import normalize
 
 from freshly.domains.auth.errors import PasswordIsPersonal, PasswordTooCommon
 
@@ -14,14 +15,25 @@ EDGES = re.compile(r"^[\W\d_]+|[\W\d_]+$")
 
 def check_password(password: str, address: str, name: str | None) -> None:
     """Raise PasswordTooCommon or PasswordIsPersonal if a stranger would soon guess it."""
-    text = password.casefold()
-    if len(set(text)) < FEWEST_CHARACTERS or text in common_passwords():
+    text = _plain(password).strip()
+    if len(set(text)) < FEWEST_CHARACTERS:
         raise PasswordTooCommon
-    if _is_word_with_short_ending(text, common_words()):
-        raise PasswordTooCommon
+    for guess in (text, _repeated(text), _repeated(EDGES.sub("", text))):
+        if guess in common_passwords() or _is_word_with_short_ending(guess, common_words()):
+            raise PasswordTooCommon
     facts = _facts(address, name)
     if text in facts or _is_word_with_short_ending(text, facts):
         raise PasswordIsPersonal
+
+
+def _plain(text: str) -> str:
+    """Return the text in small letters, without other ways to write the same characters."""
+    return normalize("NFKC", normalize("NFKC", text).casefold())
+
+
+def _repeated(text: str) -> str:
+    """Return what the text repeats: `password` for `passwordpassword`. Else the text."""
+    return text[: (text + text).find(text, 1)] if text else text
 
 
 def _is_word_with_short_ending(text: str, words: frozenset[str]) -> bool:
@@ -31,7 +43,7 @@ def _is_word_with_short_ending(text: str, words: frozenset[str]) -> bool:
 
 def _facts(address: str, name: str | None) -> frozenset[str]:
     """Return the address, the name and their parts, in small letters."""
-    address, name = address.casefold(), (name or "").casefold()
+    address, name = _plain(address), _plain(name or "")
     local, _, domain = address.partition("@")
     parts = {address, local, domain, name, *re.split(r"[\W_]+", f"{local} {name} {domain}")}
     parts |= {re.sub(r"[\W_]+", "", part) for part in parts}
