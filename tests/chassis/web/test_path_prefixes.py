@@ -75,8 +75,28 @@ async def test_a_picture_below_a_sub_path_without_tls_is_a_file_of_ours(below):
         address = "http://home.local/freshly/files/users/1/profile-1.jpg"
 
         kept = await alice.patch("/users/me", {"avatar_path": address})
+        others = address.replace("home.local", "tracker.example")
+        refused = await alice.patch("/users/me", {"avatar_path": others})
 
         assert kept.status_code == 200, kept.text
+        assert refused.status_code == 422
+
+
+async def test_a_picture_without_tls_may_name_the_host_of_the_request_only_without_public_url(
+    below,
+):
+    address = "http://192.168.1.5:8000/files/users/1/profile-1.jpg"
+    statuses = []
+    for url in (None, "http://home.local"):
+        async with below(url) as app, client_of(app) as client:
+            alice = await Kitchen(client).person(f"Alice{len(statuses)}")
+            for headers in ({"Host": "192.168.1.5:8000"}, {}):
+                kept = await alice.request(
+                    "PATCH", "/users/me", json={"avatar_path": address}, headers=headers
+                )
+                statuses.append(kept.status_code)
+
+    assert statuses == [200, 422, 422, 422]
 
 
 @pytest.mark.parametrize(

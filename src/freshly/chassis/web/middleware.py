@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
@@ -20,6 +21,7 @@ from freshly.chassis.web.authentication import AuthenticationMiddleware
 from freshly.chassis.web.error_responses import internal_error, problem
 from freshly.chassis.web.etags import WORTH_COMPRESSING
 from freshly.chassis.web.operator_access import FOREIGN_HOST, PROBES
+from freshly.chassis.web.own_hosts import own_hosts
 from freshly.chassis.web.path_prefixes import API, StripPrefixes
 from freshly.chassis.web.proxies import UndeclaredProxyWarning
 from freshly.chassis.web.rate_limiting import RateLimitMiddleware
@@ -78,14 +80,20 @@ class TrustedHosts:
     are known: a page cannot have an address as its name.
 
     Probes are served under any name, because kubelets, balancers and Prometheus ask by address.
+
+    Links to files name the host of PUBLIC_URL, or without it the host of the request.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], is_local: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, *, hosts: Sequence[str], is_local: bool, public_url: str | None
+    ) -> None:
         self.app = app
+        self.public = urlsplit(public_url or "").hostname
+        self.own = frozenset({*hosts, *filter(None, [self.public])})
         self.exact = {*hosts, *(LOCAL_HOSTS if is_local else ())}
         self.suffixes = tuple(host.removeprefix("*") for host in hosts if host.startswith("*."))
         self.is_local = is_local
-        self.known: set[bytes] = set()  # values that were accepted before
+        self.known: dict[bytes, frozenset[str]] = {}  # accepted before, with the hosts of ours
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -97,6 +105,7 @@ class TrustedHosts:
                     return
                 if refusal is not None and not _is_address(hosts):
                     scope["state"][FOREIGN_HOST] = True
+            own_hosts.set(self.known.get(hosts[0], self.own) if hosts else self.own)
         await self.app(scope, receive, send)
 
     def _refusal(self, hosts: Sequence[bytes]) -> Response | None:
@@ -107,7 +116,8 @@ class TrustedHosts:
         if not self._is_known(name):
             return problem(400, "unknown_host", "This server does not know this host name.")
         if len(self.known) < MAX_KNOWN_HOSTS:
-            self.known.add(hosts[0])
+            name = found["name"].strip("[]")
+            self.known[hosts[0]] = self.own if self.public else self.own | {name}
         return None
 
     def _is_known(self, name: str) -> bool:
@@ -203,6 +213,7 @@ def _trust_hosts(app: FastAPI, settings: Settings) -> None:
         TrustedHosts,
         hosts=[host.lower() for host in settings.allowed_hosts],
         is_local=settings.app_env == "local",
+        public_url=settings.public_url,
     )
 
 

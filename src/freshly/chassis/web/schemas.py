@@ -12,12 +12,15 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 from freshly.chassis.data.types import LARGEST_QUANTITY, THOUSANDTH
 from freshly.chassis.errors import OUT_OF_RANGE_ID
 from freshly.chassis.one_line import NOT_IN_A_LINE
+from freshly.chassis.web.own_hosts import own_hosts
+from freshly.settings import is_loopback
 
 LARGEST_INT = 2**31 - 1
 LONGEST_TEXT = 20_000
 # A path names a file of ours. A local installation has no TLS for its links to files.
 PICTURE_ADDRESS = re.compile(
-    r"https://[^\s]+|http://[^/\s]+/(?:[^\s]*/)?files/[^\s]+|(?!//)[^:\\]*"
+    r"https://[^\s]+|(?!//)[^:\\]*"
+    r"|http://(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?/(?:[^\s\\]*/)?files/[^\s\\]+"
 )
 
 
@@ -40,9 +43,16 @@ def _one_line(text: str) -> str:
 
 def _picture_address(text: str) -> str:
     """Refuse other schemes, such as `javascript:`, and hosts of others without TLS."""
-    if not PICTURE_ADDRESS.fullmatch(text.strip()):
+    found = PICTURE_ADDRESS.fullmatch(text.strip())
+    host = found["host"] if found else None
+    if found is None or (host is not None and not _is_ours(host)):
         raise PydanticCustomError("picture_address", "Address must begin with https://")
     return text
+
+
+def _is_ours(host: str) -> bool:
+    name = host.lower().strip("[]")
+    return is_loopback(name) or name in own_hosts.get()
 
 
 def _within_32_bits(id: int) -> int:
