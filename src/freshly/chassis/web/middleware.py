@@ -116,8 +116,8 @@ class TrustedHosts:
         if not self._is_known(name):
             return problem(400, "unknown_host", "This server does not know this host name.")
         if len(self.known) < MAX_KNOWN_HOSTS:
-            name = found["name"].strip("[]")
-            self.known[hosts[0]] = self.own if self.public else self.own | {name}
+            known = {name.strip("[]")}
+            self.known[hosts[0]] = self.own if self.public else self.own | known
         return None
 
     def _is_known(self, name: str) -> bool:
