@@ -13,7 +13,6 @@ incomplete requests only.
 """
 
 import asyncio
-import re
 from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any
@@ -43,7 +42,6 @@ MIN_READ_BYTES_PER_PERIOD = 64 * 1024
 # parts, and each part has this time.
 READ_SECONDS = 60.0
 READ_BYTES_PER_SECOND = 64 * 1024
-ABSOLUTE_URL = re.compile(rb"[^/?#]*://([^/?#]*)")
 PIECE_BYTES = 4096  # parsed at once; the smallest 200 requests
 CLOSED_AT_ONCE = 0.01  # of all connections, when there are too many
 
@@ -199,8 +197,10 @@ class LimitedProtocol(CoalescingProtocol):
 
         A request with two of them is refused.
         """
-        if not self.url.startswith(b"/") and (found := ABSOLUTE_URL.match(self.url)):
-            host = found[1].lower()
+        if not self.url.startswith(b"/") and b"://" in self.url:
+            host = self.url.partition(b"://")[2].lower()
+            for end in (b"/", b"?", b"#"):
+                host = host.partition(end)[0]
             if any(value.lower() != host for name, value in self.headers if name == b"host"):
                 self.headers.append((b"host", host))
         super().on_headers_complete()
