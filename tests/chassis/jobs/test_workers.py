@@ -139,7 +139,7 @@ async def test_no_job_is_lost_or_done_twice_when_workers_are_killed(workers):
 
 async def test_a_paused_worker_does_not_repeat_a_job_that_another_has_taken_over(workers):
     paused = await workers.start()
-    await workers.enqueue(1, seconds=1)
+    await workers.enqueue(1, seconds=4)  # so long that the signal comes in time
     await paused.prints(b"began 0")
     paused.signal(signal.SIGSTOP)
     other = await workers.start()
