@@ -107,7 +107,7 @@ async def test_unreadable_requests_and_unknown_routes_count_too(kitchen):
             response = await kitchen.client.post("/auth/register", content=body, headers=as_json)
             if response.status_code == 429:
                 break
-            assert response.status_code == 422
+            assert response.status_code in (400, 422)
     assert response.status_code == 429  # the sixth request
 
     statuses = [(await kitchen.client.get(f"/nothing/{n}")).status_code for n in range(201)]

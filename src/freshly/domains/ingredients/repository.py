@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,6 +13,7 @@ from freshly.chassis.data.constraints import violated_constraint
 from freshly.chassis.data.functions import unicode_lower
 from freshly.chassis.data.pagination import ListQuery, PageRows, paginate
 from freshly.chassis.data.transactions import DbSession
+from freshly.chassis.resilience.fairness import batches
 from freshly.domains.families.access import (
     Access,
     CurrentAccess,
@@ -140,13 +142,18 @@ class IngredientRepository(OwnedRepository[Ingredient]):
         return row
 
     async def save_all(self, rows: Sequence[Ingredient]) -> Sequence[Ingredient]:
-        """Insert or update all rows, or none. Raise IngredientExists as `save`."""
+        """Insert or update all rows, or none, and let other requests run meanwhile.
+
+        Raises IngredientExists as `save`.
+        """
         if not rows:
             return rows
         try:
             async with self.session.begin_nested():
-                self.session.add_all(rows)
-                await self.session.flush()
+                for batch in batches(rows):
+                    self.session.add_all(batch)
+                    await self.session.flush()
+                    await asyncio.sleep(0)
         except IntegrityError as error:
             if violated_constraint(error) in UNIQUE_NAMES:
                 raise IngredientExists from error

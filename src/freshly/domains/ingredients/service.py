@@ -115,7 +115,7 @@ class IngredientService:
         return {name: known[text.lower()] for name, text in texts.items()}
 
     async def _create_all(self, names: Sequence[str], owner: Owner) -> dict[str, Ingredient]:
-        """Insert foods in one statement. `names` are sorted, so that no two requests deadlock."""
+        """Insert foods in few statements. `names` are sorted, so that no two requests deadlock."""
         created_by = self.access.user_id
         rows = [
             Ingredient(
