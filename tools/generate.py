@@ -69,7 +69,7 @@ def operations() -> str:
         "[operator guide](../guides/operators.md).",
         "",
         "`/docs` shows each operation with its fields. All paths also work under `/api/v1`, except",
-        "`/`, `/health` and `/ready`. A test calls each operation as eight users:",
+        "`/`, `/health` and `/ready`. A test calls each operation as nine users:",
         '`tests/contracts/roles/table.toml` says which status each of them gets. "Any user" is any',
         "signed-in user, who sees and changes only rows of their own and of their families.",
     ]
