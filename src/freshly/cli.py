@@ -76,7 +76,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_processes(commands)
     _add_jobs(commands)
-    _add_accounts(commands)
     add_admin(commands.add_parser("admin", help="manage accounts, administrators and invitations"))
     _add_database(commands)
     _add_backups(commands)
@@ -87,8 +86,9 @@ def _parser() -> argparse.ArgumentParser:
         "freshly demo                     on a temporary server",
         "freshly demo --url https://kitchen.example.com",
     )
-    demo.add_argument("--url", help="URL of a running server (default: a temporary server)")
-    demo.add_argument("--keep", action="store_true", help="keep the server running until Ctrl-C")
+    where = demo.add_mutually_exclusive_group()
+    where.add_argument("--url", help="URL of a running server (default: a temporary server)")
+    where.add_argument("--keep", action="store_true", help="keep the server running until Ctrl-C")
     demo.set_defaults(run=_demo, needs_data=False)
     return parser
 
@@ -158,27 +158,6 @@ def _add_jobs(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
         action_parser = actions.add_parser(action, help=text)
         action_parser.add_argument("ids", nargs="+", metavar="ID")
         action_parser.set_defaults(run=_change_jobs, action=action)
-
-
-def _add_accounts(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
-    accounts = commands.add_parser("accounts", help="suspend, restore or sign out accounts")
-    _described(
-        accounts,
-        "Suspend, restore or sign out accounts.",
-        "freshly accounts suspend eve@example.com",
-        "freshly accounts sign-out olga@example.com adam@example.com",
-    )
-    actions = accounts.add_subparsers(
-        title="actions", metavar="ACTION", dest="ACTION", required=True
-    )
-    for action, text in (
-        ("suspend", "sign accounts out, and let them in no more"),
-        ("restore", "let suspended accounts in again"),
-        ("sign-out", "end all sessions of accounts"),
-    ):
-        action_parser = actions.add_parser(action, help=text)
-        action_parser.add_argument("addresses", nargs="+", metavar="EMAIL")
-        action_parser.set_defaults(run=_change_accounts, action=action)
 
 
 def _add_database(commands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -265,12 +244,6 @@ def _change_jobs(settings: Settings, options: argparse.Namespace) -> int:
     from freshly.commands.jobs import change
 
     return change(settings, options.action, options.ids)
-
-
-def _change_accounts(settings: Settings, options: argparse.Namespace) -> int:
-    from freshly.commands.accounts import change
-
-    return change(settings, options.action, options.addresses)
 
 
 def _migrate(settings: Settings, options: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ USING_THE_DATABASE = (
     ("migrate",),
     ("jobs", "list"),
     ("jobs", "retry", "a1"),
-    ("accounts", "suspend", "eve@example.com"),
+    ("admin", "suspend", "eve@example.com"),
     ("backup",),
     ("serve",),
 )

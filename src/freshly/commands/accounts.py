@@ -1,4 +1,4 @@
-"""`freshly admin` and `freshly accounts`: accounts, administrators and invitations."""
+"""`freshly admin`: accounts, administrators and invitations."""
 
 import asyncio
 import json

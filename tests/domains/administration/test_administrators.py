@@ -211,9 +211,9 @@ async def test_acts_are_deleted_after_a_year_and_outlive_their_accounts(anton, k
     assert [(one["kind"], one["account_id"]) for one in acts] == [("restore", None)]
 
 
-def test_the_old_command_still_works(settings, monkeypatch, capsys):
+def test_an_address_without_an_account_is_told(settings, monkeypatch, capsys):
     monkeypatch.setattr(cli, "load", lambda **_: settings)
 
-    assert cli.main(["accounts", "suspend", "nobody@example.com"]) == 1
+    assert cli.main(["admin", "suspend", "nobody@example.com"]) == 1
     assert "no account has the address" in capsys.readouterr().err
     assert accounts.change(settings, "sign-out", []) == 0

@@ -16,7 +16,7 @@ async def alice(kitchen):
 
 @pytest.fixture
 def run(settings):
-    """Return a function that runs `freshly accounts` in another thread, with its own event loop."""
+    """Return a function that runs `freshly admin` in another thread, with its own event loop."""
 
     async def change(action, *addresses):
         return await to_thread.run_sync(accounts.change, settings, action, addresses)

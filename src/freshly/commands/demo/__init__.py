@@ -29,7 +29,7 @@ def run_demo(settings: Settings, url: str | None, *, keep: bool) -> int:
     errors = Console(stderr=True)
     try:
         if url is not None:
-            _run_at(settings, url, errors, keep=keep)
+            _run_at(settings, url, errors)
         else:
             _run_on_temporary_server(settings, errors, keep=keep)
     except DemoFailed as error:
@@ -41,9 +41,7 @@ def run_demo(settings: Settings, url: str | None, *, keep: bool) -> int:
     return 0
 
 
-def _run_at(settings: Settings, url: str, errors: Console, *, keep: bool) -> None:
-    if keep:
-        raise DemoFailed("--keep is for the temporary server, so it takes no --url")
+def _run_at(settings: Settings, url: str, errors: Console) -> None:
     with _progress(errors) as progress, _client(url) as client:
         week = _build(settings, client, progress)
     _show(week, url, "")
