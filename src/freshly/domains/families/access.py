@@ -178,6 +178,14 @@ def covers(
     return or_(user_id == access.user_id, family_id.in_(list(access.roles)))
 
 
+def belongs_to(model: Any, family_id: int | None, user_id: int | None) -> ColumnElement[bool]:
+    """Return the condition for rows of this family, or else of this user."""
+    condition: ColumnElement[bool] = (
+        model.family_id == family_id if family_id is not None else model.owner_user_id == user_id
+    )
+    return condition
+
+
 def exactly_one_owner(name: str) -> CheckConstraint:
     return CheckConstraint(
         "(family_id IS NOT NULL AND owner_user_id IS NULL)"
@@ -242,13 +250,7 @@ class OwnedRepository(GuardedRepository[Row]):
 
     def is_owned_by(self, owner: Owner) -> ColumnElement[bool]:
         """Return the condition. An Owner proves that the caller may see its rows."""
-        model: Any = self.model
-        condition: ColumnElement[bool] = (
-            model.family_id == owner.family_id
-            if owner.family_id is not None
-            else model.owner_user_id == owner.user_id
-        )
-        return condition
+        return belongs_to(self.model, owner.family_id, owner.user_id)
 
     def owned_by(self, owner: Owner) -> Select[Any]:
         return self.visible().where(self.is_owned_by(owner))

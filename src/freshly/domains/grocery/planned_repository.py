@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from freshly.chassis.data.transactions import Session
+from freshly.domains.families.access import belongs_to
 from freshly.domains.families.models import Membership
 from freshly.domains.grocery.models import GroceryList, GroceryNeed, ListStatus
 from freshly.domains.ingredients.models import Ingredient
@@ -38,7 +39,9 @@ class PlannedListRepository:
         needs = (
             self._current(day)
             .join(GroceryNeed, GroceryNeed.grocery_list_id == GroceryList.id)
-            .where(_owned(family_id, person_id), GroceryNeed.ingredient_id.in_(foods))
+            .where(
+                belongs_to(GroceryList, family_id, person_id), GroceryNeed.ingredient_id.in_(foods)
+            )
         )
         return bool(await self.session.scalar(select(needs.exists())))
 
@@ -72,7 +75,10 @@ class PlannedListRepository:
         self, day: date, *, family_id: int | None, person_id: int | None
     ) -> Sequence[int]:
         rows = await self.session.scalars(
-            self._current(day).where(_owned(family_id, person_id)).distinct().order_by(MealPlan.id)
+            self._current(day)
+            .where(belongs_to(GroceryList, family_id, person_id))
+            .distinct()
+            .order_by(MealPlan.id)
         )
         return rows.all()
 
@@ -104,9 +110,3 @@ class PlannedListRepository:
                 or_(MealPlan.week_start > day - timedelta(days=7), MealPlan.week_end >= day),
             )
         )
-
-
-def _owned(family_id: int | None, person_id: int | None) -> ColumnElement[bool]:
-    if family_id is not None:
-        return GroceryList.family_id == family_id
-    return GroceryList.owner_user_id == person_id

@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,11 +8,11 @@ from sqlalchemy import ColumnElement, Select, bindparam, case, delete, func, sel
 from sqlalchemy.orm import joinedload, selectinload
 
 from freshly.chassis.data.functions import json_size, now
+from freshly.chassis.data.inserts import add_in_turns
 from freshly.chassis.data.page_bytes import row_bytes
 from freshly.chassis.data.pagination import KeysetQuery, ListQuery, PageRows, as_text
 from freshly.chassis.data.queries import Columns, struct_for
-from freshly.chassis.data.transactions import CurrentDatabase, Session
-from freshly.chassis.resilience.fairness import batches
+from freshly.chassis.data.transactions import CurrentDatabase
 from freshly.domains.families.access import GuardedRepository, OwnedRepository, Owner
 from freshly.domains.families.models import Membership, Role
 from freshly.domains.grocery.errors import ItemNotFound, ListAccessDenied, ListNotFound
@@ -229,7 +228,7 @@ class ItemRepository(GuardedRepository[GroceryListItem]):
         return lines, size
 
     async def add_all(self, items: Iterable[GroceryListItem]) -> None:
-        await _add_in_turns(self.session, list(items))
+        await add_in_turns(self.session, list(items))
 
     async def replace(
         self, old_items: Sequence[GroceryListItem], new_items: Iterable[GroceryListItem]
@@ -304,7 +303,7 @@ class ReasonRepository(GuardedRepository[GroceryNeed]):
         await self.session.execute(
             delete(GroceryNeed).where(GroceryNeed.grocery_list_id == grocery_list.id)
         )
-        await _add_in_turns(self.session, list(needs))
+        await add_in_turns(self.session, list(needs))
 
     async def replace_reservations(
         self, grocery_list: GroceryList, reservations: Iterable[GroceryReservation]
@@ -312,13 +311,4 @@ class ReasonRepository(GuardedRepository[GroceryNeed]):
         await self.session.execute(
             delete(GroceryReservation).where(GroceryReservation.grocery_list_id == grocery_list.id)
         )
-        await _add_in_turns(self.session, list(reservations))
-
-
-async def _add_in_turns(session: Session, rows: Sequence[Any]) -> None:
-    """Add the rows in batches, and let other requests run after each. Also flush other changes."""
-    await session.flush()
-    for batch in batches(rows):
-        session.add_all(batch)
-        await session.flush()
-        await asyncio.sleep(0)
+        await add_in_turns(self.session, list(reservations))

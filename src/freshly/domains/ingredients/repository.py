@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,9 +10,9 @@ from sqlalchemy.orm import aliased, joinedload, selectinload
 from freshly.chassis.data.base import Base
 from freshly.chassis.data.constraints import violated_constraint
 from freshly.chassis.data.functions import unicode_lower
+from freshly.chassis.data.inserts import add_in_turns
 from freshly.chassis.data.pagination import ListQuery, PageRows, paginate
 from freshly.chassis.data.transactions import DbSession
-from freshly.chassis.resilience.fairness import batches
 from freshly.domains.families.access import (
     Access,
     CurrentAccess,
@@ -150,10 +149,7 @@ class IngredientRepository(OwnedRepository[Ingredient]):
             return rows
         try:
             async with self.session.begin_nested():
-                for batch in batches(rows):
-                    self.session.add_all(batch)
-                    await self.session.flush()
-                    await asyncio.sleep(0)
+                await add_in_turns(self.session, rows)
         except IntegrityError as error:
             if violated_constraint(error) in UNIQUE_NAMES:
                 raise IngredientExists from error

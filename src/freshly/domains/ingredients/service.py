@@ -131,7 +131,7 @@ class IngredientService:
             created = {row.name: row for row in await self.ingredients.save_all(rows)}
         except IngredientExists:  # a concurrent request inserted one of them
             created = {}
-        for name in names:
+        async for name in in_turns(names):
             if name not in created:
                 created[name] = await self.get_or_create(name, owner)
         return created

@@ -267,12 +267,12 @@ class MealBoth(BaseModel):
 
     @classmethod
     def on_plan(cls, meal: Meal) -> "MealBoth":
-        """Return the dish for a reader who sees it only on a plan, without what is its creator's.
+        """Return the dish for a reader of a plan, without its family and the mark of a favorite.
 
         An offer leaves out the same: see `Meal.snapshot`.
         """
-        creators_own = {"familyId": None, "family_id": None, "isFavorite": False}
-        return cls.of(meal).model_copy(update={**creators_own, "is_favorite": False})
+        hidden = {"familyId": None, "family_id": None, "isFavorite": False, "is_favorite": False}
+        return cls.of(meal).model_copy(update=hidden)
 
 
 SNAKE = {to_camel(name): name for name in (*MealRead.model_fields, "created_at", "updated_at")}

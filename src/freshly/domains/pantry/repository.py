@@ -12,7 +12,7 @@ from freshly.chassis.data.pagination import KeysetQuery, ListQuery, PageRows, co
 from freshly.chassis.data.queries import struct_for
 from freshly.chassis.data.transactions import CurrentDatabase, Session
 from freshly.chassis.resilience.fairness import ROWS_PER_FLUSH
-from freshly.domains.families.access import Access, OwnedRepository, Owner
+from freshly.domains.families.access import Access, OwnedRepository, Owner, belongs_to
 from freshly.domains.ingredients.models import Ingredient
 from freshly.domains.pantry.errors import NotYourPantry, PantryItemNotFound
 from freshly.domains.pantry.models import PantryItem
@@ -102,9 +102,7 @@ class StockRepository:
         items = (
             select(PantryItem)
             .where(
-                PantryItem.family_id == family_id
-                if family_id is not None
-                else PantryItem.owner_user_id == owner_user_id,
+                belongs_to(PantryItem, family_id, owner_user_id),
                 PantryItem.ingredient_id.in_(list(ingredient_ids)),
             )
             .order_by(PantryItem.id)

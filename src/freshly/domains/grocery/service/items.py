@@ -48,7 +48,7 @@ class ItemService:
         item, grocery_list = await self._locked(id)
         values = sent_values(update, never_null={"checked"})
         growth = note_bytes(update.note) - note_bytes(item.note)
-        if update.note is not None and growth > 0:
+        if growth > 0:
             lines, notes = await self.items.size_of(grocery_list)
             ensure_fits(lines * LINE_BYTES + notes + growth)
         if update.unit_id is not None:
